@@ -1,0 +1,27 @@
+# Each target sets up what it needs in a fresh clone; what they do is in scripts/.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench wheel docs clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\): ## /  make \1\t/p' Makefile | expand -t 14
+
+demo: ## hash every file of a tree on a pool (ROOT=path, default the standard library), then the sample of ants
+	@scripts/demo '$(ROOT)'
+
+test: ## every check and test, on every interpreter found and on free-threaded 3.13
+	@scripts/test
+
+lint: ## formatting, clippy, ruff, mypy, pyright and stubtest only
+	@scripts/test lint
+
+bench: ## the benchmarks
+	@scripts/bench
+
+wheel: ## a wheel for each interpreter found, into dist/
+	@scripts/build
+
+docs: ## the Rust documentation, into target/doc
+	@RUSTDOCFLAGS='-D warnings' cargo doc --no-deps
+
+clean: ## what the other targets made in this directory
+	rm -rf .venv dist target

@@ -1,0 +1,94 @@
+"""The default pool of the process, and ants' package-level functions that act on it."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Final, ParamSpec
+
+from pyants._core import Pool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import timedelta
+
+    from pyants._types import PoolStats
+
+_P = ParamSpec("_P")
+
+DEFAULT_CAPACITY: Final = 1024
+"""The capacity of the default pool until tune() changes it."""
+DEFAULT_EXPIRY_DURATION: Final = 1.0
+"""Seconds after which an idle worker leaves, where nothing else is said."""
+
+_lock = threading.Lock()
+_pool: Pool | None = None
+
+
+def default_pool() -> Pool:
+    """The pool behind the module-level functions, made on first use: importing pyants starts no thread."""
+    global _pool
+    if _pool is None:
+        with _lock:
+            if _pool is None:
+                _pool = Pool(DEFAULT_CAPACITY, name="pyants")
+    return _pool
+
+
+def submit(fn: Callable[_P, object], /, *args: _P.args, **kwargs: _P.kwargs) -> None:
+    """Pool.submit() of the default pool."""
+    default_pool().submit(fn, *args, **kwargs)
+
+
+def try_submit(fn: Callable[_P, object], /, *args: _P.args, **kwargs: _P.kwargs) -> bool:
+    """Pool.try_submit() of the default pool."""
+    return default_pool().try_submit(fn, *args, **kwargs)
+
+
+def running() -> int:
+    """Pool.running() of the default pool."""
+    return default_pool().running()
+
+
+def free() -> int:
+    """Pool.free() of the default pool."""
+    return default_pool().free()
+
+
+def waiting() -> int:
+    """Pool.waiting() of the default pool."""
+    return default_pool().waiting()
+
+
+def cap() -> int:
+    """Pool.cap() of the default pool: DEFAULT_CAPACITY until tune() changes it."""
+    return default_pool().cap()
+
+
+def tune(capacity: int) -> None:
+    """Pool.tune() of the default pool."""
+    default_pool().tune(capacity)
+
+
+def release() -> None:
+    """Pool.release() of the default pool: it stays closed, for the whole process, until reboot()."""
+    default_pool().release()
+
+
+def release_timeout(timeout: float | timedelta) -> None:
+    """Pool.release_timeout() of the default pool: it stays closed, for the whole process, until reboot()."""
+    default_pool().release_timeout(timeout)
+
+
+def reboot() -> None:
+    """Pool.reboot() of the default pool."""
+    default_pool().reboot()
+
+
+def wait_idle(timeout: float | timedelta | None = None) -> bool:
+    """Pool.wait_idle() of the default pool."""
+    return default_pool().wait_idle(timeout)
+
+
+def stats() -> PoolStats:
+    """Pool.stats() of the default pool."""
+    return default_pool().stats()

@@ -1,0 +1,30 @@
+//! A worker pool in the manner of Go's [ants](https://github.com/panjf2000/ants).
+//!
+//! * [`pool`] is the core: OS threads started on demand, recycled and purged when idle, a bound on the tasks in flight
+//!   that can be tuned while the pool runs, release and reboot. No line of it knows of Python.
+//! * `python` (feature `python`) is the face the Python package `pyants` shows of it.
+//!
+//! ```
+//! use pyants::Pool;
+//! use std::sync::Arc;
+//! use std::sync::atomic::{AtomicUsize, Ordering};
+//!
+//! let pool = Pool::builder().capacity(4).build()?;
+//! let sum = Arc::new(AtomicUsize::new(0));
+//! for i in 0..1000 {
+//!     let sum = Arc::clone(&sum);
+//!     pool.submit(move || { sum.fetch_add(i, Ordering::Relaxed); })?; // blocks while all four workers are busy
+//! }
+//! pool.wait_idle(None);
+//! assert_eq!(sum.load(Ordering::Relaxed), 499_500);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+pub mod pool;
+#[cfg(feature = "python")]
+mod python;
+
+pub use pool::{
+    Builder, Closure, Closures, Error, Host, MultiPool, OptionsError, Pool, Stats, Strategy,
+    SubmitError,
+};

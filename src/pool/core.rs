@@ -1,0 +1,214 @@
+//! What the parts of a pool share.
+
+use super::admission::Admission;
+use super::crew::Crew;
+use super::error::Error;
+use super::expiry::Expiry;
+use super::family::Family;
+use super::host::Host;
+use super::idle_stack::IdleStack;
+use super::line::Line;
+use super::options::Options;
+use super::run_queue::RunQueue;
+use super::seat::Seats;
+use super::stats::Stats;
+use super::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use super::sync::{Arc, Mutex, Patience, full_fence};
+use super::watch::Watch;
+use crossbeam_utils::CachePadded;
+use std::time::Instant;
+
+/// Counts of what happens seldom.
+#[derive(Default)]
+pub(super) struct Tallies {
+    /// Tasks that came in but were sent back: their worker could not be started.
+    pub undone: AtomicU64,
+    pub cancelled: AtomicU64,
+    pub rejected: AtomicU64,
+    pub spawned: AtomicU64,
+    pub expired: AtomicU64,
+    pub peak_running: AtomicU32,
+}
+
+/// A pool, as its submitters, its workers and its expiry thread share it.
+pub(super) struct Core<H: Host> {
+    pub host: H,
+    pub options: Options,
+    /// Every accepted task has a worker of its own: there is no waiting in the run queue.
+    pub hand_off: bool,
+    pub admission: Admission,
+    pub line: Line<H::Task>,
+    pub queue: RunQueue<H::Task>,
+    pub crew: Crew,
+    pub family: Arc<Family>,
+    pub seats: Seats,
+    /// Seats whose workers rest.
+    pub idle: IdleStack,
+    /// Seats without workers.
+    pub vacant: IdleStack,
+    /// The search token: whoever holds it will look into the run queue, so that nobody need be woken. See wake.rs.
+    pub searching: CachePadded<AtomicBool>,
+    /// Held while a thread is started.
+    pub spawning: Mutex<()>,
+    /// Threads that are not yet out of the pool's code. Unlike `crew.running` it counts them to their very end.
+    pub threads: AtomicUsize,
+    pub expiry: Expiry,
+    pub watch: Watch,
+    /// Held by tune, release and reboot.
+    pub lifecycle: Mutex<()>,
+    pub broken: AtomicBool,
+    pub tallies: Tallies,
+    pub born: Instant,
+    /// How often a worker without a task looks into the queue before it rests.
+    pub spins: u32,
+}
+
+impl<H: Host> Core<H> {
+    pub fn new(host: H, options: Options, family: Arc<Family>) -> Self {
+        // Without a bound on the workers every task gets its own, and none ever waits for one.
+        let hand_off = options.queue_size.is_some()
+            && (options.queue_size == Some(0) || options.capacity.is_none());
+        let core = Core {
+            hand_off,
+            admission: Admission::new(
+                Self::limit(&options, options.capacity),
+                options.queue_size.is_some(),
+            ),
+            line: Line::new(Arc::clone(&family)),
+            queue: RunQueue::new(),
+            crew: Crew::new(options.capacity),
+            family,
+            seats: Seats::new(),
+            idle: IdleStack::new(),
+            vacant: IdleStack::new(),
+            searching: CachePadded::new(AtomicBool::new(false)),
+            spawning: Mutex::new(()),
+            threads: AtomicUsize::new(0),
+            expiry: Expiry::new(),
+            watch: Watch::new(),
+            lifecycle: Mutex::new(()),
+            broken: AtomicBool::new(false),
+            tallies: Tallies::default(),
+            born: Instant::now(),
+            spins: spins(),
+            host,
+            options,
+        };
+        if let (true, Some(capacity)) = (core.options.pre_alloc, core.options.capacity) {
+            core.seats.reserve(capacity);
+        }
+        core
+    }
+
+    /// How many tasks may be in flight with this capacity.
+    pub fn limit(options: &Options, capacity: Option<u32>) -> u64 {
+        match (capacity, options.queue_size) {
+            (Some(capacity), Some(queue_size)) => u64::from(capacity).saturating_add(queue_size),
+            _ => Admission::UNLIMITED,
+        }
+    }
+
+    /// Nanoseconds since the pool was made.
+    pub fn now(&self) -> u64 {
+        self.born.elapsed().as_nanos() as u64
+    }
+
+    /// Tasks accepted and not yet done. Where tasks are not counted one by one this looks at every seat.
+    pub fn in_flight(&self) -> u64 {
+        // The ends first: a task ends after it came in, so a sum of 0 was true when the ends were read.
+        let mut ended = self.admission.left();
+        if !self.admission.is_counted() {
+            for seat in self.seats.iter() {
+                ended += seat.tally.completed.load(Ordering::Acquire)
+                    + seat.tally.failed.load(Ordering::Acquire);
+            }
+        }
+        full_fence();
+        self.admission.entered().saturating_sub(ended)
+    }
+
+    /// Nothing is in flight, and nobody waits to bring something in.
+    pub fn is_idle(&self) -> bool {
+        // A task may end, and let a waiting submitter's in, between two looks; the line is looked at in the middle:
+        // if nothing came in from the first look to the last, nobody left the line for the pool.
+        let before = self.admission.entered();
+        self.in_flight() == 0 && self.line.len() == 0 && self.admission.entered() == before
+    }
+
+    /// Accepted tasks that wait for a worker.
+    pub fn queued(&self) -> usize {
+        if self.hand_off { 0 } else { self.queue.len() }
+    }
+
+    /// Every accepted task is done and every worker's thread is out of the pool's code.
+    pub fn is_gone(&self) -> bool {
+        self.threads.load(Ordering::SeqCst) == 0 && self.in_flight() == 0
+    }
+
+    /// A task of the pool that waited for the pool without limit would wait for itself.
+    pub fn refuse_waiting_for_itself(&self, patience: &Patience<'_>) -> Result<(), Error> {
+        if patience.is_endless() && self.family.is_home() {
+            Err(Error::Deadlock)
+        } else {
+            Ok(())
+        }
+    }
+
+    pub fn stats(&self) -> Stats {
+        // Read backwards, from the end of a task to its beginning: each number is then at least the one before it.
+        let cancelled = self.tallies.cancelled.load(Ordering::Acquire);
+        let (mut completed, mut failed) = (0, 0);
+        for seat in self.seats.iter() {
+            completed += seat.tally.completed.load(Ordering::Acquire);
+            failed += seat.tally.failed.load(Ordering::Acquire);
+        }
+        let ended = completed + failed;
+        let started = self
+            .seats
+            .iter()
+            .map(|seat| seat.tally.started.load(Ordering::Acquire))
+            .sum::<u64>();
+        let undone = self.tallies.undone.load(Ordering::Acquire);
+        let submitted = self
+            .admission
+            .entered()
+            .saturating_sub(undone)
+            .max(started + cancelled);
+        let in_flight = submitted - cancelled - ended;
+        let (busy, queued) = if self.hand_off {
+            (in_flight, 0)
+        } else {
+            (started - ended, submitted - cancelled - started)
+        };
+        let running = self.crew.running();
+        Stats {
+            capacity: self.crew.capacity(),
+            running,
+            busy,
+            idle: running.saturating_sub(u32::try_from(busy).unwrap_or(u32::MAX)),
+            waiting: self.line.len(),
+            queued,
+            submitted,
+            completed,
+            failed,
+            cancelled,
+            rejected: self.tallies.rejected.load(Ordering::Relaxed),
+            spawned: self.tallies.spawned.load(Ordering::Relaxed),
+            expired: self.tallies.expired.load(Ordering::Relaxed),
+            peak_running: self.tallies.peak_running.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// With a single processor nobody else can put a task into the queue while a worker spins; and a model checker explores
+/// the same without it.
+fn spins() -> u32 {
+    const SPINS: u32 = 100;
+    if cfg!(any(loom, shuttle))
+        || std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() == 1)
+    {
+        0
+    } else {
+        SPINS
+    }
+}

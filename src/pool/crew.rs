@@ -1,0 +1,220 @@
+//! How many workers there are, and how many there may be, in one word, so that both change and are judged together.
+//!
+//! ```text
+//!  63..33     32         31..0
+//!  +----------+----------+---------+
+//!  | capacity | starting | running |
+//!  +----------+----------+---------+
+//! ```
+//!
+//! * `running` counts the workers from just before their thread is started until they leave. Only the holder of the
+//!   spawn lock raises it, and only below the capacity; anybody's lowering is of itself.
+//! * `starting`: one of them is not there yet, its thread is being started and may fail to. There is never more than
+//!   one, since threads are started under the spawn lock.
+
+use super::options::MAX_CAPACITY;
+use super::sync::atomic::{AtomicU64, Ordering};
+use crossbeam_utils::CachePadded;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Word(u64);
+
+impl Word {
+    const RUNNING: u64 = 0xffff_ffff;
+    const STARTING: u64 = 1 << 32;
+    const CAPACITY_SHIFT: u32 = 33;
+
+    fn running(self) -> u32 {
+        (self.0 & Self::RUNNING) as u32
+    }
+
+    fn is_starting(self) -> bool {
+        self.0 & Self::STARTING != 0
+    }
+
+    fn capacity(self) -> u32 {
+        (self.0 >> Self::CAPACITY_SHIFT) as u32
+    }
+
+    fn has_room(self) -> bool {
+        self.running() < self.capacity()
+    }
+
+    fn is_over(self) -> bool {
+        self.running() > self.capacity()
+    }
+
+    fn with_capacity(self, capacity: u32) -> Word {
+        Word(
+            self.0 & (Self::RUNNING | Self::STARTING) | u64::from(capacity) << Self::CAPACITY_SHIFT,
+        )
+    }
+
+    fn with_one_more(self) -> Word {
+        Word(self.0 + 1)
+    }
+
+    fn with_one_less(self) -> Word {
+        Word(self.0 - 1)
+    }
+
+    fn with_starting(self, starting: bool) -> Word {
+        Word(if starting {
+            self.0 | Self::STARTING
+        } else {
+            self.0 & !Self::STARTING
+        })
+    }
+}
+
+/// See the module's description. All changes and the reads that decisions hang on are SeqCst: they are halves of
+/// "write mine, then read yours" steps (see README.md).
+pub struct Crew {
+    word: CachePadded<AtomicU64>,
+    unlimited: bool,
+}
+
+impl Crew {
+    pub fn new(capacity: Option<u32>) -> Self {
+        let word = Word(0).with_capacity(capacity.unwrap_or(MAX_CAPACITY));
+        Crew {
+            word: CachePadded::new(AtomicU64::new(word.0)),
+            unlimited: capacity.is_none(),
+        }
+    }
+
+    fn word(&self) -> Word {
+        Word(self.word.load(Ordering::SeqCst))
+    }
+
+    fn update(&self, change: impl Fn(Word) -> Option<Word>) -> Result<Word, Word> {
+        self.word
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |word| {
+                change(Word(word)).map(|word| word.0)
+            })
+            .map(Word)
+            .map_err(Word)
+    }
+
+    /// The workers there are, the one being started included.
+    pub fn running(&self) -> u32 {
+        self.word().running()
+    }
+
+    /// The workers that are really there: not the one whose thread may yet fail to start.
+    pub fn present(&self) -> u32 {
+        let word = self.word();
+        // A new worker may come and go before its start is confirmed: then nobody is counted for that moment.
+        word.running().saturating_sub(u32::from(word.is_starting()))
+    }
+
+    /// The workers there may be; `None`: any number.
+    pub fn capacity(&self) -> Option<u32> {
+        (!self.unlimited).then(|| self.word().capacity())
+    }
+
+    /// Another worker may be started.
+    pub fn has_room(&self) -> bool {
+        self.word().has_room()
+    }
+
+    /// There are more workers than there may be.
+    pub fn is_over(&self) -> bool {
+        self.word().is_over()
+    }
+
+    /// How many workers there are too many.
+    pub fn surplus(&self) -> u32 {
+        let word = self.word();
+        word.running().saturating_sub(word.capacity())
+    }
+
+    pub fn set_capacity(&self, capacity: u32) {
+        let _ = self.update(|word| Some(word.with_capacity(capacity)));
+    }
+
+    /// Counts a worker about to be started, below the capacity only; its number as the `n`th, else `None`. The caller
+    /// holds the spawn lock, and calls `confirm` or `abort` before it lets go of it.
+    pub fn reserve(&self) -> Option<u32> {
+        self.update(|word| {
+            word.has_room()
+                .then(|| word.with_one_more().with_starting(true))
+        })
+        .ok()
+        .map(|before| before.running() + 1)
+    }
+
+    /// The worker's thread was started.
+    pub fn confirm(&self) {
+        let _ = self.update(|word| Some(word.with_starting(false)));
+    }
+
+    /// The worker's thread could not be started.
+    pub fn abort(&self) {
+        let _ = self.update(|word| Some(word.with_one_less().with_starting(false)));
+    }
+
+    /// A worker counts itself out.
+    pub fn depart(&self) {
+        let _ = self.update(|word| Some(word.with_one_less()));
+    }
+
+    /// A worker counts itself out if there are too many.
+    pub fn retire(&self) -> bool {
+        self.update(|word| word.is_over().then(|| word.with_one_less()))
+            .is_ok()
+    }
+
+    /// A worker that has counted itself out comes back, below the capacity only. The caller holds the spawn lock.
+    pub fn rejoin(&self) -> bool {
+        self.update(|word| word.has_room().then(|| word.with_one_more()))
+            .is_ok()
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn never_more_than_the_capacity() {
+        let crew = Crew::new(Some(2));
+        assert_eq!(crew.reserve(), Some(1));
+        crew.confirm();
+        assert_eq!(crew.reserve(), Some(2));
+        crew.confirm();
+        assert_eq!(crew.reserve(), None);
+        assert!(!crew.rejoin());
+        crew.set_capacity(1);
+        assert_eq!(
+            (crew.running(), crew.surplus(), crew.is_over()),
+            (2, 1, true)
+        );
+        assert!(crew.retire());
+        assert!(!crew.retire());
+        assert_eq!(crew.running(), 1);
+    }
+
+    #[test]
+    fn a_worker_being_started_is_counted_but_not_present() {
+        let crew = Crew::new(None);
+        assert_eq!(crew.capacity(), None);
+        assert_eq!(crew.reserve(), Some(1));
+        assert_eq!((crew.running(), crew.present()), (1, 0));
+        crew.abort();
+        assert_eq!((crew.running(), crew.present()), (0, 0));
+        assert_eq!(crew.reserve(), Some(1));
+        crew.depart();
+        assert_eq!((crew.running(), crew.present()), (0, 0));
+        crew.confirm();
+        assert_eq!((crew.running(), crew.present()), (0, 0));
+    }
+
+    #[test]
+    fn the_largest_capacity_fits() {
+        let crew = Crew::new(Some(MAX_CAPACITY));
+        assert_eq!(crew.capacity(), Some(MAX_CAPACITY));
+        assert_eq!(crew.reserve(), Some(1));
+        assert_eq!(crew.present(), 0);
+    }
+}

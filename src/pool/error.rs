@@ -1,0 +1,74 @@
+//! Everything that can be refused.
+
+use std::io;
+use thiserror::Error;
+
+/// Why a pool did not do what it was asked.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The pool is closed.
+    #[error("the pool is closed")]
+    Closed,
+    /// The pool closed itself because a worker could not be set up.
+    #[error("the pool is broken: a worker could not be set up")]
+    Broken,
+    /// No worker is to be had and the caller may not wait.
+    #[error("the pool is overloaded: {in_flight} tasks are in flight and no more may come in")]
+    Overload {
+        /// The tasks accepted and not yet done.
+        in_flight: u64,
+    },
+    /// Every worker of the pool waits for the pool.
+    #[error("deadlock: every worker of the pool waits for the pool itself")]
+    Deadlock,
+    /// The time ran out.
+    #[error("the time ran out")]
+    Timeout,
+    /// The caller's wait was interrupted.
+    #[error("the wait was interrupted")]
+    Interrupted,
+    /// The operating system gives no thread, and the pool has none alive.
+    #[error("no worker thread could be started: {0}")]
+    Spawn(#[source] io::Error),
+}
+
+/// A task that was not accepted, and why.
+#[derive(Error)]
+#[error("{error}")]
+pub struct SubmitError<T> {
+    /// Why.
+    #[source]
+    pub error: Error,
+    /// The task, handed back.
+    pub task: T,
+}
+
+impl<T> SubmitError<T> {
+    pub(super) fn new(error: Error, task: T) -> Self {
+        SubmitError { error, task }
+    }
+
+    /// The task, handed back.
+    pub fn into_task(self) -> T {
+        self.task
+    }
+}
+
+impl<T> std::fmt::Debug for SubmitError<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SubmitError")
+            .field("error", &self.error)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Options that no pool can be made with.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum OptionsError {
+    /// `pre_alloc` needs a capacity to reserve for.
+    #[error("pre_alloc needs a capacity above 0: an unlimited pool has no size to reserve")]
+    PreAllocWithoutCapacity,
+    /// A `MultiPool` needs pools.
+    #[error("a MultiPool needs at least one pool")]
+    NoPools,
+}

@@ -1,0 +1,113 @@
+//! The seam between the pool and the world whose tasks it runs.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// How a task ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// It returned.
+    Completed,
+    /// It panicked or raised.
+    Failed,
+}
+
+/// Which worker a thread is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Worker {
+    /// The thread's name, `{pool}_{number}`.
+    pub name: String,
+    /// The worker's number in its pool; numbers of workers that have left are given out again.
+    pub number: u32,
+}
+
+/// What a pool asks of the world it runs tasks in.
+pub trait Host: Send + Sync + Sized + 'static {
+    /// What is submitted.
+    type Task: Send + 'static;
+    /// What a worker thread holds while it may run tasks.
+    type Context<'a>;
+
+    /// Runs `body` with everything a worker thread needs around its whole life. A host that cannot have the worker
+    /// (its initializer failed, say) returns without calling `body`: the pool then closes itself and cancels what has
+    /// not started.
+    fn live(&self, worker: &Worker, body: impl FnOnce(&mut Self::Context<'_>));
+
+    /// Runs one task to its end. It contains the task's panics and reports them; should a panic get out of it all the
+    /// same, the task counts as failed and the worker lives on.
+    fn run(&self, context: &mut Self::Context<'_>, task: Self::Task) -> Outcome;
+
+    /// Runs `wait`, which blocks or makes system calls, without holding on to anything that others wait for.
+    fn idle<R>(&self, context: &mut Self::Context<'_>, wait: impl FnOnce() -> R) -> R;
+
+    /// The process was forked while this worker ran a task, and this is the child: the worker must not touch the pool,
+    /// which is the parent's, any more.
+    fn is_stranded(&self) -> bool {
+        false
+    }
+
+    /// Takes back accepted tasks that will not run.
+    fn cancelled(&self, tasks: Vec<Self::Task>);
+}
+
+/// A task of a Rust pool.
+pub struct Closure(Box<dyn FnOnce() + Send>);
+
+impl Closure {
+    /// Runs the task here and now.
+    pub fn run(self) {
+        (self.0)()
+    }
+}
+
+impl<F: FnOnce() + Send + 'static> From<F> for Closure {
+    fn from(task: F) -> Self {
+        Closure(Box::new(task))
+    }
+}
+
+impl std::fmt::Debug for Closure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Closure(..)")
+    }
+}
+
+/// What is called with the payload of a task's panic.
+pub type PanicHandler = Box<dyn Fn(Box<dyn Any + Send>) + Send + Sync>;
+
+/// The world of Rust closures.
+#[derive(Default)]
+pub struct Closures {
+    pub(super) panic_handler: Option<PanicHandler>,
+}
+
+impl Host for Closures {
+    type Task = Closure;
+    type Context<'a> = ();
+
+    fn live(&self, _worker: &Worker, body: impl FnOnce(&mut ())) {
+        body(&mut ());
+    }
+
+    fn run(&self, _context: &mut (), task: Closure) -> Outcome {
+        match catch_unwind(AssertUnwindSafe(|| task.run())) {
+            Ok(()) => Outcome::Completed,
+            Err(payload) => {
+                // The panic hook has already printed the message. A handler that panics is printed by it too, and
+                // contained here: no task ends a worker.
+                if let Some(handler) = &self.panic_handler {
+                    let _ = catch_unwind(AssertUnwindSafe(|| handler(payload)));
+                }
+                Outcome::Failed
+            }
+        }
+    }
+
+    fn idle<R>(&self, _context: &mut (), wait: impl FnOnce() -> R) -> R {
+        wait()
+    }
+
+    fn cancelled(&self, tasks: Vec<Closure>) {
+        drop(tasks);
+    }
+}

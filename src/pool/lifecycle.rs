@@ -1,0 +1,76 @@
+//! Tune, release, reboot.
+
+use super::core::Core;
+use super::error::Error;
+use super::host::Host;
+use super::idle_stack::Links;
+use super::options::MAX_CAPACITY;
+use super::seat::Call;
+use super::sync::atomic::Ordering;
+use super::sync::{Arc, Patience, lock};
+
+impl<H: Host> Core<H> {
+    /// Changes how many workers there may be. Unlimited and pre-allocated pools keep what they have.
+    pub fn tune(self: &Arc<Self>, capacity: u32) {
+        let _lifecycle = lock(&self.lifecycle);
+        let capacity = capacity.min(MAX_CAPACITY);
+        let Some(before) = self.crew.capacity() else {
+            return;
+        };
+        if capacity == 0 || capacity == before || self.options.pre_alloc {
+            return;
+        }
+        self.crew.set_capacity(capacity);
+        self.admission
+            .set_limit(Self::limit(&self.options, Some(capacity)));
+        // More room: for those in line, and for workers to take what is in the queue.
+        self.let_in();
+        if !self.queue.is_empty() && self.is_wake_due() {
+            self.wake();
+        }
+        // Less room: workers at rest go at once, the others when they have done their tasks.
+        for _ in 0..self.crew.surplus() {
+            let Some(seat) = self.idle.pop(&self.seats) else {
+                break;
+            };
+            self.call(seat, Call::Look);
+        }
+    }
+
+    /// Lets nobody in any more, refuses those in line, and tells the workers to leave when the accepted tasks are done;
+    /// `false`: the pool was closed already.
+    pub fn release(&self) -> bool {
+        let _lifecycle = lock(&self.lifecycle);
+        if !self.admission.close() {
+            return false;
+        }
+        let mut line = self.line.lock();
+        line.refuse_all(|| Error::Closed);
+        self.lower_flag(&line);
+        drop(line);
+        let mut next = self.idle.close();
+        while let Some(seat) = next {
+            // The link first: a worker that is called may rest again, and link its seat anew.
+            next = self.seats.link(seat).load(Ordering::Relaxed).checked_sub(1);
+            self.call(seat, Call::Look);
+        }
+        self.expiry.wake();
+        self.watch.notify();
+        true
+    }
+
+    /// Waits until every accepted task is done and every worker's thread is out of the pool.
+    pub fn wait_gone(&self, patience: &mut Patience<'_>) -> Result<(), Error> {
+        self.watch.wait_until(|| self.is_gone(), patience)
+    }
+
+    /// Opens a closed pool.
+    pub fn reboot(&self) {
+        let _lifecycle = lock(&self.lifecycle);
+        if self.admission.is_closed() {
+            self.broken.store(false, Ordering::Relaxed);
+            self.idle.open();
+            self.admission.open();
+        }
+    }
+}

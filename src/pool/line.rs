@@ -1,0 +1,328 @@
+//! The submitters that wait for room, first come, first served.
+//!
+//! A waiting submitter leaves its task in the line. Whoever makes room takes the oldest one's task along and tells the
+//! submitter, which has then nothing left to do: the permit passes from hand to hand.
+
+use super::error::Error;
+use super::family::Family;
+use super::sync::atomic::{AtomicUsize, Ordering};
+use super::sync::{Arc, Condvar, Mutex, MutexGuard, Patience, lock, wait};
+use std::collections::VecDeque;
+
+enum Slot<T> {
+    /// In line, with its task.
+    Waiting(T),
+    /// In line, with its task in the hands of whoever holds the line's lock.
+    Lent,
+    /// The task was accepted.
+    Accepted,
+    /// The task was not accepted.
+    Refused(Error, T),
+    /// The submitter is to try again by itself.
+    Retry(T),
+    /// The submitter has taken its answer.
+    Answered,
+}
+
+impl<T> Slot<T> {
+    fn is_pending(&self) -> bool {
+        matches!(self, Slot::Waiting(_) | Slot::Lent)
+    }
+}
+
+/// What a submitter in line is told.
+pub enum Answer<T> {
+    /// The task was accepted.
+    Accepted,
+    /// The task was not accepted.
+    Refused(Error, T),
+    /// The submitter is to try again by itself.
+    Retry(T),
+}
+
+/// One submitter in line.
+pub struct Waiter<T> {
+    slot: Mutex<Slot<T>>,
+    bell: Condvar,
+    /// It is a worker of the pool's family and waits without limit of time.
+    bound: bool,
+}
+
+impl<T> Waiter<T> {
+    fn answer(&self, answer: impl FnOnce(T) -> Slot<T>) {
+        let mut slot = lock(&self.slot);
+        *slot = match std::mem::replace(&mut *slot, Slot::Answered) {
+            Slot::Waiting(task) => answer(task),
+            other => other,
+        };
+        drop(slot);
+        self.bell.notify_one();
+    }
+
+    /// Takes the task of a submitter that is in line, which the line's lock ensures.
+    fn take_task(&self) -> Option<T> {
+        let mut slot = lock(&self.slot);
+        match std::mem::replace(&mut *slot, Slot::Lent) {
+            Slot::Waiting(task) => Some(task),
+            other => {
+                *slot = other;
+                None
+            }
+        }
+    }
+
+    fn put_task(&self, task: T) {
+        *lock(&self.slot) = Slot::Waiting(task);
+    }
+
+    /// Waits for the answer for at most as long as one look of `patience`; `None`: none yet.
+    fn wait(&self, patience: &Patience<'_>) -> Option<Answer<T>> {
+        let mut slot = lock(&self.slot);
+        let limit = patience.next_wait();
+        // One look where time is limited, since the caller has to see to the clock and to interrupts between two.
+        if slot.is_pending() {
+            slot = wait(&self.bell, slot, limit);
+        }
+        while limit.is_none() && slot.is_pending() {
+            slot = wait(&self.bell, slot, None);
+        }
+        Self::read(slot)
+    }
+
+    fn read(mut slot: MutexGuard<'_, Slot<T>>) -> Option<Answer<T>> {
+        match std::mem::replace(&mut *slot, Slot::Answered) {
+            Slot::Accepted => Some(Answer::Accepted),
+            Slot::Refused(error, task) => Some(Answer::Refused(error, task)),
+            Slot::Retry(task) => Some(Answer::Retry(task)),
+            pending @ (Slot::Waiting(_) | Slot::Lent) => {
+                *slot = pending;
+                None
+            }
+            Slot::Answered => unreachable!("a submitter is answered once"),
+        }
+    }
+}
+
+struct Place<T> {
+    waiter: Arc<Waiter<T>>,
+    /// The submitter is seeing to an interrupt and may be about to give up: it is passed over meanwhile.
+    held: bool,
+}
+
+/// The places in line, under the line's lock.
+pub struct Places<T> {
+    queue: VecDeque<Place<T>>,
+    family: Arc<Family>,
+}
+
+impl<T> Places<T> {
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    fn find(&self, waiter: &Arc<Waiter<T>>) -> Option<usize> {
+        self.queue
+            .iter()
+            .position(|place| Arc::ptr_eq(&place.waiter, waiter))
+    }
+
+    /// The oldest one that is not held, and its task; it keeps its place.
+    pub fn first(&mut self) -> Option<(Arc<Waiter<T>>, T)> {
+        let waiter = Arc::clone(&self.queue.iter().find(|place| !place.held)?.waiter);
+        let task = waiter
+            .take_task()
+            .expect("who is in line has its task there");
+        Some((waiter, task))
+    }
+
+    /// Puts back the task that `first` gave.
+    pub fn put_back(&mut self, waiter: &Waiter<T>, task: T) {
+        waiter.put_task(task);
+    }
+
+    /// Takes `waiter`, whose task `first` gave, out of the line and tells it that the task was accepted.
+    pub fn accept(&mut self, waiter: &Arc<Waiter<T>>) {
+        self.remove(waiter);
+        *lock(&waiter.slot) = Slot::Accepted;
+        waiter.bell.notify_one();
+    }
+
+    /// Takes the submitter at `index` out of the line. It is not bound from this moment on, although it may sleep a
+    /// little longer.
+    fn take_out(&mut self, index: usize) -> Option<Arc<Waiter<T>>> {
+        let waiter = self.queue.remove(index)?.waiter;
+        if waiter.bound {
+            self.family.unbind();
+        }
+        Some(waiter)
+    }
+
+    /// Takes `waiter` out of the line; `false`: it was not there.
+    fn remove(&mut self, waiter: &Arc<Waiter<T>>) -> bool {
+        self.find(waiter)
+            .and_then(|index| self.take_out(index))
+            .is_some()
+    }
+
+    /// Takes everybody out of the line with the same answer.
+    pub fn refuse_all(&mut self, error: impl Fn() -> Error) {
+        while let Some(waiter) = self.take_out(0) {
+            waiter.answer(|task| Slot::Refused(error(), task));
+        }
+    }
+
+    /// Takes everybody out of the line to try again by themselves.
+    pub fn retry_all(&mut self) {
+        while let Some(waiter) = self.take_out(0) {
+            waiter.answer(Slot::Retry);
+        }
+    }
+
+    /// Takes the youngest of those that are bound out of the line with this answer; whether there was one.
+    pub fn refuse_youngest_bound(&mut self, error: Error) -> bool {
+        let youngest = self.queue.iter().rposition(|place| place.waiter.bound);
+        let waiter = youngest.and_then(|index| self.take_out(index));
+        if let Some(waiter) = &waiter {
+            waiter.answer(|task| Slot::Refused(error, task));
+        }
+        waiter.is_some()
+    }
+}
+
+/// See the module's description.
+pub struct Line<T> {
+    places: Mutex<Places<T>>,
+    /// The length of the line, for those who only ask.
+    len: AtomicUsize,
+}
+
+/// The line's lock. Letting go of it publishes the line's length.
+pub struct Locked<'a, T> {
+    places: MutexGuard<'a, Places<T>>,
+    len: &'a AtomicUsize,
+}
+
+impl<T> std::ops::Deref for Locked<'_, T> {
+    type Target = Places<T>;
+    fn deref(&self) -> &Places<T> {
+        &self.places
+    }
+}
+
+impl<T> std::ops::DerefMut for Locked<'_, T> {
+    fn deref_mut(&mut self) -> &mut Places<T> {
+        &mut self.places
+    }
+}
+
+impl<T> Drop for Locked<'_, T> {
+    fn drop(&mut self) {
+        self.len.store(self.places.len(), Ordering::Relaxed);
+    }
+}
+
+impl<T> Line<T> {
+    pub fn new(family: Arc<Family>) -> Self {
+        Line {
+            places: Mutex::new(Places {
+                queue: VecDeque::new(),
+                family,
+            }),
+            len: AtomicUsize::new(0),
+        }
+    }
+
+    pub fn lock(&self) -> Locked<'_, T> {
+        Locked {
+            places: lock(&self.places),
+            len: &self.len,
+        }
+    }
+
+    /// How many submitters wait.
+    pub fn len(&self) -> usize {
+        self.len.load(Ordering::Relaxed)
+    }
+}
+
+impl<T> Locked<'_, T> {
+    /// Joins the line; `bound` is said of a worker of the family that waits without limit of time.
+    pub fn join(&mut self, task: T, bound: bool) -> Arc<Waiter<T>> {
+        if bound {
+            self.places.family.bind();
+        }
+        let waiter = Arc::new(Waiter {
+            slot: Mutex::new(Slot::Waiting(task)),
+            bell: Condvar::new(),
+            bound,
+        });
+        self.places.queue.push_back(Place {
+            waiter: Arc::clone(&waiter),
+            held: false,
+        });
+        waiter
+    }
+}
+
+/// Why a wait in line ended.
+pub enum Waited<T> {
+    /// There is an answer.
+    Answered(Answer<T>),
+    /// The submitter gave up, and is no longer in line.
+    GaveUp(Error, T),
+}
+
+impl<T> Line<T> {
+    /// Waits in line for an answer, or until `patience` is at its end. `unheld` is called when a place was passed over
+    /// for a moment and is not any more: room that came up meanwhile must be looked for again.
+    pub fn wait(
+        &self,
+        waiter: &Arc<Waiter<T>>,
+        patience: &mut Patience<'_>,
+        unheld: impl Fn(),
+    ) -> Waited<T> {
+        loop {
+            if let Some(answer) = waiter.wait(patience) {
+                return Waited::Answered(answer);
+            }
+            if patience.is_over() {
+                if let Some(task) = self.give_up(waiter) {
+                    return Waited::GaveUp(Error::Timeout, task);
+                }
+            } else if patience.is_look_due() && self.hold(waiter, true) {
+                // An interrupt that is taken note of must find the task not accepted, so none is while we look.
+                if patience.is_interrupted() {
+                    if let Some(task) = self.give_up(waiter) {
+                        return Waited::GaveUp(Error::Interrupted, task);
+                    }
+                } else if self.hold(waiter, false) {
+                    unheld();
+                }
+            }
+        }
+    }
+
+    fn hold(&self, waiter: &Arc<Waiter<T>>, held: bool) -> bool {
+        let mut places = lock(&self.places);
+        match places.find(waiter) {
+            Some(index) => {
+                places.queue[index].held = held;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// `None`: no longer in line, the answer is there.
+    fn give_up(&self, waiter: &Arc<Waiter<T>>) -> Option<T> {
+        let mut places = self.lock();
+        if !places.remove(waiter) {
+            return None;
+        }
+        waiter.take_task()
+    }
+}

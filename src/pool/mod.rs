@@ -1,0 +1,335 @@
+//! The pool. README.md beside this file tells the protocol, and why no task is lost or run twice.
+//!
+//! The story of a task: [`submit`] lets it in or has it wait in [`line`](self); [`wake`] finds or starts a worker;
+//! [`worker`] runs it. The parts that keep count: [`admission`] (tasks), [`crew`] (workers), [`family`] (who waits for
+//! whom). The parts that keep order: [`run_queue`], [`idle_stack`], [`seat`].
+
+mod admission;
+mod core;
+mod crew;
+mod error;
+mod expiry;
+mod family;
+#[doc(hidden)]
+pub mod faults;
+mod host;
+#[cfg(not(any(loom, shuttle)))]
+mod idle_stack;
+#[cfg(any(loom, shuttle))]
+#[doc(hidden)]
+pub mod idle_stack;
+mod lifecycle;
+mod line;
+mod multi;
+mod options;
+mod run_queue;
+mod seat;
+mod stats;
+mod submit;
+#[doc(hidden)]
+pub mod sync;
+mod wake;
+mod watch;
+mod worker;
+
+pub use error::{Error, OptionsError, SubmitError};
+pub use host::{Closure, Closures, Host, Outcome, PanicHandler, Worker};
+pub use multi::{MultiPool, Strategy};
+pub use options::Options;
+pub use stats::Stats;
+#[doc(hidden)]
+pub use submit::Offer;
+
+use self::core::Core;
+use std::any::Any;
+use std::time::Duration;
+use sync::{Arc, Patience};
+
+/// A pool of worker threads.
+///
+/// Dropping it releases it: accepted tasks run to their end, then the threads leave; the drop does not wait for them.
+pub struct Pool<H: Host = Closures> {
+    core: Arc<Core<H>>,
+}
+
+impl Pool {
+    /// Options of a pool of Rust closures, all at their defaults: unlimited, blocking, no queue, expiry after 1 s.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+}
+
+impl<H: Host> Pool<H> {
+    /// A pool that runs its tasks in `host`. No thread is started before the first task.
+    pub fn with_host(host: H, options: Options) -> Result<Self, OptionsError> {
+        Ok(Pool {
+            core: Arc::new(Core::new(host, options.validate()?, Arc::default())),
+        })
+    }
+
+    /// The world that the tasks run in.
+    pub fn host(&self) -> &H {
+        &self.core.host
+    }
+
+    /// The options that the pool was made with, and its present capacity.
+    pub fn options(&self) -> Options {
+        Options {
+            capacity: self.capacity(),
+            ..self.core.options.clone()
+        }
+    }
+
+    /// Submits a task. Waits while the pool is full, unless it is nonblocking.
+    ///
+    /// # Errors
+    /// The task is handed back with the error if the pool is closed, if it is full and nobody (more) may wait, if every
+    /// worker waits for the pool as this one would, or if no thread can be started and none is alive.
+    pub fn submit(&self, task: impl Into<H::Task>) -> Result<(), SubmitError<H::Task>> {
+        self.submit_with(task.into(), &mut Patience::new(None))
+    }
+
+    /// As [`submit`](Self::submit), but never waits.
+    pub fn try_submit(&self, task: impl Into<H::Task>) -> Result<(), SubmitError<H::Task>> {
+        self.core.follow_up(self.core.offer(task.into()), None)
+    }
+
+    /// As [`submit`](Self::submit), but waits for at most `timeout`.
+    pub fn submit_timeout(
+        &self,
+        task: impl Into<H::Task>,
+        timeout: Duration,
+    ) -> Result<(), SubmitError<H::Task>> {
+        self.submit_with(task.into(), &mut Patience::new(Some(timeout)))
+    }
+
+    /// As [`submit`](Self::submit), with the `patience` given.
+    #[doc(hidden)]
+    pub fn submit_with(
+        &self,
+        task: H::Task,
+        patience: &mut Patience<'_>,
+    ) -> Result<(), SubmitError<H::Task>> {
+        self.core.submit(task, patience)
+    }
+
+    /// The first half of a submit, which neither waits nor makes a system call.
+    #[doc(hidden)]
+    #[inline]
+    pub fn offer(&self, task: H::Task) -> Offer<H::Task> {
+        self.core.offer(task)
+    }
+
+    /// The second half of a submit. Without `patience` it does not wait for room.
+    #[doc(hidden)]
+    pub fn follow_up(
+        &self,
+        offer: Offer<H::Task>,
+        patience: Option<&mut Patience<'_>>,
+    ) -> Result<(), SubmitError<H::Task>> {
+        self.core.follow_up(offer, patience)
+    }
+
+    /// The workers there are, idle ones included.
+    pub fn running(&self) -> u32 {
+        self.core.crew.running()
+    }
+
+    /// The workers there may be; `None`: any number.
+    pub fn capacity(&self) -> Option<u32> {
+        self.core.crew.capacity()
+    }
+
+    /// The workers that may still be started: below 0 while more are running than there may be; `None`: any number.
+    pub fn free(&self) -> Option<i64> {
+        self.capacity()
+            .map(|capacity| i64::from(capacity) - i64::from(self.running()))
+    }
+
+    /// The submitters that wait for room.
+    pub fn waiting(&self) -> usize {
+        self.core.line.len()
+    }
+
+    /// The accepted tasks that wait for a worker.
+    pub fn queued(&self) -> usize {
+        self.core.queued()
+    }
+
+    /// All numbers of the pool.
+    pub fn stats(&self) -> Stats {
+        self.core.stats()
+    }
+
+    /// No task is accepted any more.
+    pub fn is_closed(&self) -> bool {
+        self.core.admission.is_closed()
+    }
+
+    /// The pool closed itself because a worker could not be set up.
+    pub fn is_broken(&self) -> bool {
+        self.core.broken.load(sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Changes how many workers there may be. More: submitters that wait are let in. Fewer: surplus workers leave, those
+    /// at rest now and those at work when their tasks are done. Ignored for unlimited and pre-allocated pools, and for 0.
+    pub fn tune(&self, capacity: u32) {
+        self.core.tune(capacity);
+    }
+
+    /// No task is in flight, and nobody waits to bring one in.
+    pub fn is_at_rest(&self) -> bool {
+        self.core.is_idle()
+    }
+
+    /// Waits until every accepted task is done, for at most `timeout` (`None`: for ever); whether that came true.
+    ///
+    /// A task that waits so for its own pool would wait for itself; without a time-out the answer is `false` at once.
+    pub fn wait_idle(&self, timeout: Option<Duration>) -> bool {
+        self.watch_idle(&mut Patience::new(timeout)).is_ok()
+    }
+
+    /// As [`wait_idle`](Self::wait_idle), with the `patience` given.
+    #[doc(hidden)]
+    pub fn watch_idle(&self, patience: &mut Patience<'_>) -> Result<(), Error> {
+        self.core.refuse_waiting_for_itself(patience)?;
+        self.core.watch.wait_until(|| self.core.is_idle(), patience)
+    }
+
+    /// Closes the pool without waiting: tasks already accepted still run, submitters that wait are refused, idle workers
+    /// leave. `false`: it was closed already.
+    pub fn release(&self) -> bool {
+        self.core.release()
+    }
+
+    /// Closes the pool and waits until the accepted tasks are done and the workers have left.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] on a closed pool, [`Error::Timeout`] when the time runs out; the pool stays closed.
+    pub fn release_timeout(&self, timeout: Duration) -> Result<(), Error> {
+        if !self.release() {
+            return Err(Error::Closed);
+        }
+        self.watch_gone(&mut Patience::new(Some(timeout)))
+    }
+
+    /// Waits until the accepted tasks are done and the workers have left, which they do once the pool is closed.
+    #[doc(hidden)]
+    pub fn watch_gone(&self, patience: &mut Patience<'_>) -> Result<(), Error> {
+        self.core.refuse_waiting_for_itself(patience)?;
+        self.core.wait_gone(patience)
+    }
+
+    /// Opens a closed pool.
+    pub fn reboot(&self) {
+        self.core.reboot();
+    }
+
+    /// Tells every worker at rest to leave, as if it were overdue.
+    #[doc(hidden)]
+    pub fn expire_all(&self) {
+        self.core.expire_overdue(Duration::ZERO);
+    }
+}
+
+impl<H: Host> Pool<H> {
+    /// What will be left of the pool when it is dropped, until its last worker has left.
+    #[doc(hidden)]
+    pub fn remains(&self) -> Remains<H> {
+        Remains(Arc::downgrade(&self.core))
+    }
+}
+
+impl<H: Host> Drop for Pool<H> {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+/// What is left of a pool, perhaps dropped already, while a worker of it is alive.
+#[doc(hidden)]
+pub struct Remains<H: Host>(std::sync::Weak<Core<H>>);
+
+impl<H: Host> Remains<H> {
+    /// Nothing is left.
+    pub fn are_gone(&self) -> bool {
+        self.0.strong_count() == 0
+    }
+
+    /// A handle to wait by. Dropping it releases the pool.
+    pub fn reopen(&self) -> Option<Pool<H>> {
+        self.0.upgrade().map(|core| Pool { core })
+    }
+}
+
+/// Makes a [`Pool`] of Rust closures.
+#[derive(Default)]
+pub struct Builder {
+    options: Options,
+    host: Closures,
+}
+
+impl Builder {
+    /// How many workers there may be; 0: any number.
+    pub fn capacity(mut self, workers: u32) -> Self {
+        self.options.capacity = Some(workers);
+        self
+    }
+
+    /// How many accepted tasks may wait for a worker (default 0); `None`: any number.
+    pub fn queue_size(mut self, tasks: impl Into<Option<u64>>) -> Self {
+        self.options.queue_size = tasks.into();
+        self
+    }
+
+    /// How long a worker stays idle before it leaves (default 1 s); `None`: until the pool is released.
+    pub fn expiry(mut self, expiry: impl Into<Option<Duration>>) -> Self {
+        self.options.expiry = expiry.into();
+        self
+    }
+
+    /// A submitter never waits.
+    pub fn nonblocking(mut self, nonblocking: bool) -> Self {
+        self.options.nonblocking = nonblocking;
+        self
+    }
+
+    /// How many submitters may wait at once; 0: any number.
+    pub fn max_blocking_tasks(mut self, submitters: usize) -> Self {
+        self.options.max_blocking_tasks = (submitters > 0).then_some(submitters);
+        self
+    }
+
+    /// Reserve the seats of all workers now. Needs a capacity, which then stays.
+    pub fn pre_alloc(mut self, pre_alloc: bool) -> Self {
+        self.options.pre_alloc = pre_alloc;
+        self
+    }
+
+    /// The stack of a worker thread, in bytes.
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.options.stack_size = Some(bytes);
+        self
+    }
+
+    /// Thread names are `{name}_{number}`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.options.name = name.into();
+        self
+    }
+
+    /// What is called, on the worker's thread, with the payload of a task's panic. Without one the panic is printed by
+    /// the panic hook, as any thread's.
+    pub fn panic_handler(
+        mut self,
+        handler: impl Fn(Box<dyn Any + Send>) + Send + Sync + 'static,
+    ) -> Self {
+        self.host.panic_handler = Some(Box::new(handler));
+        self
+    }
+
+    /// The pool.
+    pub fn build(self) -> Result<Pool, OptionsError> {
+        Pool::with_host(self.host, self.options)
+    }
+}

@@ -1,0 +1,406 @@
+//! A worker's seat: where it is found while it is idle, where it sleeps, and where it counts.
+//!
+//! Seats are made on demand, used by one worker after another, and never freed while the pool lives. Exactly one thread
+//! owns a seat at a time: the worker in it, or (vacant) whoever popped it from the stack of vacant seats.
+//!
+//! The state word of a seat, and who may move it where:
+//!
+//! ```text
+//!  state          meaning                                              moved by        to
+//!  -------------  ---------------------------------------------------  --------------  ---------------------------
+//!  Awake          no worker, or one that runs or looks for a task       the worker      Parked
+//!  Parked         on the idle stack, not yet asleep                     the worker      Asleep
+//!                                                                       the popper      Called, CalledToSearch
+//!                                                                       the expiry      Expired
+//!  Asleep         on the idle stack, asleep on the seat's bell          as Parked, but the bell must be rung
+//!  Called         popped: look around (closed? over capacity?)          the worker      Awake
+//!  CalledToSearch popped and given the search token: find a task        the worker      Awake
+//!  Expired        told to leave; the seat is still on the idle stack    the popper      ExpiredPopped
+//!                                                                       the worker      ExpiredGone
+//!  ExpiredPopped  popped before the worker had left the seat            the worker      Awake, and vacates it
+//!  ExpiredGone    left before anybody popped it                         the popper      Awake, and vacates it
+//! ```
+//!
+//! The upper bits count how often the seat was parked in, so that an expiry that looked at an earlier rest of the
+//! worker cannot end a later one.
+
+use super::idle_stack::Links;
+use super::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use super::sync::{Condvar, Mutex, lock, wait};
+use crossbeam_utils::CachePadded;
+use std::sync::OnceLock;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+enum State {
+    Awake,
+    Parked,
+    Asleep,
+    Called,
+    CalledToSearch,
+    Expired,
+    ExpiredPopped,
+    ExpiredGone,
+}
+
+/// A seat's state word: the state, and how often the seat was parked in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Word(u32);
+
+impl Word {
+    const STATE: u32 = 0b111;
+    const REST: u32 = 0b1000;
+
+    fn state(self) -> State {
+        match self.0 & Self::STATE {
+            0 => State::Awake,
+            1 => State::Parked,
+            2 => State::Asleep,
+            3 => State::Called,
+            4 => State::CalledToSearch,
+            5 => State::Expired,
+            6 => State::ExpiredPopped,
+            _ => State::ExpiredGone,
+        }
+    }
+
+    /// The same rest in another state.
+    fn with(self, state: State) -> Word {
+        Word(self.0 & !Self::STATE | state as u32)
+    }
+
+    /// The next rest, just begun.
+    fn next_rest(self) -> Word {
+        Word(self.0.wrapping_add(Self::REST)).with(State::Parked)
+    }
+
+    fn is_resting(self) -> bool {
+        matches!(self.state(), State::Parked | State::Asleep)
+    }
+}
+
+/// Why a worker woke up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Call {
+    /// To look around: the pool may be closed or over its capacity.
+    Look,
+    /// To find a task; it holds the search token now.
+    Search,
+    /// It has been idle for too long, and is to leave.
+    Leave,
+}
+
+/// What became of a call to a popped seat.
+#[derive(PartialEq, Eq, Debug)]
+pub enum Popped {
+    /// The worker is awake, or about to be.
+    Awake,
+    /// The worker had expired before, and is still on its way out of the seat, which it will vacate.
+    Leaving,
+    /// The worker had expired and is gone: the caller owns the seat now and is to vacate it.
+    Vacant,
+}
+
+/// The tasks a worker has begun and ended. Only the worker in the seat writes them.
+#[derive(Default)]
+pub struct Tally {
+    /// Tasks begun.
+    pub started: AtomicU64,
+    /// Tasks that returned.
+    pub completed: AtomicU64,
+    /// Tasks that failed.
+    pub failed: AtomicU64,
+}
+
+impl Tally {
+    /// Adds 1 to a counter that only this thread writes.
+    pub fn count(counter: &AtomicU64) {
+        // A single writer needs no read-modify-write. Release: who reads an end counter also sees the start before it.
+        counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Release);
+    }
+}
+
+/// See the module's description.
+pub struct Seat {
+    link: AtomicU32,
+    word: AtomicU32,
+    /// When the present rest began, in nanoseconds since the pool was made.
+    resting_since: AtomicU64,
+    /// Held by a worker from falling asleep to waking up, and by nobody else for longer than it takes to ring.
+    bed: Mutex<()>,
+    bell: Condvar,
+    pub(super) tally: Tally,
+}
+
+impl Seat {
+    fn new() -> Self {
+        Seat {
+            link: AtomicU32::new(0),
+            word: AtomicU32::new(State::Awake as u32),
+            resting_since: AtomicU64::new(0),
+            bed: Mutex::new(()),
+            bell: Condvar::new(),
+            tally: Tally::default(),
+        }
+    }
+
+    fn word(&self, ordering: Ordering) -> Word {
+        Word(self.word.load(ordering))
+    }
+
+    fn replace(&self, old: Word, new: Word) -> Result<(), Word> {
+        // AcqRel: hands over what the mover did before (the search token, the seat itself), and takes it.
+        self.word
+            .compare_exchange(old.0, new.0, Ordering::AcqRel, Ordering::Acquire)
+            .map(drop)
+            .map_err(Word)
+    }
+
+    /// The worker: begins a rest. It must put the seat on the idle stack next.
+    pub fn park(&self, now: u64) {
+        self.resting_since.store(now, Ordering::Relaxed);
+        // Relaxed read: only the worker moves the word while it is awake. Release: the expiry reads the time after it.
+        self.word.store(
+            self.word(Ordering::Relaxed).next_rest().0,
+            Ordering::Release,
+        );
+    }
+
+    /// The worker: does not rest after all; the seat did not get on the stack.
+    pub fn unpark(&self) {
+        self.word.store(
+            self.word(Ordering::Relaxed).with(State::Awake).0,
+            Ordering::Release,
+        );
+    }
+
+    /// The worker: sleeps until called. After `Call::Leave` the seat is still on the stack, or with whoever popped it.
+    pub fn sleep(&self) -> Call {
+        let parked = self.word(Ordering::Acquire);
+        let mut word = parked;
+        if word.state() == State::Parked {
+            let mut bed = lock(&self.bed);
+            // From here a caller sees that the bell must be rung, and it cannot ring before the wait has begun,
+            // since it takes the lock to do so.
+            word = match self.replace(parked, parked.with(State::Asleep)) {
+                Ok(()) => parked.with(State::Asleep),
+                Err(now) => now,
+            };
+            while word.state() == State::Asleep {
+                bed = wait(&self.bell, bed, None);
+                word = self.word(Ordering::Acquire);
+            }
+        }
+        match word.state() {
+            State::Called => {
+                self.unpark();
+                Call::Look
+            }
+            State::CalledToSearch => {
+                self.unpark();
+                Call::Search
+            }
+            State::Expired | State::ExpiredPopped => Call::Leave,
+            state @ (State::Awake | State::Parked | State::Asleep | State::ExpiredGone) => {
+                unreachable!("a sleeper was called as {state:?}")
+            }
+        }
+    }
+
+    /// Whoever popped the seat: calls the worker in it.
+    pub fn call(&self, call: Call) -> Popped {
+        let called = if call == Call::Search {
+            State::CalledToSearch
+        } else {
+            State::Called
+        };
+        let mut word = self.word(Ordering::Acquire);
+        loop {
+            let (next, popped) = match word.state() {
+                State::Parked | State::Asleep => (called, Popped::Awake),
+                State::Expired => (State::ExpiredPopped, Popped::Leaving),
+                State::ExpiredGone => (State::Awake, Popped::Vacant),
+                state @ (State::Awake
+                | State::Called
+                | State::CalledToSearch
+                | State::ExpiredPopped) => {
+                    unreachable!("a seat on the stack was {state:?}")
+                }
+            };
+            match self.replace(word, word.with(next)) {
+                Ok(()) => {
+                    if word.state() == State::Asleep {
+                        self.ring();
+                    }
+                    return popped;
+                }
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    fn ring(&self) {
+        drop(lock(&self.bed));
+        self.bell.notify_one();
+    }
+
+    /// The expiry: the word of a worker that rests, with the time since when.
+    pub fn resting(&self) -> Option<(Rest, u64)> {
+        let word = self.word(Ordering::Acquire);
+        word.is_resting()
+            .then(|| (Rest(word), self.resting_since.load(Ordering::Relaxed)))
+    }
+
+    /// The expiry: tells the worker to leave if it still has the same rest. A worker that fell asleep since then is
+    /// met at the next look.
+    pub fn expire(&self, rest: Rest) -> bool {
+        let expired = self.replace(rest.0, rest.0.with(State::Expired)).is_ok();
+        if expired && rest.0.state() == State::Asleep {
+            self.ring();
+        }
+        expired
+    }
+
+    /// The worker told to leave: gives up the seat. `true`: it was popped meanwhile, and the caller is to vacate it;
+    /// else whoever pops it will.
+    pub fn abandon(&self) -> bool {
+        let mut word = self.word(Ordering::Acquire);
+        loop {
+            let (next, ours) = match word.state() {
+                State::Expired => (State::ExpiredGone, false),
+                State::ExpiredPopped => (State::Awake, true),
+                state => unreachable!("an expired seat was {state:?}"),
+            };
+            match self.replace(word, word.with(next)) {
+                Ok(()) => return ours,
+                Err(now) => word = now,
+            }
+        }
+    }
+}
+
+/// One rest of a worker, as the expiry saw it.
+pub struct Rest(Word);
+
+/// All seats of a pool, by index. The table grows in buckets that never move.
+pub struct Seats {
+    buckets: [OnceLock<Box<[CachePadded<Seat>]>>; Seats::BUCKETS],
+    /// How many seats have been given out at least once.
+    used: AtomicU32,
+}
+
+impl Seats {
+    /// The size of the first bucket; each further one is twice as large as the one before.
+    const FIRST: u32 = 16;
+    /// Enough for 2^31 seats.
+    const BUCKETS: usize = 28;
+
+    pub fn new() -> Self {
+        Seats {
+            buckets: [const { OnceLock::new() }; Self::BUCKETS],
+            used: AtomicU32::new(0),
+        }
+    }
+
+    /// The bucket of a seat and its place there.
+    fn place(index: u32) -> (usize, usize) {
+        let step = index / Self::FIRST + 1;
+        let bucket = step.ilog2();
+        let before = Self::FIRST * ((1 << bucket) - 1);
+        (bucket as usize, (index - before) as usize)
+    }
+
+    fn bucket(&self, bucket: usize) -> &[CachePadded<Seat>] {
+        self.buckets[bucket].get_or_init(|| {
+            (0..(Self::FIRST as usize) << bucket)
+                .map(|_| CachePadded::new(Seat::new()))
+                .collect()
+        })
+    }
+
+    /// Makes room for `count` seats.
+    pub fn reserve(&self, count: u32) {
+        for bucket in 0..=Self::place(count.saturating_sub(1)).0 {
+            self.bucket(bucket);
+        }
+    }
+
+    /// A seat never given out before. Called by one thread at a time (under the spawn lock).
+    pub fn fresh(&self) -> u32 {
+        let index = self.used.load(Ordering::Relaxed);
+        self.bucket(Self::place(index).0);
+        // Release: who sees the index also finds the bucket.
+        self.used.store(index + 1, Ordering::Release);
+        index
+    }
+
+    /// The seat with this index, which has been given out.
+    pub fn get(&self, index: u32) -> &Seat {
+        let (bucket, place) = Self::place(index);
+        &self.buckets[bucket]
+            .get()
+            .expect("a seat given out has its bucket")[place]
+    }
+
+    /// All seats ever given out.
+    pub fn iter(&self) -> impl Iterator<Item = &Seat> {
+        (0..self.used.load(Ordering::Acquire)).map(|index| self.get(index))
+    }
+}
+
+impl Links for Seats {
+    fn link(&self, index: u32) -> &AtomicU32 {
+        &self.get(index).link
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_index_has_a_place_of_its_own() {
+        let mut expected = (0, 0);
+        for index in 0..100_000 {
+            let place = Seats::place(index);
+            if place != expected {
+                assert_eq!(place, (expected.0 + 1, 0), "index {index}");
+            }
+            assert!(place.1 < (Seats::FIRST as usize) << place.0);
+            expected = (place.0, place.1 + 1);
+        }
+        assert!(Seats::place(i32::MAX as u32).0 < Seats::BUCKETS);
+    }
+
+    #[test]
+    fn an_expiry_cannot_end_a_later_rest() {
+        let seat = Seat::new();
+        seat.park(1);
+        let (rest, since) = seat.resting().expect("it rests");
+        assert_eq!(since, 1);
+        assert_eq!(seat.call(Call::Look), Popped::Awake);
+        assert_eq!(seat.sleep(), Call::Look);
+        seat.park(2);
+        assert!(!seat.expire(rest));
+        assert_eq!(seat.call(Call::Search), Popped::Awake);
+        assert_eq!(seat.sleep(), Call::Search);
+    }
+
+    #[test]
+    fn an_expired_seat_is_vacated_once_whoever_is_first() {
+        for popped_first in [true, false] {
+            let seat = Seat::new();
+            seat.park(1);
+            let (rest, _) = seat.resting().expect("it rests");
+            assert!(seat.expire(rest));
+            assert_eq!(seat.sleep(), Call::Leave);
+            if popped_first {
+                assert_eq!(seat.call(Call::Search), Popped::Leaving);
+                assert!(seat.abandon());
+            } else {
+                assert!(!seat.abandon());
+                assert_eq!(seat.call(Call::Search), Popped::Vacant);
+            }
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! The way of a task into the pool: admission, then a worker of its own, the run queue, or the line.
+
+use super::admission::Entry;
+use super::core::Core;
+use super::error::{Error, SubmitError};
+use super::faults::{Step, skipped};
+use super::host::Host;
+use super::line::{Answer, Locked, Waited};
+use super::sync::atomic::Ordering;
+use super::sync::{Arc, Patience};
+use super::wake::Spawn;
+
+/// What came of a task offered without waiting.
+pub enum Offer<T> {
+    /// It is accepted.
+    Accepted {
+        /// Somebody has to be woken or started, which the second half of the submit does.
+        wake_due: bool,
+    },
+    /// It came in, but a worker has to be started for it first: `Core::place` goes on from here.
+    In(T),
+    /// There is no room for it: `Core::submit` may wait for some.
+    Full(T),
+    /// The pool is closed.
+    Closed(T),
+}
+
+impl<H: Host> Core<H> {
+    /// Offers a task. Never waits, nor makes a system call.
+    #[inline]
+    pub fn offer(&self, task: H::Task) -> Offer<H::Task> {
+        match self.admission.enter() {
+            Entry::Closed => Offer::Closed(task),
+            Entry::Full => Offer::Full(task),
+            Entry::In(in_flight) if self.lacks_worker(in_flight) => Offer::In(task),
+            Entry::In(_) => {
+                self.queue.push(task);
+                Offer::Accepted {
+                    wake_due: self.is_wake_due(),
+                }
+            }
+        }
+    }
+
+    /// A task that just came in, as one of so many, has no worker to count on. A worker seen here, after the task
+    /// came in, does not leave without a look for that task (`Core::is_needed`).
+    #[inline]
+    fn lacks_worker(&self, in_flight: u64) -> bool {
+        let present = self.crew.present();
+        if self.hand_off {
+            in_flight > u64::from(present)
+        } else {
+            present == 0
+        }
+    }
+
+    /// Submits a task, waiting for room if the options allow it and for as long as `patience` lasts.
+    pub fn submit(
+        self: &Arc<Self>,
+        task: H::Task,
+        patience: &mut Patience<'_>,
+    ) -> Result<(), SubmitError<H::Task>> {
+        let offer = self.offer(task);
+        self.follow_up(offer, Some(patience))
+    }
+
+    /// Brings an offer to its end. Without `patience` the caller does not wait for room.
+    pub fn follow_up(
+        self: &Arc<Self>,
+        offer: Offer<H::Task>,
+        patience: Option<&mut Patience<'_>>,
+    ) -> Result<(), SubmitError<H::Task>> {
+        let result = self.settle(offer, patience);
+        if let Err(SubmitError {
+            error: Error::Overload { .. } | Error::Timeout | Error::Deadlock,
+            ..
+        }) = &result
+        {
+            self.tallies.rejected.fetch_add(1, Ordering::Relaxed);
+        }
+        result
+    }
+
+    fn settle(
+        self: &Arc<Self>,
+        mut offer: Offer<H::Task>,
+        mut patience: Option<&mut Patience<'_>>,
+    ) -> Result<(), SubmitError<H::Task>> {
+        loop {
+            // A task without room: whether the pool could still grow, if the system let it.
+            let (task, refused_thread) = match offer {
+                Offer::Accepted { wake_due: false } => return Ok(()),
+                Offer::Accepted { wake_due: true } => {
+                    self.wake();
+                    return Ok(());
+                }
+                Offer::Closed(task) => return Err(self.closed(task)),
+                Offer::Full(task) => (task, false),
+                Offer::In(task) => match self.place(task) {
+                    Ok(()) => return Ok(()),
+                    Err(SubmitError {
+                        error: Error::Overload { .. },
+                        task,
+                    }) => (task, true),
+                    Err(error) => return Err(error),
+                },
+            };
+            let task = match patience.as_deref_mut() {
+                Some(patience) if !self.options.nonblocking => {
+                    match self.stand_in_line(task, refused_thread, patience) {
+                        Ok(None) => return Ok(()),
+                        Ok(Some(task)) => task,
+                        Err(error) => return Err(error),
+                    }
+                }
+                _ => return Err(self.overload(task)),
+            };
+            offer = self.offer(task);
+        }
+    }
+
+    fn closed(&self, task: H::Task) -> SubmitError<H::Task> {
+        let broken = self.broken.load(Ordering::Relaxed);
+        SubmitError::new(if broken { Error::Broken } else { Error::Closed }, task)
+    }
+
+    fn overload(&self, task: H::Task) -> SubmitError<H::Task> {
+        SubmitError::new(
+            Error::Overload {
+                in_flight: self.in_flight(),
+            },
+            task,
+        )
+    }
+
+    /// Finds a worker for a task that came in, starting one if need be. If the system gives none, the task goes out
+    /// again: as an overload if workers are alive whom it may wait for, else with the system's error.
+    fn place(self: &Arc<Self>, task: H::Task) -> Result<(), SubmitError<H::Task>> {
+        let task = match self.spawn_worker(Some(task), false) {
+            Spawn::Started => return Ok(()),
+            // As many workers as may be are alive, and will look into the queue before they leave or rest.
+            Spawn::NoRoom(task) => task,
+            Spawn::Failed(task, error) => {
+                let present = self.crew.present();
+                if present == 0 || self.hand_off {
+                    let task = task.expect("it was given to spawn_worker");
+                    self.send_back(present == 0);
+                    return Err(if present == 0 {
+                        SubmitError::new(Error::Spawn(error), task)
+                    } else {
+                        self.overload(task)
+                    });
+                }
+                task
+            }
+        };
+        self.queue.push(task.expect("it was given to spawn_worker"));
+        if self.is_wake_due() {
+            self.wake();
+        }
+        Ok(())
+    }
+
+    /// A task that came in goes out again, undone. Where nobody is alive to let those in line in, they try again by
+    /// themselves, as the caller did.
+    fn send_back(self: &Arc<Self>, nobody_alive: bool) {
+        self.tallies.undone.fetch_add(1, Ordering::Release);
+        if self.admission.leave() {
+            if nobody_alive {
+                let mut line = self.line.lock();
+                line.retry_all();
+                self.admission.set_waiting(false);
+            } else {
+                self.let_in();
+            }
+        }
+        self.watch.notify();
+    }
+
+    /// Waits in line until the task is accepted (`None`), or is to be offered anew.
+    fn stand_in_line(
+        self: &Arc<Self>,
+        task: H::Task,
+        refused_thread: bool,
+        patience: &mut Patience<'_>,
+    ) -> Result<Option<H::Task>, SubmitError<H::Task>> {
+        let bound = patience.is_endless() && self.family.is_home();
+        let mut line = self.line.lock();
+        if self
+            .options
+            .max_blocking_tasks
+            .is_some_and(|most| line.len() >= most)
+        {
+            return Err(self.overload(task));
+        }
+        let waiter = line.join(task, bound);
+        // First the flag, then the look for room: who makes room after that look sees the flag.
+        if self.admission.set_waiting(true) {
+            line.refuse_all(|| Error::Closed);
+        }
+        let woken = self.let_in_first(&mut line);
+        if bound && (refused_thread || !self.crew.has_room()) && self.family.is_stuck() {
+            line.refuse_youngest_bound(Error::Deadlock);
+            self.lower_flag(&line);
+        }
+        drop(line);
+        if woken {
+            self.wake();
+        }
+        let waited = self.line.wait(&waiter, patience, || self.let_in());
+        match waited {
+            Waited::Answered(Answer::Accepted) => Ok(None),
+            Waited::Answered(Answer::Retry(task)) => Ok(Some(task)),
+            Waited::Answered(Answer::Refused(Error::Closed, task)) => Err(self.closed(task)),
+            Waited::Answered(Answer::Refused(error, task)) => Err(SubmitError::new(error, task)),
+            Waited::GaveUp(error, task) => {
+                self.lower_flag(&self.line.lock());
+                self.watch.notify();
+                Err(SubmitError::new(error, task))
+            }
+        }
+    }
+
+    /// Lowers the flag that submitters wait, where none does.
+    pub fn lower_flag(&self, line: &Locked<'_, H::Task>) {
+        if line.is_empty() {
+            self.admission.set_waiting(false);
+        }
+    }
+
+    /// A task is done: its permit goes to the oldest in line.
+    #[inline]
+    pub fn finish(self: &Arc<Self>) {
+        if self.admission.is_counted()
+            && self.admission.leave()
+            && !skipped(Step::LookAgainAfterGivingBack)
+        {
+            self.let_in();
+        }
+    }
+
+    /// Lets in as many from the line as there is room for.
+    pub fn let_in(self: &Arc<Self>) {
+        let mut line = self.line.lock();
+        let wake = self.let_in_first(&mut line);
+        drop(line);
+        if wake {
+            self.wake();
+        }
+    }
+
+    /// As `let_in`, under the line's lock; `true`: somebody has to be woken or started for them.
+    fn let_in_first(self: &Arc<Self>, line: &mut Locked<'_, H::Task>) -> bool {
+        let mut queued = false;
+        while let Some((waiter, task)) = line.first() {
+            let task = match self.admission.enter_from_line() {
+                Entry::In(in_flight) if self.lacks_worker(in_flight) => {
+                    match self.spawn_worker(Some(task), false) {
+                        Spawn::Started => None,
+                        Spawn::NoRoom(task) => task,
+                        Spawn::Failed(task, _) if self.crew.present() > 0 && !self.hand_off => task,
+                        Spawn::Failed(task, _) => {
+                            // Nothing has come in after all. If workers are alive the next of them to finish tries again;
+                            // else everybody in line does so, and meets the system's error.
+                            line.put_back(&waiter, task.expect("it was given to spawn_worker"));
+                            self.tallies.undone.fetch_add(1, Ordering::Release);
+                            let _ = self.admission.leave();
+                            if self.crew.present() == 0 {
+                                line.retry_all();
+                            }
+                            break;
+                        }
+                    }
+                }
+                Entry::In(_) => Some(task),
+                Entry::Full | Entry::Closed => {
+                    line.put_back(&waiter, task);
+                    break;
+                }
+            };
+            if let Some(task) = task {
+                self.queue.push(task);
+                queued = true;
+            }
+            line.accept(&waiter);
+        }
+        self.lower_flag(line);
+        queued && self.is_wake_due()
+    }
+}

@@ -1,0 +1,184 @@
+//! The synchronisation that the core is built on: the standard library's, or a model checker's, chosen in one place.
+//!
+//! The locks are the standard library's and not parking_lot's for the sake of `fork`: parking_lot keeps the threads
+//! that wait in one table of the process, and a child forked while another thread holds a bucket of that table finds
+//! the bucket locked for ever. The standard locks hold all their state in themselves.
+
+#[cfg(loom)]
+pub use loom::{
+    sync::{Condvar, Mutex, MutexGuard, atomic},
+    thread_local,
+};
+#[cfg(shuttle)]
+pub use shuttle::{
+    sync::{Condvar, Mutex, MutexGuard, atomic},
+    thread_local,
+};
+#[cfg(not(any(loom, shuttle)))]
+pub use std::{
+    sync::{Condvar, Mutex, MutexGuard, atomic},
+    thread_local,
+};
+
+pub use std::sync::Arc;
+
+use atomic::{Ordering, fence};
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+/// Locks; a lock poisoned by a panic is taken all the same, since no code of a user runs under any lock of the core.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits on `bell` until rung, spuriously woken, or `limit` is over (`None`: without limit).
+pub fn wait<'a, T>(
+    bell: &Condvar,
+    guard: MutexGuard<'a, T>,
+    limit: Option<Duration>,
+) -> MutexGuard<'a, T> {
+    match limit {
+        None => bell.wait(guard).unwrap_or_else(PoisonError::into_inner),
+        Some(limit) => {
+            bell.wait_timeout(guard, limit)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0
+        }
+    }
+}
+
+/// The full fence of a "write mine, then read yours" step: of two threads that both do so, at least one sees the
+/// other's write.
+#[inline]
+pub fn full_fence() {
+    fence(Ordering::SeqCst);
+}
+
+/// Marks the same step where the write is a SeqCst read-modify-write and the read a SeqCst load: then the single total
+/// order of SeqCst operations gives the guarantee and no instruction is needed. loom does not model that order (it
+/// takes SeqCst accesses for acquire and release ones), so there the fence is a real one.
+#[inline]
+pub fn sequenced() {
+    #[cfg(loom)]
+    fence(Ordering::SeqCst);
+}
+
+/// How long and how interruptibly a caller is willing to wait.
+pub struct Patience<'a> {
+    deadline: Option<Instant>,
+    interrupt: Option<Interrupt<'a>>,
+}
+
+struct Interrupt<'a> {
+    is_interrupted: &'a mut dyn FnMut() -> bool,
+    next_look: Instant,
+}
+
+impl<'a> Patience<'a> {
+    /// How often an interruptible wait looks whether it is interrupted.
+    const SLICE: Duration = Duration::from_millis(50);
+
+    /// Waits for so long at most; `None`: for ever.
+    pub fn new(timeout: Option<Duration>) -> Self {
+        // A deadline too far away to be represented is none.
+        Patience {
+            deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+            interrupt: None,
+        }
+    }
+
+    /// Asks `is_interrupted` about twenty times a second whether to end the wait.
+    pub fn interruptible(mut self, is_interrupted: &'a mut dyn FnMut() -> bool) -> Self {
+        self.interrupt = Some(Interrupt {
+            is_interrupted,
+            next_look: Instant::now() + Self::SLICE,
+        });
+        self
+    }
+
+    /// There is no limit of time.
+    pub fn is_endless(&self) -> bool {
+        self.deadline.is_none()
+    }
+
+    /// The time is up.
+    pub fn is_over(&self) -> bool {
+        self.deadline
+            .is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// How long to wait at most before looking up again; `None`: no need to look up.
+    pub fn next_wait(&self) -> Option<Duration> {
+        let look = self.interrupt.as_ref().map(|interrupt| interrupt.next_look);
+        let next = [self.deadline, look].into_iter().flatten().min()?;
+        Some(next.saturating_duration_since(Instant::now()))
+    }
+
+    /// It is time to ask `is_interrupted`.
+    pub fn is_look_due(&self) -> bool {
+        self.interrupt
+            .as_ref()
+            .is_some_and(|interrupt| Instant::now() >= interrupt.next_look)
+    }
+
+    /// Somebody wants the wait to end. Asks only when a look is due.
+    pub fn is_interrupted(&mut self) -> bool {
+        if !self.is_look_due() {
+            return false;
+        }
+        self.interrupt.as_mut().is_some_and(|interrupt| {
+            interrupt.next_look = Instant::now() + Self::SLICE;
+            (interrupt.is_interrupted)()
+        })
+    }
+}
+
+/// Starts the threads of the core.
+pub mod thread {
+    use super::super::faults;
+    use std::io;
+
+    /// Starts a detached thread. The error is the operating system's.
+    #[cfg(not(any(loom, shuttle)))]
+    pub fn spawn(
+        name: String,
+        stack_size: Option<usize>,
+        body: impl FnOnce() + Send + 'static,
+    ) -> io::Result<()> {
+        faults::spawn_fails()?;
+        let mut builder = std::thread::Builder::new().name(name);
+        if let Some(bytes) = stack_size {
+            builder = builder.stack_size(bytes);
+        }
+        builder.spawn(body).map(drop)
+    }
+
+    #[cfg(loom)]
+    pub fn spawn(
+        _name: String,
+        _stack_size: Option<usize>,
+        body: impl FnOnce() + Send + 'static,
+    ) -> io::Result<()> {
+        faults::spawn_fails()?;
+        loom::thread::spawn(body);
+        Ok(())
+    }
+
+    #[cfg(shuttle)]
+    pub fn spawn(
+        _name: String,
+        _stack_size: Option<usize>,
+        body: impl FnOnce() + Send + 'static,
+    ) -> io::Result<()> {
+        faults::spawn_fails()?;
+        shuttle::thread::spawn(body);
+        Ok(())
+    }
+
+    #[cfg(loom)]
+    pub use loom::thread::yield_now;
+    #[cfg(shuttle)]
+    pub use shuttle::thread::yield_now;
+    #[cfg(not(any(loom, shuttle)))]
+    pub use std::thread::yield_now;
+}

@@ -1,0 +1,180 @@
+//! Who is woken or started for the tasks in the run queue, and when nobody need be.
+//!
+//! There is one *search token*. Its holder is a worker (or somebody about to wake or start one) that has no task yet and
+//! will look into the run queue; while somebody holds it, whoever puts a task there need wake nobody. A worker that
+//! finds a task lays the token down, and if more tasks are waiting wakes the next: so a burst of short tasks is drained
+//! by few workers, and tasks that block raise the number of workers one after another.
+
+use super::core::Core;
+use super::faults::{Step, skipped};
+use super::host::Host;
+use super::seat::{Call, Popped};
+use super::sync::atomic::Ordering;
+use super::sync::{Arc, Mutex, full_fence, lock, thread};
+use super::worker;
+use std::io;
+
+/// What came of starting a worker.
+pub(super) enum Spawn<T> {
+    /// It has the task that was given for it.
+    Started,
+    /// There are as many workers as may be.
+    NoRoom(Option<T>),
+    /// The system refused the thread.
+    Failed(Option<T>, io::Error),
+}
+
+impl<H: Host> Core<H> {
+    /// Somebody has to be woken or started for a task that was put into the run queue before this call.
+    #[inline]
+    pub fn is_wake_due(&self) -> bool {
+        // The task is in the queue; now look who is idle. A worker does the opposite before it rests.
+        full_fence();
+        self.can_call_searcher() || self.lacks_hands()
+    }
+
+    /// Nobody searches, and somebody could.
+    #[inline]
+    fn can_call_searcher(&self) -> bool {
+        !self.searching.load(Ordering::Relaxed)
+            && (!self.idle.is_empty() || self.may_start_searcher())
+    }
+
+    /// A worker may be started to search. Where every task has a worker of its own there is none to search for: workers
+    /// are started by `lacks_hands` alone.
+    #[inline]
+    fn may_start_searcher(&self) -> bool {
+        !self.hand_off && self.crew.has_room()
+    }
+
+    /// There are more tasks than workers although every task is to have a worker of its own.
+    #[inline]
+    fn lacks_hands(&self) -> bool {
+        self.hand_off && self.crew.has_room() && self.in_flight() > u64::from(self.crew.running())
+    }
+
+    /// Wakes or starts whoever is needed for the tasks in the run queue.
+    pub fn wake(self: &Arc<Self>) {
+        while self.lacks_hands() {
+            match self.spawn_worker(None, false) {
+                Spawn::Started => {}
+                // The task stays where the workers that are alive will find it.
+                Spawn::NoRoom(_) | Spawn::Failed(..) => break,
+            }
+        }
+        while self.can_call_searcher() && self.take_token() {
+            if self.call_idle() {
+                return; // The token is with the worker that was called.
+            }
+            let mut thread_refused = false;
+            if self.may_start_searcher() {
+                match self.spawn_worker(None, true) {
+                    Spawn::Started => return, // The token is with the new worker.
+                    Spawn::NoRoom(_) => {}
+                    Spawn::Failed(..) => thread_refused = true,
+                }
+            }
+            self.lay_token_down();
+            // A submitter may have trusted the token meanwhile, and a worker may have gone to rest: look again. Where
+            // the system gives no thread, only a worker at rest can help.
+            if skipped(Step::LookAgainAfterSearching)
+                || self.queue.is_empty()
+                || thread_refused && self.idle.is_empty()
+            {
+                return;
+            }
+        }
+    }
+
+    /// Takes the search token if nobody has it.
+    pub fn take_token(&self) -> bool {
+        // Acquire and release: what one searcher saw of the queue comes before what the next one sees.
+        !self.searching.swap(true, Ordering::AcqRel)
+    }
+
+    /// Lays the search token down. The caller has to look at the queue after this.
+    pub fn lay_token_down(&self) {
+        self.searching.store(false, Ordering::Release);
+        full_fence();
+    }
+
+    /// Hands the search token to a worker at rest; `false`: none rests.
+    fn call_idle(&self) -> bool {
+        while let Some(seat) = self.idle.pop(&self.seats) {
+            if self.call(seat, Call::Search) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Calls the worker in a seat popped from the idle stack; `false`: it had left, or is leaving.
+    pub fn call(&self, seat: u32, call: Call) -> bool {
+        match self.seats.get(seat).call(call) {
+            Popped::Awake => true,
+            Popped::Leaving => false,
+            Popped::Vacant => {
+                self.vacate(seat);
+                false
+            }
+        }
+    }
+
+    /// Gives back a seat that no worker uses any more.
+    pub fn vacate(&self, seat: u32) {
+        self.vacant
+            .push(&self.seats, seat)
+            .expect("the stack of vacant seats is never closed");
+    }
+
+    /// A seat for a worker. The caller holds the spawn lock.
+    pub fn find_seat(&self) -> u32 {
+        self.vacant
+            .pop(&self.seats)
+            .unwrap_or_else(|| self.seats.fresh())
+    }
+
+    /// Starts a worker, with a task of its own or to look for one, and with the search token or without.
+    pub fn spawn_worker(
+        self: &Arc<Self>,
+        task: Option<H::Task>,
+        searching: bool,
+    ) -> Spawn<H::Task> {
+        let _spawning = lock(&self.spawning);
+        let Some(running) = self.crew.reserve() else {
+            return Spawn::NoRoom(task);
+        };
+        let number = self.find_seat();
+        // The task is handed over in a parcel that both sides can open, since a thread that does not start drops what
+        // it was given.
+        let parcel = Arc::new(Mutex::new(task));
+        self.family.count_worker(true);
+        self.threads.fetch_add(1, Ordering::SeqCst);
+        let thread = {
+            let (core, parcel) = (Arc::clone(self), Arc::clone(&parcel));
+            let name = format!("{}_{number}", self.options.name);
+            let worker_name = name.clone();
+            thread::spawn(name, self.options.stack_size, move || {
+                worker::run(core, worker_name, number, &parcel, searching)
+            })
+        };
+        match thread {
+            Ok(()) => {
+                self.crew.confirm();
+                self.tallies.spawned.fetch_add(1, Ordering::Relaxed);
+                self.tallies
+                    .peak_running
+                    .fetch_max(running, Ordering::Relaxed);
+                Spawn::Started
+            }
+            Err(error) => {
+                self.crew.abort();
+                self.family.count_worker(false);
+                self.threads.fetch_sub(1, Ordering::SeqCst);
+                self.vacate(number);
+                self.watch.notify();
+                Spawn::Failed(lock(&parcel).take(), error)
+            }
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Waiting until the pool has come to rest, at no cost to the workers while nobody does.
+
+use super::error::Error;
+use super::sync::atomic::{AtomicUsize, Ordering};
+use super::sync::{Condvar, Mutex, Patience, full_fence, lock, wait};
+
+/// See the module's description.
+pub struct Watch {
+    watchers: AtomicUsize,
+    lock: Mutex<()>,
+    bell: Condvar,
+}
+
+impl Watch {
+    pub fn new() -> Self {
+        Watch {
+            watchers: AtomicUsize::new(0),
+            lock: Mutex::new(()),
+            bell: Condvar::new(),
+        }
+    }
+
+    /// To be called after every change that may make a condition true.
+    pub fn notify(&self) {
+        // The change, then the watchers; `wait_until`: the watchers, then the change.
+        full_fence();
+        if self.watchers.load(Ordering::Relaxed) > 0 {
+            drop(lock(&self.lock));
+            self.bell.notify_all();
+        }
+    }
+
+    /// Waits until `condition` holds.
+    pub fn wait_until(
+        &self,
+        condition: impl Fn() -> bool,
+        patience: &mut Patience<'_>,
+    ) -> Result<(), Error> {
+        if condition() {
+            return Ok(());
+        }
+        self.watchers.fetch_add(1, Ordering::Relaxed);
+        full_fence();
+        let waited = self.watch(condition, patience);
+        self.watchers.fetch_sub(1, Ordering::Relaxed);
+        waited
+    }
+
+    fn watch(
+        &self,
+        condition: impl Fn() -> bool,
+        patience: &mut Patience<'_>,
+    ) -> Result<(), Error> {
+        loop {
+            let guard = lock(&self.lock);
+            if condition() {
+                return Ok(());
+            }
+            if patience.is_over() {
+                return Err(Error::Timeout);
+            }
+            drop(wait(&self.bell, guard, patience.next_wait()));
+            if patience.is_interrupted() {
+                return Err(Error::Interrupted);
+            }
+        }
+    }
+}

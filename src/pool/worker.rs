@@ -1,0 +1,277 @@
+//! A worker's life: look for a task, run it, search a little, rest, leave.
+
+use super::core::Core;
+use super::faults::{Step, skipped};
+use super::host::{Host, Outcome, Worker};
+use super::seat::{Call, Tally};
+use super::sync::atomic::Ordering;
+use super::sync::{Arc, Mutex, full_fence, lock, thread};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// The body of a worker's thread. `parcel` may hold its first task.
+pub(super) fn run<H: Host>(
+    core: Arc<Core<H>>,
+    name: String,
+    number: u32,
+    parcel: &Mutex<Option<H::Task>>,
+    searching: bool,
+) {
+    core.family.move_in();
+    let mut shift = Shift {
+        core: &core,
+        seat: Some(number),
+        searching,
+    };
+    let mut set_up = false;
+    core.host.live(&Worker { name, number }, |context| {
+        set_up = true;
+        shift.work(context, lock(parcel).take());
+    });
+    if core.host.is_stranded() {
+        std::mem::forget(core);
+        return;
+    }
+    if !set_up {
+        shift.break_down(lock(parcel).take());
+    }
+    if let Some(seat) = shift.seat {
+        core.vacate(seat);
+    }
+    core.threads.fetch_sub(1, Ordering::SeqCst);
+    core.watch.notify();
+}
+
+/// What a worker does after a rest.
+enum Next {
+    Look,
+    Leave,
+}
+
+struct Shift<'a, H: Host> {
+    core: &'a Arc<Core<H>>,
+    /// `None`: left to whoever pops it from the idle stack.
+    seat: Option<u32>,
+    /// Holds the search token.
+    searching: bool,
+}
+
+impl<H: Host> Shift<'_, H> {
+    fn work(&mut self, context: &mut H::Context<'_>, first: Option<H::Task>) {
+        let core = self.core;
+        let mut next = first;
+        loop {
+            while let Some(task) = next.take().or_else(|| core.queue.pop()) {
+                if self.stop_searching() {
+                    core.host.idle(context, || core.wake());
+                }
+                self.execute(context, task);
+                if core.host.is_stranded() {
+                    return;
+                }
+                if core.crew.is_over() && self.retire() {
+                    return;
+                }
+            }
+            match core.host.idle(context, || self.rest()) {
+                Next::Look => {}
+                Next::Leave => return,
+            }
+        }
+    }
+
+    fn execute(&mut self, context: &mut H::Context<'_>, task: H::Task) {
+        let tally = &self.core.seats.get(self.seat()).tally;
+        Tally::count(&tally.started);
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.core.host.run(context, task)));
+        if self.core.host.is_stranded() {
+            return;
+        }
+        Tally::count(match outcome {
+            Ok(Outcome::Completed) => &tally.completed,
+            Ok(Outcome::Failed) | Err(_) => &tally.failed,
+        });
+        self.core.finish();
+    }
+
+    fn seat(&self) -> u32 {
+        self.seat.expect("a worker at work has a seat")
+    }
+
+    /// Lays down the search token if this worker holds it; `true`: the next worker is to be woken.
+    #[inline]
+    fn stop_searching(&mut self) -> bool {
+        if !std::mem::take(&mut self.searching) {
+            return false;
+        }
+        self.core.lay_token_down();
+        !skipped(Step::LookAgainAfterSearching)
+            && !self.core.queue.is_empty()
+            && self.core.is_wake_due()
+    }
+
+    /// Without a task: searches for a moment, then rests until called.
+    fn rest(&mut self) -> Next {
+        let core = self.core;
+        loop {
+            if core.crew.is_over() && self.retire() {
+                return Next::Leave;
+            }
+            if self.search() {
+                return Next::Look;
+            }
+            let number = self.seat();
+            let seat = core.seats.get(number);
+            seat.park(core.now());
+            let stacked = core.idle.push(&core.seats, number).is_ok();
+            // At rest first, then a look into the queue; a submitter does the opposite. And whoever trusted this
+            // worker's search did so before the token is down, and its task is met by the same look.
+            if self.searching {
+                self.searching = false;
+                core.lay_token_down();
+            } else {
+                full_fence();
+            }
+            if !stacked {
+                seat.unpark();
+                if self.leave() {
+                    return Next::Leave;
+                }
+                // Closed, but a task that came in before is on its way: its submitter has but to put it in the queue.
+                thread::yield_now();
+                return Next::Look;
+            }
+            if !core.queue.is_empty() && !skipped(Step::LookAgainBeforeParking) {
+                core.wake();
+            }
+            core.expire_later();
+            core.watch.notify();
+            match seat.sleep() {
+                Call::Search => {
+                    self.searching = true;
+                    return Next::Look;
+                }
+                Call::Look if core.queue.is_empty() => {}
+                Call::Look => return Next::Look,
+                Call::Leave => {
+                    if self.leave_expired() {
+                        return Next::Leave;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Looks into the queue for a moment with the search token, if it is to be had; `true`: there is something.
+    fn search(&mut self) -> bool {
+        let core = self.core;
+        if core.spins == 0 || !(self.searching || core.take_token()) {
+            return false;
+        }
+        self.searching = true;
+        for _ in 0..core.spins {
+            if !core.queue.is_empty() {
+                return true;
+            }
+            std::hint::spin_loop();
+        }
+        false
+    }
+
+    /// Counts itself out if there are too many workers; `false`: it stays.
+    fn retire(&mut self) -> bool {
+        self.core.crew.retire() && self.settle_departure(|_| {})
+    }
+
+    /// Counts itself out; `false`: it is needed and stays.
+    fn leave(&mut self) -> bool {
+        self.core.crew.depart();
+        self.settle_departure(|_| {})
+    }
+
+    /// As `leave`, for a worker whose seat is still on the idle stack.
+    fn leave_expired(&mut self) -> bool {
+        let core = self.core;
+        let expired = self.seat();
+        self.core.crew.depart();
+        let gone = self.settle_departure(|shift| shift.seat = Some(core.find_seat()));
+        if gone {
+            self.seat = None;
+            core.tallies.expired.fetch_add(1, Ordering::Relaxed);
+        }
+        if core.seats.get(expired).abandon() {
+            core.vacate(expired);
+        }
+        gone
+    }
+
+    /// After this worker has counted itself out: whoever put a task into the queue while it was still counted may have
+    /// counted on it, so it looks again, and comes back if need be. `came_back` runs under the spawn lock.
+    fn settle_departure(&mut self, came_back: impl FnOnce(&mut Self)) -> bool {
+        let core = self.core;
+        // Counted out first, then a look at the tasks; a submitter does the opposite.
+        full_fence();
+        if !skipped(Step::LookAgainAfterLeaving) && core.is_needed() {
+            // Under the spawn lock no thread is half started: a worker that may yet fail to start is no replacement.
+            let _spawning = lock(&core.spawning);
+            if core.is_needed() && core.crew.rejoin() {
+                came_back(self);
+                return false;
+            }
+        }
+        core.family.count_worker(false);
+        core.break_deadlock();
+        core.watch.notify();
+        true
+    }
+
+    /// The host could not set the worker up: the pool closes itself, and what has not started never will.
+    fn break_down(&mut self, first: Option<H::Task>) {
+        let core = self.core;
+        core.broken.store(true, Ordering::Relaxed);
+        core.release();
+        let mut tasks: Vec<_> = first.into_iter().collect();
+        loop {
+            tasks.extend(std::iter::from_fn(|| core.queue.pop()));
+            core.cancel(std::mem::take(&mut tasks));
+            if std::mem::take(&mut self.searching) {
+                core.lay_token_down();
+            }
+            if self.leave() {
+                return;
+            }
+            thread::yield_now();
+        }
+    }
+}
+
+impl<H: Host> Core<H> {
+    /// A worker that has just counted itself out is needed after all: for a task in the queue, or, where it was the
+    /// last, for one whose submitter has yet to put it there.
+    fn is_needed(&self) -> bool {
+        !self.queue.is_empty() || self.crew.present() == 0 && self.in_flight() != 0
+    }
+
+    /// Where all the workers that are left wait for the family, the youngest of them is told so.
+    fn break_deadlock(&self) {
+        if self.family.is_stuck() && !self.crew.has_room() {
+            let mut line = self.line.lock();
+            if self.family.is_stuck() {
+                line.refuse_youngest_bound(super::error::Error::Deadlock);
+                self.lower_flag(&line);
+            }
+        }
+    }
+
+    fn cancel(self: &Arc<Self>, tasks: Vec<H::Task>) {
+        if tasks.is_empty() {
+            return;
+        }
+        let count = tasks.len() as u64;
+        self.host.cancelled(tasks);
+        self.tallies.cancelled.fetch_add(count, Ordering::Release);
+        if self.admission.leave_many(count) {
+            self.let_in();
+        }
+        self.watch.notify();
+    }
+}

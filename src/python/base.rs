@@ -1,0 +1,637 @@
+//! What all kinds of pools have in common.
+
+use super::errors::{self, Refusal};
+use super::host::PyHost;
+use super::lifecycle;
+use super::options::{self, Given};
+use super::switch::Switch;
+use super::task::Task;
+use super::wait::detached;
+use crate::pool::sync::Patience;
+use crate::pool::{
+    Error, MultiPool, Offer, Options, OptionsError, Pool, Stats, Strategy, SubmitError,
+};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyTuple, PyType};
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::time::Duration;
+
+enum Pools {
+    One(Pool<PyHost>),
+    Many(MultiPool<PyHost>),
+}
+
+/// One pool or several, and what it takes to make them anew in a forked child.
+pub struct Front {
+    pools: Pools,
+    options: Options,
+    strategy: Option<(usize, Strategy)>,
+}
+
+/// How long a submit may take.
+#[derive(Clone, Copy)]
+pub enum Wait {
+    /// It returns at once.
+    No,
+    /// As long as it takes; `Some`: at most so long.
+    Up(Option<Duration>),
+}
+
+impl Front {
+    fn new(py: Python<'_>, given: Given, strategy: Option<(usize, Strategy)>) -> PyResult<Self> {
+        let Given { options, hooks } = given;
+        let host = || PyHost::new(hooks.clone_ref(py), options.name.clone());
+        let pools = match strategy {
+            None => Pool::with_host(host(), options.clone()).map(Pools::One),
+            Some((size, strategy)) => {
+                MultiPool::with_hosts(size, strategy, &options, host).map(Pools::Many)
+            }
+        };
+        let pools = pools.map_err(|error: OptionsError| options::bad_options(py, &error))?;
+        let front = Front {
+            pools,
+            options,
+            strategy,
+        };
+        if !lifecycle::register(front.pools()) {
+            return Err(exiting());
+        }
+        Ok(front)
+    }
+
+    /// The same, empty: for a forked child.
+    fn renewed(&self, py: Python<'_>) -> PyResult<Self> {
+        let first = &self.pools()[0];
+        let options = Options {
+            capacity: first.capacity(),
+            ..self.options.clone()
+        };
+        let front = Front::new(
+            py,
+            Given {
+                options,
+                hooks: first.host().hooks.clone_ref(py),
+            },
+            self.strategy,
+        )?;
+        if self.is_closed() {
+            front.release();
+        }
+        Ok(front)
+    }
+
+    pub fn pools(&self) -> &[Pool<PyHost>] {
+        match &self.pools {
+            Pools::One(pool) => std::slice::from_ref(pool),
+            Pools::Many(multi) => multi.pools(),
+        }
+    }
+
+    fn sum<N: std::iter::Sum>(&self, number: impl Fn(&Pool<PyHost>) -> N) -> N {
+        self.pools().iter().map(number).sum()
+    }
+
+    fn is_closed(&self) -> bool {
+        match &self.pools {
+            Pools::One(pool) => pool.is_closed(),
+            Pools::Many(multi) => multi.is_closed(),
+        }
+    }
+
+    /// The exception of a closed pool.
+    fn check_open(&self) -> Result<(), Refusal> {
+        if !self.is_closed() {
+            return Ok(());
+        }
+        let broken = self.pools().iter().any(Pool::is_broken);
+        Err(Refusal::Pool(if broken {
+            Error::Broken
+        } else {
+            Error::Closed
+        }))
+    }
+
+    #[inline]
+    fn offer(&self, task: Task) -> (usize, Offer<Task>) {
+        match &self.pools {
+            Pools::One(pool) => (0, pool.offer(task)),
+            Pools::Many(multi) => multi.offer(task),
+        }
+    }
+
+    /// Submits a task; the rarer ways of doing so go through the core detached from Python.
+    #[inline]
+    fn submit(&self, py: Python<'_>, task: Task, wait: Wait) -> Result<(), Refusal> {
+        match self.offer(task) {
+            (_, Offer::Accepted { wake_due: false }) => Ok(()),
+            (index, offer) => self.follow_up(py, &self.pools()[index], offer, wait),
+        }
+    }
+
+    #[cold]
+    fn follow_up(
+        &self,
+        py: Python<'_>,
+        pool: &Pool<PyHost>,
+        offer: Offer<Task>,
+        wait: Wait,
+    ) -> Result<(), Refusal> {
+        let (result, raised) = match (offer, wait) {
+            (offer @ (Offer::Accepted { .. } | Offer::In(_)), Wait::No) => {
+                (py.detach(|| pool.follow_up(offer, None)), None)
+            }
+            (offer, Wait::No) => (pool.follow_up(offer, None), None),
+            (offer, Wait::Up(timeout)) => detached(py, timeout, |patience| {
+                pool.follow_up(offer, Some(patience))
+            }),
+        };
+        match (result, raised) {
+            (Ok(()), _) => Ok(()),
+            (
+                Err(SubmitError {
+                    error: Error::Interrupted,
+                    ..
+                }),
+                Some(raised),
+            ) => Err(Refusal::Python(raised)),
+            (Err(SubmitError { error, .. }), _) => Err(Refusal::Pool(error)),
+        }
+    }
+
+    fn stats(&self) -> Stats {
+        match &self.pools {
+            Pools::One(pool) => pool.stats(),
+            Pools::Many(multi) => multi.stats(),
+        }
+    }
+
+    fn release(&self) -> bool {
+        match &self.pools {
+            Pools::One(pool) => pool.release(),
+            Pools::Many(multi) => multi.release(),
+        }
+    }
+
+    fn reboot(&self) {
+        match &self.pools {
+            Pools::One(pool) => pool.reboot(),
+            Pools::Many(multi) => multi.reboot(),
+        }
+    }
+
+    fn watch_idle(&self, patience: &mut Patience<'_>) -> Result<(), Error> {
+        match &self.pools {
+            Pools::One(pool) => pool.watch_idle(patience),
+            Pools::Many(multi) => multi.watch_idle(patience),
+        }
+    }
+
+    /// The indices of the pools whose workers have not left in time come with the error.
+    fn watch_gone(&self, patience: &mut Patience<'_>) -> Result<(), (Error, Vec<usize>)> {
+        match &self.pools {
+            Pools::One(pool) => pool
+                .watch_gone(patience)
+                .map_err(|error| (error, Vec::new())),
+            Pools::Many(multi) => multi.watch_gone(patience),
+        }
+    }
+}
+
+fn exiting() -> PyErr {
+    PyRuntimeError::new_err("can't open a pool at interpreter shutdown")
+}
+
+/// What all pools of pyants have in common.
+#[pyclass(frozen, subclass, weakref, module = "pyants", name = "_Base")]
+pub struct Base {
+    /// Null until `__init__`.
+    front: AtomicPtr<Front>,
+    /// What a pool with a function calls.
+    func: PyOnceLock<Py<PyAny>>,
+}
+
+impl Default for Base {
+    fn default() -> Self {
+        Base {
+            front: AtomicPtr::default(),
+            func: PyOnceLock::new(),
+        }
+    }
+}
+
+impl Base {
+    /// What `__init__` does.
+    pub fn init(
+        &self,
+        py: Python<'_>,
+        given: Given,
+        strategy: Option<(usize, Strategy)>,
+        func: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
+        if !self.front.load(Ordering::Acquire).is_null() {
+            return Err(PyRuntimeError::new_err("a pool is initialised once"));
+        }
+        let front = Box::into_raw(Box::new(Front::new(py, given, strategy)?));
+        if let Some(func) = func {
+            let _ = self.func.set(py, func);
+        }
+        self.install(std::ptr::null_mut(), front)
+            .map(drop)
+            .ok_or_else(|| PyRuntimeError::new_err("a pool is initialised once"))
+    }
+
+    /// Puts `front` in the place of `old`; `None`: another thread was faster.
+    fn install(&self, old: *mut Front, front: *mut Front) -> Option<&Front> {
+        match self
+            .front
+            .compare_exchange(old, front, Ordering::AcqRel, Ordering::Acquire)
+        {
+            // SAFETY: as in `front`.
+            Ok(_) => Some(unsafe { &*front }),
+            Err(_) => {
+                // SAFETY: it came from `Box::into_raw` and nobody else has seen it.
+                drop(unsafe { Box::from_raw(front) });
+                None
+            }
+        }
+    }
+
+    /// The pools. In a forked child they are made anew on first use.
+    #[inline]
+    pub fn front(&self, py: Python<'_>) -> PyResult<&Front> {
+        let pointer = self.front.load(Ordering::Acquire);
+        // SAFETY: a pointer here comes from `Box::into_raw`. What it points to is dropped with `self` only: where another
+        // takes its place, in a forked child, it is leaked.
+        match unsafe { pointer.as_ref() } {
+            Some(front) if front.pools()[0].host().is_ours() => Ok(front),
+            Some(stale) => self.renew(py, pointer, stale),
+            None => Err(PyRuntimeError::new_err(
+                "the pool's __init__() was not called",
+            )),
+        }
+    }
+
+    /// In a forked child: the old pools belong to the parent's threads, which may hold their locks for ever.
+    #[cold]
+    fn renew(&self, py: Python<'_>, pointer: *mut Front, stale: &Front) -> PyResult<&Front> {
+        let front = Box::into_raw(Box::new(stale.renewed(py)?));
+        self.install(pointer, front)
+            .map_or_else(|| self.front(py), Ok)
+    }
+
+    /// `func` of a pool with a function.
+    pub fn func(&self, py: Python<'_>) -> PyResult<&Py<PyAny>> {
+        self.func
+            .get(py)
+            .ok_or_else(|| PyRuntimeError::new_err("the pool's __init__() was not called"))
+    }
+
+    /// Submits `func(*args, **kwargs)`. A closed pool says so before anything is looked at (B14).
+    pub fn submit(
+        &self,
+        py: Python<'_>,
+        func: &Bound<'_, PyAny>,
+        wait: Wait,
+        task: impl FnOnce(Py<PyAny>) -> Task,
+    ) -> Result<(), Refusal> {
+        let front = self.front(py)?;
+        if let Err(error) = check_callable(func) {
+            return front.check_open().and(Err(error.into()));
+        }
+        front.submit(py, task(func.clone().unbind()), wait)
+    }
+
+    /// Calls the pool's own function.
+    pub fn invoke(
+        &self,
+        py: Python<'_>,
+        wait: Wait,
+        task: impl FnOnce(Py<PyAny>) -> Task,
+    ) -> Result<(), Refusal> {
+        let func = self.func(py)?.clone_ref(py);
+        self.front(py)?.submit(py, task(func), wait)
+    }
+
+    /// Submits `func(item)` for each item, in one call; how many. What the pool refuses carries the number as
+    /// `submitted`.
+    pub fn submit_many(
+        &self,
+        py: Python<'_>,
+        func: &Bound<'_, PyAny>,
+        items: &Bound<'_, PyAny>,
+    ) -> PyResult<u64> {
+        let mut submitted = 0;
+        match self.submit_each(py, func, items, &mut submitted) {
+            Ok(()) => Ok(submitted),
+            Err(Refusal::Python(error)) => Err(error),
+            Err(refusal) => {
+                let error = refusal.into_exception(py);
+                error.value(py).setattr("submitted", submitted)?;
+                Err(error)
+            }
+        }
+    }
+
+    fn submit_each(
+        &self,
+        py: Python<'_>,
+        func: &Bound<'_, PyAny>,
+        items: &Bound<'_, PyAny>,
+        submitted: &mut u64,
+    ) -> Result<(), Refusal> {
+        let front = self.front(py)?;
+        front.check_open()?;
+        check_callable(func)?;
+        let mut switch = Switch::new(py);
+        for item in items.try_iter()? {
+            front.submit(
+                py,
+                Task::one(func.clone().unbind(), item?.unbind()),
+                Wait::Up(None),
+            )?;
+            *submitted += 1;
+            // A loop in native code: now and then it lets other threads in, and Ctrl-C through.
+            if *submitted % 64 == 0 && switch.pause_if_due(py) {
+                py.check_signals()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The pool with this index (B88: negative ones do not count from the end).
+    pub fn pool_at<'a>(
+        &'a self,
+        py: Python<'_>,
+        index: &Bound<'_, PyAny>,
+    ) -> PyResult<&'a Pool<PyHost>> {
+        let pools = self.front(py)?.pools();
+        let Ok(number) = index.extract::<i128>() else {
+            return match index.is_instance_of::<pyo3::types::PyInt>() {
+                true => Err(bad_index(py, index, pools.len())),
+                false => Err(errors::wrong_type("index", "an int", index)),
+            };
+        };
+        usize::try_from(number)
+            .ok()
+            .and_then(|number| pools.get(number))
+            .ok_or_else(|| bad_index(py, index, pools.len()))
+    }
+}
+
+fn bad_index(py: Python<'_>, index: &Bound<'_, PyAny>, pools: usize) -> PyErr {
+    errors::invalid_index(
+        py,
+        format!(
+            "index must be between 0 and {}, not {}",
+            pools - 1,
+            errors::shown(index)
+        ),
+    )
+}
+
+fn check_callable(func: &Bound<'_, PyAny>) -> PyResult<()> {
+    if func.is_callable() {
+        Ok(())
+    } else {
+        Err(errors::wrong_type("fn", "callable", func))
+    }
+}
+
+impl Drop for Base {
+    fn drop(&mut self) {
+        let front = *self.front.get_mut();
+        // SAFETY: as in `front`; and nobody else has a reference any more.
+        let Some(seen) = (unsafe { front.as_ref() }) else {
+            return;
+        };
+        // In a forked child the parent's pool is not to be touched.
+        if seen.pools()[0].host().is_ours() {
+            // SAFETY: it came from `Box::into_raw`, and is given up here for good.
+            drop(unsafe { Box::from_raw(front) });
+        }
+    }
+}
+
+/// Unlimited is -1, as in ants.
+fn or_unlimited(py: Python<'_>, number: Option<i64>) -> PyResult<Bound<'_, PyAny>> {
+    Ok(number.unwrap_or(-1).into_pyobject(py)?.into_any())
+}
+
+#[pymethods]
+impl Base {
+    /// The number of live workers, idle ones included.
+    fn running(&self, py: Python<'_>) -> PyResult<u64> {
+        Ok(self.front(py)?.sum(|pool| u64::from(pool.running())))
+    }
+
+    /// The number of workers that may still be started: cap() - running(), or -1 without a limit.
+    ///
+    /// Below 0 for a while after the capacity was lowered under running tasks.
+    fn free<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        or_unlimited(py, self.front(py)?.sum(Pool::free))
+    }
+
+    /// The number of threads that wait in submit() or invoke() for room.
+    fn waiting(&self, py: Python<'_>) -> PyResult<usize> {
+        Ok(self.front(py)?.sum(Pool::waiting))
+    }
+
+    /// The capacity: how many workers there may be, or -1 without a limit.
+    fn cap<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        or_unlimited(
+            py,
+            self.front(py)?.sum(|pool| pool.capacity().map(i64::from)),
+        )
+    }
+
+    /// The number of accepted tasks that wait for a worker; always 0 with queue_size=0.
+    fn queued(&self, py: Python<'_>) -> PyResult<usize> {
+        Ok(self.front(py)?.sum(Pool::queued))
+    }
+
+    /// Whether the pool is closed.
+    fn is_closed(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.front(py)?.is_closed())
+    }
+
+    /// A PoolStats with all numbers of the pool, taken in one go.
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        let stats = self.front(py)?.stats();
+        let numbers = [
+            stats.capacity.map_or(-1, i64::from),
+            i64::from(stats.running),
+            stats.busy.cast_signed(),
+            i64::from(stats.idle),
+            i64::try_from(stats.waiting).unwrap_or(i64::MAX),
+            stats.queued.cast_signed(),
+            stats.submitted.cast_signed(),
+            stats.completed.cast_signed(),
+            stats.failed.cast_signed(),
+            stats.cancelled.cast_signed(),
+            stats.rejected.cast_signed(),
+            stats.spawned.cast_signed(),
+            stats.expired.cast_signed(),
+            i64::from(stats.peak_running),
+        ];
+        CLASS
+            .import(py, "pyants._types", "PoolStats")?
+            .call1(PyTuple::new(py, numbers)?)
+    }
+
+    /// Changes the capacity at once.
+    ///
+    /// More: as many waiting submitters as fit are let in. Fewer: surplus workers leave, idle ones now and busy ones when
+    /// their task is done. Ignored, as in ants, by an unlimited pool, with pre_alloc, and where capacity <= 0. For a
+    /// MultiPool it is the capacity of each pool. Never waits for a task.
+    fn tune(&self, py: Python<'_>, capacity: &Bound<'_, PyAny>) -> PyResult<()> {
+        let front = self.front(py)?;
+        if let Some(capacity) = options::read_capacity("capacity", capacity)? {
+            py.detach(|| front.pools().iter().for_each(|pool| pool.tune(capacity)));
+        }
+        Ok(())
+    }
+
+    /// Waits until everything that was accepted, before or meanwhile, is done; whether that came true.
+    ///
+    /// timeout is in seconds or a timedelta, None waits for ever. Raises PoolDeadlockError where a task would wait so,
+    /// for ever, for its own pool.
+    #[pyo3(signature = (timeout = None))]
+    fn wait_idle(&self, py: Python<'_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
+        let front = self.front(py)?;
+        let timeout = options::read_optional_timeout(timeout)?;
+        match detached(py, timeout, |patience| front.watch_idle(patience)) {
+            (Err(Error::Interrupted), Some(raised)) => Err(raised),
+            (Ok(()), _) => Ok(true),
+            (Err(Error::Timeout), _) => Ok(false),
+            (Err(error), _) => Err(errors::raise(py, error, "wait_idle")),
+        }
+    }
+
+    /// Closes the pool and returns at once.
+    ///
+    /// Submitters that wait get PoolClosedError, idle workers leave, accepted tasks still run to their end. Does nothing
+    /// on a closed pool.
+    fn release(&self, py: Python<'_>) -> PyResult<()> {
+        let front = self.front(py)?;
+        py.detach(|| front.release());
+        Ok(())
+    }
+
+    /// Closes the pool and waits until every accepted task is done and every worker has left.
+    ///
+    /// timeout is in seconds or a timedelta. Raises PoolClosedError on a closed pool, and PoolTimeoutError when the time
+    /// runs out: the pool stays closed then, and its tasks go on.
+    fn release_timeout(&self, py: Python<'_>, timeout: &Bound<'_, PyAny>) -> PyResult<()> {
+        let front = self.front(py)?;
+        let timeout = options::read_timeout(timeout)?;
+        if !py.detach(|| front.release()) {
+            return Err(errors::raise(py, Error::Closed, "release_timeout"));
+        }
+        self.wait_gone(py, Some(timeout), "release_timeout")
+    }
+
+    /// Opens a closed pool; does nothing on an open one.
+    ///
+    /// Options, the tuned capacity and counters are kept. Workers are started on demand.
+    fn reboot(&self, py: Python<'_>) -> PyResult<()> {
+        let front = self.front(py)?;
+        if lifecycle::is_exiting() {
+            return Err(exiting());
+        }
+        py.detach(|| front.reboot());
+        Ok(())
+    }
+
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    /// Closes the pool and waits, without limit, until every accepted task is done and every worker has left.
+    #[pyo3(signature = (*_exc_info))]
+    fn __exit__(&self, py: Python<'_>, _exc_info: &Bound<'_, PyTuple>) -> PyResult<()> {
+        let front = self.front(py)?;
+        py.detach(|| front.release());
+        self.wait_gone(py, None, "leaving the with block")
+    }
+
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        let class = slf.get_type();
+        let (module, name) = (class.module()?, class.qualname()?);
+        let Ok(front) = slf.get().front(slf.py()) else {
+            return Ok(format!("<{module}.{name} not initialised>"));
+        };
+        let stats = front.stats();
+        Ok(format!(
+            "<{module}.{name} capacity={} running={} waiting={} {}>",
+            stats.capacity.map_or(-1, i64::from),
+            stats.running,
+            stats.waiting,
+            if front.is_closed() { "closed" } else { "open" },
+        ))
+    }
+
+    fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let name = slf.get_type().name()?;
+        Err(PyTypeError::new_err(format!(
+            "cannot pickle '{name}' object: its threads and tasks live in this process"
+        )))
+    }
+
+    fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
+        visit.call(self.func_for_gc())?;
+        // SAFETY: as in `front`.
+        let Some(front) = (unsafe { self.front.load(Ordering::Acquire).as_ref() }) else {
+            return Ok(());
+        };
+        for pool in front.pools() {
+            // While tasks are in flight their exceptions still need the handler, and it is no garbage.
+            if pool.host().is_ours() && pool.is_at_rest() {
+                pool.host().hooks.traverse(&visit)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        // SAFETY: as in `front`.
+        let Some(front) = (unsafe { self.front.load(Ordering::Acquire).as_ref() }) else {
+            return;
+        };
+        for pool in front.pools() {
+            if pool.host().is_ours() && pool.is_at_rest() {
+                pool.host().hooks.clear();
+            }
+        }
+    }
+}
+
+impl Base {
+    fn func_for_gc(&self) -> Option<&Py<PyAny>> {
+        // SAFETY: no token is needed to look at a cell that is written once; traversal runs while the thread is
+        // attached, but PyO3 hands out no token for it.
+        self.func.get(unsafe { Python::assume_attached() })
+    }
+
+    fn wait_gone(&self, py: Python<'_>, timeout: Option<Duration>, doing: &str) -> PyResult<()> {
+        let front = self.front(py)?;
+        match detached(py, timeout, |patience| front.watch_gone(patience)) {
+            (Ok(()), _) => Ok(()),
+            (Err((Error::Interrupted, _)), Some(raised)) => Err(raised),
+            (Err((Error::Timeout, late)), _) if !late.is_empty() => {
+                let late = late
+                    .iter()
+                    .map(usize::to_string)
+                    .collect::<Vec<_>>()
+                    .join(", ");
+                Err(errors::timeout(
+                    py,
+                    format!("{doing} ran out of time: workers of the pools {late} are still there"),
+                ))
+            }
+            (Err((error, _)), _) => Err(errors::raise(py, error, doing)),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! `PoolWithFunc`: one function, many arguments; and what it shares with `MultiPoolWithFunc`.
+
+use super::base::{Base, Wait};
+use super::errors;
+use super::options;
+use super::pool::accepted;
+use super::task::Task;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyTuple, PyType};
+
+/// The pools that have one function for all tasks.
+#[pyclass(frozen, subclass, extends = Base, module = "pyants", name = "_Invoker")]
+pub struct Invoker;
+
+impl Invoker {
+    pub fn new() -> PyClassInitializer<Self> {
+        PyClassInitializer::from(Base::default()).add_subclass(Invoker)
+    }
+}
+
+#[pymethods]
+impl Invoker {
+    /// Runs func(*args, **kwargs) on a worker. Returns when a worker has the task or, with a queue, when it is accepted.
+    ///
+    /// Waits while the pool is full. Raises PoolClosedError if the pool is closed, or closes while this waits;
+    /// PoolOverloadError if it may not wait; PoolDeadlockError where it would wait for ever, because every worker waits
+    /// like this; PoolSpawnError if no thread can be started and none is alive.
+    #[pyo3(signature = (*args, **kwargs))]
+    fn invoke(
+        slf: &Bound<'_, Self>,
+        args: Bound<'_, PyTuple>,
+        kwargs: Option<Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
+        let py = slf.py();
+        let result = slf
+            .as_super()
+            .get()
+            .invoke(py, Wait::Up(None), |func| Task::new(func, args, kwargs));
+        result.map_err(|refusal| refusal.into_exception(py))
+    }
+
+    /// As invoke(), but never waits; False if the pool is overloaded.
+    #[pyo3(signature = (*args, **kwargs))]
+    fn try_invoke(
+        slf: &Bound<'_, Self>,
+        args: Bound<'_, PyTuple>,
+        kwargs: Option<Bound<'_, PyDict>>,
+    ) -> PyResult<bool> {
+        let py = slf.py();
+        accepted(
+            py,
+            slf.as_super()
+                .get()
+                .invoke(py, Wait::No, |func| Task::new(func, args, kwargs)),
+        )
+    }
+
+    /// As invoke(), but waits for at most timeout seconds (or a timedelta), then raises PoolTimeoutError.
+    #[pyo3(signature = (timeout, /, *args, **kwargs))]
+    fn invoke_within(
+        slf: &Bound<'_, Self>,
+        timeout: &Bound<'_, PyAny>,
+        args: Bound<'_, PyTuple>,
+        kwargs: Option<Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
+        let (py, wait) = (slf.py(), Wait::Up(Some(options::read_timeout(timeout)?)));
+        let result = slf
+            .as_super()
+            .get()
+            .invoke(py, wait, |func| Task::new(func, args, kwargs));
+        result.map_err(|refusal| refusal.into_exception(py))
+    }
+
+    /// Submits func(item) for each item of iterable, and returns how many.
+    ///
+    /// The iterable is read lazily: one item only when the one before was accepted. An error of the pool carries the
+    /// number of accepted tasks as its attribute submitted.
+    #[pyo3(signature = (iterable, /))]
+    fn invoke_many(slf: &Bound<'_, Self>, iterable: &Bound<'_, PyAny>) -> PyResult<u64> {
+        let py = slf.py();
+        let base = slf.as_super().get();
+        base.submit_many(py, base.func(py)?.bind(py), iterable)
+    }
+
+    /// The function that every task calls.
+    #[getter]
+    fn func(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        let py = slf.py();
+        Ok(slf.as_super().get().func(py)?.clone_ref(py))
+    }
+
+    /// For annotations: PoolWithFunc[P] and MultiPoolWithFunc[P] know the parameters of their function.
+    #[classmethod]
+    fn __class_getitem__<'py>(
+        class: &Bound<'py, PyType>,
+        item: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        static ALIAS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        ALIAS
+            .import(class.py(), "types", "GenericAlias")?
+            .call1((class, item))
+    }
+}
+
+/// The function of a pool, which comes before its options (B8).
+pub fn read_func(py: Python<'_>, func: Option<&Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
+    match func.filter(|func| !func.is_none()) {
+        None => Err(errors::lack_func(
+            py,
+            "func must be callable: a pool with a function needs one, not None",
+        )),
+        Some(func) if !func.is_callable() => Err(errors::wrong_type("func", "callable", func)),
+        Some(func) => Ok(func.clone().unbind()),
+    }
+}
+
+/// A pool of worker threads that all call the same function.
+///
+/// capacity: how many workers there may be; 0 or less: as many as there are tasks. func: what every task calls. The
+/// keyword options are those of Pool.
+#[pyclass(frozen, subclass, extends = Invoker, module = "pyants")]
+pub struct PoolWithFunc;
+
+#[pymethods]
+impl PoolWithFunc {
+    #[new]
+    #[pyo3(signature = (*_args, **_options), text_signature = "(capacity, func, **options)")]
+    fn new(
+        _args: &Bound<'_, PyTuple>,
+        _options: Option<&Bound<'_, PyDict>>,
+    ) -> PyClassInitializer<Self> {
+        Invoker::new().add_subclass(PoolWithFunc)
+    }
+
+    #[pyo3(signature = (capacity = None, func = None, **options))]
+    fn __init__(
+        slf: &Bound<'_, Self>,
+        capacity: Option<&Bound<'_, PyAny>>,
+        func: Option<&Bound<'_, PyAny>>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
+        let py = slf.py();
+        let func = read_func(py, func)?;
+        slf.as_super().as_super().get().init(
+            py,
+            options::read(py, capacity, options)?,
+            None,
+            Some(func),
+        )
+    }
+}

@@ -1,0 +1,330 @@
+//! CPython as the world that tasks run in: all that it demands of a thread that calls it.
+
+use super::lifecycle::{self, Gate};
+use super::switch::Switch;
+use super::task::{Task, is_python_function};
+use crate::pool::{Host, Outcome, Worker};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyTuple;
+use std::sync::{Mutex, PoisonError};
+
+/// The Python objects that a pool was given besides its tasks.
+#[derive(Default)]
+struct Objects {
+    panic_handler: Option<Py<PyAny>>,
+    logger: Option<Py<PyAny>>,
+    initializer: Option<Py<PyAny>>,
+    initargs: Option<Py<PyTuple>>,
+}
+
+/// The same where the garbage collector can take them away. Nothing of Python is called, and no reference dropped, under
+/// the lock.
+#[derive(Default)]
+pub struct Hooks(Mutex<Objects>);
+
+impl Hooks {
+    pub fn new(
+        panic_handler: Option<Py<PyAny>>,
+        logger: Option<Py<PyAny>>,
+        initializer: Option<Py<PyAny>>,
+        initargs: Py<PyTuple>,
+    ) -> Self {
+        Hooks(Mutex::new(Objects {
+            panic_handler,
+            logger,
+            initializer,
+            initargs: Some(initargs),
+        }))
+    }
+
+    fn with<R>(&self, look: impl FnOnce(&mut Objects) -> R) -> R {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Another set with the same objects.
+    pub fn clone_ref(&self, py: Python<'_>) -> Self {
+        Hooks(Mutex::new(self.with(|objects| {
+            Objects {
+                panic_handler: objects
+                    .panic_handler
+                    .as_ref()
+                    .map(|object| object.clone_ref(py)),
+                logger: objects.logger.as_ref().map(|object| object.clone_ref(py)),
+                initializer: objects
+                    .initializer
+                    .as_ref()
+                    .map(|object| object.clone_ref(py)),
+                initargs: objects.initargs.as_ref().map(|object| object.clone_ref(py)),
+            }
+        })))
+    }
+
+    /// Shows the objects to the garbage collector.
+    pub fn traverse(&self, visit: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
+        // Locked only by a thread that is about to change them: then they are in use, and not garbage.
+        let Ok(objects) = self.0.try_lock() else {
+            return Ok(());
+        };
+        visit.call(&objects.panic_handler)?;
+        visit.call(&objects.logger)?;
+        visit.call(&objects.initializer)?;
+        visit.call(&objects.initargs)
+    }
+
+    /// Lets go of the objects.
+    pub fn clear(&self) {
+        let objects = self.with(std::mem::take);
+        drop(objects);
+    }
+
+    fn panic_handler<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.with(|objects| {
+            objects
+                .panic_handler
+                .as_ref()
+                .map(|handler| handler.bind(py).clone())
+        })
+    }
+
+    fn logger<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let given = self.with(|objects| {
+            objects
+                .logger
+                .as_ref()
+                .map(|logger| logger.bind(py).clone())
+        });
+        given.map_or_else(
+            || py.import("logging")?.call_method1("getLogger", ("pyants",)),
+            Ok,
+        )
+    }
+
+    fn initializer<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> Option<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+        self.with(|objects| {
+            let initializer = objects.initializer.as_ref()?.bind(py).clone();
+            Some((initializer, objects.initargs.as_ref()?.bind(py).clone()))
+        })
+    }
+}
+
+/// A pool's view of CPython.
+pub struct PyHost {
+    pub hooks: Hooks,
+    pool_name: String,
+    /// In which process, counted by forks, the pool was made.
+    generation: u64,
+}
+
+impl PyHost {
+    pub fn new(hooks: Hooks, pool_name: String) -> Self {
+        PyHost {
+            hooks,
+            pool_name,
+            generation: lifecycle::generation(),
+        }
+    }
+
+    /// The pool was made in this process, not in one that this was forked from.
+    pub fn is_ours(&self) -> bool {
+        self.generation == lifecycle::generation()
+    }
+
+    /// An exception that `func` raised goes to the panic handler, else to the log.
+    fn report(&self, py: Python<'_>, func: &Bound<'_, PyAny>, raised: PyErr, what: &str) {
+        let Some(handler) = self.hooks.panic_handler(py) else {
+            return self.log(py, func, &raised, what);
+        };
+        if let Err(failure) = handler.call1((raised.value(py),)) {
+            let value = failure.value(py);
+            // As if the handler had been called in an `except` block; one that raises the same again has no context.
+            if value
+                .getattr("__context__")
+                .is_ok_and(|context| context.is_none())
+                && !value.is(raised.value(py))
+            {
+                let _ = value.setattr("__context__", raised.value(py));
+            }
+            self.log(py, &handler, &failure, "panic_handler");
+        }
+    }
+
+    fn log(&self, py: Python<'_>, func: &Bound<'_, PyAny>, raised: &PyErr, what: &str) {
+        let logged = self.hooks.logger(py).and_then(|logger| {
+            let keywords = pyo3::types::PyDict::new(py);
+            keywords.set_item("exc_info", raised.value(py))?;
+            logger.call_method(
+                "error",
+                (format!("exception in {what} %s"), name_of(func)),
+                Some(&keywords),
+            )
+        });
+        if let Err(failure) = logged {
+            // Nothing is swallowed: neither the logger's failure nor what it was to log.
+            failure.write_unraisable(py, None);
+            raised.clone_ref(py).write_unraisable(py, Some(func));
+        }
+    }
+
+    /// What `threading.Thread` does before `run`; `false`: the initializer failed.
+    fn set_up(&self, py: Python<'_>, worker: &Worker) -> bool {
+        if let Err(failure) = set_up_thread(py, &worker.name) {
+            failure.write_unraisable(py, None);
+        }
+        let Some((initializer, args)) = self.hooks.initializer(py) else {
+            return true;
+        };
+        match initializer.call1(args) {
+            Ok(_) => true,
+            Err(raised) => {
+                self.report(py, &initializer, raised, "initializer");
+                false
+            }
+        }
+    }
+}
+
+fn set_up_thread(py: Python<'_>, name: &str) -> PyResult<()> {
+    static CURRENT_THREAD: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static GET_TRACE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static GET_PROFILE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    CURRENT_THREAD
+        .import(py, "threading", "current_thread")?
+        .call0()?
+        .setattr("name", name)?;
+    let trace = GET_TRACE.import(py, "threading", "gettrace")?.call0()?;
+    if !trace.is_none() {
+        py.import("sys")?.call_method1("settrace", (trace,))?;
+    }
+    let profile = GET_PROFILE.import(py, "threading", "getprofile")?.call0()?;
+    if !profile.is_none() {
+        py.import("sys")?.call_method1("setprofile", (profile,))?;
+    }
+    Ok(())
+}
+
+/// Up to 3.12 `threading` keeps the entry of a native thread for ever; later it drops it with the thread.
+#[cfg(not(Py_3_13))]
+fn tear_down_thread(py: Python<'_>) -> PyResult<()> {
+    let threading = py.import("threading")?;
+    let ident = threading.call_method0("get_ident")?;
+    threading
+        .getattr("_active")?
+        .call_method1("pop", (ident, py.None()))?;
+    Ok(())
+}
+
+/// The name by which a log knows a callable.
+fn name_of(func: &Bound<'_, PyAny>) -> String {
+    let named = || -> PyResult<String> {
+        let qualname: String = func.getattr("__qualname__")?.extract()?;
+        match func
+            .getattr("__module__")
+            .and_then(|module| module.extract::<String>())
+        {
+            Ok(module) => Ok(format!("{module}.{qualname}")),
+            Err(_) => Ok(qualname),
+        }
+    };
+    named().unwrap_or_else(|_| super::errors::shown(func))
+}
+
+/// A worker thread while it is attached.
+pub struct Attached<'py> {
+    py: Python<'py>,
+    switch: Switch,
+}
+
+impl Host for PyHost {
+    type Task = Task;
+    type Context<'a> = Attached<'a>;
+
+    fn live(&self, worker: &Worker, body: impl FnOnce(&mut Attached<'_>)) {
+        let gate = Gate::enter();
+        Python::try_attach(|py| {
+            drop(gate);
+            if self.set_up(py, worker) {
+                body(&mut Attached {
+                    py,
+                    switch: Switch::new(py),
+                });
+            }
+            #[cfg(not(Py_3_13))]
+            if let Err(failure) = tear_down_thread(py) {
+                failure.write_unraisable(py, None);
+            }
+        });
+    }
+
+    fn run(&self, attached: &mut Attached<'_>, task: Task) -> Outcome {
+        let py = attached.py;
+        let (func, result) = task.call(py);
+        let outcome = match result {
+            Ok(()) => Outcome::Completed,
+            Err(raised) => {
+                self.report(py, &func, raised, "task");
+                Outcome::Failed
+            }
+        };
+        if !is_python_function(&func) {
+            attached.switch.pause_if_due(py);
+        }
+        outcome
+    }
+
+    fn idle<R>(&self, attached: &mut Attached<'_>, wait: impl FnOnce() -> R) -> R {
+        let wait = OnThisThread(wait);
+        let OnThisThread((result, gate)) = attached.py.detach(move || {
+            let result = wait.call();
+            OnThisThread((result, Gate::enter()))
+        });
+        drop(gate);
+        attached.switch.attached();
+        result
+    }
+
+    fn is_stranded(&self) -> bool {
+        !self.is_ours()
+    }
+
+    fn cancelled(&self, tasks: Vec<Task>) {
+        let mut tasks = Some(tasks);
+        Python::try_attach(|py| {
+            let tasks = tasks.take().unwrap_or_default();
+            let logged = self.hooks.logger(py).and_then(|logger| {
+                let message = "%s: a worker could not be set up, %d accepted tasks are cancelled";
+                logger.call_method1("error", (message, &self.pool_name, tasks.len()))
+            });
+            if let Err(failure) = logged {
+                failure.write_unraisable(py, None);
+            }
+            drop(tasks);
+        });
+        // Without an interpreter nobody can let go of its objects.
+        std::mem::forget(tasks);
+    }
+}
+
+impl Drop for PyHost {
+    fn drop(&mut self) {
+        let hooks = std::mem::take(&mut self.hooks);
+        lifecycle::drop_attached(hooks);
+    }
+}
+
+/// What stays on the thread that it is on, although `Python::detach` cannot know.
+struct OnThisThread<T>(T);
+
+// SAFETY: `Python::detach` calls its closure, and returns the result, on the calling thread. It demands `Send` only to
+// keep things bound to the interpreter out of the closure. What goes through here is the core's wait, which is written
+// without knowledge of Python and so holds nothing bound to it, its result, and the gate's lock.
+unsafe impl<T> Send for OnThisThread<T> {}
+
+impl<R, F: FnOnce() -> R> OnThisThread<F> {
+    fn call(self) -> R {
+        (self.0)()
+    }
+}

@@ -1,0 +1,182 @@
+//! The interpreter's exit, forks of the process, and the gate that keeps a crowd of workers from the GIL.
+
+use super::host::PyHost;
+use crate::pool::{Pool, Remains};
+use pyo3::prelude::*;
+use pyo3::types::{PyCFunction, PyDict, PyTuple};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What the pools of a process share. A forked child gets another one: its parent's locks may be held by threads that
+/// do not exist in the child.
+#[derive(Default)]
+struct Shared {
+    /// What there is of the pools that were made, to be done before the interpreter goes.
+    pools: Mutex<Vec<Remains<PyHost>>>,
+    #[cfg_attr(Py_GIL_DISABLED, allow(dead_code))]
+    gate: Mutex<()>,
+}
+
+static SHARED: AtomicPtr<Shared> = AtomicPtr::new(std::ptr::null_mut());
+/// How many forks lie between the first process and this one.
+static GENERATION: AtomicU64 = AtomicU64::new(0);
+/// The interpreter is on its way out: no pool is opened any more.
+static EXITING: AtomicBool = AtomicBool::new(false);
+/// Threads that are about to drop Python objects.
+static DROPPING: AtomicUsize = AtomicUsize::new(0);
+/// The identity of the thread that handles signals.
+static MAIN_THREAD: AtomicU64 = AtomicU64::new(0);
+
+fn shared() -> &'static Shared {
+    let shared = SHARED.load(Ordering::Acquire);
+    assert!(
+        !shared.is_null(),
+        "the module is initialised before anything in it is used"
+    );
+    // SAFETY: the pointer comes from `renew_shared`, which leaks what it points to.
+    unsafe { &*shared }
+}
+
+fn renew_shared() {
+    SHARED.store(Box::into_raw(Box::default()), Ordering::Release);
+}
+
+/// Which process this is, counted by forks.
+#[inline]
+pub fn generation() -> u64 {
+    // Relaxed: it changes only in a child that has a single thread.
+    GENERATION.load(Ordering::Relaxed)
+}
+
+pub fn is_exiting() -> bool {
+    EXITING.load(Ordering::SeqCst)
+}
+
+pub fn is_main_thread() -> bool {
+    MAIN_THREAD.load(Ordering::Relaxed) == this_thread()
+}
+
+unsafe extern "C" {
+    /// CPython's own; PyO3 does not declare it.
+    fn PyThread_get_thread_ident() -> std::ffi::c_ulong;
+}
+
+fn this_thread() -> u64 {
+    // SAFETY: needs neither the GIL nor a thread state.
+    #[allow(clippy::useless_conversion)]
+    u64::from(unsafe { PyThread_get_thread_ident() })
+}
+
+fn pools() -> MutexGuard<'static, Vec<Remains<PyHost>>> {
+    shared()
+        .pools
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+}
+
+/// These pools are to be done before the interpreter goes; `false`: it is going already.
+pub fn register(new: &[Pool<PyHost>]) -> bool {
+    let mut pools = pools();
+    if is_exiting() {
+        return false;
+    }
+    // Forget those that are gone whenever the list would grow.
+    if pools.len() + new.len() > pools.capacity() {
+        pools.retain(|pool| !pool.are_gone());
+    }
+    pools.extend(new.iter().map(Pool::remains));
+    true
+}
+
+/// A place among the few workers that may ask for the GIL at a time: every thread that waits for it wakes up at each
+/// switch interval, and a crowd of them leaves no time for work. The holder is detached, and whoever is attached never
+/// waits here. Free-threaded builds have no GIL and need no gate.
+pub struct Gate(#[allow(dead_code)] Option<MutexGuard<'static, ()>>);
+
+impl Gate {
+    pub fn enter() -> Self {
+        #[cfg(Py_GIL_DISABLED)]
+        return Gate(None);
+        #[cfg(not(Py_GIL_DISABLED))]
+        Gate(Some(
+            shared().gate.lock().unwrap_or_else(PoisonError::into_inner),
+        ))
+    }
+}
+
+/// Drops Python objects, attached; they are leaked where the interpreter is on its way out.
+pub fn drop_attached<T>(objects: T) {
+    let mut objects = Some(objects);
+    DROPPING.fetch_add(1, Ordering::SeqCst);
+    // The count first, then the flag; the exit does the opposite, and waits for whoever it finds counted.
+    if !is_exiting() {
+        Python::try_attach(|_| drop(objects.take()));
+    }
+    DROPPING.fetch_sub(1, Ordering::SeqCst);
+    std::mem::forget(objects);
+}
+
+/// Before the interpreter joins its threads and goes: stops intake, lets accepted tasks finish, and waits until every
+/// worker is out of Python, since a native thread that enters it later would bring the process down.
+fn at_exit(py: Python<'_>) -> PyResult<()> {
+    let remains = {
+        let mut pools = pools();
+        EXITING.store(true, Ordering::SeqCst);
+        std::mem::take(&mut *pools)
+    };
+    let pools: Vec<_> = remains.iter().filter_map(Remains::reopen).collect();
+    let ((), raised) = super::wait::detached(py, None, |patience| {
+        for pool in &pools {
+            pool.release();
+        }
+        for pool in &pools {
+            if pool.watch_gone(patience).is_err() {
+                return;
+            }
+        }
+        while DROPPING.load(Ordering::SeqCst) > 0 {
+            std::thread::yield_now();
+        }
+    });
+    raised.map_or(Ok(()), Err)
+}
+
+/// In a forked child: the parent's threads are not there, and its locks are not to be touched.
+fn after_fork_in_child() {
+    GENERATION.fetch_add(1, Ordering::Relaxed);
+    MAIN_THREAD.store(this_thread(), Ordering::Relaxed);
+    DROPPING.store(0, Ordering::SeqCst);
+    renew_shared();
+}
+
+/// Registers the hooks with the interpreter.
+pub fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    renew_shared();
+    let threading = py.import("threading")?;
+    let main_thread = threading.call_method0("main_thread")?;
+    MAIN_THREAD.store(main_thread.getattr("ident")?.extract()?, Ordering::Relaxed);
+    let exit = PyCFunction::new_closure(
+        py,
+        Some(c"_at_exit"),
+        None,
+        |args: &Bound<'_, PyTuple>, _: Option<&Bound<'_, PyDict>>| at_exit(args.py()),
+    )?;
+    if threading.call_method1("_register_atexit", (exit,)).is_err() {
+        // Imported while the interpreter is on its way out already.
+        EXITING.store(true, Ordering::SeqCst);
+    }
+    let os = py.import("os")?;
+    if os.hasattr("register_at_fork")? {
+        let child = PyCFunction::new_closure(
+            py,
+            Some(c"_after_fork"),
+            None,
+            |_: &Bound<'_, PyTuple>, _: Option<&Bound<'_, PyDict>>| after_fork_in_child(),
+        )?;
+        let keywords = PyDict::new(py);
+        keywords.set_item("after_in_child", child)?;
+        os.call_method("register_at_fork", (), Some(&keywords))?;
+    }
+    Ok(())
+}

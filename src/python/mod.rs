@@ -1,0 +1,35 @@
+//! The face that the Python package `pyants` shows of the pool. It translates, and schedules nothing.
+
+mod base;
+mod errors;
+mod func;
+mod host;
+mod lifecycle;
+mod multi;
+mod options;
+mod pool;
+mod switch;
+mod task;
+mod wait;
+
+use pyo3::prelude::*;
+
+/// Makes the next `count` thread starts of the process fail (all of them if negative, until called with 0). For tests.
+#[pyfunction]
+fn _fail_spawns(count: i64) {
+    crate::pool::faults::fail_spawns(count);
+}
+
+/// The native half of the package `pyants`.
+#[pymodule(gil_used = false)]
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<base::Base>()?;
+    module.add_class::<pool::Submitter>()?;
+    module.add_class::<func::Invoker>()?;
+    module.add_class::<pool::Pool>()?;
+    module.add_class::<func::PoolWithFunc>()?;
+    module.add_class::<multi::MultiPool>()?;
+    module.add_class::<multi::MultiPoolWithFunc>()?;
+    module.add_function(wrap_pyfunction!(_fail_spawns, module)?)?;
+    lifecycle::install(module)
+}

@@ -1,0 +1,166 @@
+//! `MultiPool` and `MultiPoolWithFunc`: several pools behind one front.
+
+use super::func::{Invoker, read_func};
+use super::options;
+use super::pool::Submitter;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+/// Several pools behind one front: less contention between submitters.
+///
+/// size: how many pools. capacity_per_pool: how many workers each may have; 0 or less: as many as there are tasks.
+/// strategy: a LoadBalancingStrategy. The keyword options are those of Pool, and each pool has them.
+///
+/// A task goes to the pool that the strategy chooses, or to another that has room where that one is full; where none
+/// has, submit() waits for the one chosen.
+#[pyclass(frozen, subclass, extends = Submitter, module = "pyants")]
+pub struct MultiPool;
+
+#[pymethods]
+impl MultiPool {
+    #[new]
+    #[pyo3(signature = (*_args, **_options), text_signature = "(size, capacity_per_pool, strategy=LoadBalancingStrategy.ROUND_ROBIN, **options)")]
+    fn new(
+        _args: &Bound<'_, PyTuple>,
+        _options: Option<&Bound<'_, PyDict>>,
+    ) -> PyClassInitializer<Self> {
+        Submitter::new().add_subclass(MultiPool)
+    }
+
+    #[pyo3(signature = (size, capacity_per_pool = None, strategy = None, **options))]
+    fn __init__(
+        slf: &Bound<'_, Self>,
+        size: &Bound<'_, PyAny>,
+        capacity_per_pool: Option<&Bound<'_, PyAny>>,
+        strategy: Option<&Bound<'_, PyAny>>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
+        let py = slf.py();
+        let strategy = (options::read_size(size)?, options::read_strategy(strategy)?);
+        let given = options::read(py, capacity_per_pool, options)?;
+        slf.as_super()
+            .as_super()
+            .get()
+            .init(py, given, Some(strategy), None)
+    }
+
+    /// running() of the pool with this index. Raises InvalidPoolIndexError where there is none.
+    fn running_by_index(slf: &Bound<'_, Self>, index: &Bound<'_, PyAny>) -> PyResult<u32> {
+        Ok(slf
+            .as_super()
+            .as_super()
+            .get()
+            .pool_at(slf.py(), index)?
+            .running())
+    }
+
+    /// free() of the pool with this index. Raises InvalidPoolIndexError where there is none.
+    fn free_by_index(slf: &Bound<'_, Self>, index: &Bound<'_, PyAny>) -> PyResult<i64> {
+        Ok(slf
+            .as_super()
+            .as_super()
+            .get()
+            .pool_at(slf.py(), index)?
+            .free()
+            .unwrap_or(-1))
+    }
+
+    /// waiting() of the pool with this index. Raises InvalidPoolIndexError where there is none.
+    fn waiting_by_index(slf: &Bound<'_, Self>, index: &Bound<'_, PyAny>) -> PyResult<usize> {
+        Ok(slf
+            .as_super()
+            .as_super()
+            .get()
+            .pool_at(slf.py(), index)?
+            .waiting())
+    }
+
+    /// queued() of the pool with this index. Raises InvalidPoolIndexError where there is none.
+    fn queued_by_index(slf: &Bound<'_, Self>, index: &Bound<'_, PyAny>) -> PyResult<usize> {
+        Ok(slf
+            .as_super()
+            .as_super()
+            .get()
+            .pool_at(slf.py(), index)?
+            .queued())
+    }
+}
+
+/// Several pools behind one front, whose workers all call the same function.
+///
+/// size: how many pools. capacity_per_pool: how many workers each may have; 0 or less: as many as there are tasks.
+/// func: what every task calls. strategy: a LoadBalancingStrategy. The keyword options are those of Pool.
+#[pyclass(frozen, subclass, extends = Invoker, module = "pyants")]
+pub struct MultiPoolWithFunc;
+
+#[pymethods]
+impl MultiPoolWithFunc {
+    #[new]
+    #[pyo3(signature = (*_args, **_options), text_signature = "(size, capacity_per_pool, func, strategy=LoadBalancingStrategy.ROUND_ROBIN, **options)")]
+    fn new(
+        _args: &Bound<'_, PyTuple>,
+        _options: Option<&Bound<'_, PyDict>>,
+    ) -> PyClassInitializer<Self> {
+        Invoker::new().add_subclass(MultiPoolWithFunc)
+    }
+
+    #[pyo3(signature = (size, capacity_per_pool = None, func = None, strategy = None, **options))]
+    fn __init__(
+        slf: &Bound<'_, Self>,
+        size: &Bound<'_, PyAny>,
+        capacity_per_pool: Option<&Bound<'_, PyAny>>,
+        func: Option<&Bound<'_, PyAny>>,
+        strategy: Option<&Bound<'_, PyAny>>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
+        let py = slf.py();
+        let strategy = (options::read_size(size)?, options::read_strategy(strategy)?);
+        let func = read_func(py, func)?;
+        let given = options::read(py, capacity_per_pool, options)?;
+        slf.as_super()
+            .as_super()
+            .get()
+            .init(py, given, Some(strategy), Some(func))
+    }
+
+    /// running() of the pool with this index. Raises InvalidPoolIndexError where there is none.
+    fn running_by_index(slf: &Bound<'_, Self>, index: &Bound<'_, PyAny>) -> PyResult<u32> {
+        Ok(slf
+            .as_super()
+            .as_super()
+            .get()
+            .pool_at(slf.py(), index)?
+            .running())
+    }
+
+    /// free() of the pool with this index. Raises InvalidPoolIndexError where there is none.
+    fn free_by_index(slf: &Bound<'_, Self>, index: &Bound<'_, PyAny>) -> PyResult<i64> {
+        Ok(slf
+            .as_super()
+            .as_super()
+            .get()
+            .pool_at(slf.py(), index)?
+            .free()
+            .unwrap_or(-1))
+    }
+
+    /// waiting() of the pool with this index. Raises InvalidPoolIndexError where there is none.
+    fn waiting_by_index(slf: &Bound<'_, Self>, index: &Bound<'_, PyAny>) -> PyResult<usize> {
+        Ok(slf
+            .as_super()
+            .as_super()
+            .get()
+            .pool_at(slf.py(), index)?
+            .waiting())
+    }
+
+    /// queued() of the pool with this index. Raises InvalidPoolIndexError where there is none.
+    fn queued_by_index(slf: &Bound<'_, Self>, index: &Bound<'_, PyAny>) -> PyResult<usize> {
+        Ok(slf
+            .as_super()
+            .as_super()
+            .get()
+            .pool_at(slf.py(), index)?
+            .queued())
+    }
+}

@@ -1,0 +1,333 @@
+//! Keyword options, checked one by one: a wrong one is named together with its value and with what is allowed.
+
+use super::errors::{invalid_expiry, invalid_pre_alloc, shown, wrong_type, wrong_value};
+use super::host::Hooks;
+use crate::pool::{Options, OptionsError};
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBool, PyDelta, PyDict, PyInt, PyString, PyTuple, PyType};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// What ants, and pyants, does with an expiry duration of 0.
+const DEFAULT_EXPIRY: Duration = Duration::from_secs(1);
+/// The smallest stack that `threading.stack_size` accepts, in bytes.
+const SMALLEST_STACK: usize = 32 * 1024;
+/// The stack of a thread where nothing else is said: what Linux gives the main thread.
+const DEFAULT_STACK: usize = 8 * 1024 * 1024;
+
+/// The options of a pool as Python gave them.
+pub struct Given {
+    pub options: Options,
+    pub hooks: Hooks,
+}
+
+/// Reads the capacity and the keyword options.
+pub fn read(
+    py: Python<'_>,
+    capacity: Option<&Bound<'_, PyAny>>,
+    given: Option<&Bound<'_, PyDict>>,
+) -> PyResult<Given> {
+    let mut keywords = Keywords {
+        given: given.map(|given| given.copy()).transpose()?,
+    };
+    let capacity = capacity.map_or(Ok(None), |value| read_capacity("capacity", value))?;
+    let disable_purge = keywords.flag("disable_purge")?;
+    let expiry = keywords
+        .take("expiry_duration")?
+        .map_or(Ok(Some(DEFAULT_EXPIRY)), |value| {
+            read_expiry(&value, disable_purge)
+        });
+    let expiry = if disable_purge {
+        expiry.map(|_| None)?
+    } else {
+        expiry?
+    };
+    let pre_alloc = keywords.flag("pre_alloc")?;
+    let max_blocking_tasks = keywords
+        .take("max_blocking_tasks")?
+        .map_or(Ok(0), |value| read_count("max_blocking_tasks", &value))?;
+    let queue_size = match keywords.given("queue_size")? {
+        None => Some(0),
+        Some(value) if value.is_none() => None,
+        Some(value) => Some(read_count("queue_size", &value)?),
+    };
+    let options = Options {
+        capacity,
+        queue_size,
+        expiry,
+        nonblocking: keywords.flag("nonblocking")?,
+        max_blocking_tasks: usize::try_from(max_blocking_tasks)
+            .ok()
+            .filter(|&most| most > 0),
+        pre_alloc,
+        stack_size: Some(match keywords.take("stack_size")? {
+            None => default_stack_size(py),
+            Some(value) => read_stack_size(&value)?,
+        }),
+        name: keywords
+            .take("name")?
+            .map_or_else(|| Ok(next_name()), |value| read_name(&value))?,
+    };
+    if pre_alloc && capacity.is_none() {
+        return Err(bad_options(py, &OptionsError::PreAllocWithoutCapacity));
+    }
+    let hooks = Hooks::new(
+        keywords.callable("panic_handler")?,
+        keywords.logger()?,
+        keywords.callable("initializer")?,
+        keywords.initargs(py)?,
+    );
+    keywords.refuse_rest()?;
+    Ok(Given { options, hooks })
+}
+
+/// The exception for options that the core refuses.
+pub fn bad_options(py: Python<'_>, error: &OptionsError) -> PyErr {
+    match error {
+        OptionsError::PreAllocWithoutCapacity => invalid_pre_alloc(
+            py,
+            "pre_alloc=True needs a capacity above 0: an unlimited pool has no size to reserve",
+        ),
+        OptionsError::NoPools => super::errors::invalid_size(py, error.to_string()),
+    }
+}
+
+struct Keywords<'py> {
+    given: Option<Bound<'py, PyDict>>,
+}
+
+impl<'py> Keywords<'py> {
+    /// An option, if it was given.
+    fn given(&mut self, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let Some(given) = &self.given else {
+            return Ok(None);
+        };
+        let value = given.get_item(name)?;
+        if value.is_some() {
+            given.del_item(name)?;
+        }
+        Ok(value)
+    }
+
+    /// An option, if it was given and is not `None`.
+    fn take(&mut self, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
+        Ok(self.given(name)?.filter(|value| !value.is_none()))
+    }
+
+    fn flag(&mut self, name: &str) -> PyResult<bool> {
+        match self.given(name)? {
+            None => Ok(false),
+            Some(value) => match value.cast::<PyBool>() {
+                Ok(flag) => Ok(flag.is_true()),
+                Err(_) => Err(wrong_type(name, "a bool", &value)),
+            },
+        }
+    }
+
+    fn callable(&mut self, name: &str) -> PyResult<Option<Py<PyAny>>> {
+        match self.take(name)? {
+            Some(value) if !value.is_callable() => {
+                Err(wrong_type(name, "callable or None", &value))
+            }
+            value => Ok(value.map(Bound::unbind)),
+        }
+    }
+
+    fn logger(&mut self) -> PyResult<Option<Py<PyAny>>> {
+        match self.take("logger")? {
+            Some(value) if !value.hasattr("error")? => {
+                Err(wrong_type("logger", "a logging.Logger or None", &value))
+            }
+            value => Ok(value.map(Bound::unbind)),
+        }
+    }
+
+    fn initargs(&mut self, py: Python<'py>) -> PyResult<Py<PyTuple>> {
+        match self.given("initargs")? {
+            None => Ok(PyTuple::empty(py).unbind()),
+            Some(value) => match value.cast_into::<PyTuple>() {
+                Ok(args) => Ok(args.unbind()),
+                Err(error) => Err(wrong_type("initargs", "a tuple", &error.into_inner())),
+            },
+        }
+    }
+
+    fn refuse_rest(self) -> PyResult<()> {
+        match self.given.and_then(|given| given.iter().next()) {
+            None => Ok(()),
+            Some((name, _)) => Err(PyTypeError::new_err(format!(
+                "unknown option {}",
+                shown(&name)
+            ))),
+        }
+    }
+}
+
+/// An integer through `__index__`, `None` where it is beyond any that the core could use.
+fn integer(name: &str, allowed: &str, value: &Bound<'_, PyAny>) -> PyResult<Option<i64>> {
+    static INDEX: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let index = INDEX.import(value.py(), "operator", "index")?;
+    let integer = index
+        .call1((value,))
+        .map_err(|_| wrong_type(name, allowed, value))?;
+    Ok(integer.cast::<PyInt>()?.extract().ok())
+}
+
+/// A number of workers; `None` for 0 and below.
+pub fn read_capacity(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Option<u32>> {
+    const ALLOWED: &str = "an int between -2147483648 and 2147483647";
+    match integer(name, ALLOWED, value)?.and_then(|capacity| i32::try_from(capacity).ok()) {
+        Some(capacity) => Ok(u32::try_from(capacity)
+            .ok()
+            .filter(|&capacity| capacity > 0)),
+        None => Err(wrong_value(name, ALLOWED, value)),
+    }
+}
+
+fn read_count(name: &str, value: &Bound<'_, PyAny>) -> PyResult<u64> {
+    let allowed = if name == "queue_size" {
+        "an int of at least 0, or None for no bound"
+    } else {
+        "an int of at least 0"
+    };
+    let count = integer(name, allowed, value)?.and_then(|count| u64::try_from(count).ok());
+    count.ok_or_else(|| wrong_value(name, allowed, value))
+}
+
+fn read_stack_size(value: &Bound<'_, PyAny>) -> PyResult<usize> {
+    let allowed = "an int of at least 32768 (bytes)";
+    let bytes =
+        integer("stack_size", allowed, value)?.and_then(|bytes| usize::try_from(bytes).ok());
+    // Beyond a terabyte there is surely a mistake, and a mapping that would fail only when a worker is started.
+    let bytes = bytes.filter(|bytes| (SMALLEST_STACK..=1 << 40).contains(bytes));
+    bytes.ok_or_else(|| wrong_value("stack_size", allowed, value))
+}
+
+fn read_name(value: &Bound<'_, PyAny>) -> PyResult<String> {
+    let name = value
+        .cast::<PyString>()
+        .map_err(|_| wrong_type("name", "a str or None", value))?
+        .to_str()?
+        .to_owned();
+    if name.contains('\0') {
+        Err(wrong_value("name", "a str without null characters", value))
+    } else {
+        Ok(name)
+    }
+}
+
+/// Names of pools that were given none count up, as those of `ThreadPoolExecutor` do.
+fn next_name() -> String {
+    static POOLS: AtomicU64 = AtomicU64::new(1);
+    format!("Pool-{}", POOLS.fetch_add(1, Ordering::Relaxed))
+}
+
+fn seconds(name: &str, allowed: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
+    if let Ok(delta) = value.cast::<PyDelta>() {
+        return delta.call_method0("total_seconds")?.extract();
+    }
+    if value.is_instance_of::<PyString>() {
+        return Err(wrong_type(name, allowed, value));
+    }
+    match value.extract() {
+        Ok(seconds) => Ok(seconds),
+        // An int too large for a float.
+        Err(_) if value.is_instance_of::<PyInt>() => Err(wrong_value(name, allowed, value)),
+        Err(_) => Err(wrong_type(name, allowed, value)),
+    }
+}
+
+/// A finite duration of at least 0; `None` where it is longer than can be represented.
+fn duration(seconds: f64) -> Option<Duration> {
+    Some(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+        .filter(|_| seconds >= 0.0 && seconds.is_finite())
+}
+
+fn read_expiry(value: &Bound<'_, PyAny>, disable_purge: bool) -> PyResult<Option<Duration>> {
+    let allowed = "a finite number of seconds of at least 0, or a datetime.timedelta";
+    let seconds = seconds("expiry_duration", allowed, value)?;
+    match duration(seconds) {
+        Some(Duration::ZERO) => Ok(Some(DEFAULT_EXPIRY)),
+        Some(expiry) => Ok(Some(expiry)),
+        None if disable_purge => Ok(None),
+        None => Err(invalid_expiry(
+            value.py(),
+            format!("expiry_duration must be {allowed}, not {}", shown(value)),
+        )),
+    }
+}
+
+const TIMEOUT: &str = "a finite number of seconds of at least 0, or a datetime.timedelta";
+
+/// A time-out.
+pub fn read_timeout(value: &Bound<'_, PyAny>) -> PyResult<Duration> {
+    duration(seconds("timeout", TIMEOUT, value)?)
+        .ok_or_else(|| wrong_value("timeout", TIMEOUT, value))
+}
+
+/// A time-out that may be `None`.
+pub fn read_optional_timeout(value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Duration>> {
+    value.map(read_timeout).transpose()
+}
+
+/// `threading.stack_size()` where it is set, else what the platform gives a thread.
+fn default_stack_size(py: Python<'_>) -> usize {
+    let set = || -> PyResult<usize> {
+        py.import("threading")?
+            .call_method0("stack_size")?
+            .extract()
+    };
+    let limit = || -> PyResult<usize> {
+        let resource = py.import("resource")?;
+        let limits = resource.call_method1("getrlimit", (resource.getattr("RLIMIT_STACK")?,))?;
+        // Unlimited is negative, and does not extract.
+        limits.get_item(0)?.extract()
+    };
+    set()
+        .ok()
+        .filter(|&bytes| bytes > 0)
+        .or_else(|| limit().ok())
+        .unwrap_or(DEFAULT_STACK)
+        .max(SMALLEST_STACK)
+}
+
+/// The `LoadBalancingStrategy` with this value.
+pub fn read_strategy(value: Option<&Bound<'_, PyAny>>) -> PyResult<crate::pool::Strategy> {
+    use crate::pool::Strategy;
+    let Some(value) = value else {
+        return Ok(Strategy::RoundRobin);
+    };
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let class = CLASS.import(value.py(), "pyants._types", "LoadBalancingStrategy")?;
+    match class
+        .call1((value,))
+        .and_then(|strategy| strategy.extract::<i64>())
+    {
+        Ok(2) => Ok(Strategy::RoundRobin),
+        Ok(4) => Ok(Strategy::LeastTasks),
+        _ => Err(super::errors::invalid_strategy(
+            value.py(),
+            format!(
+                "strategy must be LoadBalancingStrategy.ROUND_ROBIN or LEAST_TASKS, not {}",
+                shown(value)
+            ),
+        )),
+    }
+}
+
+/// How many pools a `MultiPool` is to have.
+pub fn read_size(value: &Bound<'_, PyAny>) -> PyResult<usize> {
+    let allowed = "an int between 1 and 2147483647";
+    let size = integer("size", allowed, value)?
+        .and_then(|size| i32::try_from(size).ok())
+        .filter(|&size| size > 0);
+    size.and_then(|size| usize::try_from(size).ok())
+        .ok_or_else(|| {
+            super::errors::invalid_size(
+                value.py(),
+                format!("size must be {allowed}, not {}", shown(value)),
+            )
+        })
+}

@@ -1,0 +1,146 @@
+//! `Pool`: fire and forget, ants' own semantics; and what it shares with `MultiPool`.
+
+use super::base::{Base, Wait};
+use super::errors::Refusal;
+use super::options;
+use super::task::Task;
+use crate::pool::Error;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+/// The pools that a callable is submitted to.
+#[pyclass(frozen, subclass, extends = Base, module = "pyants", name = "_Submitter")]
+pub struct Submitter;
+
+impl Submitter {
+    pub fn new() -> PyClassInitializer<Self> {
+        PyClassInitializer::from(Base::default()).add_subclass(Submitter)
+    }
+}
+
+/// What a try returns: whether the task was accepted.
+pub fn accepted(py: Python<'_>, result: Result<(), Refusal>) -> PyResult<bool> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(Refusal::Pool(Error::Overload { .. })) => Ok(false),
+        Err(refusal) => Err(refusal.into_exception(py)),
+    }
+}
+
+#[pymethods]
+impl Submitter {
+    /// Runs fn(*args, **kwargs) on a worker. Returns when a worker has the task or, with a queue, when it is accepted.
+    ///
+    /// Waits while the pool is full. Raises PoolClosedError if the pool is closed, or closes while this waits;
+    /// PoolOverloadError if it may not wait; PoolDeadlockError where it would wait for ever, because every worker waits
+    /// like this; PoolSpawnError if no thread can be started and none is alive.
+    #[pyo3(signature = (r#fn, /, *args, **kwargs))]
+    fn submit(
+        slf: &Bound<'_, Self>,
+        r#fn: &Bound<'_, PyAny>,
+        args: Bound<'_, PyTuple>,
+        kwargs: Option<Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
+        let py = slf.py();
+        let result = slf
+            .as_super()
+            .get()
+            .submit(py, r#fn, Wait::Up(None), |func| {
+                Task::new(func, args, kwargs)
+            });
+        result.map_err(|refusal| refusal.into_exception(py))
+    }
+
+    /// As submit(), but never waits; False if the pool is overloaded.
+    #[pyo3(signature = (r#fn, /, *args, **kwargs))]
+    fn try_submit(
+        slf: &Bound<'_, Self>,
+        r#fn: &Bound<'_, PyAny>,
+        args: Bound<'_, PyTuple>,
+        kwargs: Option<Bound<'_, PyDict>>,
+    ) -> PyResult<bool> {
+        let py = slf.py();
+        let result = slf
+            .as_super()
+            .get()
+            .submit(py, r#fn, Wait::No, |func| Task::new(func, args, kwargs));
+        accepted(py, result)
+    }
+
+    /// As submit(), but waits for at most timeout seconds (or a timedelta), then raises PoolTimeoutError.
+    #[pyo3(signature = (timeout, r#fn, /, *args, **kwargs))]
+    fn submit_within(
+        slf: &Bound<'_, Self>,
+        timeout: &Bound<'_, PyAny>,
+        r#fn: &Bound<'_, PyAny>,
+        args: Bound<'_, PyTuple>,
+        kwargs: Option<Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
+        let (py, wait) = (slf.py(), Wait::Up(Some(options::read_timeout(timeout)?)));
+        let result = slf
+            .as_super()
+            .get()
+            .submit(py, r#fn, wait, |func| Task::new(func, args, kwargs));
+        result.map_err(|refusal| refusal.into_exception(py))
+    }
+
+    /// Submits fn(item) for each item of iterable, and returns how many.
+    ///
+    /// The iterable is read lazily: one item only when the one before was accepted. An error of the pool carries the
+    /// number of accepted tasks as its attribute submitted.
+    #[pyo3(signature = (r#fn, iterable, /))]
+    fn submit_many(
+        slf: &Bound<'_, Self>,
+        r#fn: &Bound<'_, PyAny>,
+        iterable: &Bound<'_, PyAny>,
+    ) -> PyResult<u64> {
+        slf.as_super().get().submit_many(slf.py(), r#fn, iterable)
+    }
+}
+
+/// A pool of worker threads in the manner of Go's ants.
+///
+/// capacity: how many workers there may be; 0 or less: as many as there are tasks.
+///
+/// Keyword options:
+///   expiry_duration: seconds (or a timedelta) after which an idle worker leaves; 0 means 1.0.
+///   pre_alloc: reserve the seats of all workers now; the capacity cannot be tuned then.
+///   max_blocking_tasks: how many threads may wait in submit() at once; 0: any number.
+///   nonblocking: submit() never waits, it raises PoolOverloadError.
+///   panic_handler: called with the exception of a task, on the worker's thread.
+///   logger: gets a task's exception where there is no panic_handler; default logging.getLogger("pyants").
+///   disable_purge: idle workers stay until the pool is released.
+///   queue_size: how many accepted tasks may wait for a worker; None: any number.
+///   name: thread names are "{name}_{n}".
+///   initializer, initargs: called in each worker thread before its first task.
+///   stack_size: the stack of a worker thread, in bytes.
+///
+/// No thread is started before the first task. As a context manager the pool is released, and waited for, at the end of
+/// the block.
+#[pyclass(frozen, subclass, extends = Submitter, module = "pyants")]
+pub struct Pool;
+
+#[pymethods]
+impl Pool {
+    #[new]
+    #[pyo3(signature = (*_args, **_options), text_signature = "(capacity=-1, *, expiry_duration=1.0, pre_alloc=False, max_blocking_tasks=0, nonblocking=False, panic_handler=None, logger=None, disable_purge=False, queue_size=0, name=None, initializer=None, initargs=(), stack_size=None)")]
+    fn new(
+        _args: &Bound<'_, PyTuple>,
+        _options: Option<&Bound<'_, PyDict>>,
+    ) -> PyClassInitializer<Self> {
+        Submitter::new().add_subclass(Pool)
+    }
+
+    #[pyo3(signature = (capacity = None, **options))]
+    fn __init__(
+        slf: &Bound<'_, Self>,
+        capacity: Option<&Bound<'_, PyAny>>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
+        let py = slf.py();
+        slf.as_super()
+            .as_super()
+            .get()
+            .init(py, options::read(py, capacity, options)?, None, None)
+    }
+}

@@ -1,0 +1,46 @@
+//! Letting other Python threads in where native code runs one call after another.
+//!
+//! The interpreter's loop gives up the GIL every switch interval when others wait for it, and stops for the garbage
+//! collector of free-threaded builds. A loop in native code does neither unless it is told to.
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use std::time::{Duration, Instant};
+
+/// How long this thread has been attached without a pause.
+pub struct Switch {
+    interval: Duration,
+    since: Instant,
+}
+
+impl Switch {
+    /// Counts from now, with the interpreter's switch interval.
+    pub fn new(py: Python<'_>) -> Self {
+        static INTERVAL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let interval = INTERVAL
+            .import(py, "sys", "getswitchinterval")
+            .and_then(|get| get.call0()?.extract::<f64>())
+            .map_or(Duration::from_millis(5), |seconds| {
+                Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+            });
+        Switch {
+            interval,
+            since: Instant::now(),
+        }
+    }
+
+    /// The thread has just been attached.
+    pub fn attached(&mut self) {
+        self.since = Instant::now();
+    }
+
+    /// Lets others in if it is time; whether it was.
+    pub fn pause_if_due(&mut self, py: Python<'_>) -> bool {
+        let due = self.since.elapsed() >= self.interval;
+        if due {
+            py.detach(|| {});
+            self.attached();
+        }
+        due
+    }
+}

@@ -1,0 +1,30 @@
+//! Waits without the GIL that Ctrl-C can interrupt.
+
+use super::lifecycle::is_main_thread;
+use crate::pool::sync::Patience;
+use pyo3::prelude::*;
+use std::time::Duration;
+
+/// Runs `wait` detached, with a patience of `timeout`. On the main thread, where Python handles signals, a handler that
+/// raises interrupts it: the exception is returned beside the result.
+pub fn detached<R: Send>(
+    py: Python<'_>,
+    timeout: Option<Duration>,
+    wait: impl FnOnce(&mut Patience<'_>) -> R + Send,
+) -> (R, Option<PyErr>) {
+    let mut raised = None;
+    let on_main_thread = is_main_thread();
+    let result = py.detach(|| {
+        let mut interrupted = || {
+            raised = Python::attach(|py| py.check_signals()).err();
+            raised.is_some()
+        };
+        let patience = Patience::new(timeout);
+        if on_main_thread {
+            wait(&mut patience.interruptible(&mut interrupted))
+        } else {
+            wait(&mut { patience })
+        }
+    });
+    (result, raised)
+}

@@ -1,0 +1,17 @@
+"""Makes the tests' helpers importable, and knows the markers of plugins that need not be installed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
+
+# With pytest's import mode "importlib" a test's own directory is not on the path.
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "thread_unsafe(reason): not to be run in several threads at once")

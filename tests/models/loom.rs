@@ -1,0 +1,286 @@
+//! Model checks with loom: every interleaving (up to a number of preemptions) and every value that a weak memory may
+//! show are tried. A thread that sleeps for ever is reported as a deadlock.
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test --release --test loom`
+#![cfg(loom)]
+
+mod ledger;
+mod scenarios;
+
+use loom::thread;
+use pyants::pool::faults::{self, Step};
+use pyants::pool::idle_stack::{IdleStack, Links};
+use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The faults are those of the process: one model at a time.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+fn explore(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound =
+        Some(std::env::var("PREEMPTIONS").map_or(preemptions, |n| n.parse().unwrap()));
+    builder.max_branches = 20_000;
+    let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let c2 = count.clone();
+    struct R(Arc<std::sync::atomic::AtomicUsize>, std::time::Instant);
+    impl Drop for R {
+        fn drop(&mut self) {
+            eprintln!(
+                "{} executions, {:?}",
+                self.0.load(std::sync::atomic::Ordering::Relaxed),
+                self.1.elapsed()
+            );
+        }
+    }
+    let _r = R(count, std::time::Instant::now());
+    builder.check(move || {
+        c2.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        model()
+    });
+}
+
+/// Tries every interleaving of `model` with at most so many preemptions.
+fn check(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    ledger::forget();
+    faults::skip(None);
+    faults::fail_spawns(0);
+    explore(preemptions, model);
+    ledger::assert_nothing_leaked();
+}
+
+/// `model` is to fail when `step` is left out. It does so in a process of its own: where a model is broken off, so are
+/// its threads, in the midst of what the pool's destructors count on.
+fn check_without(step: Step, preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
+    const CHILD: &str = "PYANTS_MODEL_IS_TO_FAIL";
+    if std::env::var_os(CHILD).is_some() {
+        faults::skip(Some(step));
+        explore(preemptions, model);
+        return;
+    }
+    let me = std::thread::current();
+    let output = Command::new(std::env::current_exe().expect("the test has a path"))
+        .args([
+            me.name().expect("tests have names"),
+            "--exact",
+            "--nocapture",
+        ])
+        .env(CHILD, "1")
+        .env("RUST_BACKTRACE", "0")
+        .output()
+        .expect("the test can be started");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success(),
+        "the model does not notice that the step is left out"
+    );
+    assert!(stderr.contains("deadlock; threads"), "{stderr}");
+}
+
+// The stack alone.
+
+struct Table([loom::sync::atomic::AtomicU32; 3]);
+
+impl Links for Table {
+    fn link(&self, index: u32) -> &loom::sync::atomic::AtomicU32 {
+        &self.0[index as usize]
+    }
+}
+
+struct Stack {
+    table: Table,
+    stack: IdleStack,
+    /// Who owns a seat writes here; loom notices two owners at a time.
+    owned: [loom::cell::UnsafeCell<()>; 3],
+}
+
+// SAFETY: this is what the model checks.
+unsafe impl Sync for Stack {}
+
+impl Stack {
+    fn new() -> Arc<Self> {
+        Arc::new(Stack {
+            table: Table(std::array::from_fn(|_| {
+                loom::sync::atomic::AtomicU32::new(0)
+            })),
+            stack: IdleStack::new(),
+            owned: std::array::from_fn(|_| loom::cell::UnsafeCell::new(())),
+        })
+    }
+
+    fn push(&self, index: u32) -> bool {
+        self.touch(index);
+        self.stack.push(&self.table, index).is_ok()
+    }
+
+    fn pop(&self) -> Option<u32> {
+        let index = self.stack.pop(&self.table)?;
+        self.touch(index);
+        Some(index)
+    }
+
+    fn touch(&self, index: u32) {
+        self.owned[index as usize].with_mut(|_| ());
+    }
+
+    fn close(&self) -> Vec<u32> {
+        let mut next = self.stack.close();
+        let mut found = Vec::new();
+        while let Some(index) = next {
+            next = self
+                .table
+                .link(index)
+                .load(loom::sync::atomic::Ordering::Relaxed)
+                .checked_sub(1);
+            self.touch(index);
+            found.push(index);
+        }
+        found
+    }
+}
+
+#[test]
+fn stack_push_push_pop_pop() {
+    check(3, || {
+        let stack = Stack::new();
+        let threads: Vec<_> = (0..2)
+            .map(|index| {
+                let stack = Arc::clone(&stack);
+                thread::spawn(move || {
+                    assert!(stack.push(index));
+                    stack.pop().expect("there is one seat a thread")
+                })
+            })
+            .collect();
+        let mut popped: Vec<_> = threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect();
+        popped.sort_unstable();
+        assert_eq!(popped, [0, 1]);
+        assert!(stack.stack.is_empty());
+    });
+}
+
+/// The ABA story: a pop is held up with the link of a seat that is popped, and pushed again above another one.
+#[test]
+fn stack_pop_against_pop_pop_push() {
+    check(3, || {
+        let stack = Stack::new();
+        assert!(stack.push(2) && stack.push(1) && stack.push(0));
+        let other = Arc::clone(&stack);
+        let thread = thread::spawn(move || {
+            let mut mine = vec![other.pop().unwrap(), other.pop().unwrap()];
+            assert!(other.push(mine.remove(0)));
+            mine
+        });
+        let mut popped = vec![stack.pop().expect("three seats, two of them elsewhere")];
+        popped.extend(thread.join().unwrap());
+        popped.extend(std::iter::from_fn(|| stack.pop()));
+        popped.sort_unstable();
+        assert_eq!(popped, [0, 1, 2]);
+    });
+}
+
+#[test]
+fn stack_close_against_push() {
+    check(3, || {
+        let stack = Stack::new();
+        assert!(stack.push(0));
+        let other = Arc::clone(&stack);
+        let thread = thread::spawn(move || other.push(1));
+        let mut found = stack.close();
+        let pushed = thread.join().unwrap();
+        assert!(!stack.push(2));
+        assert!(stack.pop().is_none());
+        found.sort_unstable();
+        assert_eq!(found, if pushed { vec![0, 1] } else { vec![0] });
+        stack.stack.open();
+        assert!(stack.push(0));
+        assert_eq!(stack.pop(), Some(0));
+    });
+}
+
+// Whole pools.
+
+/// Tests of the same names as the scenarios.
+macro_rules! check {
+    ($($scenario:ident $preemptions:literal)*) => {
+        $(#[test]
+        fn $scenario() {
+            check($preemptions, scenarios::$scenario);
+        })*
+    };
+}
+
+check! {
+    submit_against_park 2
+    two_submits_against_park 2
+    two_workers_park 2
+    bounded_queue 2
+    blocked_submit_against_finish 2
+    blocked_submits_against_finish 2
+    blocked_submit_against_two 2
+    try_submit_against_blocked_submit 2
+    submit_against_expire 2
+    hand_off_against_expire 2
+    two_workers_expire 2
+    submit_against_close 2
+    first_submit_against_close 2
+    blocked_submit_against_close 2
+    close_and_wait 2
+    submit_against_reboot 2
+    hand_off_against_reboot 2
+    tune_down_against_submit 2
+    hand_off_tune_down 2
+    tune_up_against_blocked_submit 2
+    tuning_up_lets_in 2
+    tuning_up_serves_the_queue 2
+    blocking_tasks 2
+    blocking_tasks_of_two 2
+    hand_off_blocking_tasks 2
+    blocking_tasks_against_expire 2
+    hand_off_blocking_tasks_against_expire 2
+    failing_spawn 2
+    hand_off_failing_spawn 2
+    second_spawn_fails 2
+    broken_worker 2
+    worker_that_waits_for_itself 2
+}
+
+#[test]
+fn without_the_look_before_parking() {
+    check_without(
+        Step::LookAgainBeforeParking,
+        2,
+        scenarios::submit_against_park,
+    );
+}
+
+#[test]
+fn without_the_look_after_giving_back() {
+    check_without(
+        Step::LookAgainAfterGivingBack,
+        2,
+        scenarios::blocked_submit_against_finish,
+    );
+}
+
+#[test]
+fn without_the_look_after_leaving() {
+    check_without(
+        Step::LookAgainAfterLeaving,
+        3,
+        scenarios::submit_against_expire,
+    );
+}
+
+#[test]
+fn without_the_look_after_searching() {
+    check_without(
+        Step::LookAgainAfterSearching,
+        3,
+        scenarios::two_submits_against_park,
+    );
+}

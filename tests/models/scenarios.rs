@@ -1,0 +1,390 @@
+//! What the models play: a pool of one or two workers, one or two submitters, and whatever disturbs them.
+//!
+//! Each is played by loom, in every way up to a number of preemptions, or by shuttle, in many ways at random. A model
+//! fails if a thread sleeps for ever, if a task runs twice or not at all, or if more run at once than may.
+
+use super::ledger::{Books, options};
+use pyants::pool::Error;
+use pyants::pool::faults::fail_spawns;
+use pyants::pool::sync::{Condvar, Mutex, lock, wait};
+use std::sync::Arc;
+
+#[cfg(loom)]
+use loom::thread::{JoinHandle, spawn, yield_now};
+#[cfg(shuttle)]
+use shuttle::thread::{JoinHandle, spawn, yield_now};
+
+/// No bound on the tasks that wait for a worker.
+const QUEUE: Option<u64> = None;
+/// Every task has a worker of its own.
+const HAND_OFF: Option<u64> = Some(0);
+
+/// Runs `body` in a thread of the model.
+fn beside(pool: &Books, body: impl FnOnce(&Books) + Send + 'static) -> JoinHandle<()> {
+    let pool = pool.clone();
+    spawn(move || body(&pool))
+}
+
+fn end(thread: JoinHandle<()>) {
+    thread.join().expect("the thread ends well");
+}
+
+/// Waits for something that other threads bring about without ringing a bell for it.
+fn until(condition: impl Fn() -> bool) {
+    while !condition() {
+        yield_now();
+    }
+}
+
+/// A task that waits for another one: only two workers get both done.
+struct Gate {
+    open: Mutex<bool>,
+    bell: Condvar,
+}
+
+/// The task that waits, and the one it waits for.
+fn gate() -> (impl FnOnce() + Send, impl FnOnce() + Send) {
+    let gate = Arc::new(Gate {
+        open: Mutex::new(false),
+        bell: Condvar::new(),
+    });
+    let other = Arc::clone(&gate);
+    let pass = move || {
+        let mut open = lock(&gate.open);
+        while !*open {
+            open = wait(&gate.bell, open, None);
+        }
+    };
+    let open = move || {
+        *lock(&other.open) = true;
+        other.bell.notify_all();
+    };
+    (pass, open)
+}
+
+/// The second task is put into the queue while the worker goes to rest.
+pub fn submit_against_park() {
+    let pool = Books::open(options(1, QUEUE), 1);
+    pool.put(0);
+    pool.put(1);
+    pool.drain();
+}
+
+/// Two submitters, who may trust in each other's search for a worker.
+pub fn two_submits_against_park() {
+    let pool = Books::open(options(1, QUEUE), 1);
+    pool.put(0);
+    let other = beside(&pool, |pool| pool.put(1));
+    pool.put(2);
+    end(other);
+    pool.drain();
+}
+
+/// As above, with a second worker that may be started.
+pub fn two_workers_park() {
+    let pool = Books::open(options(2, QUEUE), 2);
+    let other = beside(&pool, |pool| pool.put(0));
+    pool.put(1);
+    end(other);
+    pool.drain();
+}
+
+/// A queue of one place: the submitter waits for that.
+pub fn bounded_queue() {
+    let pool = Books::open(options(1, Some(1)), 1);
+    pool.put(0);
+    pool.put(1);
+    pool.put(2);
+    pool.drain();
+}
+
+/// The submitter waits for the only worker.
+pub fn blocked_submit_against_finish() {
+    let pool = Books::open(options(1, HAND_OFF), 1);
+    pool.put(0);
+    pool.put(1);
+}
+
+/// Two submitters wait for the only worker.
+pub fn blocked_submits_against_finish() {
+    let pool = Books::open(options(1, HAND_OFF), 1);
+    let other = beside(&pool, |pool| pool.put(0));
+    pool.put(1);
+    end(other);
+}
+
+/// One submitter waits for one of two workers.
+pub fn blocked_submit_against_two() {
+    let pool = Books::open(options(2, HAND_OFF), 2);
+    pool.put(0);
+    pool.put(1);
+    pool.put(2);
+}
+
+/// A submitter that does not wait is refused or served, but never lets another one down.
+pub fn try_submit_against_blocked_submit() {
+    let pool = Books::open(options(1, HAND_OFF), 1);
+    pool.put(0);
+    let other = beside(&pool, |pool| pool.put(1));
+    let offered = pool.offer_once(2).map_err(|refusal| refusal.error);
+    assert!(matches!(offered, Ok(()) | Err(Error::Overload { .. })));
+    end(other);
+}
+
+/// The worker is told to leave while a task is on its way to it.
+pub fn submit_against_expire() {
+    let pool = Books::open(options(1, QUEUE), 1);
+    pool.put(0);
+    let expiry = beside(&pool, |pool| pool.expire_all());
+    pool.put(1);
+    pool.drain();
+    end(expiry);
+}
+
+/// The same where every task has a worker of its own.
+pub fn hand_off_against_expire() {
+    let pool = Books::open(options(1, HAND_OFF), 1);
+    pool.put(0);
+    let expiry = beside(&pool, |pool| pool.expire_all());
+    pool.put(1);
+    pool.drain();
+    end(expiry);
+}
+
+/// With two workers, one of which may be told to leave.
+pub fn two_workers_expire() {
+    let pool = Books::open(options(2, QUEUE), 2);
+    pool.put(0);
+    pool.put(1);
+    let expiry = beside(&pool, |pool| pool.expire_all());
+    pool.put(2);
+    pool.drain();
+    end(expiry);
+}
+
+/// Whoever comes in before the pool closes is served, whoever comes later is refused.
+pub fn submit_against_close() {
+    let pool = Books::open(options(1, QUEUE), 1);
+    pool.put(0);
+    let closer = beside(&pool, |pool| assert!(pool.release()));
+    let refused = pool
+        .try_hard(1)
+        .is_err_and(|refusal| matches!(refusal.error, Error::Closed));
+    end(closer);
+    assert!(refused || pool.try_hard(2).is_err());
+}
+
+/// The same before the pool has any worker.
+pub fn first_submit_against_close() {
+    let pool = Books::open(options(1, QUEUE), 1);
+    let closer = beside(&pool, |pool| assert!(pool.release()));
+    let _ = pool.try_hard(1);
+    end(closer);
+}
+
+/// The submitter that waits for room is let in or refused.
+pub fn blocked_submit_against_close() {
+    let pool = Books::open(options(1, HAND_OFF), 1);
+    pool.put(0);
+    let closer = beside(&pool, |pool| assert!(pool.release()));
+    let _ = pool.try_hard(1);
+    end(closer);
+}
+
+/// After a release the workers leave, and somebody who waits for that is told.
+pub fn close_and_wait() {
+    let pool = Books::open(options(1, QUEUE), 1);
+    pool.put(0);
+    assert!(pool.release());
+    pool.watch_gone(&mut pyants::pool::sync::Patience::new(None))
+        .expect("nothing hinders it");
+    assert_eq!(pool.running(), 0);
+}
+
+/// Closed and opened again while somebody submits.
+pub fn submit_against_reboot() {
+    let pool = Books::open(options(1, QUEUE), 1);
+    let closer = beside(&pool, |pool| {
+        assert!(pool.release());
+        pool.reboot();
+    });
+    let _ = pool.try_hard(0);
+    end(closer);
+    pool.put(1);
+    pool.drain();
+}
+
+/// The same where every task has a worker of its own, and the submitter may wait.
+pub fn hand_off_against_reboot() {
+    let pool = Books::open(options(1, HAND_OFF), 1);
+    pool.put(0);
+    let closer = beside(&pool, |pool| {
+        assert!(pool.release());
+        pool.reboot();
+    });
+    let _ = pool.try_hard(1);
+    end(closer);
+    pool.put(2);
+}
+
+/// Tuned down while workers rest or work.
+pub fn tune_down_against_submit() {
+    let pool = Books::open(options(2, QUEUE), 2);
+    pool.put(0);
+    pool.put(1);
+    let tuner = beside(&pool, |pool| pool.tune(1));
+    pool.put(2);
+    pool.drain();
+    end(tuner);
+    until(|| pool.running() <= 1);
+}
+
+/// The same where every task has a worker of its own.
+pub fn hand_off_tune_down() {
+    let pool = Books::open(options(2, HAND_OFF), 2);
+    pool.put(0);
+    pool.put(1);
+    let tuner = beside(&pool, |pool| pool.tune(1));
+    pool.put(2);
+    end(tuner);
+    until(|| pool.running() <= 1);
+}
+
+/// Tuned up while a submitter waits, or is about to.
+pub fn tune_up_against_blocked_submit() {
+    let pool = Books::open(options(1, HAND_OFF), 2);
+    pool.put(0);
+    let tuner = beside(&pool, |pool| pool.tune(2));
+    pool.put(1);
+    end(tuner);
+}
+
+/// The first task ends only after the submitter that waits was let in: tuning must do that.
+pub fn tuning_up_lets_in() {
+    let pool = Books::open(options(1, HAND_OFF), 2);
+    let (pass, open) = gate();
+    pool.put_action(0, pass);
+    let tuner = beside(&pool, |pool| pool.tune(2));
+    pool.put_action(1, open);
+    end(tuner);
+}
+
+/// The same for a task in the queue: tuning must start a worker for it.
+pub fn tuning_up_serves_the_queue() {
+    let pool = Books::open(options(1, QUEUE), 2);
+    let (pass, open) = gate();
+    pool.put_action(0, pass);
+    let tuner = beside(&pool, |pool| pool.tune(2));
+    pool.put_action(1, open);
+    end(tuner);
+    pool.drain();
+}
+
+/// Tasks that block raise the number of workers.
+pub fn blocking_tasks() {
+    let pool = Books::open(options(2, QUEUE), 2);
+    let (pass, open) = gate();
+    pool.put_action(0, pass);
+    pool.put_action(1, open);
+}
+
+/// The same from two submitters at once.
+pub fn blocking_tasks_of_two() {
+    let pool = Books::open(options(2, QUEUE), 2);
+    let (pass, open) = gate();
+    let other = beside(&pool, |pool| pool.put_action(0, pass));
+    pool.put_action(1, open);
+    end(other);
+}
+
+/// The same where every task has a worker of its own.
+pub fn hand_off_blocking_tasks() {
+    let pool = Books::open(options(2, HAND_OFF), 2);
+    let (pass, open) = gate();
+    let other = beside(&pool, |pool| pool.put_action(0, pass));
+    pool.put_action(1, open);
+    end(other);
+}
+
+/// Tasks that block, after the only worker was told to leave.
+pub fn blocking_tasks_against_expire() {
+    let pool = Books::open(options(2, QUEUE), 2);
+    pool.put(0);
+    let expiry = beside(&pool, |pool| pool.expire_all());
+    let (pass, open) = gate();
+    pool.put_action(1, pass);
+    pool.put_action(2, open);
+    end(expiry);
+}
+
+/// The same where every task has a worker of its own.
+pub fn hand_off_blocking_tasks_against_expire() {
+    let pool = Books::open(options(2, HAND_OFF), 2);
+    pool.put(0);
+    let expiry = beside(&pool, |pool| pool.expire_all());
+    let (pass, open) = gate();
+    pool.put_action(1, pass);
+    pool.put_action(2, open);
+    end(expiry);
+}
+
+/// The system gives no thread for the first that asks.
+pub fn failing_spawn() {
+    fail_spawns(1);
+    let pool = Books::open(options(1, QUEUE), 1);
+    let other = beside(&pool, |pool| {
+        let _ = pool.try_hard(0);
+    });
+    let _ = pool.try_hard(1);
+    end(other);
+    assert!(pool.accepted() >= 1);
+    pool.drain();
+}
+
+/// The same where every task has a worker of its own.
+pub fn hand_off_failing_spawn() {
+    fail_spawns(1);
+    let pool = Books::open(options(2, HAND_OFF), 2);
+    let other = beside(&pool, |pool| {
+        let _ = pool.try_hard(0);
+    });
+    let _ = pool.try_hard(1);
+    end(other);
+    assert!(pool.accepted() >= 1);
+    pool.drain();
+}
+
+/// The system gives one thread and no other: whoever is refused one is served by the first.
+pub fn second_spawn_fails() {
+    let pool = Books::open(options(2, HAND_OFF), 2);
+    fail_spawns(0);
+    pool.put(0);
+    fail_spawns(-1);
+    let other = beside(&pool, |pool| pool.put(1));
+    pool.put(2);
+    end(other);
+    fail_spawns(0);
+}
+
+/// A worker that cannot be set up closes the pool.
+pub fn broken_worker() {
+    let pool = Books::open_broken(options(1, QUEUE));
+    let other = beside(&pool, |pool| {
+        let _ = pool.try_hard(0);
+    });
+    let _ = pool.try_hard(1);
+    end(other);
+}
+
+/// The only worker submits to its own full pool.
+pub fn worker_that_waits_for_itself() {
+    let pool = Books::open(options(1, HAND_OFF), 1);
+    let inner = pool.clone();
+    pool.put_action(0, move || {
+        let refused = inner
+            .try_hard(1)
+            .is_err_and(|refusal| matches!(refusal.error, Error::Deadlock));
+        inner.demand(refused, "a worker that waits for itself is told so");
+    });
+    pool.drain();
+}

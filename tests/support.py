@@ -1,0 +1,290 @@
+"""What the tests share: waits for conditions, gates that hold tasks, and scripts run in a process of their own."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+
+import pyants
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+    from typing import Self, Unpack
+
+T = TypeVar("T")
+
+# Only a hang reaches it, on however slow a machine.
+DEADLINE = 30.0
+TICK = 0.002
+
+TESTS = Path(__file__).parent
+
+
+def wait_until(condition: Callable[[], bool], what: str = "the condition", deadline: float = DEADLINE) -> None:
+    """Waits until `condition()` holds, and fails if it does not before the deadline."""
+    limit = time.monotonic() + deadline
+    while not condition():
+        if time.monotonic() > limit:
+            raise AssertionError(f"{what} did not come true within {deadline} s")
+        time.sleep(TICK)
+
+
+def wait_equal(get: Callable[[], object], value: object) -> None:
+    """Waits until `get()` gives the value, and says what it gave instead if it does not."""
+    limit = time.monotonic() + DEADLINE
+    while (seen := get()) != value:
+        if time.monotonic() > limit:
+            raise AssertionError(f"{get} gave {seen!r} and not {value!r} for {DEADLINE} s")
+        time.sleep(TICK)
+
+
+class Gate:
+    """Holds tasks until it is opened, and knows how many it holds. Leaving its `with` block opens it."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._open = False
+        self._passes = 0
+        self._entered = 0
+        self._inside = 0
+        self._peak = 0
+
+    def hold(self, *_: object) -> None:
+        """Waits for the gate: the task to submit."""
+        with self._changed:
+            self._entered += 1
+            self._inside += 1
+            self._peak = max(self._peak, self._inside)
+            self._changed.notify_all()
+            passed = self._changed.wait_for(lambda: self._open or self._passes > 0, DEADLINE)
+            if passed and not self._open:
+                self._passes -= 1
+            self._inside -= 1
+            self._changed.notify_all()
+        assert passed, "nobody opened the gate"
+
+    def open(self) -> None:
+        """Lets everybody pass, now and later."""
+        with self._changed:
+            self._open = True
+            self._changed.notify_all()
+
+    def let(self, count: int) -> None:
+        """Lets so many pass."""
+        with self._changed:
+            self._passes += count
+            self._changed.notify_all()
+
+    def wait_entered(self, count: int) -> None:
+        """Waits until so many tasks have come to the gate so far."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._entered >= count, DEADLINE), f"{self._entered} of {count} came"
+
+    @property
+    def entered(self) -> int:
+        with self._changed:
+            return self._entered
+
+    @property
+    def inside(self) -> int:
+        with self._changed:
+            return self._inside
+
+    @property
+    def peak(self) -> int:
+        """The most tasks that it ever held at once."""
+        with self._changed:
+            return self._peak
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.open()
+
+
+class Latch:
+    """Counts down to 0."""
+
+    def __init__(self, count: int) -> None:
+        self._changed = threading.Condition()
+        self._left = count
+
+    def count_down(self, *_: object) -> None:
+        with self._changed:
+            self._left -= 1
+            if self._left <= 0:
+                self._changed.notify_all()
+
+    def wait(self) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._left <= 0, DEADLINE), f"{self._left} are missing"
+
+
+class Sum:
+    """A sum that many threads add to."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._value = 0
+
+    def add(self, value: int = 1) -> None:
+        with self._lock:
+            self._value += value
+
+    @property
+    def value(self) -> int:
+        with self._lock:
+            return self._value
+
+
+class Background(Generic[T]):
+    """A call in a thread of its own, whose result or exception `result()` gives."""
+
+    def __init__(self, call: Callable[[], T]) -> None:
+        self._call = call
+        self._results: list[T] = []
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._results.append(self._call())
+        except BaseException as error:
+            self._error = error
+
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def result(self) -> T:
+        self._thread.join(DEADLINE)
+        assert not self._thread.is_alive(), "the call hangs"
+        if self._error is not None:
+            raise self._error
+        return self._results[0]
+
+
+def background(count: int, call: Callable[[], T]) -> list[Background[T]]:
+    """So many threads with the same call."""
+    return [Background(call) for _ in range(count)]
+
+
+class Records(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+def own_logger() -> tuple[logging.Logger, Records]:
+    """A logger that nobody else has, and what is logged on it."""
+    logger = logging.Logger("a test's own")
+    records = Records()
+    logger.addHandler(records)
+    return logger, records
+
+
+def ignore(error: BaseException) -> None:
+    """A panic handler for tests whose tasks raise on purpose."""
+
+
+def nap(seconds: float = 0.01) -> None:
+    """Work that takes a while."""
+    time.sleep(seconds)
+
+
+def is_thread_alive(native_id: int) -> bool:
+    return os.path.exists(f"/proc/self/task/{native_id}")
+
+
+def wait_gone(native_ids: Iterable[int]) -> None:
+    """Waits until the operating system has no such threads any more."""
+    ids = set(native_ids)
+    wait_until(lambda: not any(map(is_thread_alive, ids)), "the end of the threads")
+
+
+Kind = Literal["Pool", "PoolWithFunc", "MultiPool", "MultiPoolWithFunc"]
+KINDS: tuple[Kind, ...] = ("Pool", "PoolWithFunc", "MultiPool", "MultiPoolWithFunc")
+
+
+class Face:
+    """A pool of any kind that runs one function, so that a test can be written once. A multi-pool has one pool."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        capacity: int,
+        func: Callable[[object], object],
+        **options: Unpack[pyants.PoolOptions],
+    ) -> None:
+        self.pool: pyants.Pool | pyants.PoolWithFunc[[object]] | pyants.MultiPool | pyants.MultiPoolWithFunc[[object]]
+        self.put: Callable[[object], None]
+        self.try_put: Callable[[object], bool]
+        self.put_within: Callable[[float, object], None]
+        self.put_many: Callable[[Iterable[object]], int]
+        if kind in ("Pool", "MultiPool"):
+            pool = pyants.Pool(capacity, **options) if kind == "Pool" else pyants.MultiPool(1, capacity, **options)
+            self.pool = pool
+            self.put = partial(pool.submit, func)
+            self.try_put = partial(pool.try_submit, func)
+            self.put_within = lambda timeout, item: pool.submit_within(timeout, func, item)
+            self.put_many = lambda items: pool.submit_many(func, items)
+        else:
+            fixed = (
+                pyants.PoolWithFunc(capacity, func, **options)
+                if kind == "PoolWithFunc"
+                else pyants.MultiPoolWithFunc(1, capacity, func, **options)
+            )
+            self.pool = fixed
+            self.put = fixed.invoke
+            self.try_put = fixed.try_invoke
+            self.put_within = fixed.invoke_within
+            self.put_many = fixed.invoke_many
+
+
+PRELUDE = """
+import faulthandler, os, signal, sys, threading, time
+faulthandler.enable()
+faulthandler.dump_traceback_later({limit}, exit=True)
+import pyants
+from pyants import *
+from support import *
+"""
+
+
+def run_script(code: str, *, code_expected: int = 0, deadline: float = 60.0, prelude: bool = True) -> tuple[str, str]:
+    """Runs a script in a process of its own; gives what it wrote to stdout and stderr.
+
+    A process that hangs tells where all its threads are, and fails the test.
+    """
+    environment = dict(os.environ)
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(TESTS), environment.get("PYTHONPATH")]))
+    script = (PRELUDE.format(limit=deadline) if prelude else "") + textwrap.dedent(code)
+    done = subprocess.run(
+        # -P: what is imported is the installed package, whatever the directory of the test run.
+        [sys.executable, "-P", "-u", "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=deadline + 20,
+        env=environment,
+        check=False,
+    )
+    report = f"exit code {done.returncode}\n--- stdout\n{done.stdout}\n--- stderr\n{done.stderr}"
+    assert done.returncode == code_expected, report
+    assert "Fatal Python error" not in done.stderr, report
+    assert "panicked at" not in done.stderr, report
+    return done.stdout, done.stderr

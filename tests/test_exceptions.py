@@ -1,0 +1,388 @@
+"""Tasks that raise: who hears of it, and that the pool lives on."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import gc
+import logging
+import threading
+import traceback
+import weakref
+from typing import NoReturn, cast
+
+import pytest
+from support import KINDS, Background, Face, Gate, Kind, Sum, nap, own_logger, run_script, wait_equal, wait_until
+
+from pyants import Pool, PoolWithFunc
+
+
+class Oops(Exception):
+    """What these tests raise."""
+
+
+def fail(*args: object) -> NoReturn:
+    raise Oops(*args)
+
+
+@pytest.mark.ants("B68", "D1")
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_raising_task_breaks_neither_pool_nor_submitter(kind: Kind) -> None:
+    errors: list[BaseException] = []
+
+    def task(item: object) -> None:
+        if int(str(item)) % 2:
+            fail(item)
+
+    face = Face(kind, 3, task, panic_handler=errors.append)
+    with face.pool as pool:
+        for number in range(100):
+            face.put(number)
+        assert pool.wait_idle(10)
+        assert (pool.stats().completed, pool.stats().failed, pool.stats().busy) == (50, 50, 0)
+    assert sorted(error.args[0] for error in errors) == list(range(1, 100, 2))
+
+
+@pytest.mark.ants("B70", "D1")
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_exception_does_not_cost_the_worker(kind: Kind) -> None:
+    threads: set[int] = set()
+
+    def task(_: object) -> None:
+        threads.add(threading.get_native_id())
+        fail()
+
+    face = Face(kind, 1, task, panic_handler=lambda _: None, disable_purge=True)
+    with face.pool as pool:
+        for _ in range(10):
+            face.put(None)
+        assert pool.wait_idle(10)
+        assert pool.running() == 1
+        assert pool.stats().spawned == 1
+    assert len(threads) == 1
+
+
+@pytest.mark.ants("B69")
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_handler_is_called_once_with_the_exception_on_the_workers_thread(kind: Kind) -> None:
+    logger, records = own_logger()
+    raised = Oops("x")
+    calls: list[tuple[BaseException, int]] = []
+    at: list[int] = []
+
+    def task(_: object) -> None:
+        at.append(threading.get_ident())
+        raise raised
+
+    def handler(error: BaseException) -> None:
+        calls.append((error, threading.get_ident()))
+
+    face = Face(kind, 2, task, panic_handler=handler, logger=logger)
+    with face.pool:
+        face.put(None)
+    assert calls == [(raised, at[0])]
+    assert calls[0][0] is raised
+    assert at[0] != threading.get_ident()
+    # With a handler nothing is logged.
+    assert records.records == []
+
+
+def test_the_exception_has_its_traceback() -> None:
+    errors: list[BaseException] = []
+    with Pool(1, panic_handler=errors.append) as pool:
+        pool.submit(fail, "deep")
+    text = "".join(traceback.format_exception(errors[0]))
+    assert "in fail" in text
+    assert "raise Oops(*args)" in text
+
+
+@pytest.mark.ants("B69", "B4")
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_a_handler_there_is_one_log_record(kind: Kind) -> None:
+    logger, records = own_logger()
+    face = Face(kind, 2, fail, logger=logger)
+    with face.pool:
+        face.put("value")
+    (record,) = records.records
+    assert record.levelno == logging.ERROR
+    assert record.getMessage() == f"exception in task {__name__}.fail"
+    assert record.exc_info is not None
+    error = record.exc_info[1]
+    assert isinstance(error, Oops)
+    assert error.args == ("value",)
+    assert record.exc_info[2] is not None
+    formatted = logging.Formatter().format(record)
+    assert "Traceback (most recent call last)" in formatted
+    assert "Oops: value" in formatted
+
+
+@pytest.mark.ants("B4", "B69", "T16")
+@pytest.mark.thread_unsafe(reason="listens on the library's one logger")
+def test_by_default_the_librarys_logger_is_used(caplog: pytest.LogCaptureFixture) -> None:
+    with Pool(1) as pool:
+        pool.submit(fail, "here")
+    (record,) = [record for record in caplog.records if record.name == "pyants"]
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], Oops)
+
+
+@pytest.mark.ants("B4", "B69")
+def test_without_any_configuration_the_traceback_goes_to_stderr() -> None:
+    _, stderr = run_script("""
+        with Pool(1) as pool:
+            pool.submit(divmod, 1, 0)
+    """)
+    assert "exception in task" in stderr
+    assert "divmod" in stderr
+    assert "ZeroDivisionError" in stderr
+
+
+def test_the_record_names_the_callable() -> None:
+    logger, records = own_logger()
+
+    class Job:
+        def __call__(self) -> None:
+            fail()
+
+        def __repr__(self) -> str:
+            return "<a job>"
+
+        def method(self) -> None:
+            fail()
+
+    partial = functools.partial(fail, 1)
+    with Pool(1, logger=logger) as pool:
+        for task in (Job().method, Job(), partial):
+            pool.submit(task)
+    messages = [record.getMessage() for record in records.records]
+    assert messages == [
+        f"exception in task {Job.__module__}.{Job.method.__qualname__}",
+        "exception in task <a job>",
+        f"exception in task {partial!r}",
+    ]
+
+
+def test_a_callable_that_cannot_be_named_is_reported_all_the_same() -> None:
+    logger, records = own_logger()
+
+    class Nameless:
+        def __call__(self) -> None:
+            fail("told")
+
+        def __repr__(self) -> str:
+            raise ValueError("no name")
+
+    with Pool(1, logger=logger) as pool:
+        pool.submit(Nameless())
+        pool.submit(nap)
+        assert pool.wait_idle(10)
+        assert (pool.stats().failed, pool.stats().completed) == (1, 1)
+    errors = [record.exc_info[1] for record in records.records if record.exc_info]
+    assert any(isinstance(error, Oops) for error in errors)
+
+
+@pytest.mark.ants("B69")
+def test_the_logger_is_used_for_nothing_else() -> None:
+    logger, records = own_logger()
+    logger.setLevel(logging.DEBUG)
+    pool = Pool(2, logger=logger, expiry_duration=0.01)
+    for _ in range(50):
+        pool.submit(nap, 0.001)
+    assert pool.wait_idle(10)
+    wait_equal(pool.running, 0)
+    pool.tune(1)
+    pool.release_timeout(10)
+    pool.reboot()
+    pool.release_timeout(10)
+    assert records.records == []
+
+
+@pytest.mark.ants("D1", "B70")
+def test_the_worker_is_busy_while_the_handler_runs() -> None:
+    with Gate() as gate, Pool(1, panic_handler=gate.hold, nonblocking=True) as pool:
+        pool.submit(fail)
+        gate.wait_entered(1)
+        assert pool.running() == 1
+        assert pool.stats().busy == 1
+        assert not pool.try_submit(nap)
+        gate.open()
+        wait_until(lambda: pool.try_submit(nap))
+
+
+@pytest.mark.ants("B71", "D1")
+def test_a_blocked_submitter_is_let_in_when_the_handler_returns() -> None:
+    order: list[str] = []
+    with Gate() as gate:
+
+        def handler(_: BaseException) -> None:
+            gate.hold()
+            order.append("handled")
+
+        with Pool(1, panic_handler=handler) as pool:
+            pool.submit(fail)
+            gate.wait_entered(1)
+            blocked = Background(lambda: pool.submit(order.append, "next"))
+            wait_equal(pool.waiting, 1)
+            gate.open()
+            blocked.result()
+    assert order == ["handled", "next"]
+
+
+@pytest.mark.ants("B72", "D1")
+def test_release_timeout_waits_for_the_handler() -> None:
+    handled = Sum()
+
+    def handler(_: BaseException) -> None:
+        nap(0.05)
+        handled.add()
+
+    pool = Pool(1, panic_handler=handler)
+    pool.submit(fail)
+    pool.release_timeout(30)
+    assert handled.value == 1
+
+
+def test_a_handler_may_use_the_pool() -> None:
+    done = Sum()
+    with Pool(2) as other:
+
+        def handler(_: BaseException) -> None:
+            other.submit(done.add)
+            assert pool.running() == 1
+
+        with Pool(2, panic_handler=handler) as pool:
+            pool.submit(fail)
+            assert pool.wait_idle(10)
+        assert other.wait_idle(10)
+    assert done.value == 1
+
+
+@pytest.mark.ants("B73", "D2")
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_handler_that_raises_is_logged_with_both_exceptions(kind: Kind) -> None:
+    logger, records = own_logger()
+
+    def handler(error: BaseException) -> None:
+        raise RuntimeError("the handler itself")
+
+    face = Face(kind, 1, fail, panic_handler=handler, logger=logger, disable_purge=True)
+    with face.pool as pool:
+        face.put("the task")
+        face.put("again")
+        assert pool.wait_idle(10)
+        assert pool.running() == 1
+        assert pool.stats().failed == 2
+    assert len(records.records) == 2
+    text = logging.Formatter().format(records.records[0])
+    assert "RuntimeError: the handler itself" in text
+    assert "Oops: the task" in text
+    info = records.records[0].exc_info
+    assert info is not None
+    assert isinstance(info[1], RuntimeError)
+    assert isinstance(info[1].__context__, Oops)
+
+
+@pytest.mark.ants("B73", "D2")
+def test_if_logging_itself_fails_the_unraisable_hook_hears_of_it() -> None:
+    stdout, _ = run_script("""
+        seen = []
+        sys.unraisablehook = lambda info: seen.append(info)
+
+        class Broken:
+            def error(self, *args, **kwargs):
+                raise OSError("the log is full")
+
+        def fail():
+            raise ValueError("the task")
+
+        with Pool(1, logger=Broken(), disable_purge=True) as pool:
+            pool.submit(fail)
+            assert pool.wait_idle(10)
+            pool.submit(int)
+            assert pool.wait_idle(10)
+            assert (pool.stats().failed, pool.stats().completed, pool.running()) == (1, 1, 1)
+        chain = []
+        for info in seen:
+            error = info.exc_value
+            while error is not None:
+                chain.append(type(error).__name__)
+                error = error.__context__
+        print(" ".join(chain))
+    """)
+    # Neither failure is lost.
+    assert "OSError" in stdout
+    assert "ValueError" in stdout
+
+
+@pytest.mark.ants("D3", "B74")
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError, StopIteration])
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_exception_whatsoever_ends_a_worker(kind: Kind, error: type[BaseException]) -> None:
+    errors: list[BaseException] = []
+
+    def task(item: object) -> None:
+        if item == "raise":
+            raise error(7)
+
+    face = Face(kind, 1, task, panic_handler=errors.append, disable_purge=True)
+    with face.pool as pool:
+        face.put("raise")
+        face.put("pass")
+        assert pool.wait_idle(10)
+        assert pool.running() == 1
+        assert (pool.stats().failed, pool.stats().completed) == (1, 1)
+    assert [type(each) for each in errors] == [error]
+
+
+@pytest.mark.ants("D3", "B68")
+def test_exit_and_interrupt_in_a_task_do_not_end_the_process() -> None:
+    stdout, stderr = run_script("""
+        def leave(): sys.exit(3)
+        def interrupt(): raise KeyboardInterrupt("in a task")
+        with Pool(1) as pool:
+            pool.submit(leave)
+            pool.submit(interrupt)
+            pool.submit(print, "still here")
+    """)
+    assert stdout == "still here\n"
+    assert "SystemExit: 3" in stderr
+    assert "KeyboardInterrupt: in a task" in stderr
+
+
+def test_an_endless_recursion_ends_in_a_recursion_error() -> None:
+    errors: list[BaseException] = []
+
+    def recurse() -> None:
+        recurse()
+
+    with Pool(1, panic_handler=errors.append) as pool:
+        pool.submit(recurse)
+    assert isinstance(errors[0], RecursionError)
+
+
+def test_a_reported_exception_is_let_go_of() -> None:
+    references: list[weakref.ref[BaseException]] = []
+    with Pool(1, panic_handler=lambda error: references.append(weakref.ref(error)), disable_purge=True) as pool:
+        pool.submit(fail)
+        assert pool.wait_idle(10)
+
+        def is_gone() -> bool:
+            gc.collect()
+            return references[0]() is None
+
+        wait_until(is_gone)
+
+
+def test_anything_with_an_error_method_is_a_logger() -> None:
+    calls: list[tuple[object, ...]] = []
+
+    class Log:
+        def error(self, *args: object, exc_info: BaseException) -> None:
+            calls.append((*args, exc_info))
+
+    with PoolWithFunc(1, fail, logger=cast("logging.Logger", Log())) as pool:
+        pool.invoke(1)
+    ((message, name, error),) = calls
+    assert message == "exception in task %s"
+    assert name == f"{__name__}.fail"
+    assert isinstance(error, Oops)

@@ -210,7 +210,8 @@ def show_results(console: Console, results: dict[str, Result], root: Path) -> No
         )
     console.print(table)
     console.print(
-        "Threads: the most seen at once beyond the main thread and the progress bar's.\n"
+        "Threads: the most seen at once beyond the main thread and the progress bar's: the workers, and with pyants\n"
+        "the one that sends idle workers away.\n"
         "Memory: the most resident in the process of that row, interpreter included.\n"
         "All files were read once beforehand, so that the first row does not pay for the disk.",
         soft_wrap=True,

@@ -274,7 +274,7 @@ def test_release_with_blocked_invokers(form: type[PoolWithFunc[[object]]]) -> No
         gate.wait_entered(1)
         gate.let(3)
         gate.wait_entered(4)
-        # The fourth task is held, so both wait: one holds its next argument, the other its own.
+        # The fourth task is held, so both invokers wait, each with an argument in hand.
         wait_equal(pool.waiting, 2)
         pool.release()
         assert sum(invoker.result() for invoker in invokers) == 60 - 4

@@ -213,7 +213,7 @@ CASES: dict[str, Case] = {
 
 
 @pytest.mark.ants("B5", "B7", "B9", "B13", "D7", "D14")
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+@pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
 def test_bad_input(case: Case) -> None:
     with pytest.raises(case.error) as caught:
         case.call()

@@ -2,7 +2,7 @@
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from logging import Logger
-from types import TracebackType
+from types import GenericAlias, TracebackType
 from typing import Any, Generic, NoReturn, ParamSpec, TypeVar
 
 from typing_extensions import Self, Unpack, disjoint_base
@@ -56,6 +56,7 @@ class _Submitter(_Base):
     def submit_many(self, fn: Callable[[_T], object], iterable: Iterable[_T], /) -> int: ...
 
 class _Invoker(_Base, Generic[_P]):
+    def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...
     @property
     def func(self) -> Callable[_P, object]: ...
     def invoke(self, *args: _P.args, **kwargs: _P.kwargs) -> None: ...

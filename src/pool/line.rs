@@ -5,7 +5,7 @@
 
 use super::error::Error;
 use super::family::Family;
-use super::sync::atomic::{AtomicUsize, Ordering};
+use super::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use super::sync::{Arc, Condvar, Mutex, MutexGuard, Patience, lock, wait};
 use std::collections::VecDeque;
 
@@ -28,6 +28,14 @@ impl<T> Slot<T> {
     fn is_pending(&self) -> bool {
         matches!(self, Slot::Waiting(_) | Slot::Lent)
     }
+
+    /// What `answer` makes of the task of one who waits.
+    fn map(self, answer: impl FnOnce(T) -> Slot<T>) -> Slot<T> {
+        match self {
+            Slot::Waiting(task) => answer(task),
+            other => other,
+        }
+    }
 }
 
 /// What a submitter in line is told.
@@ -40,57 +48,92 @@ pub enum Answer<T> {
     Retry(T),
 }
 
+struct Desk<T> {
+    slot: Slot<T>,
+    /// The submitter sleeps on the bell; else it need not be rung, which would be a system call.
+    asleep: bool,
+}
+
 /// One submitter in line.
 pub struct Waiter<T> {
-    slot: Mutex<Slot<T>>,
+    desk: Mutex<Desk<T>>,
     bell: Condvar,
+    /// There is an answer on the desk: for a submitter that spins. What it says is read under the lock.
+    answered: AtomicBool,
     /// It is a worker of the pool's family and waits without limit of time.
     bound: bool,
 }
 
 impl<T> Waiter<T> {
-    fn answer(&self, answer: impl FnOnce(T) -> Slot<T>) {
-        let mut slot = lock(&self.slot);
-        *slot = match std::mem::replace(&mut *slot, Slot::Answered) {
-            Slot::Waiting(task) => answer(task),
-            other => other,
-        };
-        drop(slot);
-        self.bell.notify_one();
+    fn new(task: T, bound: bool) -> Self {
+        let desk = Mutex::new(Desk {
+            slot: Slot::Waiting(task),
+            asleep: false,
+        });
+        Waiter {
+            desk,
+            bell: Condvar::new(),
+            answered: AtomicBool::new(false),
+            bound,
+        }
+    }
+
+    /// Answers with what `answer` makes of the task in the slot.
+    fn answer(&self, answer: impl FnOnce(Slot<T>) -> Slot<T>) {
+        let mut desk = lock(&self.desk);
+        desk.slot = answer(std::mem::replace(&mut desk.slot, Slot::Lent));
+        let asleep = desk.asleep;
+        drop(desk);
+        self.answered.store(true, Ordering::Relaxed);
+        if asleep {
+            self.bell.notify_one();
+        }
     }
 
     /// Takes the task of a submitter that is in line, which the line's lock ensures.
     fn take_task(&self) -> Option<T> {
-        let mut slot = lock(&self.slot);
-        match std::mem::replace(&mut *slot, Slot::Lent) {
+        let mut desk = lock(&self.desk);
+        match std::mem::replace(&mut desk.slot, Slot::Lent) {
             Slot::Waiting(task) => Some(task),
             other => {
-                *slot = other;
+                desk.slot = other;
                 None
             }
         }
     }
 
     fn put_task(&self, task: T) {
-        *lock(&self.slot) = Slot::Waiting(task);
+        lock(&self.desk).slot = Slot::Waiting(task);
     }
 
     /// Waits for the answer for at most as long as one look of `patience`; `None`: none yet.
     fn wait(&self, patience: &Patience<'_>) -> Option<Answer<T>> {
-        let mut slot = lock(&self.slot);
+        let mut desk = lock(&self.desk);
         let limit = patience.next_wait();
+        desk.asleep = true;
         // One look where time is limited, since the caller has to see to the clock and to interrupts between two.
-        if slot.is_pending() {
-            slot = wait(&self.bell, slot, limit);
+        if desk.slot.is_pending() {
+            desk = wait(&self.bell, desk, limit);
         }
-        while limit.is_none() && slot.is_pending() {
-            slot = wait(&self.bell, slot, None);
+        while limit.is_none() && desk.slot.is_pending() {
+            desk = wait(&self.bell, desk, None);
         }
-        Self::read(slot)
+        desk.asleep = false;
+        Self::read(&mut desk.slot)
     }
 
-    fn read(mut slot: MutexGuard<'_, Slot<T>>) -> Option<Answer<T>> {
-        match std::mem::replace(&mut *slot, Slot::Answered) {
+    /// Waits for the answer without going to sleep, for a moment.
+    fn spin(&self, spins: u32) {
+        for _ in 0..spins {
+            if self.answered.load(Ordering::Relaxed) {
+                return;
+            }
+            std::hint::spin_loop();
+        }
+    }
+
+    fn read(slot: &mut Slot<T>) -> Option<Answer<T>> {
+        match std::mem::replace(slot, Slot::Answered) {
             Slot::Accepted => Some(Answer::Accepted),
             Slot::Refused(error, task) => Some(Answer::Refused(error, task)),
             Slot::Retry(task) => Some(Answer::Retry(task)),
@@ -147,8 +190,7 @@ impl<T> Places<T> {
     /// Takes `waiter`, whose task `first` gave, out of the line and tells it that the task was accepted.
     pub fn accept(&mut self, waiter: &Arc<Waiter<T>>) {
         self.remove(waiter);
-        *lock(&waiter.slot) = Slot::Accepted;
-        waiter.bell.notify_one();
+        waiter.answer(|_| Slot::Accepted);
     }
 
     /// Takes the submitter at `index` out of the line. It is not bound from this moment on, although it may sleep a
@@ -171,14 +213,14 @@ impl<T> Places<T> {
     /// Takes everybody out of the line with the same answer.
     pub fn refuse_all(&mut self, error: impl Fn() -> Error) {
         while let Some(waiter) = self.take_out(0) {
-            waiter.answer(|task| Slot::Refused(error(), task));
+            waiter.answer(|slot| slot.map(|task| Slot::Refused(error(), task)));
         }
     }
 
     /// Takes everybody out of the line to try again by themselves.
     pub fn retry_all(&mut self) {
         while let Some(waiter) = self.take_out(0) {
-            waiter.answer(Slot::Retry);
+            waiter.answer(|slot| slot.map(Slot::Retry));
         }
     }
 
@@ -187,7 +229,7 @@ impl<T> Places<T> {
         let youngest = self.queue.iter().rposition(|place| place.waiter.bound);
         let waiter = youngest.and_then(|index| self.take_out(index));
         if let Some(waiter) = &waiter {
-            waiter.answer(|task| Slot::Refused(error, task));
+            waiter.answer(|slot| slot.map(|task| Slot::Refused(error, task)));
         }
         waiter.is_some()
     }
@@ -255,11 +297,7 @@ impl<T> Locked<'_, T> {
         if bound {
             self.places.family.bind();
         }
-        let waiter = Arc::new(Waiter {
-            slot: Mutex::new(Slot::Waiting(task)),
-            bell: Condvar::new(),
-            bound,
-        });
+        let waiter = Arc::new(Waiter::new(task, bound));
         self.places.queue.push_back(Place {
             waiter: Arc::clone(&waiter),
             held: false,
@@ -278,13 +316,16 @@ pub enum Waited<T> {
 
 impl<T> Line<T> {
     /// Waits in line for an answer, or until `patience` is at its end. `unheld` is called when a place was passed over
-    /// for a moment and is not any more: room that came up meanwhile must be looked for again.
+    /// for a moment and is not any more: room that came up meanwhile must be looked for again. The submitter looks
+    /// `spins` times before it goes to sleep.
     pub fn wait(
         &self,
         waiter: &Arc<Waiter<T>>,
         patience: &mut Patience<'_>,
+        spins: u32,
         unheld: impl Fn(),
     ) -> Waited<T> {
+        waiter.spin(spins);
         loop {
             if let Some(answer) = waiter.wait(patience) {
                 return Waited::Answered(answer);

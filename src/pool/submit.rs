@@ -207,7 +207,9 @@ impl<H: Host> Core<H> {
         if woken {
             self.wake();
         }
-        let waited = self.line.wait(&waiter, patience, || self.let_in());
+        let waited = self
+            .line
+            .wait(&waiter, patience, self.spins, || self.let_in());
         match waited {
             Waited::Answered(Answer::Accepted) => Ok(None),
             Waited::Answered(Answer::Retry(task)) => Ok(Some(task)),

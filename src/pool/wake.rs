@@ -94,7 +94,9 @@ impl<H: Host> Core<H> {
 
     /// Lays the search token down. The caller has to look at the queue after this.
     pub fn lay_token_down(&self) {
-        self.searching.store(false, Ordering::Release);
+        // A read-modify-write and no store, for it to come after every vain try to take the token before it: what is read
+        // of the token from here on was written after this.
+        self.searching.swap(false, Ordering::AcqRel);
         full_fence();
     }
 

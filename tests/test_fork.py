@@ -1,0 +1,324 @@
+"""os.fork: the child's pools are empty and usable, the parent's are untouched."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from support import run_script
+
+pytestmark = [
+    pytest.mark.thread_unsafe(reason="starts processes"),
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here"),
+    pytest.mark.ants("D8"),
+]
+
+# Runs `child` in a forked process, which must end with code 0 in time.
+FORK = """
+import traceback, warnings
+# Since 3.12 os.fork warns in a process with threads.
+warnings.simplefilter("ignore", DeprecationWarning)
+
+def in_child(child):
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            faulthandler.dump_traceback_later(30, exit=True)
+            child()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0, status
+
+def use(pool, count=20):
+    done = Sum()
+    for _ in range(count):
+        pool.submit(done.add)
+    assert pool.wait_idle(20)
+    assert done.value == count
+"""
+
+
+def script(code: str) -> str:
+    stdout, stderr = run_script(FORK + code)
+    assert stderr == ""
+    return stdout
+
+
+@pytest.mark.parametrize("make", ["Pool(3)", "Pool(3, queue_size=None)", "Pool()", "MultiPool(3, 1)"])
+def test_fork_with_a_busy_pool(make: str) -> None:
+    stdout = script(f"""
+pool = {make}
+gate = Gate()
+for _ in range(3):
+    pool.submit(gate.hold)
+gate.wait_entered(3)
+
+def child():
+    assert not pool.is_closed()
+    assert (pool.running(), pool.waiting(), pool.queued()) == (0, 0, 0), pool
+    assert pool.stats().busy == 0
+    use(pool)
+    pool.release_timeout(20)
+    assert pool.running() == 0
+    pool.reboot()
+    use(pool)
+    print("child")
+
+in_child(child)
+assert pool.running() == 3
+assert pool.stats().busy == 3
+gate.open()
+assert pool.wait_idle(10)
+assert pool.stats().completed == 3
+use(pool)
+pool.release_timeout(10)
+print("parent")
+""")
+    assert stdout == "child\nparent\n"
+
+
+def test_no_task_of_the_parent_runs_again() -> None:
+    stdout = script("""
+pool = Pool(1, queue_size=None)
+gate = Gate()
+ran = []
+pool.submit(gate.hold)
+for number in range(5):
+    pool.submit(ran.append, number)
+
+def child():
+    assert pool.queued() == 0
+    use(pool)
+    print(ran)
+
+in_child(child)
+gate.open()
+assert pool.wait_idle(10)
+print(ran)
+""")
+    assert stdout == "[]\n[0, 1, 2, 3, 4]\n"
+
+
+def test_fork_with_idle_workers_and_blocked_submitters() -> None:
+    stdout = script("""
+idle, full = Pool(4, disable_purge=True), Pool(1)
+with Gate() as first:
+    for _ in range(4):
+        idle.submit(first.hold)
+    first.wait_entered(4)
+idle.wait_idle()
+gate = Gate()
+full.submit(gate.hold)
+blocked = [threading.Thread(target=full.submit, args=(int,)) for _ in range(2)]
+for thread in blocked:
+    thread.start()
+wait_until(lambda: full.waiting() == 2)
+
+def child():
+    assert (idle.running(), full.running(), full.waiting()) == (0, 0, 0)
+    use(idle)
+    use(full)
+
+in_child(child)
+assert (idle.running(), full.waiting()) == (4, 2)
+gate.open()
+for thread in blocked:
+    thread.join()
+use(idle)
+use(full)
+print("parent")
+""")
+    assert stdout == "parent\n"
+
+
+def test_open_stays_open_and_closed_stays_closed() -> None:
+    stdout = script("""
+open_pool, closed, tuned = Pool(2), Pool(2), Pool(2, nonblocking=True, name="forked")
+closed.release()
+tuned.tune(3)
+
+def child():
+    assert not open_pool.is_closed()
+    assert closed.is_closed()
+    try:
+        closed.submit(int)
+    except PoolClosedError:
+        print("closed")
+    closed.reboot()
+    use(closed)
+    # Options and the tuned capacity are kept.
+    assert tuned.cap() == 3
+    names = set()
+    gate = Gate()
+    def task():
+        names.add(threading.current_thread().name)
+        gate.hold()
+    for _ in range(3):
+        tuned.submit(task)
+    gate.wait_entered(3)
+    assert not tuned.try_submit(int)
+    gate.open()
+    print(sorted(names))
+
+in_child(child)
+assert closed.is_closed()
+""")
+    assert stdout == "closed\n['forked_0', 'forked_1', 'forked_2']\n"
+
+
+def test_purging_works_in_the_child() -> None:
+    stdout = script("""
+pool = Pool(3, expiry_duration=0.02)
+use(pool)
+
+def child():
+    use(pool)
+    wait_until(lambda: pool.running() == 0)
+    print("purged")
+
+in_child(child)
+use(pool)
+wait_until(lambda: pool.running() == 0)
+""")
+    assert stdout == "purged\n"
+
+
+@pytest.mark.parametrize("make", ["Pool(2)", "Pool(2, queue_size=None)"])
+def test_fork_from_a_task(make: str) -> None:
+    stdout = script(f"""
+pool, other = {make}, Pool(2)
+
+def child():
+    assert pool.running() == 0
+    use(pool)
+    use(other)
+    print("child")
+
+pool.submit(in_child, child)
+assert pool.wait_idle(30)
+assert pool.stats().failed == 0
+use(pool)
+use(other)
+print("parent")
+""")
+    assert stdout == "child\nparent\n"
+
+
+def test_fork_under_load() -> None:
+    # Locks are held, threads spawn, park and expire in the very moment of the fork.
+    stdout = script("""
+pool = Pool(4, expiry_duration=0.001)
+stop = threading.Event()
+done = Sum()
+def flood():
+    while not stop.is_set():
+        pool.submit(done.add)
+threads = [threading.Thread(target=flood) for _ in range(3)]
+for thread in threads:
+    thread.start()
+for _ in range(10):
+    # Sum's lock, unlike the pool's, may be held by a thread that the child does not have: so a new one.
+    in_child(lambda: use(pool))
+stop.set()
+for thread in threads:
+    thread.join()
+assert pool.wait_idle(30)
+assert pool.stats().completed == done.value
+print("parent")
+""")
+    assert stdout == "parent\n"
+
+
+def test_a_child_of_a_child() -> None:
+    stdout = script("""
+pool = Pool(2)
+use(pool)
+def grandchild():
+    use(pool)
+    print("grandchild", flush=True)
+def child():
+    use(pool)
+    in_child(grandchild)
+    use(pool)
+    print("child")
+in_child(child)
+use(pool)
+print("parent")
+""")
+    assert stdout == "grandchild\nchild\nparent\n"
+
+
+def test_a_child_that_exits_in_the_usual_way() -> None:
+    stdout = script("""
+pool = Pool(2, disable_purge=True)
+gate = Gate()
+pool.submit(gate.hold)
+gate.wait_entered(1)
+pid = os.fork()
+if pid == 0:
+    pool.submit(lambda: (time.sleep(0.05), print("child's task", flush=True)))
+    sys.exit(5)
+_, status = os.waitpid(pid, 0)
+print(os.waitstatus_to_exitcode(status))
+gate.open()
+""")
+    assert stdout == "child's task\n5\n"
+
+
+def test_multiprocessing_with_fork() -> None:
+    stdout = script("""
+import multiprocessing
+context = multiprocessing.get_context("fork")
+pool = Pool(2)
+use(pool)
+def work(queue):
+    done = Sum()
+    for number in range(10):
+        pool.submit(done.add, number)
+    pool.wait_idle()
+    queue.put(done.value)
+queue = context.SimpleQueue()
+process = context.Process(target=work, args=(queue,))
+process.start()
+print(queue.get())
+process.join()
+print(process.exitcode)
+""")
+    assert stdout == "45\n0\n"
+
+
+def test_the_default_pool_in_a_child() -> None:
+    stdout = script("""
+import pyants
+done = Sum()
+pyants.submit(done.add)
+assert pyants.wait_idle()
+in_child(lambda: use(pyants))
+use(pyants)
+print("parent")
+""")
+    assert stdout == "parent\n"
+
+
+def test_a_pool_dropped_in_the_child() -> None:
+    stdout = script("""
+import gc
+pools = [Pool(2)]
+gate = Gate()
+pools[0].submit(gate.hold)
+def child():
+    pools.clear()
+    gc.collect()
+    use(Pool(2))
+in_child(child)
+gate.open()
+assert pools[0].wait_idle(10)
+print("parent")
+""")
+    assert stdout == "parent\n"

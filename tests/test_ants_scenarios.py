@@ -128,7 +128,7 @@ def test_panic_handler(pre_alloc: bool) -> None:
         with form(10, oops, panic_handler=count, pre_alloc=pre_alloc) as pool:
             pool.invoke("Oops!")
             wait_equal(lambda: calls.value, number)
-            wait_equal(lambda: pool.stats().busy, 0)  # noqa: B023
+            wait_equal(lambda: pool.stats().busy, 0)
 
 
 @pytest.mark.ants("T16", "T17")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from support import nap
@@ -20,6 +19,9 @@ from pyants import (
     PoolClosedError,
     PoolError,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # The table calls what no type checker would let pass.
 Pool: Any = pyants.Pool

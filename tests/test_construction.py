@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import psutil
 import pytest
-from support import KINDS, Face, Gate, Kind, background, nap, wait_until
+from support import KINDS, Face, Gate, Kind, background, nap, wait_equal
 
 import pyants
 from pyants import (

@@ -34,7 +34,7 @@ def test_the_only_worker_cannot_wait_for_itself(kind: Kind) -> None:
         # The pool is as usable as before.
         face.put("inner")
         assert pool.wait_idle(10)
-    assert "deadlock" in str(seen[0]).lower()
+    assert "wait" in str(seen[0])
     assert isinstance(seen[0], PoolOverloadError)
     assert ran == ["inner"]
 

@@ -114,6 +114,6 @@ def test_importing_starts_no_thread() -> None:
 def test_it_need_not_be_released() -> None:
     stdout, _ = run_script("""
         for number in range(10):
-            pyants.submit(print, "task")
+            pyants.submit(print, "task\\n", end="")
     """)
     assert stdout == "task\n" * 10

@@ -128,7 +128,9 @@ def test_round_robin_takes_the_pools_in_turn_from_the_first_on() -> None:
 def test_least_tasks_takes_the_pool_with_the_fewest_tasks() -> None:
     gates = [Gate() for _ in range(6)]
     with MultiPool(3, 5, LEAST_TASKS) as pool:
-        for gate, expected in zip(gates, ([1, 0, 0], [1, 1, 0], [1, 1, 1], [2, 1, 1], [2, 2, 1], [2, 2, 2]), strict=True):
+        for gate, expected in zip(
+            gates, ([1, 0, 0], [1, 1, 0], [1, 1, 1], [2, 1, 1], [2, 2, 1], [2, 2, 2]), strict=True
+        ):
             pool.submit(gate.hold)
             assert running(pool, 3) == expected
         # The third pool has two tasks less than the others now.

@@ -160,7 +160,7 @@ def test_pools_cannot_be_pickled_or_copied(kind: Kind) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_identity_is_equality_and_pools_can_be_keys(kind: Kind) -> None:
     with Face(kind, 1, nap).pool as first, Face(kind, 1, nap).pool as second:
-        assert first == first  # noqa: PLR0124
+        assert first == first
         assert first != second
         assert len({first, second}) == 2
 

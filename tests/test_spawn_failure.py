@@ -8,6 +8,7 @@ from support import run_script
 from pyants import Pool, PoolSpawnError
 
 pytestmark = pytest.mark.ants("D4")
+in_a_process = pytest.mark.thread_unsafe(reason="starts processes")
 
 # The next thread starts of the process fail: hence a process for each test.
 FAULTS = """
@@ -32,12 +33,12 @@ def script(code: str) -> str:
     return stdout
 
 
-@pytest.mark.thread_unsafe(reason="starts processes")
+@in_a_process
 @pytest.mark.parametrize("options", ["1", "5, queue_size=3", "2, queue_size=None", "-1", "3, nonblocking=True"])
 def test_with_nobody_alive_the_submitter_gets_the_error(options: str) -> None:
     script(f"""
 pool = Pool({options})
-fail_spawns(3)
+fail_spawns(-1)
 for call in (
     lambda: pool.submit(ran.append, 1),
     lambda: pool.try_submit(ran.append, 1),
@@ -48,7 +49,7 @@ for call in (
     assert str(error)
 stats = pool.stats()
 assert (stats.submitted, stats.running, stats.busy, stats.queued, stats.waiting, stats.spawned) == (0,) * 6, stats
-# Threads are to be had again.
+fail_spawns(0)
 pool.submit(ran.append, 2)
 assert pool.wait_idle(10)
 assert ran == [2]
@@ -57,7 +58,7 @@ pool.release_timeout(10)
 """)
 
 
-@pytest.mark.thread_unsafe(reason="starts processes")
+@in_a_process
 @pytest.mark.parametrize("capacity", [4, -1])
 def test_with_a_worker_alive_the_submitter_waits_for_it(capacity: int) -> None:
     script(f"""
@@ -78,7 +79,7 @@ pool.release_timeout(10)
 """)
 
 
-@pytest.mark.thread_unsafe(reason="starts processes")
+@in_a_process
 @pytest.mark.parametrize("capacity", [4, -1])
 def test_a_pool_that_may_not_block_refuses(capacity: int) -> None:
     script(f"""
@@ -96,7 +97,7 @@ assert ran == [2]
 """)
 
 
-@pytest.mark.thread_unsafe(reason="starts processes")
+@in_a_process
 def test_the_bound_on_blocked_submitters_holds() -> None:
     script("""
 pool = Pool(4, max_blocking_tasks=1)
@@ -113,7 +114,7 @@ assert ran == [1]
 """)
 
 
-@pytest.mark.thread_unsafe(reason="starts processes")
+@in_a_process
 def test_submit_within_times_out() -> None:
     script("""
 pool = Pool(4)
@@ -127,7 +128,7 @@ assert ran == []
 """)
 
 
-@pytest.mark.thread_unsafe(reason="starts processes")
+@in_a_process
 @pytest.mark.parametrize("queue_size", [10, None])
 def test_queued_tasks_run_on_the_workers_there_are(queue_size: int | None) -> None:
     script(f"""
@@ -145,7 +146,7 @@ assert pool.stats().spawned == 1
 """)
 
 
-@pytest.mark.thread_unsafe(reason="starts processes")
+@in_a_process
 def test_when_threads_are_to_be_had_again_those_in_line_get_them() -> None:
     script("""
 pool = Pool(3)
@@ -165,7 +166,7 @@ assert pool.wait_idle(10)
 """)
 
 
-@pytest.mark.thread_unsafe(reason="starts processes")
+@in_a_process
 @pytest.mark.parametrize("options", ["3", "3, queue_size=5", "3, queue_size=None", "-1", "1"])
 def test_failures_at_random_lose_and_double_nothing(options: str) -> None:
     script(f"""
@@ -197,12 +198,13 @@ pool.release_timeout(10)
 """)
 
 
-@pytest.mark.thread_unsafe(reason="starts processes")
+@in_a_process
 def test_a_multi_pool_and_a_pool_with_func() -> None:
     script("""
 fixed = PoolWithFunc(2, ran.append)
-fail_spawns(1)
+fail_spawns(-1)
 refused(lambda: fixed.invoke(1), PoolSpawnError)
+fail_spawns(0)
 fixed.invoke(2)
 assert fixed.wait_idle(10)
 multi = MultiPool(2, 1)
@@ -215,7 +217,7 @@ assert ran == [2, 4]
 """)
 
 
-@pytest.mark.thread_unsafe(reason="starts processes")
+@in_a_process
 def test_housekeeping_without_a_thread_of_its_own() -> None:
     # Where no thread can be had for the purger the pool works all the same.
     script("""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 import pytest
-from support import KINDS, Background, Face, Gate, Kind, Latch, Sum, nap, wait_until
+from support import KINDS, Background, Face, Gate, Kind, Latch, Sum, nap, wait_equal, wait_until
 
 from pyants import Pool, PoolClosedError, PoolOverloadError, PoolTimeoutError
 
@@ -213,7 +214,7 @@ def test_a_submit_that_races_with_release_runs_or_is_refused() -> None:
         for submitter in submitters:
             submitter.result()
         assert pool.wait_idle(10)
-        wait_until(lambda pool=pool: pool.running() == 0)  # type: ignore[misc]
+        wait_equal(pool.running, 0)
         assert ran.value + refused.value == 15
         assert pool.stats().submitted == ran.value
         assert pool.waiting() == 0

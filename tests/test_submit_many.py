@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def submitted(error: PoolError) -> int:
     """How many tasks had been accepted before the refusal."""
-    count: object = error.submitted  # type: ignore[attr-defined, unused-ignore]  # pyright: ignore
+    count: object = vars(error)["submitted"]
     assert isinstance(count, int)
     return count
 

@@ -12,18 +12,34 @@ import threading
 import weakref
 
 import pytest
-from support import KINDS, Background, Face, Gate, Kind, Latch, Sum, ignore, nap, own_logger, run_script, wait_equal, wait_until
+from support import (
+    KINDS,
+    Background,
+    Face,
+    Gate,
+    Kind,
+    Latch,
+    Sum,
+    ignore,
+    nap,
+    own_logger,
+    run_script,
+    wait_equal,
+    wait_until,
+)
 
 from pyants import BrokenPoolError, MultiPool, Pool, PoolClosedError
 
 
-def names_of(pool: Pool | MultiPool, count: int) -> set[str]:
-    """The names of so many workers that are busy at the same time."""
+def names_of(pool: Pool | MultiPool, count: int, ids: set[int] | None = None) -> set[str]:
+    """The names (and the ids) of so many workers that are busy at the same time."""
     names: set[str] = set()
+    ids = set() if ids is None else ids
     with Gate() as gate:
 
         def task() -> None:
             names.add(threading.current_thread().name)
+            ids.add(threading.get_native_id())
             gate.hold()
 
         for _ in range(count):
@@ -36,8 +52,9 @@ def names_of(pool: Pool | MultiPool, count: int) -> set[str]:
 def test_workers_are_named_after_their_pool_and_numbers_are_reused() -> None:
     with Pool(3, name="squad", expiry_duration=0.02) as pool:
         for _ in range(3):
-            assert names_of(pool, 3) == {"squad_0", "squad_1", "squad_2"}
-            wait_equal(pool.running, 0)
+            ids: set[int] = set()
+            assert names_of(pool, 3, ids) == {"squad_0", "squad_1", "squad_2"}
+            wait_gone(ids)
 
 
 def test_by_default_each_pool_has_a_name_of_its_own() -> None:

@@ -131,6 +131,13 @@ impl Admission {
         }
     }
 
+    /// A task could come in, with nobody in line before it.
+    pub fn has_room(&self) -> bool {
+        let word = self.word();
+        let in_flight = word.entered().saturating_sub(self.left());
+        !word.is_closed() && !word.has_waiting() && in_flight < self.limit.load(Ordering::SeqCst)
+    }
+
     /// A task goes out. `true`: somebody stands in line, and the caller is to let them in.
     #[must_use]
     pub fn leave(&self) -> bool {

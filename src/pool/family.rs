@@ -4,17 +4,29 @@
 //! none of them will ever end its task and let anybody in: that is a deadlock, and the last to come is told so.
 
 use super::sync::atomic::{AtomicUsize, Ordering};
-use super::sync::{Arc, thread_local};
+use super::sync::{Arc, sequenced, thread_local};
 use std::cell::Cell;
+use std::sync::{OnceLock, Weak};
 
 thread_local! {
     /// The address of the family whose worker this thread is, 0: none.
+    #[allow(clippy::missing_const_for_thread_local)] // The model checkers' macros know no `const`.
     static HOME: Cell<usize> = Cell::new(0);
+}
+
+/// What the pools of a family ask of each other.
+pub trait Member: Send + Sync {
+    /// A task could come in.
+    fn has_room(&self) -> bool;
+    /// Has the bound submitters in line try again by themselves, with any pool of the family.
+    fn retry_bound(&self);
 }
 
 /// See the module's description.
 #[derive(Default)]
 pub struct Family {
+    /// The pools of a `MultiPool`.
+    members: OnceLock<Vec<Weak<dyn Member>>>,
     /// The workers there are, in all pools.
     workers: AtomicUsize,
     /// Those of them that are bound.
@@ -48,11 +60,38 @@ impl Family {
     /// A worker is about to be bound.
     pub fn bind(&self) {
         self.bound.fetch_add(1, Ordering::SeqCst);
+        sequenced();
     }
 
     /// A worker is bound no longer.
     pub fn unbind(&self) {
         self.bound.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// These pools are the family: who is bound in the line of one may be served by any.
+    pub fn found(&self, members: Vec<Weak<dyn Member>>) {
+        let _ = self.members.set(members);
+    }
+
+    fn members(&self) -> impl Iterator<Item = std::sync::Arc<dyn Member>> {
+        self.members
+            .get()
+            .into_iter()
+            .flatten()
+            .filter_map(Weak::upgrade)
+    }
+
+    /// A pool has room and nobody in its own line: those bound in the lines of others try again. They raise the count
+    /// of the bound first, and then look for room with `has_room`.
+    pub fn offer_room(&self) {
+        if self.members.get().is_some() && self.bound.load(Ordering::SeqCst) > 0 {
+            self.members().for_each(|member| member.retry_bound());
+        }
+    }
+
+    /// Some pool has room.
+    pub fn has_room(&self) -> bool {
+        self.members().any(|member| member.has_room())
     }
 
     /// All the workers are bound.

@@ -112,6 +112,13 @@ impl IdleStack {
         }
     }
 
+    /// The top seat as it was a moment ago.
+    pub fn top(&self) -> Option<u32> {
+        Head(self.head.load(Ordering::Acquire))
+            .link()
+            .checked_sub(1)
+    }
+
     /// Whether the stack holds no seat. To be used after a full fence where a decision hangs on it.
     pub fn is_empty(&self) -> bool {
         Head(self.head.load(Ordering::Relaxed)).link() == 0

@@ -7,7 +7,7 @@ use super::idle_stack::Links;
 use super::options::MAX_CAPACITY;
 use super::seat::Call;
 use super::sync::atomic::Ordering;
-use super::sync::{Arc, Patience, lock};
+use super::sync::{Arc, Patience, full_fence, lock};
 
 impl<H: Host> Core<H> {
     /// Changes how many workers there may be. Unlimited and pre-allocated pools keep what they have.
@@ -25,10 +25,18 @@ impl<H: Host> Core<H> {
             .set_limit(Self::limit(&self.options, Some(capacity)));
         // More room: for those in line, and for workers to take what is in the queue.
         self.let_in();
+        self.family.offer_room();
         if !self.queue.is_empty() && self.is_wake_due() {
             self.wake();
         }
         // Less room: workers at rest go at once, the others when they have done their tasks.
+        self.call_surplus();
+    }
+
+    /// Wakes as many workers at rest as there are too many; they look around and leave.
+    pub fn call_surplus(&self) {
+        // The capacity is lowered; now look who rests. A worker does the opposite before it sleeps.
+        full_fence();
         for _ in 0..self.crew.surplus() {
             let Some(seat) = self.idle.pop(&self.seats) else {
                 break;

@@ -224,6 +224,15 @@ impl<T> Places<T> {
         }
     }
 
+    /// Takes all that are bound out of the line to try again by themselves.
+    pub fn retry_bound(&mut self) {
+        while let Some(index) = self.queue.iter().position(|place| place.waiter.bound) {
+            if let Some(waiter) = self.take_out(index) {
+                waiter.answer(|slot| slot.map(Slot::Retry));
+            }
+        }
+    }
+
     /// Takes the youngest of those that are bound out of the line with this answer; whether there was one.
     pub fn refuse_youngest_bound(&mut self, error: Error) -> bool {
         let youngest = self.queue.iter().rposition(|place| place.waiter.bound);

@@ -91,7 +91,7 @@ impl<H: Host> Pool<H> {
 
     /// As [`submit`](Self::submit), but never waits.
     pub fn try_submit(&self, task: impl Into<H::Task>) -> Result<(), SubmitError<H::Task>> {
-        self.core.follow_up(self.core.offer(task.into()), None)
+        self.follow_up(self.core.offer(task.into()), None)
     }
 
     /// As [`submit`](Self::submit), but waits for at most `timeout`.
@@ -110,7 +110,7 @@ impl<H: Host> Pool<H> {
         task: H::Task,
         patience: &mut Patience<'_>,
     ) -> Result<(), SubmitError<H::Task>> {
-        self.core.submit(task, patience)
+        self.follow_up(self.core.offer(task), Some(patience))
     }
 
     /// The first half of a submit, which neither waits nor makes a system call.
@@ -124,10 +124,13 @@ impl<H: Host> Pool<H> {
     #[doc(hidden)]
     pub fn follow_up(
         &self,
-        offer: Offer<H::Task>,
-        patience: Option<&mut Patience<'_>>,
+        mut offer: Offer<H::Task>,
+        mut patience: Option<&mut Patience<'_>>,
     ) -> Result<(), SubmitError<H::Task>> {
-        self.core.follow_up(offer, patience)
+        while let Some(task) = self.core.follow_up(offer, patience.as_deref_mut())? {
+            offer = self.core.offer(task);
+        }
+        Ok(())
     }
 
     /// The workers there are, idle ones included.

@@ -2,7 +2,7 @@
 
 use super::core::Core;
 use super::error::{Error, OptionsError, SubmitError};
-use super::family::Family;
+use super::family::{Family, Member};
 use super::host::Host;
 use super::options::Options;
 use super::stats::Stats;
@@ -50,7 +50,9 @@ impl<H: Host> MultiPool<H> {
                     core: Arc::new(Core::new(host(), options.validate()?, Arc::clone(&family))),
                 })
             })
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?;
+        let members = |pool: &Pool<H>| Arc::downgrade(&(Arc::clone(&pool.core) as Arc<dyn Member>));
+        family.found(pools.iter().map(members).collect());
         Ok(MultiPool {
             pools,
             strategy,
@@ -81,8 +83,8 @@ impl<H: Host> MultiPool<H> {
     /// Offers a task to the pool chosen, then to all others that may have room.
     #[doc(hidden)]
     pub fn offer(&self, task: H::Task) -> (usize, Offer<H::Task>) {
-        if self.closed.load(Ordering::Relaxed) {
-            return (0, Offer::Closed(task));
+        if self.is_closed() {
+            return (self.broken().unwrap_or(0), Offer::Closed(task));
         }
         let chosen = self.choose();
         let mut offer = self.pools[chosen].offer(task);
@@ -97,16 +99,34 @@ impl<H: Host> MultiPool<H> {
         (chosen, offer)
     }
 
+    /// The second half of a submit, which began with an offer by the pool with this index. Without `patience` it does not
+    /// wait for room.
+    #[doc(hidden)]
+    pub fn follow_up(
+        &self,
+        mut index: usize,
+        mut offer: Offer<H::Task>,
+        mut patience: Option<&mut Patience<'_>>,
+    ) -> Result<(), SubmitError<H::Task>> {
+        while let Some(task) = self.pools[index]
+            .core
+            .follow_up(offer, patience.as_deref_mut())?
+        {
+            (index, offer) = self.offer(task);
+        }
+        Ok(())
+    }
+
     /// Submits a task to the pool chosen, or to one that has room; waits for the one chosen where none has.
     pub fn submit(&self, task: impl Into<H::Task>) -> Result<(), SubmitError<H::Task>> {
         let (index, offer) = self.offer(task.into());
-        self.pools[index].follow_up(offer, Some(&mut Patience::new(None)))
+        self.follow_up(index, offer, Some(&mut Patience::new(None)))
     }
 
     /// As `submit`, without waiting.
     pub fn try_submit(&self, task: impl Into<H::Task>) -> Result<(), SubmitError<H::Task>> {
         let (index, offer) = self.offer(task.into());
-        self.pools[index].follow_up(offer, None)
+        self.follow_up(index, offer, None)
     }
 
     /// The numbers of all pools, summed.
@@ -123,15 +143,19 @@ impl<H: Host> MultiPool<H> {
         self.pools.iter().for_each(|pool| pool.tune(capacity));
     }
 
+    /// A pool that closed itself, because a worker could not be set up.
+    fn broken(&self) -> Option<usize> {
+        self.pools.iter().position(Pool::is_broken)
+    }
+
     /// Closes all pools; `false`: they were closed already.
     pub fn release(&self) -> bool {
+        let was_whole = self.broken().is_none();
         let was_open = !self.closed.swap(true, Ordering::SeqCst);
-        if was_open {
-            for pool in &self.pools {
-                pool.release();
-            }
+        for pool in &self.pools {
+            pool.release();
         }
-        was_open
+        was_open && was_whole
     }
 
     /// Waits until all pools are idle, or `patience` ends.
@@ -171,16 +195,16 @@ impl<H: Host> MultiPool<H> {
 
     /// Opens the pools if they are closed.
     pub fn reboot(&self) {
-        if self.closed.load(Ordering::SeqCst) {
+        if self.is_closed() {
             self.next.store(0, Ordering::Relaxed);
             self.pools.iter().for_each(Pool::reboot);
             self.closed.store(false, Ordering::SeqCst);
         }
     }
 
-    /// No task is accepted.
+    /// No task is accepted: the pools were released, or one of them closed itself.
     pub fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Relaxed)
+        self.closed.load(Ordering::SeqCst) || self.broken().is_some()
     }
 }
 

@@ -3,6 +3,7 @@
 use super::admission::Entry;
 use super::core::Core;
 use super::error::{Error, SubmitError};
+use super::family::Member;
 use super::faults::{Step, skipped};
 use super::host::Host;
 use super::line::{Answer, Locked, Waited};
@@ -54,22 +55,13 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Submits a task, waiting for room if the options allow it and for as long as `patience` lasts.
-    pub fn submit(
-        self: &Arc<Self>,
-        task: H::Task,
-        patience: &mut Patience<'_>,
-    ) -> Result<(), SubmitError<H::Task>> {
-        let offer = self.offer(task);
-        self.follow_up(offer, Some(patience))
-    }
-
-    /// Brings an offer to its end. Without `patience` the caller does not wait for room.
+    /// Brings an offer to its end. Without `patience` the caller does not wait for room. `Some`: the task is to be
+    /// offered anew.
     pub fn follow_up(
         self: &Arc<Self>,
         offer: Offer<H::Task>,
         patience: Option<&mut Patience<'_>>,
-    ) -> Result<(), SubmitError<H::Task>> {
+    ) -> Result<Option<H::Task>, SubmitError<H::Task>> {
         let result = self.settle(offer, patience);
         if let Err(SubmitError {
             error: Error::Overload { .. } | Error::Timeout | Error::Deadlock,
@@ -83,39 +75,33 @@ impl<H: Host> Core<H> {
 
     fn settle(
         self: &Arc<Self>,
-        mut offer: Offer<H::Task>,
-        mut patience: Option<&mut Patience<'_>>,
-    ) -> Result<(), SubmitError<H::Task>> {
-        loop {
-            // A task without room: whether the pool could still grow, if the system let it.
-            let (task, refused_thread) = match offer {
-                Offer::Accepted { wake_due: false } => return Ok(()),
-                Offer::Accepted { wake_due: true } => {
+        offer: Offer<H::Task>,
+        patience: Option<&mut Patience<'_>>,
+    ) -> Result<Option<H::Task>, SubmitError<H::Task>> {
+        // A task without room: whether the pool could still grow, if the system let it.
+        let (task, refused_thread) = match offer {
+            Offer::Accepted { wake_due } => {
+                if wake_due {
                     self.wake();
-                    return Ok(());
                 }
-                Offer::Closed(task) => return Err(self.closed(task)),
-                Offer::Full(task) => (task, false),
-                Offer::In(task) => match self.place(task) {
-                    Ok(()) => return Ok(()),
-                    Err(SubmitError {
-                        error: Error::Overload { .. },
-                        task,
-                    }) => (task, true),
-                    Err(error) => return Err(error),
-                },
-            };
-            let task = match patience.as_deref_mut() {
-                Some(patience) if !self.options.nonblocking => {
-                    match self.stand_in_line(task, refused_thread, patience) {
-                        Ok(None) => return Ok(()),
-                        Ok(Some(task)) => task,
-                        Err(error) => return Err(error),
-                    }
-                }
-                _ => return Err(self.overload(task)),
-            };
-            offer = self.offer(task);
+                return Ok(None);
+            }
+            Offer::Closed(task) => return Err(self.closed(task)),
+            Offer::Full(task) => (task, false),
+            Offer::In(task) => match self.place(task) {
+                Ok(()) => return Ok(None),
+                Err(SubmitError {
+                    error: Error::Overload { .. },
+                    task,
+                }) => (task, true),
+                Err(error) => return Err(error),
+            },
+        };
+        match patience {
+            Some(patience) if !self.options.nonblocking => {
+                self.stand_in_line(task, refused_thread, patience)
+            }
+            _ => Err(self.overload(task)),
         }
     }
 
@@ -203,6 +189,11 @@ impl<H: Host> Core<H> {
             line.refuse_youngest_bound(Error::Deadlock);
             self.lower_flag(&line);
         }
+        // Bound among several pools: any of them may have got room before this one was counted as bound.
+        if bound && self.family.has_room() {
+            line.retry_bound();
+            self.lower_flag(&line);
+        }
         drop(line);
         if woken {
             self.wake();
@@ -230,14 +221,18 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// A task is done: its permit goes to the oldest in line.
+    /// A task is done: its permit goes to the oldest in line, here or else in the family.
     #[inline]
     pub fn finish(self: &Arc<Self>) {
-        if self.admission.is_counted()
-            && self.admission.leave()
-            && !skipped(Step::LookAgainAfterGivingBack)
-        {
-            self.let_in();
+        if !self.admission.is_counted() {
+            return;
+        }
+        if self.admission.leave() {
+            if !skipped(Step::LookAgainAfterGivingBack) {
+                self.let_in();
+            }
+        } else {
+            self.family.offer_room();
         }
     }
 
@@ -288,5 +283,17 @@ impl<H: Host> Core<H> {
         }
         self.lower_flag(line);
         queued && self.is_wake_due()
+    }
+}
+
+impl<H: Host> Member for Core<H> {
+    fn has_room(&self) -> bool {
+        self.admission.has_room()
+    }
+
+    fn retry_bound(&self) {
+        let mut line = self.line.lock();
+        line.retry_bound();
+        self.lower_flag(&line);
     }
 }

@@ -131,6 +131,14 @@ impl<H: Host> Core<H> {
 
     /// A seat for a worker. The caller holds the spawn lock.
     pub fn find_seat(&self) -> u32 {
+        // Seats that expired workers left on top of the idle stack are as good as vacant. Should another thread be
+        // faster, and the seat below with a worker at rest be popped instead, the worker looks around and rests again.
+        while let Some(top) = self.idle.top()
+            && self.seats.get(top).is_expired()
+            && let Some(seat) = self.idle.pop(&self.seats)
+        {
+            self.call(seat, Call::Look);
+        }
         self.vacant
             .pop(&self.seats)
             .unwrap_or_else(|| self.seats.fresh())

@@ -19,7 +19,7 @@ pub(super) fn run<H: Host>(
     core.family.move_in();
     let mut shift = Shift {
         core: &core,
-        seat: Some(number),
+        seat: number,
         searching,
     };
     let mut set_up = false;
@@ -34,9 +34,6 @@ pub(super) fn run<H: Host>(
     if !set_up {
         shift.break_down(lock(parcel).take());
     }
-    if let Some(seat) = shift.seat {
-        core.vacate(seat);
-    }
     core.threads.fetch_sub(1, Ordering::SeqCst);
     core.watch.notify();
 }
@@ -49,8 +46,7 @@ enum Next {
 
 struct Shift<'a, H: Host> {
     core: &'a Arc<Core<H>>,
-    /// `None`: left to whoever pops it from the idle stack.
-    seat: Option<u32>,
+    seat: u32,
     /// Holds the search token.
     searching: bool,
 }
@@ -80,7 +76,7 @@ impl<H: Host> Shift<'_, H> {
     }
 
     fn execute(&mut self, context: &mut H::Context<'_>, task: H::Task) {
-        let tally = &self.core.seats.get(self.seat()).tally;
+        let tally = &self.core.seats.get(self.seat).tally;
         Tally::count(&tally.started);
         let outcome = catch_unwind(AssertUnwindSafe(|| self.core.host.run(context, task)));
         if self.core.host.is_stranded() {
@@ -91,10 +87,6 @@ impl<H: Host> Shift<'_, H> {
             Ok(Outcome::Failed) | Err(_) => &tally.failed,
         });
         self.core.finish();
-    }
-
-    fn seat(&self) -> u32 {
-        self.seat.expect("a worker at work has a seat")
     }
 
     /// Lays down the search token if this worker holds it; `true`: the next worker is to be woken.
@@ -119,10 +111,9 @@ impl<H: Host> Shift<'_, H> {
             if self.search() {
                 return Next::Look;
             }
-            let number = self.seat();
-            let seat = core.seats.get(number);
+            let seat = core.seats.get(self.seat);
             seat.park(core.now());
-            let stacked = core.idle.push(&core.seats, number).is_ok();
+            let stacked = core.idle.push(&core.seats, self.seat).is_ok();
             // At rest first, then a look into the queue; a submitter does the opposite. And whoever trusted this
             // worker's search did so before the token is down, and its task is met by the same look.
             if self.searching {
@@ -142,6 +133,9 @@ impl<H: Host> Shift<'_, H> {
             }
             if !core.queue.is_empty() && !skipped(Step::LookAgainBeforeParking) {
                 core.wake();
+            }
+            if core.crew.is_over() {
+                core.call_surplus();
             }
             core.expire_later();
             core.watch.notify();
@@ -179,34 +173,38 @@ impl<H: Host> Shift<'_, H> {
 
     /// Counts itself out if there are too many workers; `false`: it stays.
     fn retire(&mut self) -> bool {
-        self.core.crew.retire() && self.settle_departure(|_| {})
+        if !self.core.crew.retire() {
+            return false;
+        }
+        // Whoever put a task into the queue trusted the searcher, who goes: another is to search.
+        if self.stop_searching() {
+            self.core.wake();
+        }
+        self.core.vacate(self.seat);
+        self.settle_departure()
     }
 
     /// Counts itself out; `false`: it is needed and stays.
     fn leave(&mut self) -> bool {
+        // The seat first: who sees that the worker is gone finds its seat, and its name, free.
+        self.core.vacate(self.seat);
         self.core.crew.depart();
-        self.settle_departure(|_| {})
+        self.settle_departure()
     }
 
     /// As `leave`, for a worker whose seat is still on the idle stack.
     fn leave_expired(&mut self) -> bool {
-        let core = self.core;
-        let expired = self.seat();
+        if self.core.seats.get(self.seat).abandon() {
+            self.core.vacate(self.seat);
+        }
+        self.core.tallies.expired.fetch_add(1, Ordering::Relaxed);
         self.core.crew.depart();
-        let gone = self.settle_departure(|shift| shift.seat = Some(core.find_seat()));
-        if gone {
-            self.seat = None;
-            core.tallies.expired.fetch_add(1, Ordering::Relaxed);
-        }
-        if core.seats.get(expired).abandon() {
-            core.vacate(expired);
-        }
-        gone
+        self.settle_departure()
     }
 
-    /// After this worker has counted itself out: whoever put a task into the queue while it was still counted may have
-    /// counted on it, so it looks again, and comes back if need be. `came_back` runs under the spawn lock.
-    fn settle_departure(&mut self, came_back: impl FnOnce(&mut Self)) -> bool {
+    /// After this worker has given up its seat and counted itself out: whoever put a task into the queue while it was
+    /// still counted may have counted on it, so it looks again, and comes back, to another seat, if need be.
+    fn settle_departure(&mut self) -> bool {
         let core = self.core;
         // Counted out first, then a look at the tasks; a submitter does the opposite.
         full_fence();
@@ -214,7 +212,7 @@ impl<H: Host> Shift<'_, H> {
             // Under the spawn lock no thread is half started: a worker that may yet fail to start is no replacement.
             let _spawning = lock(&core.spawning);
             if core.is_needed() && core.crew.rejoin() {
-                came_back(self);
+                self.seat = core.find_seat();
                 return false;
             }
         }

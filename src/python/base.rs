@@ -126,7 +126,7 @@ impl Front {
     fn submit(&self, py: Python<'_>, task: Task, wait: Wait) -> Result<(), Refusal> {
         match self.offer(task) {
             (_, Offer::Accepted { wake_due: false }) => Ok(()),
-            (index, offer) => self.follow_up(py, &self.pools()[index], offer, wait),
+            (index, offer) => self.follow_up(py, index, offer, wait),
         }
     }
 
@@ -134,18 +134,24 @@ impl Front {
     fn follow_up(
         &self,
         py: Python<'_>,
-        pool: &Pool<PyHost>,
+        index: usize,
         offer: Offer<Task>,
         wait: Wait,
     ) -> Result<(), Refusal> {
+        let go_on = |offer, patience: Option<&mut Patience<'_>>| match &self.pools {
+            Pools::One(pool) => pool.follow_up(offer, patience),
+            Pools::Many(multi) => multi.follow_up(index, offer, patience),
+        };
         let (result, raised) = match (offer, wait) {
-            (offer @ (Offer::Accepted { .. } | Offer::In(_)), Wait::No) => {
-                (py.detach(|| pool.follow_up(offer, None)), None)
+            // Refused at once.
+            (offer @ Offer::Closed(_), _) | (offer @ Offer::Full(_), Wait::No) => {
+                (go_on(offer, None), None)
             }
-            (offer, Wait::No) => (pool.follow_up(offer, None), None),
-            (offer, Wait::Up(timeout)) => detached(py, timeout, |patience| {
-                pool.follow_up(offer, Some(patience))
-            }),
+            // Somebody is woken or started: without the GIL, which the worker will ask for.
+            (offer, Wait::No) => (lifecycle::detach(py, || go_on(offer, None)), None),
+            (offer, Wait::Up(timeout)) => {
+                detached(py, timeout, |patience| go_on(offer, Some(patience)))
+            }
         };
         match (result, raised) {
             (Ok(()), _) => Ok(()),
@@ -353,7 +359,7 @@ impl Base {
             )?;
             *submitted += 1;
             // A loop in native code: now and then it lets other threads in, and Ctrl-C through.
-            if *submitted % 64 == 0 && switch.pause_if_due(py) {
+            if submitted.is_multiple_of(64) && switch.pause_if_due(py) {
                 py.check_signals()?;
             }
         }
@@ -489,7 +495,9 @@ impl Base {
     fn tune(&self, py: Python<'_>, capacity: &Bound<'_, PyAny>) -> PyResult<()> {
         let front = self.front(py)?;
         if let Some(capacity) = options::read_capacity("capacity", capacity)? {
-            py.detach(|| front.pools().iter().for_each(|pool| pool.tune(capacity)));
+            lifecycle::detach(py, || {
+                front.pools().iter().for_each(|pool| pool.tune(capacity))
+            });
         }
         Ok(())
     }
@@ -516,7 +524,7 @@ impl Base {
     /// on a closed pool.
     fn release(&self, py: Python<'_>) -> PyResult<()> {
         let front = self.front(py)?;
-        py.detach(|| front.release());
+        lifecycle::detach(py, || front.release());
         Ok(())
     }
 
@@ -527,7 +535,7 @@ impl Base {
     fn release_timeout(&self, py: Python<'_>, timeout: &Bound<'_, PyAny>) -> PyResult<()> {
         let front = self.front(py)?;
         let timeout = options::read_timeout(timeout)?;
-        if !py.detach(|| front.release()) {
+        if !lifecycle::detach(py, || front.release()) {
             return Err(errors::raise(py, Error::Closed, "release_timeout"));
         }
         self.wait_gone(py, Some(timeout), "release_timeout")
@@ -541,7 +549,7 @@ impl Base {
         if lifecycle::is_exiting() {
             return Err(exiting());
         }
-        py.detach(|| front.reboot());
+        lifecycle::detach(py, || front.reboot());
         Ok(())
     }
 
@@ -553,7 +561,7 @@ impl Base {
     #[pyo3(signature = (*_exc_info))]
     fn __exit__(&self, py: Python<'_>, _exc_info: &Bound<'_, PyTuple>) -> PyResult<()> {
         let front = self.front(py)?;
-        py.detach(|| front.release());
+        lifecycle::detach(py, || front.release());
         self.wait_gone(py, None, "leaving the with block")
     }
 

@@ -50,7 +50,7 @@ pub fn raise(py: Python<'_>, error: Error, doing: &str) -> PyErr {
         Error::Deadlock => deadlock(
             py,
             format!(
-                "{doing} would wait for ever: the pool's own workers wait for the pool, and none is left to serve them"
+                "deadlock: {doing} would wait for ever: the pool's own workers wait for the pool, and none is left to serve them"
             ),
         ),
         Error::Timeout => timeout(py, format!("{doing} ran out of time")),

@@ -133,10 +133,10 @@ impl PoolWithFunc {
         Invoker::new().add_subclass(PoolWithFunc)
     }
 
-    #[pyo3(signature = (capacity = None, func = None, **options))]
+    #[pyo3(signature = (capacity = options::Argument::MISSING, func = None, **options))]
     fn __init__(
         slf: &Bound<'_, Self>,
-        capacity: Option<&Bound<'_, PyAny>>,
+        capacity: options::Argument<'_>,
         func: Option<&Bound<'_, PyAny>>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<()> {
@@ -144,7 +144,7 @@ impl PoolWithFunc {
         let func = read_func(py, func)?;
         slf.as_super().as_super().get().init(
             py,
-            options::read(py, capacity, options)?,
+            options::read(py, &capacity, options)?,
             None,
             Some(func),
         )

@@ -22,8 +22,10 @@ static SHARED: AtomicPtr<Shared> = AtomicPtr::new(std::ptr::null_mut());
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 /// The interpreter is on its way out: no pool is opened any more.
 static EXITING: AtomicBool = AtomicBool::new(false);
-/// Threads that are about to drop Python objects.
-static DROPPING: AtomicUsize = AtomicUsize::new(0);
+/// All pools are done and their workers out of Python: no thread may leave or enter Python through this module any more.
+static GONE: AtomicBool = AtomicBool::new(false);
+/// Threads that are outside of Python, in this module, and about to enter it.
+static OUTSIDE: AtomicUsize = AtomicUsize::new(0);
 /// The identity of the thread that handles signals.
 static MAIN_THREAD: AtomicU64 = AtomicU64::new(0);
 
@@ -104,15 +106,30 @@ impl Gate {
     }
 }
 
+/// Runs `f` detached, as `Python::detach` does. A daemon thread that attaches again while the interpreter goes would be
+/// ended by it in the middle of native code, which aborts the process: so once the pools are gone, when `f` finds all it
+/// could wait for settled, it is run attached.
+pub fn detach<R: Send>(py: Python<'_>, f: impl FnOnce() -> R + Send) -> R {
+    OUTSIDE.fetch_add(1, Ordering::SeqCst);
+    // The count first, then the flag; the exit does the opposite, and waits for whoever it finds counted.
+    let result = if GONE.load(Ordering::SeqCst) {
+        f()
+    } else {
+        py.detach(f)
+    };
+    OUTSIDE.fetch_sub(1, Ordering::SeqCst);
+    result
+}
+
 /// Drops Python objects, attached; they are leaked where the interpreter is on its way out.
 pub fn drop_attached<T>(objects: T) {
     let mut objects = Some(objects);
-    DROPPING.fetch_add(1, Ordering::SeqCst);
-    // The count first, then the flag; the exit does the opposite, and waits for whoever it finds counted.
-    if !is_exiting() {
+    OUTSIDE.fetch_add(1, Ordering::SeqCst);
+    // As in `detach`.
+    if !GONE.load(Ordering::SeqCst) {
         Python::try_attach(|_| drop(objects.take()));
     }
-    DROPPING.fetch_sub(1, Ordering::SeqCst);
+    OUTSIDE.fetch_sub(1, Ordering::SeqCst);
     std::mem::forget(objects);
 }
 
@@ -125,19 +142,21 @@ fn at_exit(py: Python<'_>) -> PyResult<()> {
         std::mem::take(&mut *pools)
     };
     let pools: Vec<_> = remains.iter().filter_map(Remains::reopen).collect();
-    let ((), raised) = super::wait::detached(py, None, |patience| {
+    let (gone, raised) = super::wait::detached(py, None, |patience| {
         for pool in &pools {
             pool.release();
         }
-        for pool in &pools {
-            if pool.watch_gone(patience).is_err() {
-                return;
-            }
-        }
-        while DROPPING.load(Ordering::SeqCst) > 0 {
-            std::thread::yield_now();
-        }
+        pools.iter().all(|pool| pool.watch_gone(patience).is_ok())
     });
+    if gone {
+        GONE.store(true, Ordering::SeqCst);
+        // Those who waited for the pools find them closed, and are on their way back into Python.
+        py.detach(|| {
+            while OUTSIDE.load(Ordering::SeqCst) > 0 {
+                std::thread::yield_now();
+            }
+        });
+    }
     raised.map_or(Ok(()), Err)
 }
 
@@ -145,7 +164,7 @@ fn at_exit(py: Python<'_>) -> PyResult<()> {
 fn after_fork_in_child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
     MAIN_THREAD.store(this_thread(), Ordering::Relaxed);
-    DROPPING.store(0, Ordering::SeqCst);
+    OUTSIDE.store(0, Ordering::SeqCst);
     renew_shared();
 }
 

@@ -27,17 +27,17 @@ impl MultiPool {
         Submitter::new().add_subclass(MultiPool)
     }
 
-    #[pyo3(signature = (size, capacity_per_pool = None, strategy = None, **options))]
+    #[pyo3(signature = (size, capacity_per_pool = options::Argument::MISSING, strategy = None, **options))]
     fn __init__(
         slf: &Bound<'_, Self>,
         size: &Bound<'_, PyAny>,
-        capacity_per_pool: Option<&Bound<'_, PyAny>>,
+        capacity_per_pool: options::Argument<'_>,
         strategy: Option<&Bound<'_, PyAny>>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<()> {
         let py = slf.py();
         let strategy = (options::read_size(size)?, options::read_strategy(strategy)?);
-        let given = options::read(py, capacity_per_pool, options)?;
+        let given = options::read(py, &capacity_per_pool, options)?;
         slf.as_super()
             .as_super()
             .get()
@@ -104,11 +104,11 @@ impl MultiPoolWithFunc {
         Invoker::new().add_subclass(MultiPoolWithFunc)
     }
 
-    #[pyo3(signature = (size, capacity_per_pool = None, func = None, strategy = None, **options))]
+    #[pyo3(signature = (size, capacity_per_pool = options::Argument::MISSING, func = None, strategy = None, **options))]
     fn __init__(
         slf: &Bound<'_, Self>,
         size: &Bound<'_, PyAny>,
-        capacity_per_pool: Option<&Bound<'_, PyAny>>,
+        capacity_per_pool: options::Argument<'_>,
         func: Option<&Bound<'_, PyAny>>,
         strategy: Option<&Bound<'_, PyAny>>,
         options: Option<&Bound<'_, PyDict>>,
@@ -116,7 +116,7 @@ impl MultiPoolWithFunc {
         let py = slf.py();
         let strategy = (options::read_size(size)?, options::read_strategy(strategy)?);
         let func = read_func(py, func)?;
-        let given = options::read(py, capacity_per_pool, options)?;
+        let given = options::read(py, &capacity_per_pool, options)?;
         slf.as_super()
             .as_super()
             .get()

@@ -23,19 +23,37 @@ pub struct Given {
     pub hooks: Hooks,
 }
 
+/// An argument that may be left out, where `None` is not the same as leaving it out.
+pub struct Argument<'py>(Option<Bound<'py, PyAny>>);
+
+impl Argument<'_> {
+    /// Left out.
+    pub const MISSING: Self = Argument(None);
+}
+
+impl<'py> FromPyObject<'_, 'py> for Argument<'py> {
+    type Error = std::convert::Infallible;
+
+    fn extract(value: Borrowed<'_, 'py, PyAny>) -> Result<Self, Self::Error> {
+        Ok(Argument(Some(value.to_owned())))
+    }
+}
+
 /// Reads the capacity and the keyword options.
 pub fn read(
     py: Python<'_>,
-    capacity: Option<&Bound<'_, PyAny>>,
+    Argument(asked): &Argument<'_>,
     given: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<Given> {
     let mut keywords = Keywords {
         given: given.map(|given| given.copy()).transpose()?,
     };
-    let capacity = capacity.map_or(Ok(None), |value| read_capacity("capacity", value))?;
+    let capacity = asked
+        .as_ref()
+        .map_or(Ok(None), |value| read_capacity("capacity", value))?;
     let disable_purge = keywords.flag("disable_purge")?;
     let expiry = keywords
-        .take("expiry_duration")?
+        .given("expiry_duration")?
         .map_or(Ok(Some(DEFAULT_EXPIRY)), |value| {
             read_expiry(&value, disable_purge)
         });
@@ -46,7 +64,7 @@ pub fn read(
     };
     let pre_alloc = keywords.flag("pre_alloc")?;
     let max_blocking_tasks = keywords
-        .take("max_blocking_tasks")?
+        .given("max_blocking_tasks")?
         .map_or(Ok(0), |value| read_count("max_blocking_tasks", &value))?;
     let queue_size = match keywords.given("queue_size")? {
         None => Some(0),
@@ -71,7 +89,11 @@ pub fn read(
             .map_or_else(|| Ok(next_name()), |value| read_name(&value))?,
     };
     if pre_alloc && capacity.is_none() {
-        return Err(bad_options(py, &OptionsError::PreAllocWithoutCapacity));
+        let asked = asked.as_ref().map_or_else(|| "-1".to_owned(), shown);
+        return Err(invalid_pre_alloc(
+            py,
+            format!("pre_alloc needs a capacity above 0 to reserve for, not {asked}"),
+        ));
     }
     let hooks = Hooks::new(
         keywords.callable("panic_handler")?,
@@ -86,10 +108,7 @@ pub fn read(
 /// The exception for options that the core refuses.
 pub fn bad_options(py: Python<'_>, error: &OptionsError) -> PyErr {
     match error {
-        OptionsError::PreAllocWithoutCapacity => invalid_pre_alloc(
-            py,
-            "pre_alloc=True needs a capacity above 0: an unlimited pool has no size to reserve",
-        ),
+        OptionsError::PreAllocWithoutCapacity => invalid_pre_alloc(py, error.to_string()),
         OptionsError::NoPools => super::errors::invalid_size(py, error.to_string()),
     }
 }
@@ -165,13 +184,22 @@ impl<'py> Keywords<'py> {
     }
 }
 
+/// A value of the wrong type; but what its own conversion raised is passed on.
+fn conversion_failed(name: &str, allowed: &str, value: &Bound<'_, PyAny>, error: PyErr) -> PyErr {
+    if error.is_instance_of::<PyTypeError>(value.py()) {
+        wrong_type(name, allowed, value)
+    } else {
+        error
+    }
+}
+
 /// An integer through `__index__`, `None` where it is beyond any that the core could use.
 fn integer(name: &str, allowed: &str, value: &Bound<'_, PyAny>) -> PyResult<Option<i64>> {
     static INDEX: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let index = INDEX.import(value.py(), "operator", "index")?;
     let integer = index
         .call1((value,))
-        .map_err(|_| wrong_type(name, allowed, value))?;
+        .map_err(|error| conversion_failed(name, allowed, value, error))?;
     Ok(integer.cast::<PyInt>()?.extract().ok())
 }
 
@@ -235,7 +263,7 @@ fn seconds(name: &str, allowed: &str, value: &Bound<'_, PyAny>) -> PyResult<f64>
         Ok(seconds) => Ok(seconds),
         // An int too large for a float.
         Err(_) if value.is_instance_of::<PyInt>() => Err(wrong_value(name, allowed, value)),
-        Err(_) => Err(wrong_type(name, allowed, value)),
+        Err(error) => Err(conversion_failed(name, allowed, value, error)),
     }
 }
 

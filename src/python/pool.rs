@@ -131,16 +131,16 @@ impl Pool {
         Submitter::new().add_subclass(Pool)
     }
 
-    #[pyo3(signature = (capacity = None, **options))]
+    #[pyo3(signature = (capacity = options::Argument::MISSING, **options))]
     fn __init__(
         slf: &Bound<'_, Self>,
-        capacity: Option<&Bound<'_, PyAny>>,
+        capacity: options::Argument<'_>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<()> {
         let py = slf.py();
         slf.as_super()
             .as_super()
             .get()
-            .init(py, options::read(py, capacity, options)?, None, None)
+            .init(py, options::read(py, &capacity, options)?, None, None)
     }
 }

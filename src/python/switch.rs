@@ -38,7 +38,7 @@ impl Switch {
     pub fn pause_if_due(&mut self, py: Python<'_>) -> bool {
         let due = self.since.elapsed() >= self.interval;
         if due {
-            py.detach(|| {});
+            super::lifecycle::detach(py, || {});
             self.attached();
         }
         due

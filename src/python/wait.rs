@@ -1,6 +1,6 @@
 //! Waits without the GIL that Ctrl-C can interrupt.
 
-use super::lifecycle::is_main_thread;
+use super::lifecycle::{self, is_main_thread};
 use crate::pool::sync::Patience;
 use pyo3::prelude::*;
 use std::time::Duration;
@@ -14,7 +14,7 @@ pub fn detached<R: Send>(
 ) -> (R, Option<PyErr>) {
     let mut raised = None;
     let on_main_thread = is_main_thread();
-    let result = py.detach(|| {
+    let result = lifecycle::detach(py, || {
         let mut interrupted = || {
             raised = Python::attach(|py| py.check_signals()).err();
             raised.is_some()

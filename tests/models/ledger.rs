@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 /// A task: its number in the books, and what it does besides being counted.
 pub struct Task(usize, Option<Box<dyn FnOnce() + Send>>);
 
-const TASKS: usize = 8;
+const TASKS: usize = 12;
 
 /// The world of the models.
 #[derive(Default)]

@@ -280,7 +280,7 @@ fn without_the_look_after_leaving() {
 fn without_the_look_after_searching() {
     check_without(
         Step::LookAgainAfterSearching,
-        3,
-        scenarios::two_submits_against_park,
+        2,
+        scenarios::submit_against_expire,
     );
 }

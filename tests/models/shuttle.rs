@@ -1,1 +1,161 @@
+//! Model checks with shuttle: many interleavings at random, of the scenarios that loom plays too and of larger ones. A
+//! thread that sleeps for ever is reported as a deadlock. Memory is taken to be sequentially consistent here; weak
+//! memory is loom's part.
+//!
+//! `RUSTFLAGS="--cfg shuttle" cargo test --release --test shuttle`
+//!
+//! The schedules are the same in every run; `PYANTS_SEED=n` gives others, `PYANTS_ITERATIONS=n` more.
+#![cfg(shuttle)]
 
+mod crowd;
+mod ledger;
+mod scenarios;
+
+use pyants::pool::faults::{self, Step};
+use shuttle::scheduler::{PctScheduler, RandomScheduler};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+/// The faults are those of the process: one model at a time.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// How many schedules of each kind are tried.
+const ITERATIONS: usize = 2_000;
+
+fn setting(name: &str, default: usize) -> usize {
+    std::env::var(name).map_or(default, |value| value.parse().expect("a number"))
+}
+
+fn explore(model: impl Fn() + Send + Sync + Copy + 'static) {
+    let seed = setting("PYANTS_SEED", 1) as u64;
+    let iterations = setting("PYANTS_ITERATIONS", ITERATIONS);
+    let config = || {
+        let mut config = shuttle::Config::new();
+        config.stack_size = 1 << 17;
+        config.silence_warnings = true;
+        config
+    };
+    shuttle::Runner::new(RandomScheduler::new_from_seed(seed, iterations), config()).run(model);
+    // Few preemptions, but at the worst of places.
+    for depth in [2, 4] {
+        shuttle::Runner::new(
+            PctScheduler::new_from_seed(seed, depth, iterations),
+            config(),
+        )
+        .run(model);
+    }
+}
+
+fn check(model: impl Fn() + Send + Sync + Copy + 'static) {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    faults::fail_spawns(0);
+    ledger::forget();
+    explore(model);
+    ledger::assert_nothing_leaked();
+}
+
+/// `model` is to fail when `step` is left out; see the like in loom.rs.
+fn check_without(step: Step, model: impl Fn() + Send + Sync + Copy + 'static) {
+    const CHILD: &str = "PYANTS_MODEL_IS_TO_FAIL";
+    if std::env::var_os(CHILD).is_some() {
+        faults::skip(Some(step));
+        explore(model);
+        return;
+    }
+    let me = std::thread::current();
+    let output = Command::new(std::env::current_exe().expect("the test has a path"))
+        .args([
+            me.name().expect("tests have names"),
+            "--exact",
+            "--nocapture",
+        ])
+        .env(CHILD, "1")
+        .env("RUST_BACKTRACE", "0")
+        .output()
+        .expect("the test can be started");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success(),
+        "the model does not notice that the step is left out"
+    );
+    assert!(stderr.contains("deadlock"), "{stderr}");
+}
+
+/// Tests of the same names as the scenarios.
+macro_rules! check {
+    ($($model:path => $name:ident,)*) => {
+        $(#[test]
+        fn $name() {
+            check($model);
+        })*
+    };
+}
+
+check! {
+    scenarios::submit_against_park => submit_against_park,
+    scenarios::two_submits_against_park => two_submits_against_park,
+    scenarios::two_workers_park => two_workers_park,
+    scenarios::bounded_queue => bounded_queue,
+    scenarios::blocked_submit_against_finish => blocked_submit_against_finish,
+    scenarios::blocked_submits_against_finish => blocked_submits_against_finish,
+    scenarios::blocked_submit_against_two => blocked_submit_against_two,
+    scenarios::try_submit_against_blocked_submit => try_submit_against_blocked_submit,
+    scenarios::submit_against_expire => submit_against_expire,
+    scenarios::hand_off_against_expire => hand_off_against_expire,
+    scenarios::two_workers_expire => two_workers_expire,
+    scenarios::submit_against_close => submit_against_close,
+    scenarios::first_submit_against_close => first_submit_against_close,
+    scenarios::blocked_submit_against_close => blocked_submit_against_close,
+    scenarios::close_and_wait => close_and_wait,
+    scenarios::submit_against_reboot => submit_against_reboot,
+    scenarios::hand_off_against_reboot => hand_off_against_reboot,
+    scenarios::tune_down_against_submit => tune_down_against_submit,
+    scenarios::hand_off_tune_down => hand_off_tune_down,
+    scenarios::tune_up_against_blocked_submit => tune_up_against_blocked_submit,
+    scenarios::tuning_up_lets_in => tuning_up_lets_in,
+    scenarios::tuning_up_serves_the_queue => tuning_up_serves_the_queue,
+    scenarios::blocking_tasks => blocking_tasks,
+    scenarios::blocking_tasks_of_two => blocking_tasks_of_two,
+    scenarios::hand_off_blocking_tasks => hand_off_blocking_tasks,
+    scenarios::blocking_tasks_against_expire => blocking_tasks_against_expire,
+    scenarios::hand_off_blocking_tasks_against_expire => hand_off_blocking_tasks_against_expire,
+    scenarios::failing_spawn => failing_spawn,
+    scenarios::hand_off_failing_spawn => hand_off_failing_spawn,
+    scenarios::second_spawn_fails => second_spawn_fails,
+    scenarios::broken_worker => broken_worker,
+    scenarios::worker_that_waits_for_itself => worker_that_waits_for_itself,
+    crowd::crowd_of_queue => crowd_of_queue,
+    crowd::crowd_of_hand_off => crowd_of_hand_off,
+    crowd::crowd_of_bounded_queue => crowd_of_bounded_queue,
+    crowd::crowd_with_failing_spawns => crowd_with_failing_spawns,
+    crowd::crowd_of_expiry => crowd_of_expiry,
+}
+
+#[test]
+fn without_the_look_before_parking() {
+    check_without(Step::LookAgainBeforeParking, scenarios::submit_against_park);
+}
+
+#[test]
+fn without_the_look_after_giving_back() {
+    check_without(
+        Step::LookAgainAfterGivingBack,
+        scenarios::blocked_submit_against_finish,
+    );
+}
+
+#[test]
+fn without_the_look_after_leaving() {
+    check_without(
+        Step::LookAgainAfterLeaving,
+        scenarios::submit_against_expire,
+    );
+}
+
+#[test]
+fn without_the_look_after_searching() {
+    check_without(
+        Step::LookAgainAfterSearching,
+        scenarios::two_submits_against_park,
+    );
+}

@@ -1,0 +1,161 @@
+"""Memory stays flat over many tasks, pools and threads; ten thousand workers come and go."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+
+import pytest
+from support import Face, Kind, ignore, run_script, wait_until
+
+pytestmark = pytest.mark.thread_unsafe(reason="measures the process")
+
+
+class Cargo:
+    """An argument worth leaking."""
+
+    def __init__(self) -> None:
+        self.bytes = bytearray(200)
+
+
+@pytest.mark.parametrize("kind", ["Pool", "PoolWithFunc", "MultiPool"])
+@pytest.mark.parametrize("queue_size", [0, None])
+def test_python_memory_is_flat_over_many_tasks(kind: Kind, queue_size: int | None) -> None:
+    def task(item: object) -> None:
+        if isinstance(item, ValueError):
+            raise item
+
+    face = Face(kind, 2, task, queue_size=queue_size, panic_handler=ignore, disable_purge=True)
+
+    def run(count: int) -> None:
+        for number in range(count):
+            face.put(Cargo() if number % 10 else ValueError(Cargo()))
+        assert face.pool.wait_idle(60)
+
+    def settled() -> int:
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    with face.pool:
+        run(500)
+        tracemalloc.start()
+        try:
+            run(500)
+            before = settled()
+            run(5000)
+            # One leaked argument of a hundred would show.
+            wait_until(lambda: settled() - before < 10_000)
+        finally:
+            tracemalloc.stop()
+
+
+def test_resident_memory_is_flat_over_many_tasks() -> None:
+    stdout, _ = run_script("""
+        import psutil
+        pools = [Pool(4), Pool(4, queue_size=100), Pool(4, queue_size=None), MultiPool(2, 2)]
+        def run(count):
+            for pool in pools:
+                pool.submit_many(bytes, [100] * (count // 2))
+                for _ in range(count // 2):
+                    pool.submit(bytes, 100)
+                assert pool.wait_idle(60)
+        run(20_000)
+        before = psutil.Process().memory_info().rss
+        run(60_000)
+        # A word leaked per task would be two megabytes.
+        print((psutil.Process().memory_info().rss - before) >> 10)
+    """)
+    assert int(stdout) < 12 * 1024
+
+
+def test_pools_that_are_dropped_leave_nothing() -> None:
+    stdout, _ = run_script("""
+        import gc, psutil
+        def run(count):
+            for number in range(count):
+                pool = Pool(4, pre_alloc=bool(number % 2), disable_purge=True)
+                pool.submit(int)
+                if number % 3 == 0:
+                    pool.release_timeout(30)
+                elif number % 3 == 1:
+                    pool.release()
+                del pool
+            gc.collect()
+            wait_until(lambda: psutil.Process().num_threads() <= 3, "the end of all threads")
+        run(300)
+        before = psutil.Process().memory_info().rss
+        run(1500)
+        print((psutil.Process().memory_info().rss - before) >> 10)
+    """)
+    assert int(stdout) < 8 * 1024
+
+
+def test_release_and_reboot_leave_nothing() -> None:
+    stdout, _ = run_script("""
+        import psutil
+        pool = Pool(4)
+        def run(count):
+            for _ in range(count):
+                for _ in range(4):
+                    pool.submit(int)
+                pool.release_timeout(30)
+                pool.reboot()
+        run(200)
+        before = psutil.Process().memory_info().rss
+        run(1000)
+        assert psutil.Process().num_threads() <= 3
+        print((psutil.Process().memory_info().rss - before) >> 10)
+    """)
+    assert int(stdout) < 8 * 1024
+
+
+def test_workers_that_come_and_go_leave_nothing() -> None:
+    stdout, _ = run_script("""
+        import psutil
+        pool = Pool(8, expiry_duration=0.001)
+        def run(count):
+            for _ in range(count):
+                with Gate() as gate:
+                    for _ in range(8):
+                        pool.submit(gate.hold)
+                wait_until(lambda: pool.running() == 0)
+        run(40)
+        before = psutil.Process().memory_info().rss
+        run(150)
+        assert pool.stats().spawned == pool.stats().expired >= 190 * 4
+        print((psutil.Process().memory_info().rss - before) >> 10)
+    """)
+    assert int(stdout) < 8 * 1024
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_ten_thousand_workers_sleep_and_are_gone_after_two_expiries() -> None:
+    stdout, _ = run_script(
+        """
+        # A crowd that wakes at once would fight for the interpreter's lock: so they pass one after another.
+        turnstiles = [threading.Lock() for _ in range(10_000)]
+        for turnstile in turnstiles:
+            turnstile.acquire()
+        expiry = 3.0
+        pool = Pool(10_000, expiry_duration=expiry)
+        for turnstile in turnstiles:
+            pool.submit(turnstile.acquire)
+        assert pool.running() == 10_000
+        assert pool.stats().busy == 10_000
+        assert not pool.try_submit(int)
+        for turnstile in turnstiles:
+            turnstile.release()
+        assert pool.wait_idle(120)
+        idle_since = time.monotonic()
+        wait_until(lambda: pool.running() == 0, deadline=60)
+        seconds = time.monotonic() - idle_since
+        stats = pool.stats()
+        assert (stats.spawned, stats.peak_running, stats.expired, stats.completed) == (10_000,) * 4, stats
+        print(seconds / expiry, seconds)
+        assert seconds <= 2 * expiry + 1, seconds
+        pool.release_timeout(30)
+        """,
+        deadline=240,
+    )
+    assert stdout

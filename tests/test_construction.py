@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import psutil
 import pytest
-from support import KINDS, Face, Gate, Kind, background, nap, wait_equal
+from support import Face, Gate, KINDS, Kind, background, nap, wait_equal
 
 import pyants
 from pyants import (

@@ -6,7 +6,7 @@ import threading
 from functools import partial
 
 import pytest
-from support import KINDS, Background, Face, Gate, Kind, Latch, Sum, nap, wait_equal, wait_until
+from support import Background, Face, Gate, KINDS, Kind, Latch, Sum, nap, wait_equal, wait_until
 
 from pyants import Pool, PoolClosedError, PoolOverloadError, PoolTimeoutError
 

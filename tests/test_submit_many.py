@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from support import KINDS, Background, Face, Gate, Kind, Sum, nap, wait_equal
+from support import Background, Face, Gate, KINDS, Kind, Sum, nap, wait_equal
 
 from pyants import Pool, PoolClosedError, PoolDeadlockError, PoolError, PoolOverloadError
 

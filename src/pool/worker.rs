@@ -206,6 +206,10 @@ impl<H: Host> Shift<'_, H> {
     /// still counted may have counted on it, so it looks again, and comes back, to another seat, if need be.
     fn settle_departure(&mut self) -> bool {
         let core = self.core;
+        // The search token does not leave with a worker.
+        if std::mem::take(&mut self.searching) {
+            core.lay_token_down();
+        }
         // Counted out first, then a look at the tasks; a submitter does the opposite.
         full_fence();
         if !skipped(Step::LookAgainAfterLeaving) && core.is_needed() {
@@ -217,6 +221,11 @@ impl<H: Host> Shift<'_, H> {
             }
         }
         core.family.count_worker(false);
+        // No place to come back to, so there are as many workers as may be; but they may all rest, where a submitter had
+        // trusted this worker's search.
+        if !core.queue.is_empty() && core.is_wake_due() {
+            core.wake();
+        }
         core.break_deadlock();
         core.watch.notify();
         true

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -274,17 +275,23 @@ def run_script(code: str, *, code_expected: int = 0, deadline: float = 60.0, pre
     environment = dict(os.environ)
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(TESTS), environment.get("PYTHONPATH")]))
     script = (PRELUDE.format(limit=deadline) if prelude else "") + textwrap.dedent(code)
-    done = subprocess.run(
+    with subprocess.Popen(
         # -P: what is imported is the installed package, whatever the directory of the test run.
         [sys.executable, "-P", "-u", "-c", script],
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=deadline + 20,
         env=environment,
-        check=False,
-    )
-    report = f"exit code {done.returncode}\n--- stdout\n{done.stdout}\n--- stderr\n{done.stderr}"
-    assert done.returncode == code_expected, report
-    assert "Fatal Python error" not in done.stderr, report
-    assert "panicked at" not in done.stderr, report
-    return done.stdout, done.stderr
+        start_new_session=True,
+    ) as process:
+        try:
+            stdout, stderr = process.communicate(timeout=deadline + 20)
+        except BaseException:
+            # Its children too, which would keep the pipes open.
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    report = f"exit code {process.returncode}\n--- stdout\n{stdout}\n--- stderr\n{stderr}"
+    assert process.returncode == code_expected, report
+    assert "Fatal Python error" not in stderr, report
+    assert "panicked at" not in stderr, report
+    return stdout, stderr

@@ -18,13 +18,17 @@ FORK = """
 import traceback, warnings
 # Since 3.12 os.fork warns in a process with threads.
 warnings.simplefilter("ignore", DeprecationWarning)
+# faulthandler's own timer is a thread, which a child does not have and would wait for.
+faulthandler.cancel_dump_traceback_later()
+faulthandler.register(signal.SIGALRM, chain=True)
+signal.alarm(50)
 
 def in_child(child):
     pid = os.fork()
     if pid == 0:
         code = 1
         try:
-            faulthandler.dump_traceback_later(30, exit=True)
+            signal.alarm(30)
             child()
             code = 0
         except BaseException:
@@ -262,6 +266,7 @@ pool.submit(gate.hold)
 gate.wait_entered(1)
 pid = os.fork()
 if pid == 0:
+    signal.alarm(30)
     pool.submit(lambda: (time.sleep(0.05), print("child's task", flush=True)))
     sys.exit(5)
 _, status = os.waitpid(pid, 0)

@@ -87,11 +87,13 @@ def main() -> None:
     for name, figures in rounds.items():
         submit, run = (statistics.median(column) for column in zip(*figures, strict=True))
         print(f"{name:26}{submit * 1e9:9.0f}{base[0] / submit:8.1f}x{run * 1e9:9.0f}{base[1] / run:8.1f}x")
-    one, two = [], []
+    one: list[float] = []
+    two: list[float] = []
     for _ in range(ROUNDS):
         one.append(spin_seconds(1))
         two.append(spin_seconds(2))
-    print(f"CPU-bound pure Python, 2 workers against 1: {statistics.median(one) / statistics.median(two):.2f} times as fast")
+    speedup = statistics.median(one) / statistics.median(two)
+    print(f"CPU-bound pure Python, 2 workers against 1: {speedup:.2f} times as fast")
 
 
 if __name__ == "__main__":

@@ -85,8 +85,13 @@ __all__ = [
     "waiting",
 ]
 
-# What is public is known by its public name, in messages, in tracebacks and when pickled.
-for _name in __all__:
-    if isinstance(globals()[_name], type):
-        globals()[_name].__module__ = "pyants"
-del _name
+
+def _name_publicly() -> None:
+    """What is public is known by its public name: in messages, in tracebacks, and when pickled."""
+    for name in __all__:
+        value = globals()[name]
+        if isinstance(value, type):
+            value.__module__ = __name__
+
+
+_name_publicly()

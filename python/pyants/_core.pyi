@@ -1,11 +1,11 @@
-# The native half of pyants. The docstrings are those of the built module; stubtest checks the one against the other.
+# The native half of pyants. Its signatures and docstrings are those of the built module, which the tests check.
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from logging import Logger
 from types import GenericAlias, TracebackType
-from typing import Any, Generic, NoReturn, ParamSpec, TypeVar
+from typing import Any, Generic, NoReturn, ParamSpec, Self, TypeVar, Unpack
 
-from typing_extensions import Self, Unpack, disjoint_base
+from typing_extensions import disjoint_base
 
 from pyants._types import LoadBalancingStrategy, PoolOptions, PoolStats
 
@@ -25,18 +25,55 @@ _T = TypeVar("_T")
 
 @disjoint_base
 class _Base:
-    def running(self) -> int: ...
-    def free(self) -> int: ...
-    def waiting(self) -> int: ...
-    def cap(self) -> int: ...
-    def queued(self) -> int: ...
-    def is_closed(self) -> bool: ...
-    def stats(self) -> PoolStats: ...
-    def tune(self, capacity: int) -> None: ...
-    def wait_idle(self, timeout: float | timedelta | None = None) -> bool: ...
-    def release(self) -> None: ...
-    def release_timeout(self, timeout: float | timedelta) -> None: ...
-    def reboot(self) -> None: ...
+    """What all pools of pyants have in common."""
+
+    def running(self) -> int:
+        """The number of live workers, idle ones included."""
+    def free(self) -> int:
+        """The number of workers that may still be started: cap() - running(), or -1 without a limit.
+
+        Below 0 for a while after the capacity was lowered under running tasks.
+        """
+    def waiting(self) -> int:
+        """The number of threads that wait in submit() or invoke() for room."""
+    def cap(self) -> int:
+        """The capacity: how many workers there may be, or -1 without a limit."""
+    def queued(self) -> int:
+        """The number of accepted tasks that wait for a worker; always 0 with queue_size=0."""
+    def is_closed(self) -> bool:
+        """Whether the pool is closed."""
+    def stats(self) -> PoolStats:
+        """A PoolStats with all numbers of the pool, taken in one go."""
+    def tune(self, capacity: int) -> None:
+        """Changes the capacity at once.
+
+        More: as many waiting submitters as fit are let in. Fewer: surplus workers leave, idle ones now and busy ones
+        when their task is done. Ignored, as in ants, by an unlimited pool, with pre_alloc, and where capacity <= 0.
+        For a MultiPool it is the capacity of each pool. Never waits for a task.
+        """
+    def wait_idle(self, timeout: float | timedelta | None = None) -> bool:
+        """Waits until everything that was accepted, before or meanwhile, is done; whether that came true.
+
+        timeout is in seconds or a timedelta, None waits for ever. Raises PoolDeadlockError where a task would wait so,
+        for ever, for its own pool.
+        """
+    def release(self) -> None:
+        """Closes the pool and returns at once.
+
+        Submitters that wait get PoolClosedError, idle workers leave, accepted tasks still run to their end. Does
+        nothing on a closed pool.
+        """
+    def release_timeout(self, timeout: float | timedelta) -> None:
+        """Closes the pool and waits until every accepted task is done and every worker has left.
+
+        timeout is in seconds or a timedelta. Raises PoolClosedError on a closed pool, and PoolTimeoutError when the
+        time runs out: the pool stays closed then, and its tasks go on.
+        """
+    def reboot(self) -> None:
+        """Opens a closed pool; does nothing on an open one.
+
+        Options, the tuned capacity and counters are kept. Workers are started on demand.
+        """
     def __enter__(self) -> Self: ...
     def __exit__(
         self,
@@ -44,27 +81,82 @@ class _Base:
         exc_value: BaseException | None = None,
         traceback: TracebackType | None = None,
         /,
-    ) -> None: ...
+    ) -> None:
+        """Closes the pool and waits, without limit, until every accepted task is done and every worker has left."""
     def __reduce__(self) -> NoReturn: ...
 
 class _Submitter(_Base):
-    def submit(self, fn: Callable[_P, object], /, *args: _P.args, **kwargs: _P.kwargs) -> None: ...
-    def try_submit(self, fn: Callable[_P, object], /, *args: _P.args, **kwargs: _P.kwargs) -> bool: ...
+    """The pools that a callable is submitted to."""
+
+    def submit(self, fn: Callable[_P, object], /, *args: _P.args, **kwargs: _P.kwargs) -> None:
+        """Runs fn(*args, **kwargs) on a worker.
+
+        Returns when a worker has the task or, with a queue, when it is accepted; waits while the pool is full.
+        Raises PoolClosedError if the pool is closed, or closes while this waits; PoolOverloadError if it may not wait;
+        PoolDeadlockError where it would wait for ever, because every worker waits like this; PoolSpawnError if no
+        thread can be started and none is alive.
+        """
+    def try_submit(self, fn: Callable[_P, object], /, *args: _P.args, **kwargs: _P.kwargs) -> bool:
+        """As submit(), but never waits; False if the pool is overloaded."""
     def submit_within(
         self, timeout: float | timedelta, fn: Callable[_P, object], /, *args: _P.args, **kwargs: _P.kwargs
-    ) -> None: ...
-    def submit_many(self, fn: Callable[[_T], object], iterable: Iterable[_T], /) -> int: ...
+    ) -> None:
+        """As submit(), but waits for at most timeout seconds (or a timedelta), then raises PoolTimeoutError."""
+    def submit_many(self, fn: Callable[[_T], object], iterable: Iterable[_T], /) -> int:
+        """Submits fn(item) for each item of iterable, and returns how many.
+
+        The iterable is read lazily: one item only when the one before was accepted. An error of the pool carries the
+        number of accepted tasks as its attribute submitted.
+        """
 
 class _Invoker(_Base, Generic[_P]):
-    def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...
+    """The pools that have one function for all tasks."""
+
+    def __class_getitem__(cls, item: Any) -> GenericAlias: ...
     @property
-    def func(self) -> Callable[_P, object]: ...
-    def invoke(self, *args: _P.args, **kwargs: _P.kwargs) -> None: ...
-    def try_invoke(self, *args: _P.args, **kwargs: _P.kwargs) -> bool: ...
-    def invoke_within(self, timeout: float | timedelta, /, *args: _P.args, **kwargs: _P.kwargs) -> None: ...
-    def invoke_many(self: _Invoker[[_T]], iterable: Iterable[_T], /) -> int: ...
+    def func(self) -> Callable[_P, object]:
+        """The function that every task calls."""
+    def invoke(self, *args: _P.args, **kwargs: _P.kwargs) -> None:
+        """Runs func(*args, **kwargs) on a worker.
+
+        Returns when a worker has the task or, with a queue, when it is accepted; waits while the pool is full.
+        Raises PoolClosedError if the pool is closed, or closes while this waits; PoolOverloadError if it may not wait;
+        PoolDeadlockError where it would wait for ever, because every worker waits like this; PoolSpawnError if no
+        thread can be started and none is alive.
+        """
+    def try_invoke(self, *args: _P.args, **kwargs: _P.kwargs) -> bool:
+        """As invoke(), but never waits; False if the pool is overloaded."""
+    def invoke_within(self, timeout: float | timedelta, /, *args: _P.args, **kwargs: _P.kwargs) -> None:
+        """As invoke(), but waits for at most timeout seconds (or a timedelta), then raises PoolTimeoutError."""
+    def invoke_many(self: _Invoker[[_T]], iterable: Iterable[_T], /) -> int:
+        """Submits func(item) for each item of iterable, and returns how many.
+
+        The iterable is read lazily: one item only when the one before was accepted. An error of the pool carries the
+        number of accepted tasks as its attribute submitted.
+        """
 
 class Pool(_Submitter):
+    """A pool of worker threads in the manner of Go's ants.
+
+    capacity: how many workers there may be; 0 or less: as many as there are tasks.
+
+    Keyword options:
+      expiry_duration: seconds (or a timedelta) after which an idle worker leaves; 0 means 1.0.
+      pre_alloc: reserve the seats of all workers now; the capacity cannot be tuned then.
+      max_blocking_tasks: how many threads may wait in submit() at once; 0: any number.
+      nonblocking: submit() never waits, it raises PoolOverloadError.
+      panic_handler: called with the exception of a task, on the worker's thread.
+      logger: gets a task's exception where there is no panic_handler; default logging.getLogger("pyants").
+      disable_purge: idle workers stay until the pool is released.
+      queue_size: how many accepted tasks may wait for a worker; None: any number.
+      name: thread names are "{name}_{n}".
+      initializer, initargs: called in each worker thread before its first task.
+      stack_size: the stack of a worker thread, in bytes.
+
+    No thread is started before the first task. As a context manager the pool is released, and waited for, at the end of
+    the block.
+    """
+
     def __init__(
         self,
         capacity: int = -1,
@@ -84,6 +176,12 @@ class Pool(_Submitter):
     ) -> None: ...
 
 class PoolWithFunc(_Invoker[_P]):
+    """A pool of worker threads that all call the same function.
+
+    capacity: how many workers there may be; 0 or less: as many as there are tasks. func: what every task calls. The
+    keyword options are those of Pool.
+    """
+
     def __init__(
         self,
         capacity: int,
@@ -92,30 +190,54 @@ class PoolWithFunc(_Invoker[_P]):
     ) -> None: ...
 
 class MultiPool(_Submitter):
+    """Several pools behind one front: less contention between submitters.
+
+    size: how many pools. capacity_per_pool: how many workers each may have; 0 or less: as many as there are tasks.
+    strategy: a LoadBalancingStrategy. The keyword options are those of Pool, and each pool has them.
+
+    A task goes to the pool that the strategy chooses, or to another that has room where that one is full; where none
+    has, submit() waits for the one chosen.
+    """
+
     def __init__(
         self,
         size: int,
         capacity_per_pool: int,
-        strategy: LoadBalancingStrategy = LoadBalancingStrategy.ROUND_ROBIN,
+        strategy: LoadBalancingStrategy = ...,
         **options: Unpack[PoolOptions],
     ) -> None: ...
-    def running_by_index(self, index: int) -> int: ...
-    def free_by_index(self, index: int) -> int: ...
-    def waiting_by_index(self, index: int) -> int: ...
-    def queued_by_index(self, index: int) -> int: ...
+    def running_by_index(self, index: int) -> int:
+        """running() of the pool with this index. Raises InvalidPoolIndexError where there is none."""
+    def free_by_index(self, index: int) -> int:
+        """free() of the pool with this index. Raises InvalidPoolIndexError where there is none."""
+    def waiting_by_index(self, index: int) -> int:
+        """waiting() of the pool with this index. Raises InvalidPoolIndexError where there is none."""
+    def queued_by_index(self, index: int) -> int:
+        """queued() of the pool with this index. Raises InvalidPoolIndexError where there is none."""
 
 class MultiPoolWithFunc(_Invoker[_P]):
+    """Several pools behind one front, whose workers all call the same function.
+
+    size: how many pools. capacity_per_pool: how many workers each may have; 0 or less: as many as there are tasks.
+    func: what every task calls. strategy: a LoadBalancingStrategy. The keyword options are those of Pool.
+    """
+
     def __init__(
         self,
         size: int,
         capacity_per_pool: int,
         func: Callable[_P, object],
-        strategy: LoadBalancingStrategy = LoadBalancingStrategy.ROUND_ROBIN,
+        strategy: LoadBalancingStrategy = ...,
         **options: Unpack[PoolOptions],
     ) -> None: ...
-    def running_by_index(self, index: int) -> int: ...
-    def free_by_index(self, index: int) -> int: ...
-    def waiting_by_index(self, index: int) -> int: ...
-    def queued_by_index(self, index: int) -> int: ...
+    def running_by_index(self, index: int) -> int:
+        """running() of the pool with this index. Raises InvalidPoolIndexError where there is none."""
+    def free_by_index(self, index: int) -> int:
+        """free() of the pool with this index. Raises InvalidPoolIndexError where there is none."""
+    def waiting_by_index(self, index: int) -> int:
+        """waiting() of the pool with this index. Raises InvalidPoolIndexError where there is none."""
+    def queued_by_index(self, index: int) -> int:
+        """queued() of the pool with this index. Raises InvalidPoolIndexError where there is none."""
 
-def _fail_spawns(count: int) -> None: ...
+def _fail_spawns(count: int) -> None:
+    """For tests: the next `count` thread starts of the process fail; if negative all of them, until called with 0."""

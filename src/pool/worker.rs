@@ -176,10 +176,6 @@ impl<H: Host> Shift<'_, H> {
         if !self.core.crew.retire() {
             return false;
         }
-        // Whoever put a task into the queue trusted the searcher, who goes: another is to search.
-        if self.stop_searching() {
-            self.core.wake();
-        }
         self.core.vacate(self.seat);
         self.settle_departure()
     }
@@ -223,7 +219,7 @@ impl<H: Host> Shift<'_, H> {
         core.family.count_worker(false);
         // No place to come back to, so there are as many workers as may be; but they may all rest, where a submitter had
         // trusted this worker's search.
-        if !core.queue.is_empty() && core.is_wake_due() {
+        if !skipped(Step::LookAgainAfterLeaving) && !core.queue.is_empty() && core.is_wake_due() {
             core.wake();
         }
         core.break_deadlock();

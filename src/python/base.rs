@@ -489,9 +489,9 @@ impl Base {
 
     /// Changes the capacity at once.
     ///
-    /// More: as many waiting submitters as fit are let in. Fewer: surplus workers leave, idle ones now and busy ones when
-    /// their task is done. Ignored, as in ants, by an unlimited pool, with pre_alloc, and where capacity <= 0. For a
-    /// MultiPool it is the capacity of each pool. Never waits for a task.
+    /// More: as many waiting submitters as fit are let in. Fewer: surplus workers leave, idle ones now and busy ones
+    /// when their task is done. Ignored, as in ants, by an unlimited pool, with pre_alloc, and where capacity <= 0.
+    /// For a MultiPool it is the capacity of each pool. Never waits for a task.
     fn tune(&self, py: Python<'_>, capacity: &Bound<'_, PyAny>) -> PyResult<()> {
         let front = self.front(py)?;
         if let Some(capacity) = options::read_capacity("capacity", capacity)? {
@@ -520,8 +520,8 @@ impl Base {
 
     /// Closes the pool and returns at once.
     ///
-    /// Submitters that wait get PoolClosedError, idle workers leave, accepted tasks still run to their end. Does nothing
-    /// on a closed pool.
+    /// Submitters that wait get PoolClosedError, idle workers leave, accepted tasks still run to their end. Does
+    /// nothing on a closed pool.
     fn release(&self, py: Python<'_>) -> PyResult<()> {
         let front = self.front(py)?;
         lifecycle::detach(py, || front.release());
@@ -530,8 +530,8 @@ impl Base {
 
     /// Closes the pool and waits until every accepted task is done and every worker has left.
     ///
-    /// timeout is in seconds or a timedelta. Raises PoolClosedError on a closed pool, and PoolTimeoutError when the time
-    /// runs out: the pool stays closed then, and its tasks go on.
+    /// timeout is in seconds or a timedelta. Raises PoolClosedError on a closed pool, and PoolTimeoutError when the
+    /// time runs out: the pool stays closed then, and its tasks go on.
     fn release_timeout(&self, py: Python<'_>, timeout: &Bound<'_, PyAny>) -> PyResult<()> {
         let front = self.front(py)?;
         let timeout = options::read_timeout(timeout)?;

@@ -21,11 +21,12 @@ impl Invoker {
 
 #[pymethods]
 impl Invoker {
-    /// Runs func(*args, **kwargs) on a worker. Returns when a worker has the task or, with a queue, when it is accepted.
+    /// Runs func(*args, **kwargs) on a worker.
     ///
-    /// Waits while the pool is full. Raises PoolClosedError if the pool is closed, or closes while this waits;
-    /// PoolOverloadError if it may not wait; PoolDeadlockError where it would wait for ever, because every worker waits
-    /// like this; PoolSpawnError if no thread can be started and none is alive.
+    /// Returns when a worker has the task or, with a queue, when it is accepted; waits while the pool is full.
+    /// Raises PoolClosedError if the pool is closed, or closes while this waits; PoolOverloadError if it may not wait;
+    /// PoolDeadlockError where it would wait for ever, because every worker waits like this; PoolSpawnError if no
+    /// thread can be started and none is alive.
     #[pyo3(signature = (*args, **kwargs))]
     fn invoke(
         slf: &Bound<'_, Self>,

@@ -14,7 +14,7 @@ mod wait;
 
 use pyo3::prelude::*;
 
-/// Makes the next `count` thread starts of the process fail (all of them if negative, until called with 0). For tests.
+/// For tests: the next `count` thread starts of the process fail; if negative all of them, until called with 0.
 #[pyfunction]
 fn _fail_spawns(count: i64) {
     crate::pool::faults::fail_spawns(count);

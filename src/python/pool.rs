@@ -29,11 +29,12 @@ pub fn accepted(py: Python<'_>, result: Result<(), Refusal>) -> PyResult<bool> {
 
 #[pymethods]
 impl Submitter {
-    /// Runs fn(*args, **kwargs) on a worker. Returns when a worker has the task or, with a queue, when it is accepted.
+    /// Runs fn(*args, **kwargs) on a worker.
     ///
-    /// Waits while the pool is full. Raises PoolClosedError if the pool is closed, or closes while this waits;
-    /// PoolOverloadError if it may not wait; PoolDeadlockError where it would wait for ever, because every worker waits
-    /// like this; PoolSpawnError if no thread can be started and none is alive.
+    /// Returns when a worker has the task or, with a queue, when it is accepted; waits while the pool is full.
+    /// Raises PoolClosedError if the pool is closed, or closes while this waits; PoolOverloadError if it may not wait;
+    /// PoolDeadlockError where it would wait for ever, because every worker waits like this; PoolSpawnError if no
+    /// thread can be started and none is alive.
     #[pyo3(signature = (r#fn, /, *args, **kwargs))]
     fn submit(
         slf: &Bound<'_, Self>,

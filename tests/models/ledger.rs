@@ -4,12 +4,14 @@
 //! closed when the pool's last part is dropped, which is after its last thread has left.
 
 use pyants::pool::{Host, Options, Outcome, Pool, SubmitError, Worker};
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 /// A task: its number in the books, and what it does besides being counted.
 pub struct Task(usize, Option<Box<dyn FnOnce() + Send>>);
 
+/// How many tasks the books have room for.
 const TASKS: usize = 12;
 
 /// The world of the models.
@@ -25,27 +27,19 @@ pub struct Ledger {
     complaint: Mutex<Option<&'static str>>,
 }
 
-static OPENED: AtomicUsize = AtomicUsize::new(0);
-static CLOSED: AtomicUsize = AtomicUsize::new(0);
+std::thread_local! {
+    /// The pools that were made and not yet dropped. All threads of a model share one thread of the system.
+    static OPEN: Cell<usize> = const { Cell::new(0) };
+}
 
 /// No pool outlived its threads and its handles.
 pub fn assert_nothing_leaked() {
-    assert_eq!(
-        OPENED.swap(0, Relaxed),
-        CLOSED.swap(0, Relaxed),
-        "a pool was never dropped"
-    );
-}
-
-/// Forgets the books of models that were broken off.
-pub fn forget() {
-    OPENED.store(0, Relaxed);
-    CLOSED.store(0, Relaxed);
+    assert_eq!(OPEN.get(), 0, "a pool was never dropped");
 }
 
 impl Drop for Ledger {
     fn drop(&mut self) {
-        CLOSED.fetch_add(1, Relaxed);
+        OPEN.set(OPEN.get() - 1);
         if std::thread::panicking() {
             return;
         }
@@ -123,7 +117,7 @@ impl Books {
     }
 
     fn with(options: Options, ledger: Ledger) -> Self {
-        OPENED.fetch_add(1, Relaxed);
+        OPEN.set(OPEN.get() + 1);
         Books(Arc::new(
             Pool::with_host(ledger, options).expect("the options are good"),
         ))

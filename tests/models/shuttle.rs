@@ -14,13 +14,13 @@ mod scenarios;
 use pyants::pool::faults::{self, Step};
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{PoisonError, RwLock};
 
-/// The faults are those of the process: one model at a time.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+/// The faults are those of the process: a model that uses them runs alone.
+static FAULTS: RwLock<()> = RwLock::new(());
 
 /// How many schedules of each kind are tried.
-const ITERATIONS: usize = 2_000;
+const ITERATIONS: usize = 10_000;
 
 fn setting(name: &str, default: usize) -> usize {
     std::env::var(name).map_or(default, |value| value.parse().expect("a number"))
@@ -47,10 +47,15 @@ fn explore(model: impl Fn() + Send + Sync + Copy + 'static) {
 }
 
 fn check(model: impl Fn() + Send + Sync + Copy + 'static) {
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    faults::fail_spawns(0);
-    ledger::forget();
+    let _shared = FAULTS.read().unwrap_or_else(PoisonError::into_inner);
     explore(model);
+    ledger::assert_nothing_leaked();
+}
+
+fn check_alone(model: impl Fn() + Send + Sync + Copy + 'static) {
+    let _alone = FAULTS.write().unwrap_or_else(PoisonError::into_inner);
+    explore(model);
+    faults::fail_spawns(0);
     ledger::assert_nothing_leaked();
 }
 
@@ -82,53 +87,62 @@ fn check_without(step: Step, model: impl Fn() + Send + Sync + Copy + 'static) {
 }
 
 /// Tests of the same names as the scenarios.
-macro_rules! check {
-    ($($model:path => $name:ident,)*) => {
+macro_rules! scenarios {
+    ($check:ident, $module:ident: $($scenario:ident)*) => {
         $(#[test]
-        fn $name() {
-            check($model);
+        fn $scenario() {
+            $check($module::$scenario);
         })*
     };
 }
 
-check! {
-    scenarios::submit_against_park => submit_against_park,
-    scenarios::two_submits_against_park => two_submits_against_park,
-    scenarios::two_workers_park => two_workers_park,
-    scenarios::bounded_queue => bounded_queue,
-    scenarios::blocked_submit_against_finish => blocked_submit_against_finish,
-    scenarios::blocked_submits_against_finish => blocked_submits_against_finish,
-    scenarios::blocked_submit_against_two => blocked_submit_against_two,
-    scenarios::try_submit_against_blocked_submit => try_submit_against_blocked_submit,
-    scenarios::submit_against_expire => submit_against_expire,
-    scenarios::hand_off_against_expire => hand_off_against_expire,
-    scenarios::two_workers_expire => two_workers_expire,
-    scenarios::submit_against_close => submit_against_close,
-    scenarios::first_submit_against_close => first_submit_against_close,
-    scenarios::blocked_submit_against_close => blocked_submit_against_close,
-    scenarios::close_and_wait => close_and_wait,
-    scenarios::submit_against_reboot => submit_against_reboot,
-    scenarios::hand_off_against_reboot => hand_off_against_reboot,
-    scenarios::tune_down_against_submit => tune_down_against_submit,
-    scenarios::hand_off_tune_down => hand_off_tune_down,
-    scenarios::tune_up_against_blocked_submit => tune_up_against_blocked_submit,
-    scenarios::tuning_up_lets_in => tuning_up_lets_in,
-    scenarios::tuning_up_serves_the_queue => tuning_up_serves_the_queue,
-    scenarios::blocking_tasks => blocking_tasks,
-    scenarios::blocking_tasks_of_two => blocking_tasks_of_two,
-    scenarios::hand_off_blocking_tasks => hand_off_blocking_tasks,
-    scenarios::blocking_tasks_against_expire => blocking_tasks_against_expire,
-    scenarios::hand_off_blocking_tasks_against_expire => hand_off_blocking_tasks_against_expire,
-    scenarios::failing_spawn => failing_spawn,
-    scenarios::hand_off_failing_spawn => hand_off_failing_spawn,
-    scenarios::second_spawn_fails => second_spawn_fails,
-    scenarios::broken_worker => broken_worker,
-    scenarios::worker_that_waits_for_itself => worker_that_waits_for_itself,
-    crowd::crowd_of_queue => crowd_of_queue,
-    crowd::crowd_of_hand_off => crowd_of_hand_off,
-    crowd::crowd_of_bounded_queue => crowd_of_bounded_queue,
-    crowd::crowd_with_failing_spawns => crowd_with_failing_spawns,
-    crowd::crowd_of_expiry => crowd_of_expiry,
+scenarios! { check, scenarios:
+    submit_against_park
+    two_submits_against_park
+    two_workers_park
+    bounded_queue
+    blocked_submit_against_finish
+    blocked_submits_against_finish
+    blocked_submit_against_two
+    try_submit_against_blocked_submit
+    submit_against_expire
+    hand_off_against_expire
+    two_workers_expire
+    submit_against_close
+    first_submit_against_close
+    blocked_submit_against_close
+    close_and_wait
+    submit_against_reboot
+    hand_off_against_reboot
+    tune_down_against_submit
+    hand_off_tune_down
+    tune_up_against_blocked_submit
+    tuning_up_lets_in
+    tuning_up_serves_the_queue
+    blocking_tasks
+    blocking_tasks_of_two
+    hand_off_blocking_tasks
+    blocking_tasks_against_expire
+    hand_off_blocking_tasks_against_expire
+    broken_worker
+    worker_that_waits_for_itself
+}
+
+scenarios! { check_alone, scenarios:
+    failing_spawn
+    hand_off_failing_spawn
+    second_spawn_fails
+}
+
+scenarios! { check, crowd:
+    crowd_of_queue
+    crowd_of_hand_off
+    crowd_of_bounded_queue
+    crowd_of_expiry
+}
+
+scenarios! { check_alone, crowd:
+    crowd_with_failing_spawns
 }
 
 #[test]
@@ -156,6 +170,6 @@ fn without_the_look_after_leaving() {
 fn without_the_look_after_searching() {
     check_without(
         Step::LookAgainAfterSearching,
-        scenarios::two_submits_against_park,
+        scenarios::submit_against_expire,
     );
 }

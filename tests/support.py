@@ -10,9 +10,8 @@ import sys
 import textwrap
 import threading
 import time
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import pyants
 
@@ -229,7 +228,7 @@ class Face:
         self,
         kind: Kind,
         capacity: int,
-        func: Callable[[object], object],
+        func: Callable[[Any], object],
         **options: Unpack[pyants.PoolOptions],
     ) -> None:
         self.pool: pyants.Pool | pyants.PoolWithFunc[[object]] | pyants.MultiPool | pyants.MultiPoolWithFunc[[object]]
@@ -240,8 +239,8 @@ class Face:
         if kind in ("Pool", "MultiPool"):
             pool = pyants.Pool(capacity, **options) if kind == "Pool" else pyants.MultiPool(1, capacity, **options)
             self.pool = pool
-            self.put = partial(pool.submit, func)
-            self.try_put = partial(pool.try_submit, func)
+            self.put = lambda item: pool.submit(func, item)
+            self.try_put = lambda item: pool.try_submit(func, item)
             self.put_within = lambda timeout, item: pool.submit_within(timeout, func, item)
             self.put_many = lambda items: pool.submit_many(func, items)
         else:

@@ -125,10 +125,11 @@ def test_panic_handler(pre_alloc: bool) -> None:
         wait_equal(lambda: pool.stats().busy, 0)
         pool.submit(nap)
     for number, form in enumerate(FORMS, 2):
-        with form(10, oops, panic_handler=count, pre_alloc=pre_alloc) as pool:
-            pool.invoke("Oops!")
+        with form(10, oops, panic_handler=count, pre_alloc=pre_alloc) as fixed:
+            fixed.invoke("Oops!")
             wait_equal(lambda: calls.value, number)
-            wait_equal(lambda: pool.stats().busy, 0)
+            assert fixed.wait_idle(10)
+            assert fixed.stats().busy == 0
 
 
 @pytest.mark.ants("T16", "T17")
@@ -140,8 +141,8 @@ def test_panic_without_handler(pre_alloc: bool) -> None:
             with Pool(10, logger=logger, pre_alloc=pre_alloc) as pool:
                 pool.submit(oops)
         else:
-            with FORMS[number - 1](10, oops, logger=logger, pre_alloc=pre_alloc) as pool:
-                pool.invoke("Oops!")
+            with FORMS[number - 1](10, oops, logger=logger, pre_alloc=pre_alloc) as fixed:
+                fixed.invoke("Oops!")
         (record,) = records.records
         assert record.exc_info is not None
         assert str(record.exc_info[1]) == "Oops!"
@@ -293,7 +294,7 @@ def test_invalid_construction() -> None:
             with pytest.raises(InvalidPoolExpiryError):
                 form(capacity, nap_of, expiry_duration=-1)
         with pytest.raises(LackPoolFuncError):
-            form(1, None, expiry_duration=-1)
+            form(1, None, expiry_duration=-1)  # type: ignore[arg-type]
 
 
 @pytest.mark.ants("T33", "T34")

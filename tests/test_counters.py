@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from support import Background, Face, Gate, KINDS, Kind, Sum, background, ignore, nap, wait_equal
+from support import KINDS, Background, Face, Gate, Kind, Sum, background, ignore, nap, wait_equal
 
 from pyants import MultiPool, Pool, PoolOverloadError, PoolStats
 
@@ -212,5 +212,5 @@ def test_a_multi_pools_stats_are_sums() -> None:
         pool.submit(done.add)
         assert pool.wait_idle(10)
         assert pool.stats().completed == 7
-    with MultiPool(3) as pool:
+    with MultiPool(3, -1) as pool:
         assert pool.stats().capacity == -1

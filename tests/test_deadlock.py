@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from support import Background, Face, Gate, KINDS, Kind, Sum, background, ignore, nap, wait_equal
+from support import KINDS, Background, Face, Gate, Kind, Sum, background, ignore, nap, wait_equal
 
 from pyants import MultiPool, Pool, PoolClosedError, PoolDeadlockError, PoolOverloadError, PoolTimeoutError
 

@@ -46,7 +46,11 @@ def test_the_functions_act_on_one_shared_pool() -> None:
 
 def test_arguments_reach_the_task() -> None:
     calls: list[object] = []
-    pyants.submit(lambda *args, **kwargs: calls.append((args, kwargs)), 1, fn=2)
+
+    def task(*args: object, **kwargs: object) -> None:
+        calls.append((args, kwargs))
+
+    pyants.submit(task, 1, fn=2)
     assert pyants.wait_idle()
     assert calls == [((1,), {"fn": 2})]
 

@@ -12,7 +12,7 @@ import weakref
 from typing import NoReturn, cast
 
 import pytest
-from support import Background, Face, Gate, KINDS, Kind, Sum, nap, own_logger, run_script, wait_equal, wait_until
+from support import KINDS, Background, Face, Gate, Kind, Sum, nap, own_logger, run_script, wait_equal, wait_until
 
 from pyants import Pool, PoolWithFunc
 

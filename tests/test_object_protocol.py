@@ -13,7 +13,7 @@ import weakref
 from typing import Any
 
 import pytest
-from support import Background, Face, Gate, KINDS, Kind, Sum, ignore, nap, wait_equal, wait_until
+from support import KINDS, Background, Face, Gate, Kind, Sum, ignore, nap, wait_equal, wait_until
 
 import pyants
 from pyants import Pool, PoolClosedError, PoolOverloadError, PoolWithFunc

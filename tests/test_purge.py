@@ -7,7 +7,7 @@ import time
 from datetime import timedelta
 
 import pytest
-from support import Face, Gate, KINDS, Kind, nap, wait_equal, wait_gone, wait_until
+from support import KINDS, Face, Gate, Kind, nap, wait_equal, wait_gone, wait_until
 
 from pyants import Pool
 

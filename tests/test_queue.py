@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
-from support import Background, Face, Gate, KINDS, Kind, Sum, background, ignore, wait_equal
+from support import KINDS, Background, Face, Gate, Kind, Sum, background, ignore, wait_equal
 
 from pyants import Pool, PoolOverloadError, PoolTimeoutError
 

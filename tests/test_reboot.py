@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support import Background, Face, Gate, KINDS, Kind, Sum, ignore, nap, wait_equal
+from support import KINDS, Background, Face, Gate, Kind, Sum, ignore, nap, wait_equal
 
 from pyants import Pool, PoolClosedError, PoolOverloadError, PoolTimeoutError
 

@@ -7,7 +7,7 @@ import time
 from datetime import timedelta
 
 import pytest
-from support import Background, Face, Gate, KINDS, Kind, Sum, background, nap, wait_equal, wait_gone, wait_until
+from support import KINDS, Background, Face, Gate, Kind, Sum, background, nap, wait_equal, wait_gone, wait_until
 
 from pyants import Pool, PoolClosedError, PoolTimeoutError
 

@@ -9,6 +9,7 @@ import os
 import random
 import threading
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 TASKS = int(os.environ.get("PYANTS_STRESS", "60000"))
 SUBMITTERS = 8
+LEAST_DISTURBANCES = 100
 
 
 class Stress:
@@ -39,7 +41,7 @@ class Stress:
         self.failures: list[BaseException] = []
         self.ids: set[int] = set()
         self.done = threading.Event()
-        self.refusals = [0] * SUBMITTERS
+        self.disturbances = 0
         self.pool = Pool(
             capacity,
             queue_size=queue_size,
@@ -66,6 +68,8 @@ class Stress:
         indices = iter(range(number, self.tasks, SUBMITTERS))
         refused = 0
         for index in indices:
+            # A fast machine must not be done before it was disturbed often.
+            wait_until(lambda: self.disturbances >= LEAST_DISTURBANCES * index // self.tasks)  # noqa: B023
             ways = generator.random()
             if ways < 0.02:
                 refused += self.submit_batch([index, *(index for _, index in zip(range(20), indices, strict=False))])
@@ -102,12 +106,11 @@ class Stress:
     def is_open(self) -> bool:
         return not self.pool.is_closed()
 
-    def disturb(self) -> int:
-        """Tunes, releases and reboots until all is submitted; gives how often."""
+    def disturb(self) -> None:
+        """Tunes, releases and reboots until all is submitted."""
         generator = random.Random(self.seed)
-        rounds = 0
-        while not self.done.wait(generator.uniform(0, 0.004)):
-            rounds += 1
+        while not self.done.wait(generator.uniform(0, 0.002)):
+            self.disturbances += 1
             match generator.randrange(10):
                 case 0:
                     self.pool.release()
@@ -122,13 +125,12 @@ class Stress:
                     self.pool.tune(generator.randint(1, self.most))
         self.pool.reboot()
         self.pool.tune(self.capacity)
-        return rounds
 
     def sample(self) -> int:
         """Looks at the counters all the while; gives how often."""
         samples = 0
         before = self.pool.stats()
-        while not self.done.wait(0.001):
+        while not self.done.wait(0.0005):
             samples += 1
             stats = self.pool.stats()
             self.wrong.extend(self.faults(before, stats))
@@ -151,15 +153,16 @@ class Stress:
                 yield f"{name} went down: {before}, {stats}"
 
     def go(self) -> None:
-        submitters = [Background(lambda number=number: self.submit(number)) for number in range(SUBMITTERS)]
+        submitters = [Background(partial(self.submit, number)) for number in range(SUBMITTERS)]
         disturber, sampler = Background(self.disturb), Background(self.sample)
         try:
             wait_until(lambda: not any(each.is_alive() for each in submitters), "the end of the submitters", 1500)
         finally:
             self.done.set()
         refused = sum(each.result() for each in submitters)
-        rounds, samples = disturber.result(), sampler.result()
-        print(f"{self.tasks} tasks, {refused} refusals, {rounds} disturbances, {samples} samples")
+        disturber.result()
+        samples = sampler.result()
+        print(f"{self.tasks} tasks, {refused} refusals, {self.disturbances} disturbances, {samples} samples")
         assert self.pool.wait_idle(60)
         self.check()
 

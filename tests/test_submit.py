@@ -6,7 +6,7 @@ import threading
 from functools import partial
 
 import pytest
-from support import Background, Face, Gate, KINDS, Kind, Latch, Sum, nap, wait_equal, wait_until
+from support import KINDS, Background, Face, Gate, Kind, Latch, Sum, nap, wait_equal, wait_until
 
 from pyants import Pool, PoolClosedError, PoolOverloadError, PoolTimeoutError
 
@@ -54,15 +54,12 @@ def test_any_callable_is_a_task() -> None:
             seen.append(value)
 
     with Pool(1) as pool:
-        for task in (
-            Callable(),
-            Callable().method,
-            Callable.of_class,
-            Constructed,
-            seen.append,
-            lambda x: seen.append(x),
-        ):
-            pool.submit(task, 5)
+        pool.submit(Callable(), 5)
+        pool.submit(Callable().method, 5)
+        pool.submit(Callable.of_class, 5)
+        pool.submit(Constructed, 5)
+        pool.submit(seen.append, 5)
+        pool.submit(lambda: seen.append(5))
     assert seen == [5] * 6
 
 
@@ -226,9 +223,13 @@ def test_blocked_submitters_are_served_in_the_order_of_their_coming() -> None:
     with Pool(1) as pool:
         with Gate() as gate:
             pool.submit(gate.hold)
+
+            def come(number: int) -> None:
+                pool.submit(order.append, number)
+
             blocked: list[Background[None]] = []
             for number in range(6):
-                blocked.append(Background(partial(pool.submit, order.append, number)))
+                blocked.append(Background(partial(come, number)))
                 wait_equal(pool.waiting, number + 1)
         for submitter in blocked:
             submitter.result()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
-from support import Background, Face, Gate, KINDS, Kind, Sum, nap, wait_equal
+from support import KINDS, Background, Face, Gate, Kind, Sum, nap, wait_equal
 
 from pyants import Pool, PoolClosedError, PoolDeadlockError, PoolError, PoolOverloadError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 
 def submitted(error: PoolError) -> int:
@@ -38,7 +38,8 @@ def test_no_items(kind: Kind) -> None:
         assert pool.running() == 0
     face = Face(kind, 3, nap)
     with face.pool:
-        for empty in ([], (), {}, "", iter(())):
+        empties: list[Iterable[object]] = [[], (), {}, "", iter(())]
+        for empty in empties:
             assert face.put_many(empty) == 0
         assert face.pool.stats().submitted == 0
 
@@ -57,7 +58,7 @@ def test_anything_iterable_will_do() -> None:
         assert pool.submit_many(seen.append, (number for number in range(2))) == 2
         assert pool.submit_many(seen.append, "ab") == 2
         assert pool.submit_many(seen.append, {"key": "value"}) == 1
-        assert pool.submit_many(seen.append, Sequence()) == 3  # type: ignore[misc, arg-type]  # pyright: ignore
+        assert pool.submit_many(seen.append, cast("list[object]", Sequence())) == 3
         # A tuple is one argument.
         assert pool.submit_many(seen.append, [(1, 2)]) == 1
     assert seen == [1, 2, 0, 1, "a", "b", "key", 0, 1, 2, (1, 2)]

@@ -12,7 +12,22 @@ import threading
 import weakref
 
 import pytest
-from support import Background, Face, Gate, KINDS, Kind, Latch, Sum, ignore, nap, own_logger, run_script, wait_equal, wait_gone, wait_until
+from support import (
+    KINDS,
+    Background,
+    Face,
+    Gate,
+    Kind,
+    Latch,
+    Sum,
+    ignore,
+    nap,
+    own_logger,
+    run_script,
+    wait_equal,
+    wait_gone,
+    wait_until,
+)
 
 from pyants import BrokenPoolError, MultiPool, Pool, PoolClosedError
 

@@ -5,7 +5,20 @@ from __future__ import annotations
 import threading
 
 import pytest
-from support import Background, Face, Gate, KINDS, Kind, Sum, background, is_thread_alive, nap, wait_equal, wait_gone, wait_until
+from support import (
+    KINDS,
+    Background,
+    Face,
+    Gate,
+    Kind,
+    Sum,
+    background,
+    is_thread_alive,
+    nap,
+    wait_equal,
+    wait_gone,
+    wait_until,
+)
 
 from pyants import Pool, PoolClosedError, PoolOverloadError
 

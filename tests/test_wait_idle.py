@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from support import Background, Face, Gate, KINDS, Kind, Sum, ignore, nap, wait_equal
+from support import KINDS, Background, Face, Gate, Kind, Sum, ignore, nap, wait_equal
 
 from pyants import Pool, PoolDeadlockError
 

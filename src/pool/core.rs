@@ -154,32 +154,33 @@ impl<H: Host> Core<H> {
         }
     }
 
+    /// All numbers, as they were at one moment unless tasks come in faster than the seats can be looked at.
     pub fn stats(&self) -> Stats {
-        // Read backwards, from the end of a task to its beginning: each number is then at least the one before it.
-        let cancelled = self.tallies.cancelled.load(Ordering::Acquire);
-        let (mut completed, mut failed) = (0, 0);
-        for seat in self.seats.iter() {
-            completed += seat.tally.completed.load(Ordering::Acquire);
-            failed += seat.tally.failed.load(Ordering::Acquire);
+        const TRIES: usize = 100;
+        let (mut entered, mut sum) = (self.admission.entered(), self.sum_tallies());
+        for _ in 1..TRIES {
+            let now = self.admission.entered();
+            if now == entered {
+                break;
+            }
+            (entered, sum) = (now, self.sum_tallies());
         }
-        let ended = completed + failed;
-        let started = self
-            .seats
-            .iter()
-            .map(|seat| seat.tally.started.load(Ordering::Acquire))
-            .sum::<u64>();
         let undone = self.tallies.undone.load(Ordering::Acquire);
-        let submitted = self
-            .admission
-            .entered()
-            .saturating_sub(undone)
-            .max(started + cancelled);
-        let in_flight = submitted - cancelled - ended;
+        let cancelled = self.tallies.cancelled.load(Ordering::Acquire);
+        let TallySum {
+            completed,
+            failed,
+            busy,
+        } = sum;
+        let in_flight = entered.saturating_sub(undone + cancelled + completed + failed);
         let (busy, queued) = if self.hand_off {
-            (in_flight, 0)
+            // More than fit can only seem to be in flight, when some went out while others came in.
+            let most = self.admission.limit().max(u64::from(self.crew.running()));
+            (in_flight.min(most), 0)
         } else {
-            (started - ended, submitted - cancelled - started)
+            (busy, in_flight.saturating_sub(busy))
         };
+        let submitted = completed + failed + cancelled + busy + queued;
         let running = self.crew.running();
         Stats {
             capacity: self.crew.capacity(),
@@ -197,6 +198,30 @@ impl<H: Host> Core<H> {
             expired: self.tallies.expired.load(Ordering::Relaxed),
             peak_running: self.tallies.peak_running.load(Ordering::Relaxed),
         }
+    }
+}
+
+/// What the workers have counted, all of them.
+struct TallySum {
+    completed: u64,
+    failed: u64,
+    busy: u64,
+}
+
+impl<H: Host> Core<H> {
+    fn sum_tallies(&self) -> TallySum {
+        let mut sum = TallySum {
+            completed: 0,
+            failed: 0,
+            busy: 0,
+        };
+        for seat in self.seats.iter() {
+            let (started, completed, failed) = seat.tally.read();
+            sum.completed += completed;
+            sum.failed += failed;
+            sum.busy += started - completed - failed;
+        }
+        sum
     }
 }
 

@@ -1,7 +1,7 @@
 //! The expiry thread: tells workers that have rested for too long to leave.
 //!
-//! It looks once every expiry duration while somebody rests, sleeps without polling while nobody does, and is gone when
-//! the pool is closed. It is started by the first worker that rests.
+//! It looks when the next worker may be overdue, but at most a few times in an expiry duration, sleeps without polling
+//! while nobody rests, and is gone when the pool is closed. It is started by the first worker that rests.
 
 use super::core::Core;
 use super::host::Host;
@@ -76,7 +76,7 @@ impl<H: Host> Core<H> {
 
     fn expire_for_life(self: &Arc<Self>, expiry: Duration) {
         loop {
-            let somebody_rests = self.expire_overdue(expiry);
+            let next = self.expire_overdue(expiry);
             let bed = lock(&self.expiry.bed);
             if self.admission.is_closed() {
                 self.expiry.state.store(ABSENT, Ordering::Relaxed);
@@ -93,8 +93,10 @@ impl<H: Host> Core<H> {
                 {
                     return;
                 }
-            } else if somebody_rests {
-                drop(wait(&self.expiry.bell, bed, Some(expiry)));
+            } else if let Some(next) = next {
+                // Workers that began to rest one shortly after another leave together.
+                let pause = next.max(expiry / LOOKS).max(SHORTEST_PAUSE).min(expiry);
+                drop(wait(&self.expiry.bell, bed, Some(pause)));
             } else {
                 self.expiry.state.store(ASLEEP, Ordering::Relaxed);
                 full_fence();
@@ -108,20 +110,29 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Tells all workers to leave that have rested for `expiry` or longer; whether others rest.
-    pub fn expire_overdue(&self, expiry: Duration) -> bool {
+    /// Tells all workers to leave that have rested for `expiry` or longer. In how long the next will be overdue; `None`:
+    /// nobody rests.
+    pub fn expire_overdue(&self, expiry: Duration) -> Option<Duration> {
         let now = self.now();
         let expiry = u64::try_from(expiry.as_nanos()).unwrap_or(u64::MAX);
-        let mut somebody_rests = false;
+        let mut next = None;
         for seat in self.seats.iter() {
-            if let Some((rest, since)) = seat.resting() {
-                let overdue = now.saturating_sub(since) >= expiry;
-                somebody_rests |= !(overdue && seat.expire(rest));
+            let Some((rest, since)) = seat.resting() else {
+                continue;
+            };
+            let left = expiry.saturating_sub(now.saturating_sub(since));
+            if left > 0 || !seat.expire(rest) {
+                next = Some(next.map_or(left, |next: u64| next.min(left)));
             }
         }
-        somebody_rests
+        next.map(Duration::from_nanos)
     }
 }
+
+/// How often the thread looks in one expiry duration at most.
+const LOOKS: u32 = 8;
+/// However short the expiry duration, the thread does not spin.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 
 /// The expiry thread calls nothing deep.
 const EXPIRY_STACK: usize = 64 * 1024;

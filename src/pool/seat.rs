@@ -118,6 +118,26 @@ impl Tally {
         // A single writer needs no read-modify-write. Release: who reads an end counter also sees the start before it.
         counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Release);
     }
+
+    /// Tasks begun, returned and failed, as they were at one moment; the first is at most 1 more than the others' sum.
+    pub fn read(&self) -> (u64, u64, u64) {
+        // Acquire: each counter is at least as new as what the one read before it implies.
+        let ended = || {
+            (
+                self.completed.load(Ordering::Acquire),
+                self.failed.load(Ordering::Acquire),
+            )
+        };
+        let mut before = ended();
+        loop {
+            let started = self.started.load(Ordering::Acquire);
+            let after = ended();
+            if before == after {
+                return (started, before.0, before.1);
+            }
+            before = after;
+        }
+    }
 }
 
 /// See the module's description.

@@ -172,6 +172,13 @@ fn after_fork_in_child() {
 pub fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     renew_shared();
+    // What will be needed later is imported now: a fork in the middle of an import by another thread would leave the
+    // child with a module locked for ever. (Of `datetime` only the types that durations are told by.)
+    for name in ["datetime", "logging", "operator", "sys", "types"] {
+        py.import(name)?;
+    }
+    let _ = py.import("resource"); // Not on every platform.
+    let _ = pyo3::types::PyDelta::new(py, 0, 0, 0, false)?;
     let threading = py.import("threading")?;
     let main_thread = threading.call_method0("main_thread")?;
     MAIN_THREAD.store(main_thread.getattr("ident")?.extract()?, Ordering::Relaxed);

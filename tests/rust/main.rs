@@ -1,1 +1,23 @@
+//! Tests of the core through its public Rust API: the invariants that the pool promises, a topic a module.
+//!
+//! Nothing here sleeps to let something happen: a test waits for a condition, and fails with its name if the condition
+//! does not come true in time. The model checks (tests/models) play the interleavings; these tests play real threads.
+#![cfg(not(any(loom, shuttle)))]
 
+mod capacity;
+mod counters;
+mod deadlock;
+mod expiry;
+mod hosts;
+mod lifecycle;
+mod line;
+mod multi;
+mod once;
+mod options;
+mod panics;
+mod queue;
+mod refusals;
+mod spawn_failure;
+mod stress;
+mod support;
+mod tune;

@@ -27,6 +27,9 @@ def work(number: int, text: str = "", *, flag: bool = False) -> float:
     return number + len(text) + flag
 
 
+def print_one(number: int) -> None: ...
+
+
 def handler(error: BaseException) -> None: ...
 
 
@@ -35,7 +38,7 @@ def submitting(pool: Pool, multi: MultiPool) -> None:
     pool.submit(work, 1, "two", flag=True)
     pool.submit(work, "one")  # type: ignore[arg-type]
     pool.submit(work)  # type: ignore[call-arg]
-    pool.submit(work, 1, "two", 3)  # type: ignore[call-arg]
+    pool.submit(print_one, 1, 2)  # type: ignore[call-arg]
     pool.submit(work, 1, flag="yes")  # type: ignore[arg-type]
     pool.submit(work, 1, colour="red")  # type: ignore[call-arg]
     pool.submit(None)  # type: ignore[arg-type]
@@ -69,6 +72,7 @@ def invoking(pool: PoolWithFunc[[int, str]], multi: MultiPoolWithFunc[[int]]) ->
     pool.invoke_within(2, "one", "two")  # type: ignore[arg-type]
     multi.invoke(1)
     multi.invoke("one")  # type: ignore[arg-type]
+    assert_type(multi.invoke_many([1, 2]), int)
     pool.submit(work, 1)  # type: ignore[attr-defined]
 
 

@@ -1,0 +1,153 @@
+//! Workers that have been idle for the expiry duration leave, and nobody else does.
+
+use super::support::{
+    Gate, Journal, Ledger, QUEUE_SIZES, beside, busy, close, drain, eventually, join, limited, open,
+};
+use pyants::Pool;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+const SHORT: Duration = Duration::from_millis(5);
+
+#[test]
+fn idle_workers_leave_and_new_ones_come_when_needed() {
+    limited(|| {
+        for queue_size in QUEUE_SIZES {
+            let (pool, gate) = busy(
+                Pool::builder()
+                    .capacity(4)
+                    .queue_size(queue_size)
+                    .expiry(SHORT),
+            );
+            gate.open();
+            eventually("the workers have left", || pool.running() == 0);
+            let stats = pool.stats();
+            assert_eq!((stats.spawned, stats.expired), (4, 4));
+            assert!(!pool.is_closed());
+            pool.submit(|| {}).expect("the pool is open");
+            drain(&pool);
+            assert_eq!(pool.stats().spawned, 5);
+        }
+    });
+}
+
+#[test]
+fn a_busy_worker_does_not_expire() {
+    limited(|| {
+        let (pool, gate) = busy(Pool::builder().capacity(3).expiry(SHORT));
+        gate.let_one();
+        gate.let_one();
+        // The two that rest are overdue; the third has been at its task for longer than they rested.
+        eventually("the idle ones have left", || pool.stats().expired == 2);
+        eventually("and are counted out", || pool.running() == 1);
+        gate.open();
+        drain(&pool);
+        assert_eq!(pool.stats().completed, 3);
+    });
+}
+
+#[test]
+fn without_an_expiry_idle_workers_stay() {
+    limited(|| {
+        let (stays, gate) = busy(Pool::builder().capacity(2).expiry(None));
+        gate.open();
+        drain(&stays);
+        // Another pool, whose worker rests after those of the first, tells when it would have been time to leave.
+        let clock = open(Pool::builder().capacity(1).expiry(SHORT));
+        clock.submit(|| {}).expect("the pool is open");
+        eventually("a worker expired", || clock.stats().expired == 1);
+        assert_eq!((stays.running(), stays.stats().expired), (2, 0));
+        close(&stays);
+        assert_eq!(stays.stats().expired, 0);
+    });
+}
+
+#[test]
+fn few_tasks_keep_few_workers() {
+    limited(|| {
+        let (pool, gate) = busy(
+            Pool::builder()
+                .capacity(6)
+                .expiry(Duration::from_millis(20)),
+        );
+        gate.open();
+        // One task after another needs one worker, and the last to rest is the first to be called: the others expire
+        // however often the pool is used.
+        eventually("the others have left", || {
+            pool.submit(|| {}).expect("the pool is open");
+            drain(&pool);
+            pool.running() <= 1
+        });
+    });
+}
+
+#[test]
+fn no_task_is_lost_on_a_worker_that_expires() {
+    const ROUNDS: usize = 4_000;
+    limited(|| {
+        for capacity in [1, 3] {
+            for queue_size in QUEUE_SIZES {
+                let pool = open(
+                    Pool::builder()
+                        .capacity(capacity)
+                        .queue_size(queue_size)
+                        .expiry(Duration::from_micros(100)),
+                );
+                let ended = Arc::new(AtomicBool::new(false));
+                let expires = {
+                    let ended = Arc::clone(&ended);
+                    beside(&pool, move |pool| {
+                        while !ended.load(Ordering::Relaxed) {
+                            pool.expire_all();
+                            thread::yield_now();
+                        }
+                    })
+                };
+                let ledger = Ledger::of(ROUNDS);
+                for round in 0..ROUNDS {
+                    pool.submit(ledger.task(round)).expect("the pool is open");
+                    if round % 8 == 0 {
+                        drain(&pool); // So that workers rest, and may expire.
+                    }
+                }
+                drain(&pool);
+                ended.store(true, Ordering::Relaxed);
+                join(expires);
+                ledger.assert_all_ran_once();
+                assert!(pool.stats().peak_running <= capacity);
+            }
+        }
+    });
+}
+
+#[test]
+fn the_names_of_expired_workers_are_given_out_again() {
+    limited(|| {
+        let pool = open(Pool::builder().capacity(3).name("ant").expiry(None));
+        let names = Journal::new();
+        for _ in 0..20 {
+            let gate = Gate::new();
+            for _ in 0..3 {
+                let (names, gate) = (names.clone(), Arc::clone(&gate));
+                pool.submit(move || {
+                    names.note(thread::current().name().map(str::to_owned));
+                    gate.pass();
+                })
+                .expect("a worker is free");
+            }
+            gate.await_arrivals(3);
+            gate.open();
+            drain(&pool);
+            eventually("all have left", || {
+                pool.expire_all();
+                pool.running() == 0
+            });
+        }
+        let names: BTreeSet<_> = names.entries().into_iter().flatten().collect();
+        assert_eq!(Vec::from_iter(names), ["ant_0", "ant_1", "ant_2"]);
+        assert_eq!(pool.stats().spawned, 60);
+    });
+}

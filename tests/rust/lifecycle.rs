@@ -1,0 +1,306 @@
+//! Release, release with a time-out, reboot, drop, and waiting for the pool to come to rest.
+
+use super::support::{
+    Gate, Journal, QUEUE_SIZES, assert_is, beside, busy, close, drain, eventually, join, limited,
+    open, refused,
+};
+use pyants::{Error, Pool};
+use std::sync::Arc;
+use std::time::Duration;
+
+const SHORT: Duration = Duration::from_millis(5);
+const LONG: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_released_pool_accepts_nothing() {
+    limited(|| {
+        let pool = open(Pool::builder().capacity(2));
+        pool.submit(|| {}).expect("the pool is open");
+        assert!(!pool.is_closed());
+        assert!(pool.release());
+        assert!(pool.is_closed() && !pool.is_broken());
+        assert!(!pool.release(), "it was closed already");
+        assert_is!(refused(pool.submit(|| {})).0, Error::Closed);
+        assert_is!(refused(pool.try_submit(|| {})).0, Error::Closed);
+        assert_is!(refused(pool.submit_timeout(|| {}, LONG)).0, Error::Closed);
+        // A closed pool is not an overloaded one.
+        assert_eq!(pool.stats().rejected, 0);
+        eventually("the workers have left", || pool.running() == 0);
+    });
+}
+
+#[test]
+fn a_release_refuses_blocked_submitters_and_hands_their_tasks_back() {
+    limited(|| {
+        let (pool, gate) = busy(Pool::builder().capacity(1));
+        let journal = Journal::new();
+        let submitters = [0, 1, 2].map(|number| {
+            let task = journal.task(number);
+            beside(&pool, |pool| pool.submit(task))
+        });
+        eventually("all stand in line", || pool.waiting() == 3);
+        assert!(pool.release());
+        for submitter in submitters {
+            let (error, task) = refused(join(submitter));
+            assert_is!(error, Error::Closed);
+            task.run();
+        }
+        assert_eq!((journal.entries().len(), pool.waiting()), (3, 0));
+        // The task at work is not touched.
+        assert_eq!(pool.running(), 1);
+        gate.open();
+        eventually("the worker has left", || pool.running() == 0);
+        assert_eq!(pool.stats().completed, 1);
+    });
+}
+
+#[test]
+fn accepted_tasks_run_after_a_release() {
+    limited(|| {
+        for queue_size in [Some(50), None] {
+            let (pool, gate) = busy(Pool::builder().capacity(2).queue_size(queue_size));
+            let journal = Journal::new();
+            for number in 0..50 {
+                pool.submit(journal.task(number)).expect("there is room");
+            }
+            assert!(pool.release());
+            gate.open();
+            eventually("the workers have left", || pool.running() == 0);
+            assert_eq!(journal.entries().len(), 50);
+        }
+    });
+}
+
+#[test]
+fn idle_workers_leave_at_once_on_release() {
+    limited(|| {
+        let (pool, gate) = busy(Pool::builder().capacity(10).expiry(None));
+        gate.open();
+        drain(&pool);
+        assert_eq!(pool.running(), 10);
+        close(&pool);
+    });
+}
+
+#[test]
+fn release_timeout_says_whether_the_workers_have_left() {
+    limited(|| {
+        let (pool, gate) = busy(Pool::builder().capacity(2));
+        for timeout in [Duration::ZERO, SHORT] {
+            assert_is!(pool.release_timeout(timeout), Err(Error::Timeout));
+            assert!(pool.is_closed());
+            assert_eq!(pool.running(), 2);
+            pool.reboot();
+        }
+        gate.open();
+        close(&pool);
+        assert_is!(pool.release_timeout(LONG), Err(Error::Closed));
+    });
+}
+
+#[test]
+fn release_timeout_is_told_when_the_last_worker_leaves() {
+    limited(|| {
+        let (pool, gate) = busy(Pool::builder().capacity(3));
+        let releaser = beside(&pool, |pool| pool.release_timeout(LONG));
+        eventually("the pool is closed", || pool.is_closed());
+        gate.open();
+        join(releaser).expect("the workers have left");
+        assert_eq!((pool.running(), pool.stats().completed), (0, 3));
+    });
+}
+
+#[test]
+fn a_pool_without_workers_is_released_at_once() {
+    limited(|| {
+        let pool = open(Pool::builder().capacity(1));
+        pool.release_timeout(Duration::ZERO)
+            .expect("there is nobody to wait for");
+    });
+}
+
+#[test]
+fn a_rebooted_pool_is_like_a_new_one() {
+    limited(|| {
+        for queue_size in QUEUE_SIZES {
+            let pool = open(
+                Pool::builder()
+                    .capacity(2)
+                    .queue_size(queue_size)
+                    .expiry(SHORT),
+            );
+            for round in 1..=20 {
+                let gate = Gate::new();
+                for _ in 0..2 {
+                    pool.submit(gate.task()).expect("the pool is open");
+                }
+                gate.await_arrivals(2);
+                assert_eq!(pool.running(), 2);
+                gate.open();
+                close(&pool);
+                assert_eq!(pool.stats().completed, round * 2);
+                pool.reboot();
+                assert!(!pool.is_closed());
+            }
+            // And workers expire in it.
+            pool.submit(|| {}).expect("the pool is open");
+            eventually("the worker has expired", || pool.running() == 0);
+        }
+    });
+}
+
+#[test]
+fn a_reboot_of_an_open_pool_changes_nothing() {
+    limited(|| {
+        let (pool, gate) = busy(Pool::builder().capacity(1));
+        pool.reboot();
+        assert!(!pool.is_closed());
+        assert_is!(refused(pool.try_submit(|| {})).0, Error::Overload { .. });
+        gate.open();
+    });
+}
+
+#[test]
+fn workers_from_before_a_reboot_still_count() {
+    limited(|| {
+        let (pool, gate) = busy(Pool::builder().capacity(2));
+        assert!(pool.release());
+        pool.reboot();
+        assert_eq!(pool.running(), 2);
+        assert_is!(
+            refused(pool.try_submit(|| {})).0,
+            Error::Overload { in_flight: 2 }
+        );
+        gate.open();
+        drain(&pool);
+        pool.submit(|| {}).expect("a worker is free");
+        drain(&pool);
+        assert_eq!(pool.stats().peak_running, 2);
+    });
+}
+
+#[test]
+fn a_dropped_pool_lets_accepted_tasks_finish_and_its_threads_go() {
+    limited(|| {
+        for queue_size in [Some(20), None] {
+            let (pool, gate) = busy(Pool::builder().capacity(2).queue_size(queue_size));
+            let journal = Journal::new();
+            for number in 0..20 {
+                pool.submit(journal.task(number)).expect("there is room");
+            }
+            let remains = pool.remains();
+            drop(pool); // It does not wait: the tasks are still held up.
+            assert!(journal.entries().is_empty() && !remains.are_gone());
+            gate.open();
+            eventually("nothing is left of the pool", || remains.are_gone());
+            assert_eq!(journal.entries().len(), 20);
+        }
+    });
+}
+
+#[test]
+fn a_pool_dropped_by_its_own_last_task_goes_away() {
+    limited(|| {
+        let pool = open(Pool::builder().capacity(1));
+        let remains = pool.remains();
+        let gate = Gate::new();
+        let (last, waits) = (Arc::clone(&pool), gate.task());
+        pool.submit(move || {
+            waits();
+            drop(last);
+        })
+        .expect("a worker is free");
+        drop(pool);
+        gate.open();
+        eventually("nothing is left of the pool", || remains.are_gone());
+    });
+}
+
+#[test]
+fn wait_idle_waits_for_every_accepted_task() {
+    limited(|| {
+        for queue_size in [Some(4), None] {
+            let (pool, gate) = busy(Pool::builder().capacity(2).queue_size(queue_size));
+            for _ in 0..4 {
+                pool.submit(gate.task()).expect("there is room");
+            }
+            assert!(!pool.is_at_rest());
+            assert!(!pool.wait_idle(Some(Duration::ZERO)));
+            assert!(!pool.wait_idle(Some(SHORT)));
+            let waiters = [0, 1].map(|_| beside(&pool, |pool| pool.wait_idle(None)));
+            gate.open();
+            for waiter in waiters {
+                assert!(join(waiter));
+            }
+            assert_eq!(pool.stats().completed, 6);
+            assert!(pool.wait_idle(Some(Duration::ZERO)), "it is still at rest");
+        }
+    });
+}
+
+#[test]
+fn wait_idle_waits_for_blocked_submitters_too() {
+    limited(|| {
+        let (pool, gate) = busy(Pool::builder().capacity(1));
+        let journal = Journal::new();
+        let task = journal.task(());
+        let submitter = beside(&pool, |pool| pool.submit(task));
+        eventually("it stands in line", || pool.waiting() == 1);
+        let waiter = {
+            let journal = journal.clone();
+            beside(&pool, move |pool| {
+                drain(pool);
+                journal.entries().len()
+            })
+        };
+        gate.open();
+        assert_eq!(join(waiter), 1);
+        join(submitter).expect("it is let in");
+    });
+}
+
+#[test]
+fn a_task_that_waits_for_its_own_pool_is_told_so() {
+    limited(|| {
+        let pool = open(Pool::builder().capacity(2));
+        let answers = Journal::new();
+        let (own, noted) = (Arc::clone(&pool), answers.clone());
+        pool.submit(move || {
+            noted.note(own.wait_idle(None));
+            noted.note(own.wait_idle(Some(Duration::ZERO)));
+        })
+        .expect("a worker is free");
+        drain(&pool);
+        assert_eq!(answers.entries(), [false, false]);
+    });
+}
+
+#[test]
+fn a_task_can_release_its_own_pool() {
+    limited(|| {
+        let pool = open(Pool::builder().capacity(2));
+        let answers = Journal::new();
+        let (own, noted) = (Arc::clone(&pool), answers.clone());
+        pool.submit(move || noted.note(own.release()))
+            .expect("a worker is free");
+        eventually("the worker has left", || {
+            pool.is_closed() && pool.running() == 0
+        });
+        assert_eq!(answers.entries(), [true]);
+    });
+}
+
+#[test]
+fn of_several_releases_at_once_one_is_the_first() {
+    limited(|| {
+        let pool = open(Pool::builder().capacity(2));
+        for _ in 0..50 {
+            pool.submit(|| {}).expect("the pool is open");
+            let releases = [0, 1, 2].map(|_| beside(&pool, Pool::release));
+            let firsts = releases.into_iter().map(join);
+            assert_eq!(firsts.filter(|&first| first).count(), 1);
+            eventually("the workers have left", || pool.running() == 0);
+            pool.reboot();
+        }
+    });
+}

@@ -1,0 +1,229 @@
+//! Several pools behind one front.
+
+use super::support::{
+    Gate, Ledger, assert_is, beside, eventually, join, limited, open_multi, refused,
+};
+use pyants::{Error, MultiPool, OptionsError, Pool, Strategy};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+/// A gated task on each pool, one after another.
+fn fill(multi: &MultiPool, gate: &Arc<Gate>, tasks: usize) {
+    let before = gate.arrived();
+    for _ in 0..tasks {
+        multi.try_submit(gate.task()).expect("there is room");
+    }
+    gate.await_arrivals(before + tasks);
+}
+
+fn busy(multi: &MultiPool) -> Vec<u64> {
+    multi.pools().iter().map(|pool| pool.stats().busy).collect()
+}
+
+#[test]
+fn round_robin_takes_the_pools_in_turn() {
+    limited(|| {
+        let multi = open_multi(3, Strategy::RoundRobin, &Pool::builder().capacity(4));
+        let gate = Gate::new();
+        fill(&multi, &gate, 4);
+        assert_eq!(busy(&multi), [2, 1, 1]);
+        fill(&multi, &gate, 5);
+        assert_eq!(busy(&multi), [3, 3, 3]);
+        gate.open();
+    });
+}
+
+#[test]
+fn least_tasks_takes_the_pool_with_the_fewest() {
+    limited(|| {
+        let multi = open_multi(3, Strategy::LeastTasks, &Pool::builder().capacity(4));
+        let gate = Gate::new();
+        // Some pools have work already.
+        for (index, tasks) in [(0, 3), (2, 1)] {
+            for _ in 0..tasks {
+                multi.pools()[index]
+                    .submit(gate.task())
+                    .expect("there is room");
+            }
+        }
+        fill(&multi, &gate, 3);
+        assert_eq!(busy(&multi), [3, 2, 2]);
+        fill(&multi, &gate, 2);
+        assert_eq!(busy(&multi), [3, 3, 3]);
+        gate.open();
+    });
+}
+
+#[test]
+fn least_tasks_counts_those_that_wait_too() {
+    limited(|| {
+        let multi = open_multi(2, Strategy::LeastTasks, &Pool::builder().capacity(1));
+        let gate = Gate::new();
+        fill(&multi, &gate, 2);
+        let submitters = [1, 2].map(|waiting| {
+            let task = gate.task();
+            let submitter = beside(&multi, |multi| multi.submit(task));
+            eventually("it stands in line", || multi.stats().waiting == waiting);
+            submitter
+        });
+        let waiting: Vec<_> = multi.pools().iter().map(Pool::waiting).collect();
+        assert_eq!(waiting, [1, 1]);
+        gate.open();
+        for submitter in submitters {
+            join(submitter).expect("it is let in");
+        }
+    });
+}
+
+#[test]
+fn a_task_falls_over_to_a_pool_with_room() {
+    limited(|| {
+        for strategy in [Strategy::RoundRobin, Strategy::LeastTasks] {
+            let multi = open_multi(3, strategy, &Pool::builder().capacity(2));
+            let gate = Gate::new();
+            for index in [0, 1] {
+                for _ in 0..2 {
+                    multi.pools()[index]
+                        .submit(gate.task())
+                        .expect("there is room");
+                }
+            }
+            // Whoever's turn it is, only the last pool has room.
+            for _ in 0..2 {
+                multi.submit(gate.task()).expect("the last pool has room");
+            }
+            assert_eq!(busy(&multi), [2, 2, 2]);
+            assert_is!(refused(multi.try_submit(|| {})).0, Error::Overload { .. });
+            gate.open();
+        }
+    });
+}
+
+#[test]
+fn where_no_pool_has_room_the_submitter_waits_for_the_one_chosen() {
+    limited(|| {
+        let multi = open_multi(2, Strategy::RoundRobin, &Pool::builder().capacity(1));
+        let gate = Gate::new();
+        fill(&multi, &gate, 2);
+        let submitter = beside(&multi, |multi| multi.submit(|| {}));
+        eventually("it stands in line", || multi.pools()[0].waiting() == 1);
+        gate.let_one(); // The first to arrive, which may be either pool's.
+        gate.open();
+        join(submitter).expect("it is let in");
+    });
+}
+
+#[test]
+fn every_task_of_several_pools_runs_exactly_once() {
+    const SUBMITTERS: usize = 4;
+    const TASKS: usize = 2_000;
+    limited(|| {
+        for strategy in [Strategy::RoundRobin, Strategy::LeastTasks] {
+            for queue_size in [Some(0), Some(2), None] {
+                let builder = Pool::builder().capacity(2).queue_size(queue_size);
+                let multi = open_multi(3, strategy, &builder);
+                let ledger = Ledger::of(SUBMITTERS * TASKS);
+                let submitters: Vec<_> = (0..SUBMITTERS)
+                    .map(|submitter| {
+                        let ledger = Arc::clone(&ledger);
+                        beside(&multi, move |multi| {
+                            for task in 0..TASKS {
+                                multi
+                                    .submit(ledger.task(submitter * TASKS + task))
+                                    .expect("the pools are open");
+                            }
+                        })
+                    })
+                    .collect();
+                submitters.into_iter().for_each(join);
+                eventually("all pools are at rest", || {
+                    multi.pools().iter().all(Pool::is_at_rest)
+                });
+                ledger.assert_all_ran_once();
+                assert!(ledger.most_running() <= 6);
+                let stats = multi.stats();
+                assert_eq!(stats.submitted, (SUBMITTERS * TASKS) as u64);
+                assert_eq!(stats.completed, stats.submitted);
+            }
+        }
+    });
+}
+
+#[test]
+fn the_numbers_of_several_pools_are_summed() {
+    limited(|| {
+        let multi = open_multi(2, Strategy::RoundRobin, &Pool::builder().capacity(3));
+        let gate = Gate::new();
+        fill(&multi, &gate, 5);
+        let stats = multi.stats();
+        assert_eq!((stats.capacity, stats.running, stats.busy), (Some(6), 5, 5));
+        assert_eq!((stats.submitted, stats.spawned), (5, 5));
+        gate.open();
+        let unlimited = open_multi(2, Strategy::RoundRobin, &Pool::builder());
+        assert_eq!(unlimited.stats().capacity, None);
+    });
+}
+
+#[test]
+fn tune_release_and_reboot_reach_every_pool() {
+    limited(|| {
+        for strategy in [Strategy::RoundRobin, Strategy::LeastTasks] {
+            let multi = open_multi(3, strategy, &Pool::builder().capacity(1));
+            multi.tune(2);
+            assert_eq!(multi.stats().capacity, Some(6));
+            let gate = Gate::new();
+            fill(&multi, &gate, 6);
+            assert!(multi.release());
+            assert!(!multi.release());
+            assert!(multi.is_closed() && multi.pools().iter().all(Pool::is_closed));
+            assert_is!(refused(multi.submit(|| {})).0, Error::Closed);
+            assert_is!(refused(multi.try_submit(|| {})).0, Error::Closed);
+            gate.open();
+            eventually("the workers have left", || multi.stats().running == 0);
+            multi.reboot();
+            assert!(!multi.is_closed() && !multi.pools().iter().any(Pool::is_closed));
+            // In turn from the first on, as in a new one.
+            let gate = Gate::new();
+            fill(&multi, &gate, 1);
+            assert_eq!(busy(&multi), [1, 0, 0]);
+            gate.open();
+        }
+    });
+}
+
+#[test]
+fn the_names_tell_the_pools_apart() {
+    limited(|| {
+        let builder = Pool::builder().capacity(1).name("m");
+        let multi = open_multi(2, Strategy::RoundRobin, &builder);
+        let (gate, names) = (Gate::new(), Arc::new(Mutex::new(BTreeSet::new())));
+        for _ in 0..2 {
+            let (gate, names) = (Arc::clone(&gate), Arc::clone(&names));
+            multi
+                .submit(move || {
+                    let name = thread::current().name().map(str::to_owned);
+                    names.lock().unwrap().insert(name.unwrap_or_default());
+                    gate.pass();
+                })
+                .expect("there is room");
+        }
+        gate.await_arrivals(2);
+        gate.open();
+        let names = names.lock().unwrap().clone();
+        assert_eq!(Vec::from_iter(names), ["m-0_0", "m-1_0"]);
+    });
+}
+
+#[test]
+fn there_is_no_front_without_pools() {
+    limited(|| {
+        let none = MultiPool::new(0, Strategy::RoundRobin, &Pool::builder());
+        assert_eq!(none.map(drop).unwrap_err(), OptionsError::NoPools);
+        let bad = MultiPool::new(2, Strategy::RoundRobin, &Pool::builder().pre_alloc(true));
+        assert_eq!(
+            bad.map(drop).unwrap_err(),
+            OptionsError::PreAllocWithoutCapacity
+        );
+    });
+}

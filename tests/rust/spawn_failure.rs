@@ -1,0 +1,261 @@
+//! The operating system gives no thread: no task is lost, the counters stay right, the caller learns it or the task
+//! runs on another worker.
+
+use super::counters::assert_adds_up;
+use super::support::{
+    Gate, Journal, Ledger, QUEUE_SIZES, assert_is, beside, busy, drain, eventually, join,
+    limited_alone, open, open_multi, refused,
+};
+use pyants::pool::faults::fail_spawns;
+use pyants::{Error, Pool, Strategy};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+#[test]
+fn without_any_worker_the_task_comes_back_with_the_error_of_the_system() {
+    limited_alone(|| {
+        for capacity in [2, 0] {
+            for queue_size in QUEUE_SIZES {
+                let pool = open(Pool::builder().capacity(capacity).queue_size(queue_size));
+                let journal = Journal::new();
+                fail_spawns(-1);
+                for attempt in 0..3 {
+                    let task = journal.task(attempt);
+                    let submitted = match attempt {
+                        0 => pool.submit(task),
+                        1 => pool.try_submit(task),
+                        _ => pool.submit_timeout(task, Duration::from_secs(60)),
+                    };
+                    let (error, task) = refused(submitted);
+                    assert_is!(error, Error::Spawn(_));
+                    task.run();
+                }
+                assert_eq!(journal.entries(), [0, 1, 2]);
+                let stats = pool.stats();
+                assert_adds_up(&stats);
+                assert_eq!((stats.submitted, stats.spawned), (0, 0));
+                assert_eq!((stats.running, stats.busy), (0, 0));
+                assert!(pool.is_at_rest());
+
+                fail_spawns(0);
+                pool.submit(journal.task(3))
+                    .expect("there are threads again");
+                drain(&pool);
+                assert_eq!(journal.entries(), [0, 1, 2, 3]);
+                assert_eq!(pool.stats().submitted, 1);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_handed_off_task_waits_for_a_worker_that_is_alive() {
+    limited_alone(|| {
+        for capacity in [4, 0] {
+            let pool = open(Pool::builder().capacity(capacity).expiry(None));
+            let (gate, journal) = (Gate::new(), Journal::new());
+            pool.submit(gate.task()).expect("a worker is free");
+            gate.await_arrivals(1);
+            fail_spawns(-1);
+            // To one that does not wait it is an overload.
+            assert_is!(
+                refused(pool.try_submit(|| {})).0,
+                Error::Overload { in_flight: 1 }
+            );
+            let task = journal.task("ran");
+            let submitter = beside(&pool, |pool| pool.submit(task));
+            eventually("it stands in line", || pool.waiting() == 1);
+            assert!(journal.entries().is_empty());
+            gate.open();
+            join(submitter).expect("the worker that is alive takes it");
+            drain(&pool);
+            assert_eq!(journal.entries(), ["ran"]);
+            let stats = pool.stats();
+            assert_adds_up(&stats);
+            assert_eq!((stats.submitted, stats.completed), (2, 2));
+            assert_eq!((stats.spawned, stats.running, stats.rejected), (1, 1, 1));
+            fail_spawns(0);
+        }
+    });
+}
+
+#[test]
+fn a_queued_task_runs_on_a_worker_that_is_alive() {
+    limited_alone(|| {
+        for queue_size in [Some(3), None] {
+            let pool = open(
+                Pool::builder()
+                    .capacity(4)
+                    .queue_size(queue_size)
+                    .expiry(None),
+            );
+            let (gate, journal) = (Gate::new(), Journal::new());
+            pool.submit(gate.task()).expect("a worker is free");
+            gate.await_arrivals(1);
+            fail_spawns(-1);
+            for number in 0..3 {
+                pool.submit(journal.task(number)).expect("it may wait");
+            }
+            assert_eq!((pool.running(), pool.queued()), (1, 3));
+            gate.open();
+            drain(&pool);
+            assert_eq!(journal.entries(), [0, 1, 2]);
+            assert_eq!(pool.stats().spawned, 1);
+            fail_spawns(0);
+        }
+    });
+}
+
+#[test]
+fn a_single_refusal_is_made_up_for_by_the_next_task() {
+    limited_alone(|| {
+        let pool = open(Pool::builder().capacity(3).queue_size(None).expiry(None));
+        let gate = Gate::new();
+        pool.submit(gate.task()).expect("a worker is free");
+        gate.await_arrivals(1);
+        fail_spawns(1);
+        for _ in 0..2 {
+            pool.submit(gate.task()).expect("it may wait");
+        }
+        gate.await_arrivals(3);
+        assert_eq!(pool.running(), 3);
+        gate.open();
+    });
+}
+
+#[test]
+fn a_worker_waiting_for_a_thread_that_is_refused_is_told_of_the_deadlock() {
+    limited_alone(|| {
+        let pool = open(Pool::builder().capacity(4).expiry(None));
+        let (gate, answers) = (Gate::new(), Journal::new());
+        let (own, waits, noted) = (Arc::clone(&pool), gate.task(), answers.clone());
+        pool.submit(move || {
+            waits();
+            let (error, _) = refused(own.submit(|| {}));
+            noted.note(error.to_string());
+        })
+        .expect("a worker is free");
+        gate.await_arrivals(1);
+        fail_spawns(-1);
+        gate.open();
+        drain(&pool);
+        assert_eq!(answers.entries(), [Error::Deadlock.to_string()]);
+    });
+}
+
+#[test]
+fn tune_up_without_threads_loses_nobody_in_line() {
+    limited_alone(|| {
+        let (pool, gate) = busy(Pool::builder().capacity(1).expiry(None));
+        let journal = Journal::new();
+        let submitters = [0, 1].map(|number| {
+            let task = journal.task(number);
+            beside(&pool, |pool| pool.submit(task))
+        });
+        eventually("both stand in line", || pool.waiting() == 2);
+        fail_spawns(-1);
+        pool.tune(3);
+        assert_eq!((pool.running(), pool.waiting()), (1, 2));
+        gate.open();
+        for submitter in submitters {
+            join(submitter).expect("it is let in");
+        }
+        drain(&pool);
+        assert_eq!(journal.entries().len(), 2);
+        assert_eq!(pool.stats().submitted, 3);
+    });
+}
+
+#[test]
+fn without_an_expiry_thread_workers_stay_until_one_can_be_started() {
+    limited_alone(|| {
+        let (pool, gate) = busy(Pool::builder().capacity(1).expiry(Duration::from_millis(2)));
+        fail_spawns(-1);
+        gate.open();
+        drain(&pool);
+        // The worker rests, and nobody could be started to end that.
+        pool.submit(|| {}).expect("the worker is still there");
+        drain(&pool);
+        assert_eq!((pool.running(), pool.stats().expired), (1, 0));
+        fail_spawns(0);
+        eventually("the next rest has the thread started", || {
+            pool.submit(|| {}).expect("the pool is open");
+            drain(&pool);
+            pool.stats().expired > 0 || pool.running() == 0
+        });
+    });
+}
+
+#[test]
+fn several_pools_share_a_shortage_of_threads() {
+    limited_alone(|| {
+        let multi = open_multi(2, Strategy::RoundRobin, &Pool::builder().capacity(2));
+        fail_spawns(-1);
+        for _ in 0..2 {
+            assert_is!(refused(multi.submit(|| {})).0, Error::Spawn(_));
+        }
+        fail_spawns(0);
+        multi.submit(|| {}).expect("there are threads again");
+        eventually("all pools are at rest", || {
+            multi.pools().iter().all(Pool::is_at_rest)
+        });
+        assert_eq!(multi.stats().submitted, 1);
+    });
+}
+
+#[test]
+fn no_task_is_lost_while_threads_are_refused_at_random() {
+    const SUBMITTERS: usize = 3;
+    const TASKS: usize = 3_000;
+    limited_alone(|| {
+        for (capacity, queue_size) in [(3, Some(0)), (3, Some(2)), (3, None), (0, Some(0))] {
+            let pool = open(
+                Pool::builder()
+                    .capacity(capacity)
+                    .queue_size(queue_size)
+                    .expiry(Duration::from_micros(100)),
+            );
+            let ended = Arc::new(AtomicBool::new(false));
+            let disturber = {
+                let ended = Arc::clone(&ended);
+                beside(&pool, move |pool| {
+                    let mut round = 0;
+                    while !ended.load(Ordering::Relaxed) {
+                        round = (round + 1) % 4;
+                        fail_spawns(round);
+                        pool.expire_all();
+                        thread::yield_now();
+                    }
+                    fail_spawns(0);
+                })
+            };
+            let ledger = Ledger::of(SUBMITTERS * TASKS);
+            let submitters: Vec<_> = (0..SUBMITTERS)
+                .map(|submitter| {
+                    let ledger = Arc::clone(&ledger);
+                    beside(&pool, move |pool| {
+                        for task in 0..TASKS {
+                            let mut task = ledger.task(submitter * TASKS + task).into();
+                            while let Err(refusal) = pool.submit(task) {
+                                assert_is!(refusal.error, Error::Spawn(_));
+                                task = refusal.task;
+                                thread::yield_now();
+                            }
+                        }
+                    })
+                })
+                .collect();
+            submitters.into_iter().for_each(join);
+            drain(&pool);
+            ended.store(true, Ordering::Relaxed);
+            join(disturber);
+            ledger.assert_all_ran_once();
+            let stats = pool.stats();
+            assert_adds_up(&stats);
+            assert_eq!(stats.submitted, (SUBMITTERS * TASKS) as u64);
+            assert_eq!(stats.completed, stats.submitted);
+        }
+    });
+}

@@ -23,6 +23,7 @@ def test_arguments_reach_the_task() -> None:
         pool.submit(task, 3, key="value")
         # The names of the method's own parameters are free for the task's keywords.
         pool.submit(task, self=1, fn=2, args=3, kwargs=4, timeout=5)
+        assert pool.wait_idle(10)
         assert pool.try_submit(task, 6, fn=7)
         pool.submit_within(10, task, 8, timeout=9)
     assert calls == [

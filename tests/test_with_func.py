@@ -39,6 +39,7 @@ def test_it_may_take_any_number_of_arguments() -> None:
     with PoolWithFunc(1, task) as pool:
         pool.invoke()
         pool.invoke(1, 2, self=3, func=4, timeout=5)
+        assert pool.wait_idle(10)
         assert pool.try_invoke(6, self=7)
         pool.invoke_within(10, 8, timeout=9)
     with MultiPoolWithFunc(2, 1, task) as multi:
@@ -95,8 +96,9 @@ def test_none_is_an_argument_like_any_other() -> None:
     seen: list[object] = []
     with PoolWithFunc(2, seen.append, disable_purge=True) as pool:
         pool.invoke(None)
-        assert pool.try_invoke(None)
         pool.invoke_within(10, None)
+        assert pool.wait_idle(10)
+        assert pool.try_invoke(None)
         assert pool.invoke_many([None, None]) == 2
         assert pool.wait_idle(10)
         assert pool.running() >= 1

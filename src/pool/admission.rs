@@ -190,11 +190,6 @@ impl Admission {
         self.left.load(Ordering::SeqCst)
     }
 
-    /// How many tasks may be in flight.
-    pub fn limit(&self) -> u64 {
-        self.limit.load(Ordering::SeqCst)
-    }
-
     pub fn set_limit(&self, limit: u64) {
         self.limit.store(limit, Ordering::SeqCst);
         sequenced();

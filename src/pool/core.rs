@@ -154,29 +154,20 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// All numbers, as they were at one moment unless tasks come in faster than the seats can be looked at.
     pub fn stats(&self) -> Stats {
-        const TRIES: usize = 100;
-        let (mut entered, mut sum) = (self.admission.entered(), self.sum_tallies());
-        for _ in 1..TRIES {
-            let now = self.admission.entered();
-            if now == entered {
-                break;
-            }
-            (entered, sum) = (now, self.sum_tallies());
-        }
+        // What came in first, then what went out: of more tasks than could be in flight nothing is ever said. What
+        // comes in and goes out in between counts as done, and raises `submitted` by as much.
         let undone = self.tallies.undone.load(Ordering::Acquire);
+        let entered = self.admission.entered();
         let cancelled = self.tallies.cancelled.load(Ordering::Acquire);
         let TallySum {
             completed,
             failed,
             busy,
-        } = sum;
+        } = self.sum_tallies();
         let in_flight = entered.saturating_sub(undone + cancelled + completed + failed);
         let (busy, queued) = if self.hand_off {
-            // More than fit can only seem to be in flight, when some went out while others came in.
-            let most = self.admission.limit().max(u64::from(self.crew.running()));
-            (in_flight.min(most), 0)
+            (in_flight, 0)
         } else {
             (busy, in_flight.saturating_sub(busy))
         };

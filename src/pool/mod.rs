@@ -48,12 +48,35 @@ use sync::{Arc, Patience};
 /// A pool of worker threads.
 ///
 /// Dropping it releases it: accepted tasks run to their end, then the threads leave; the drop does not wait for them.
+///
+/// ```
+/// use pyants::Pool;
+///
+/// let pool = Pool::builder().capacity(2).name("hashing").build()?;
+/// pool.submit(|| println!("on {:?}", std::thread::current().name()))?;
+/// assert!(pool.wait_idle(None));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Pool<H: Host = Closures> {
     core: Arc<Core<H>>,
 }
 
 impl Pool {
     /// Options of a pool of Rust closures, all at their defaults: unlimited, blocking, no queue, expiry after 1 s.
+    ///
+    /// ```
+    /// use pyants::Pool;
+    /// use std::time::Duration;
+    ///
+    /// let pool = Pool::builder()
+    ///     .capacity(8)
+    ///     .queue_size(100)
+    ///     .expiry(Duration::from_secs(10))
+    ///     .panic_handler(|_payload| eprintln!("a task panicked"))
+    ///     .build()?;
+    /// assert_eq!(pool.capacity(), Some(8));
+    /// # Ok::<(), pyants::OptionsError>(())
+    /// ```
     pub fn builder() -> Builder {
         Builder::default()
     }
@@ -85,16 +108,58 @@ impl<H: Host> Pool<H> {
     /// # Errors
     /// The task is handed back with the error if the pool is closed, if it is full and nobody (more) may wait, if every
     /// worker waits for the pool as this one would, or if no thread can be started and none is alive.
+    ///
+    /// ```
+    /// use pyants::{Error, Pool};
+    ///
+    /// let pool = Pool::builder().capacity(2).build()?;
+    /// for i in 0..10 {
+    ///     pool.submit(move || println!("{i}"))?; // Waits while two tasks are running.
+    /// }
+    /// pool.release();
+    /// let refusal = pool.submit(|| ()).unwrap_err();
+    /// assert!(matches!(refusal.error, Error::Closed));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn submit(&self, task: impl Into<H::Task>) -> Result<(), SubmitError<H::Task>> {
         self.submit_with(task.into(), &mut Patience::new(None))
     }
 
     /// As [`submit`](Self::submit), but never waits.
+    ///
+    /// ```
+    /// use pyants::{Error, Pool};
+    /// use std::sync::mpsc::channel;
+    ///
+    /// let pool = Pool::builder().capacity(1).build()?;
+    /// let (open, gate) = channel::<()>();
+    /// pool.submit(move || gate.recv().unwrap_or_default())?;
+    /// let refusal = pool.try_submit(|| println!("late")).unwrap_err();
+    /// assert!(matches!(refusal.error, Error::Overload { .. }));
+    /// refusal.into_task().run(); // The task was handed back.
+    /// drop(open);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_submit(&self, task: impl Into<H::Task>) -> Result<(), SubmitError<H::Task>> {
         self.follow_up(self.core.offer(task.into()), None)
     }
 
     /// As [`submit`](Self::submit), but waits for at most `timeout`.
+    ///
+    /// ```
+    /// use pyants::{Error, Pool};
+    /// use std::sync::mpsc::channel;
+    /// use std::time::Duration;
+    ///
+    /// let pool = Pool::builder().capacity(1).build()?;
+    /// let (open, gate) = channel::<()>();
+    /// pool.submit(move || gate.recv().unwrap_or_default())?;
+    /// let refusal = pool.submit_timeout(|| (), Duration::from_millis(5)).unwrap_err();
+    /// assert!(matches!(refusal.error, Error::Timeout));
+    /// drop(open);
+    /// pool.submit_timeout(refusal.into_task(), Duration::from_secs(60))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn submit_timeout(
         &self,
         task: impl Into<H::Task>,
@@ -176,6 +241,13 @@ impl<H: Host> Pool<H> {
 
     /// Changes how many workers there may be. More: submitters that wait are let in. Fewer: surplus workers leave, those
     /// at rest now and those at work when their tasks are done. Ignored for unlimited and pre-allocated pools, and for 0.
+    ///
+    /// ```
+    /// let pool = pyants::Pool::builder().capacity(2).build()?;
+    /// pool.tune(8);
+    /// assert_eq!(pool.capacity(), Some(8));
+    /// # Ok::<(), pyants::OptionsError>(())
+    /// ```
     pub fn tune(&self, capacity: u32) {
         self.core.tune(capacity);
     }
@@ -188,6 +260,18 @@ impl<H: Host> Pool<H> {
     /// Waits until every accepted task is done, for at most `timeout` (`None`: for ever); whether that came true.
     ///
     /// A task that waits so for its own pool would wait for itself; without a time-out the answer is `false` at once.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let pool = pyants::Pool::builder().capacity(2).queue_size(None).build()?;
+    /// for _ in 0..100 {
+    ///     pool.submit(|| ())?;
+    /// }
+    /// assert!(pool.wait_idle(Some(Duration::from_secs(60))));
+    /// assert_eq!(pool.stats().completed, 100);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn wait_idle(&self, timeout: Option<Duration>) -> bool {
         self.watch_idle(&mut Patience::new(timeout)).is_ok()
     }
@@ -209,6 +293,18 @@ impl<H: Host> Pool<H> {
     ///
     /// # Errors
     /// [`Error::Closed`] on a closed pool, [`Error::Timeout`] when the time runs out; the pool stays closed.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let pool = pyants::Pool::builder().capacity(2).build()?;
+    /// pool.submit(|| ())?;
+    /// pool.release_timeout(Duration::from_secs(10))?;
+    /// assert_eq!(pool.running(), 0);
+    /// pool.reboot();
+    /// pool.submit(|| ())?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn release_timeout(&self, timeout: Duration) -> Result<(), Error> {
         if !self.release() {
             return Err(Error::Closed);

@@ -21,6 +21,15 @@ pub enum Strategy {
 }
 
 /// Several pools behind one front.
+///
+/// ```
+/// use pyants::{MultiPool, Pool, Strategy};
+///
+/// let pools = MultiPool::new(2, Strategy::LeastTasks, &Pool::builder().capacity(4))?;
+/// pools.submit(|| println!("in one of the two"))?;
+/// assert_eq!(pools.stats().capacity, Some(8));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct MultiPool<H: Host = super::Closures> {
     pools: Vec<Pool<H>>,
     strategy: Strategy,

@@ -232,6 +232,7 @@ scenarios! {
         hand_off_blocking_tasks_against_expire 1
         broken_worker 3
         worker_that_waits_for_itself 3
+        worker_served_by_another_pool 2
 }
 
 scenarios! {

@@ -3,11 +3,12 @@
 //! Each is played by loom, in every way up to a number of preemptions, or by shuttle, in many ways at random. A model
 //! fails if a thread sleeps for ever, if a task runs twice or not at all, or if more run at once than may.
 
-use super::ledger::{Books, options};
-use pyants::pool::Error;
+use super::ledger::{Books, Ledger, Task, options};
 use pyants::pool::faults::fail_spawns;
-use pyants::pool::sync::{Condvar, Mutex, lock, wait};
+use pyants::pool::sync::{Condvar, Mutex, Patience, lock, wait};
+use pyants::pool::{Error, MultiPool, Strategy};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 #[cfg(loom)]
 use loom::thread::{JoinHandle, spawn, yield_now};
@@ -196,7 +197,7 @@ pub fn close_and_wait() {
     let pool = Books::open(options(1, QUEUE), 1);
     pool.put(0);
     assert!(pool.release());
-    pool.watch_gone(&mut pyants::pool::sync::Patience::new(None))
+    pool.watch_gone(&mut Patience::new(None))
         .expect("nothing hinders it");
     assert_eq!(pool.running(), 0);
 }
@@ -387,4 +388,34 @@ pub fn worker_that_waits_for_itself() {
         inner.demand(refused, "a worker that waits for itself is told so");
     });
     pool.drain();
+}
+
+/// A worker submits to several pools, all of them full at first: whichever has room takes the task.
+pub fn worker_served_by_another_pool() {
+    let many = MultiPool::with_hosts(
+        2,
+        Strategy::RoundRobin,
+        &options(1, HAND_OFF),
+        Ledger::unbooked,
+    );
+    let pools = Arc::new(many.expect("the options are good"));
+    let served = Arc::new(AtomicUsize::new(0));
+    let serve = || {
+        let served = Arc::clone(&served);
+        Task::unbooked(move || {
+            served.fetch_add(1, Relaxed);
+        })
+    };
+    let (inner, third, by_worker) = (Arc::clone(&pools), serve(), Arc::clone(&served));
+    let first = Task::unbooked(move || {
+        if inner.submit(third).is_ok() {
+            by_worker.fetch_add(1, Relaxed);
+        }
+    });
+    pools.submit(first).expect("the pools are open");
+    pools.submit(serve()).expect("the pools are open");
+    pools
+        .watch_idle(&mut Patience::new(None))
+        .expect("nobody interrupts");
+    assert_eq!(served.load(Relaxed), 3);
 }

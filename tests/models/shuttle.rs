@@ -126,6 +126,7 @@ scenarios! { check, scenarios:
     hand_off_blocking_tasks_against_expire
     broken_worker
     worker_that_waits_for_itself
+    worker_served_by_another_pool
 }
 
 scenarios! { check_alone, scenarios:

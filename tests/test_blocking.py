@@ -221,6 +221,7 @@ def test_release_wakes_all_who_wait(kind: Kind) -> None:
     face = Face(kind, 1, gate.hold)
     with face.pool as pool, gate:
         face.put(1)
+        gate.wait_entered(1)
         blocked = background(3, lambda: face.put(2)) + background(3, lambda: face.put_within(1000, 2))
         wait_equal(pool.waiting, 6)
         pool.release()

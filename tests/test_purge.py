@@ -141,11 +141,10 @@ def test_only_overdue_workers_leave() -> None:
         def use_one() -> bool:
             pool.submit(int)
             assert pool.wait_idle(10)
-            return pool.stats().expired == 3
+            return pool.running() == 1 and pool.stats().expired >= 3
 
         # One worker is in use all the time, and the three others leave.
         wait_until(use_one)
-        assert pool.running() == 1
 
 
 def test_one_purge_leaves_other_pools_alone() -> None:

@@ -96,6 +96,7 @@ def test_release_wakes_blocked_submitters_whose_tasks_never_run(kind: Kind) -> N
     face = Face(kind, 1, gate.hold)
     with gate:
         face.put(None)
+        gate.wait_entered(1)
         blocked = background(10, lambda: face.put(None))
         wait_equal(face.pool.waiting, 10)
         face.pool.release()
@@ -214,6 +215,7 @@ def test_at_the_deadline_the_pool_stays_closed_and_tasks_go_on(kind: Kind) -> No
     pool = face.pool
     with gate:
         face.put(None)
+        gate.wait_entered(1)
         start = time.monotonic()
         with pytest.raises(PoolTimeoutError):
             pool.release_timeout(0.05)

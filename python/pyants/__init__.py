@@ -10,6 +10,7 @@ too long; who submits to a full pool waits, or is refused. The capacity can be t
             pool.submit(handle, name)
 """
 
+from pyants import _many
 from pyants._core import MultiPool, MultiPoolWithFunc, Pool, PoolWithFunc
 from pyants._default import (
     DEFAULT_CAPACITY,
@@ -95,3 +96,4 @@ def _name_publicly() -> None:
 
 
 _name_publicly()
+_many.install()

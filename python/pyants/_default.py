@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Final, ParamSpec
 
 from pyants._core import Pool
@@ -20,18 +19,16 @@ DEFAULT_CAPACITY: Final = 1024
 DEFAULT_EXPIRY_DURATION: Final = 1.0
 """Seconds after which an idle worker leaves, where nothing else is said."""
 
-_lock = threading.Lock()
-_pool: Pool | None = None
+_pools: dict[int, Pool] = {}
 
 
 def default_pool() -> Pool:
     """The pool behind the module-level functions, made on first use: importing pyants starts no thread."""
-    global _pool
-    if _pool is None:
-        with _lock:
-            if _pool is None:
-                _pool = Pool(DEFAULT_CAPACITY, name="pyants")
-    return _pool
+    try:
+        return _pools[0]
+    except KeyError:
+        # No lock, which a forked child could find locked: of several threads the first one's pool stays.
+        return _pools.setdefault(0, Pool(DEFAULT_CAPACITY, name="pyants"))
 
 
 def submit(fn: Callable[_P, object], /, *args: _P.args, **kwargs: _P.kwargs) -> None:

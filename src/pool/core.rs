@@ -57,6 +57,8 @@ pub(super) struct Core<H: Host> {
     /// Held by tune, release and reboot.
     pub lifecycle: Mutex<()>,
     pub broken: AtomicBool,
+    /// The system refused the last thread that was to be started.
+    pub thread_refused: AtomicBool,
     pub tallies: Tallies,
     pub born: Instant,
     /// How often a worker without a task looks into the queue before it rests.
@@ -88,6 +90,7 @@ impl<H: Host> Core<H> {
             watch: Watch::new(),
             lifecycle: Mutex::new(()),
             broken: AtomicBool::new(false),
+            thread_refused: AtomicBool::new(false),
             tallies: Tallies::default(),
             born: Instant::now(),
             spins: spins(),
@@ -95,7 +98,7 @@ impl<H: Host> Core<H> {
             options,
         };
         if let (true, Some(capacity)) = (core.options.pre_alloc, core.options.capacity) {
-            core.seats.reserve(capacity);
+            core.seats.reserve(capacity.min(MOST_RESERVED));
         }
         core
     }
@@ -132,7 +135,7 @@ impl<H: Host> Core<H> {
         // A task may end, and let a waiting submitter's in, between two looks; the line is looked at in the middle:
         // if nothing came in from the first look to the last, nobody left the line for the pool.
         let before = self.admission.entered();
-        self.in_flight() == 0 && self.line.len() == 0 && self.admission.entered() == before
+        self.in_flight() == 0 && self.line.is_quiet() && self.admission.entered() == before
     }
 
     /// Accepted tasks that wait for a worker.
@@ -142,7 +145,8 @@ impl<H: Host> Core<H> {
 
     /// Every accepted task is done and every worker's thread is out of the pool's code.
     pub fn is_gone(&self) -> bool {
-        self.threads.load(Ordering::SeqCst) == 0 && self.in_flight() == 0
+        // In this order: nothing comes in any more, and a thread is counted before it looks whether it is needed.
+        self.in_flight() == 0 && self.threads.load(Ordering::SeqCst) == 0
     }
 
     /// A task of the pool that waited for the pool without limit would wait for itself.
@@ -191,6 +195,9 @@ impl<H: Host> Core<H> {
         }
     }
 }
+
+/// Far more threads than this fit no process, and seats for them would be memory for nothing.
+const MOST_RESERVED: u32 = 1 << 16;
 
 /// What the workers have counted, all of them.
 struct TallySum {

@@ -68,6 +68,9 @@ pub enum OptionsError {
     /// `pre_alloc` needs a capacity to reserve for.
     #[error("pre_alloc needs a capacity above 0: an unlimited pool has no size to reserve")]
     PreAllocWithoutCapacity,
+    /// No thread can have such a name.
+    #[error("a name cannot contain a null character")]
+    NullInName,
     /// A `MultiPool` needs pools.
     #[error("a MultiPool needs at least one pool")]
     NoPools,

@@ -42,36 +42,40 @@ impl Expiry {
 impl<H: Host> Core<H> {
     /// A worker has gone to rest: sees to it that it will expire. The caller has put itself on the idle stack and a
     /// full fence after it; the thread says that it sleeps and looks at the seats after a full fence.
-    pub fn expire_later(self: &Arc<Self>) {
-        let Some(expiry) = self.options.expiry else {
-            return;
-        };
+    /// `Some`: the thread could not be started, and the worker is to see to itself after so long.
+    pub fn expire_later(self: &Arc<Self>) -> Option<Duration> {
+        let expiry = self.options.expiry?;
         match self.expiry.state.load(Ordering::Relaxed) {
-            AWAKE => {}
-            ASLEEP => self.expiry.wake(),
-            _ => self.start_expiry(expiry),
+            AWAKE => None,
+            ASLEEP => {
+                self.expiry.wake();
+                None
+            }
+            _ => (!self.start_expiry(expiry)).then_some(expiry),
         }
     }
 
-    fn start_expiry(self: &Arc<Self>, expiry: Duration) {
+    /// Starts the thread unless there is one; `false`: the system refused it.
+    fn start_expiry(self: &Arc<Self>, expiry: Duration) -> bool {
         if self
             .expiry
             .state
             .compare_exchange(ABSENT, AWAKE, Ordering::Relaxed, Ordering::Relaxed)
             .is_err()
         {
-            return;
+            return true;
         }
         let core = Arc::clone(self);
         let name = format!("{}_expiry", self.options.name);
-        if thread::spawn(name, Some(EXPIRY_STACK), move || {
+        let started = thread::spawn(name, Some(EXPIRY_STACK), move || {
             core.expire_for_life(expiry)
         })
-        .is_err()
-        {
+        .is_ok();
+        if !started {
             // The next worker that rests tries again.
             self.expiry.state.store(ABSENT, Ordering::Relaxed);
         }
+        started
     }
 
     fn expire_for_life(self: &Arc<Self>, expiry: Duration) {

@@ -18,14 +18,18 @@ thread_local! {
 pub trait Member: Send + Sync {
     /// A task could come in.
     fn has_room(&self) -> bool;
+    /// A worker may be started.
+    fn may_grow(&self) -> bool;
     /// Has the bound submitters in line try again by themselves, with any pool of the family.
     fn retry_bound(&self);
+    /// Tells the youngest of the bound submitters in line that there is a deadlock; whether there was one.
+    fn refuse_bound(&self) -> bool;
 }
 
 /// See the module's description.
 #[derive(Default)]
 pub struct Family {
-    /// The pools of a `MultiPool`.
+    /// The pool, or the pools of a `MultiPool`.
     members: OnceLock<Vec<Weak<dyn Member>>>,
     /// The workers there are, in all pools.
     workers: AtomicUsize,
@@ -84,7 +88,7 @@ impl Family {
     /// A pool has room and nobody in its own line: those bound in the lines of others try again. They raise the count
     /// of the bound first, and then look for room with `has_room`.
     pub fn offer_room(&self) {
-        if self.members.get().is_some() && self.bound.load(Ordering::SeqCst) > 0 {
+        if self.bound.load(Ordering::SeqCst) > 0 {
             self.members().for_each(|member| member.retry_bound());
         }
     }
@@ -94,9 +98,23 @@ impl Family {
         self.members().any(|member| member.has_room())
     }
 
-    /// All the workers are bound.
+    /// All the workers are bound, and no pool may get another: none of their tasks will ever end.
     pub fn is_stuck(&self) -> bool {
+        // Once more after no pool may grow: a worker started meanwhile is counted by then.
+        self.are_all_bound()
+            && !self.members().any(|member| member.may_grow())
+            && self.are_all_bound()
+    }
+
+    fn are_all_bound(&self) -> bool {
         let bound = self.bound.load(Ordering::SeqCst);
         bound > 0 && bound >= self.workers.load(Ordering::SeqCst)
+    }
+
+    /// Where the family is stuck, one of the bound is told so. Not to be called under a line's lock.
+    pub fn break_deadlock(&self) {
+        if self.is_stuck() {
+            self.members().any(|member| member.refuse_bound());
+        }
     }
 }

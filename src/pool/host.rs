@@ -40,6 +40,11 @@ pub trait Host: Send + Sync + Sized + 'static {
     /// Runs `wait`, which blocks or makes system calls, without holding on to anything that others wait for.
     fn idle<R>(&self, context: &mut Self::Context<'_>, wait: impl FnOnce() -> R) -> R;
 
+    /// `live` runs somebody's code before it calls its body, which may take its time or need the pool.
+    fn has_slow_start(&self) -> bool {
+        false
+    }
+
     /// The process was forked while this worker ran a task, and this is the child: the worker must not touch the pool,
     /// which is the parent's, any more.
     fn is_stranded(&self) -> bool {

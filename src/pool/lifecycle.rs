@@ -26,6 +26,8 @@ impl<H: Host> Core<H> {
         // More room: for those in line, and for workers to take what is in the queue.
         self.let_in();
         self.family.offer_room();
+        // The line may be empty now, and what was let in done already.
+        self.watch.notify();
         if !self.queue.is_empty() && self.is_wake_due() {
             self.wake();
         }

@@ -249,6 +249,8 @@ pub struct Line<T> {
     places: Mutex<Places<T>>,
     /// The length of the line, for those who only ask.
     len: AtomicUsize,
+    /// How many of them are held.
+    held: AtomicUsize,
 }
 
 /// The line's lock. Letting go of it publishes the line's length.
@@ -284,6 +286,7 @@ impl<T> Line<T> {
                 family,
             }),
             len: AtomicUsize::new(0),
+            held: AtomicUsize::new(0),
         }
     }
 
@@ -297,6 +300,11 @@ impl<T> Line<T> {
     /// How many submitters wait.
     pub fn len(&self) -> usize {
         self.len.load(Ordering::Relaxed)
+    }
+
+    /// Nobody waits but those who are seeing to an interrupt, and may be waiting for just this.
+    pub fn is_quiet(&self) -> bool {
+        self.len() <= self.held.load(Ordering::Relaxed)
     }
 }
 
@@ -345,11 +353,23 @@ impl<T> Line<T> {
                 }
             } else if patience.is_look_due() && self.hold(waiter, true) {
                 // An interrupt that is taken note of must find the task not accepted, so none is while we look.
-                if patience.is_interrupted() {
-                    if let Some(task) = self.give_up(waiter) {
-                        return Waited::GaveUp(Error::Interrupted, task);
-                    }
-                } else if self.hold(waiter, false) {
+                self.held.fetch_add(1, Ordering::Relaxed);
+                let interrupted = patience.is_interrupted();
+                self.held.fetch_sub(1, Ordering::Relaxed);
+                if interrupted {
+                    return match self.give_up(waiter) {
+                        Some(task) => Waited::GaveUp(Error::Interrupted, task),
+                        // Refused meanwhile, or asked to try again: it is the interrupt all the same.
+                        None => match waiter.wait(patience) {
+                            Some(Answer::Refused(_, task) | Answer::Retry(task)) => {
+                                Waited::GaveUp(Error::Interrupted, task)
+                            }
+                            Some(answer @ Answer::Accepted) => Waited::Answered(answer),
+                            None => unreachable!("who is not in line has an answer"),
+                        },
+                    };
+                }
+                if self.hold(waiter, false) {
                     unheld();
                 }
             }

@@ -41,6 +41,7 @@ pub use stats::Stats;
 pub use submit::Offer;
 
 use self::core::Core;
+use family::{Family, Member};
 use std::any::Any;
 use std::time::Duration;
 use sync::{Arc, Patience};
@@ -85,9 +86,21 @@ impl Pool {
 impl<H: Host> Pool<H> {
     /// A pool that runs its tasks in `host`. No thread is started before the first task.
     pub fn with_host(host: H, options: Options) -> Result<Self, OptionsError> {
+        let family = Arc::<Family>::default();
+        let pool = Self::of_family(host, options, &family)?;
+        family.found(vec![pool.member()]);
+        Ok(pool)
+    }
+
+    fn of_family(host: H, options: Options, family: &Arc<Family>) -> Result<Self, OptionsError> {
+        let core = Core::new(host, options.validate()?, Arc::clone(family));
         Ok(Pool {
-            core: Arc::new(Core::new(host, options.validate()?, Arc::default())),
+            core: Arc::new(core),
         })
+    }
+
+    fn member(&self) -> std::sync::Weak<dyn Member> {
+        Arc::downgrade(&(Arc::clone(&self.core) as Arc<dyn Member>))
     }
 
     /// The world that the tasks run in.

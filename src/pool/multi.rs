@@ -1,13 +1,12 @@
 //! Several pools behind one front: less contention, at the price of a choice.
 
-use super::core::Core;
 use super::error::{Error, OptionsError, SubmitError};
-use super::family::{Family, Member};
+use super::family::Family;
 use super::host::Host;
 use super::options::Options;
 use super::stats::Stats;
 use super::submit::Offer;
-use super::sync::{Arc, Patience};
+use super::sync::{Arc, Mutex, Patience, lock};
 use super::{Builder, Pool};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -35,6 +34,8 @@ pub struct MultiPool<H: Host = super::Closures> {
     strategy: Strategy,
     next: AtomicUsize,
     closed: AtomicBool,
+    /// Held by release and reboot, so that the flag and the pools agree.
+    lifecycle: Mutex<()>,
 }
 
 impl<H: Host> MultiPool<H> {
@@ -55,18 +56,16 @@ impl<H: Host> MultiPool<H> {
                     name: format!("{}-{index}", options.name),
                     ..options.clone()
                 };
-                Ok(Pool {
-                    core: Arc::new(Core::new(host(), options.validate()?, Arc::clone(&family))),
-                })
+                Pool::of_family(host(), options, &family)
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let members = |pool: &Pool<H>| Arc::downgrade(&(Arc::clone(&pool.core) as Arc<dyn Member>));
-        family.found(pools.iter().map(members).collect());
+        family.found(pools.iter().map(Pool::member).collect());
         Ok(MultiPool {
             pools,
             strategy,
             next: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
+            lifecycle: Mutex::new(()),
         })
     }
 
@@ -159,6 +158,7 @@ impl<H: Host> MultiPool<H> {
 
     /// Closes all pools; `false`: they were closed already.
     pub fn release(&self) -> bool {
+        let _lifecycle = lock(&self.lifecycle);
         let was_whole = self.broken().is_none();
         let was_open = !self.closed.swap(true, Ordering::SeqCst);
         for pool in &self.pools {
@@ -204,6 +204,7 @@ impl<H: Host> MultiPool<H> {
 
     /// Opens the pools if they are closed.
     pub fn reboot(&self) {
+        let _lifecycle = lock(&self.lifecycle);
         if self.is_closed() {
             self.next.store(0, Ordering::Relaxed);
             self.pools.iter().for_each(Pool::reboot);

@@ -51,6 +51,9 @@ impl Options {
         if self.pre_alloc && self.capacity.is_none() {
             return Err(OptionsError::PreAllocWithoutCapacity);
         }
+        if self.name.contains('\0') {
+            return Err(OptionsError::NullInName);
+        }
         Ok(self)
     }
 }

@@ -29,6 +29,7 @@ use super::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use super::sync::{Condvar, Mutex, lock, wait};
 use crossbeam_utils::CachePadded;
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
@@ -194,8 +195,8 @@ impl Seat {
         );
     }
 
-    /// The worker: sleeps until called. After `Call::Leave` the seat is still on the stack, or with whoever popped it.
-    pub fn sleep(&self) -> Call {
+    /// The worker: sleeps until called; `Some`: for so long at most, then it leaves of itself. After `Call::Leave` the seat is still on the stack, or with whoever popped it.
+    pub fn sleep(&self, own_expiry: Option<Duration>) -> Call {
         let parked = self.word(Ordering::Acquire);
         let mut word = parked;
         if word.state() == State::Parked {
@@ -206,8 +207,19 @@ impl Seat {
                 Ok(()) => parked.with(State::Asleep),
                 Err(now) => now,
             };
+            let deadline = own_expiry.and_then(|expiry| Instant::now().checked_add(expiry));
             while word.state() == State::Asleep {
-                bed = wait(&self.bell, bed, None);
+                let left =
+                    deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+                if left == Some(Duration::ZERO) {
+                    // As the expiry thread would: what is now on the stack is a seat that is being left.
+                    let expired = parked.with(State::Expired);
+                    word = self
+                        .replace(word, expired)
+                        .map_or_else(|now| now, |()| expired);
+                    break;
+                }
+                bed = wait(&self.bell, bed, left);
                 word = self.word(Ordering::Acquire);
             }
         }
@@ -407,11 +419,11 @@ mod tests {
         let (rest, since) = seat.resting().expect("it rests");
         assert_eq!(since, 1);
         assert_eq!(seat.call(Call::Look), Popped::Awake);
-        assert_eq!(seat.sleep(), Call::Look);
+        assert_eq!(seat.sleep(None), Call::Look);
         seat.park(2);
         assert!(!seat.expire(rest));
         assert_eq!(seat.call(Call::Search), Popped::Awake);
-        assert_eq!(seat.sleep(), Call::Search);
+        assert_eq!(seat.sleep(None), Call::Search);
     }
 
     #[test]
@@ -421,7 +433,7 @@ mod tests {
             seat.park(1);
             let (rest, _) = seat.resting().expect("it rests");
             assert!(seat.expire(rest));
-            assert_eq!(seat.sleep(), Call::Leave);
+            assert_eq!(seat.sleep(None), Call::Leave);
             if popped_first {
                 assert_eq!(seat.call(Call::Search), Popped::Leaving);
                 assert!(seat.abandon());

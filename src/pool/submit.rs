@@ -8,7 +8,7 @@ use super::faults::{Step, skipped};
 use super::host::Host;
 use super::line::{Answer, Locked, Waited};
 use super::sync::atomic::Ordering;
-use super::sync::{Arc, Patience};
+use super::sync::{Arc, Patience, lock};
 use super::wake::Spawn;
 
 /// What came of a task offered without waiting.
@@ -78,8 +78,7 @@ impl<H: Host> Core<H> {
         offer: Offer<H::Task>,
         patience: Option<&mut Patience<'_>>,
     ) -> Result<Option<H::Task>, SubmitError<H::Task>> {
-        // A task without room: whether the pool could still grow, if the system let it.
-        let (task, refused_thread) = match offer {
+        let task = match offer {
             Offer::Accepted { wake_due } => {
                 if wake_due {
                     self.wake();
@@ -87,20 +86,18 @@ impl<H: Host> Core<H> {
                 return Ok(None);
             }
             Offer::Closed(task) => return Err(self.closed(task)),
-            Offer::Full(task) => (task, false),
+            Offer::Full(task) => task,
             Offer::In(task) => match self.place(task) {
                 Ok(()) => return Ok(None),
                 Err(SubmitError {
                     error: Error::Overload { .. },
                     task,
-                }) => (task, true),
+                }) => task,
                 Err(error) => return Err(error),
             },
         };
         match patience {
-            Some(patience) if !self.options.nonblocking => {
-                self.stand_in_line(task, refused_thread, patience)
-            }
+            Some(patience) if !self.options.nonblocking => self.stand_in_line(task, patience),
             _ => Err(self.overload(task)),
         }
     }
@@ -127,6 +124,7 @@ impl<H: Host> Core<H> {
             // As many workers as may be are alive, and will look into the queue before they leave or rest.
             Spawn::NoRoom(task) => task,
             Spawn::Failed(task, error) => {
+                self.family.break_deadlock();
                 let present = self.crew.present();
                 if present == 0 || self.hand_off {
                     let task = task.expect("it was given to spawn_worker");
@@ -159,6 +157,8 @@ impl<H: Host> Core<H> {
             } else {
                 self.let_in();
             }
+        } else {
+            self.family.offer_room();
         }
         self.watch.notify();
     }
@@ -167,10 +167,16 @@ impl<H: Host> Core<H> {
     fn stand_in_line(
         self: &Arc<Self>,
         task: H::Task,
-        refused_thread: bool,
         patience: &mut Patience<'_>,
     ) -> Result<Option<H::Task>, SubmitError<H::Task>> {
         let bound = patience.is_endless() && self.family.is_home();
+        // A start that the system refused is tried again before somebody waits for what it was for.
+        if self.thread_refused.load(Ordering::Relaxed)
+            && !self.queue.is_empty()
+            && self.is_wake_due()
+        {
+            self.wake();
+        }
         let mut line = self.line.lock();
         if self
             .options
@@ -185,29 +191,30 @@ impl<H: Host> Core<H> {
             line.refuse_all(|| Error::Closed);
         }
         let woken = self.let_in_first(&mut line);
-        if bound && (refused_thread || !self.crew.has_room()) && self.family.is_stuck() {
-            line.refuse_youngest_bound(Error::Deadlock);
-            self.lower_flag(&line);
-        }
         // Bound among several pools: any of them may have got room before this one was counted as bound.
         if bound && self.family.has_room() {
             line.retry_bound();
-            self.lower_flag(&line);
+        } else if bound && self.family.is_stuck() {
+            line.refuse_youngest_bound(Error::Deadlock);
         }
+        self.lower_flag(&line);
         drop(line);
+        // The line may be empty now, and what was let in done already.
+        self.watch.notify();
         if woken {
             self.wake();
         }
-        let waited = self
-            .line
-            .wait(&waiter, patience, self.spins, || self.let_in());
+        let waited = self.line.wait(&waiter, patience, self.spins, || {
+            self.let_in();
+            self.watch.notify();
+        });
         match waited {
             Waited::Answered(Answer::Accepted) => Ok(None),
             Waited::Answered(Answer::Retry(task)) => Ok(Some(task)),
             Waited::Answered(Answer::Refused(Error::Closed, task)) => Err(self.closed(task)),
             Waited::Answered(Answer::Refused(error, task)) => Err(SubmitError::new(error, task)),
             Waited::GaveUp(error, task) => {
-                self.lower_flag(&self.line.lock());
+                self.let_in();
                 self.watch.notify();
                 Err(SubmitError::new(error, task))
             }
@@ -244,6 +251,9 @@ impl<H: Host> Core<H> {
         if wake {
             self.wake();
         }
+        if self.admission.has_room() {
+            self.family.offer_room();
+        }
     }
 
     /// As `let_in`, under the line's lock; `true`: somebody has to be woken or started for them.
@@ -264,6 +274,8 @@ impl<H: Host> Core<H> {
                             let _ = self.admission.leave();
                             if self.crew.present() == 0 {
                                 line.retry_all();
+                            } else if self.family.is_stuck() {
+                                line.refuse_youngest_bound(Error::Deadlock);
                             }
                             break;
                         }
@@ -288,12 +300,30 @@ impl<H: Host> Core<H> {
 
 impl<H: Host> Member for Core<H> {
     fn has_room(&self) -> bool {
-        self.admission.has_room()
+        // Room that no thread can be had for is none, or those who try for it would try without end.
+        self.admission.has_room() && !self.thread_refused.load(Ordering::Relaxed)
+    }
+
+    fn may_grow(&self) -> bool {
+        // Under the spawn lock no worker is counted in the crew and not yet in the family, or not yet there at all.
+        let _spawning = lock(&self.spawning);
+        self.crew.has_room() && !self.thread_refused.load(Ordering::Relaxed)
     }
 
     fn retry_bound(&self) {
         let mut line = self.line.lock();
         line.retry_bound();
         self.lower_flag(&line);
+        drop(line);
+        // The line may be empty now, and the pool otherwise idle.
+        self.watch.notify();
+    }
+
+    fn refuse_bound(&self) -> bool {
+        let mut line = self.line.lock();
+        // Looked at again under the lock: whoever was let in meanwhile is bound no more.
+        let refused = self.family.is_stuck() && line.refuse_youngest_bound(Error::Deadlock);
+        self.lower_flag(&line);
+        refused
     }
 }

@@ -59,7 +59,11 @@ impl<H: Host> Core<H> {
             match self.spawn_worker(None, false) {
                 Spawn::Started => {}
                 // The task stays where the workers that are alive will find it.
-                Spawn::NoRoom(_) | Spawn::Failed(..) => break,
+                Spawn::NoRoom(_) => break,
+                Spawn::Failed(..) => {
+                    self.family.break_deadlock();
+                    break;
+                }
             }
         }
         while self.can_call_searcher() && self.take_token() {
@@ -68,10 +72,15 @@ impl<H: Host> Core<H> {
             }
             let mut thread_refused = false;
             if self.may_start_searcher() {
-                match self.spawn_worker(None, true) {
-                    Spawn::Started => return, // The token is with the new worker.
-                    Spawn::NoRoom(_) => {}
-                    Spawn::Failed(..) => thread_refused = true,
+                // A worker that runs somebody's code before it looks for a task is none to wait for.
+                let searching = !self.host.has_slow_start();
+                match self.spawn_worker(None, searching) {
+                    Spawn::Started if searching => return, // The token is with the new worker.
+                    Spawn::Started | Spawn::NoRoom(_) => {}
+                    Spawn::Failed(..) => {
+                        thread_refused = true;
+                        self.family.break_deadlock();
+                    }
                 }
             }
             self.lay_token_down();
@@ -151,7 +160,13 @@ impl<H: Host> Core<H> {
         searching: bool,
     ) -> Spawn<H::Task> {
         let _spawning = lock(&self.spawning);
-        let Some(running) = self.crew.reserve() else {
+        // Counted first, then the look whether anything is left to do; who waits for the pool to be gone looks whether
+        // anything is left to do, then at the count.
+        self.threads.fetch_add(1, Ordering::SeqCst);
+        let needed = task.is_some() || !self.admission.is_closed() || self.in_flight() > 0;
+        let Some(running) = needed.then(|| self.crew.reserve()).flatten() else {
+            self.threads.fetch_sub(1, Ordering::SeqCst);
+            self.watch.notify();
             return Spawn::NoRoom(task);
         };
         let number = self.find_seat();
@@ -159,7 +174,6 @@ impl<H: Host> Core<H> {
         // it was given.
         let parcel = Arc::new(Mutex::new(task));
         self.family.count_worker(true);
-        self.threads.fetch_add(1, Ordering::SeqCst);
         let thread = {
             let (core, parcel) = (Arc::clone(self), Arc::clone(&parcel));
             let name = format!("{}_{number}", self.options.name);
@@ -171,6 +185,7 @@ impl<H: Host> Core<H> {
         match thread {
             Ok(()) => {
                 self.crew.confirm();
+                self.thread_refused.store(false, Ordering::Relaxed);
                 self.tallies.spawned.fetch_add(1, Ordering::Relaxed);
                 self.tallies
                     .peak_running
@@ -179,6 +194,7 @@ impl<H: Host> Core<H> {
             }
             Err(error) => {
                 self.crew.abort();
+                self.thread_refused.store(true, Ordering::Relaxed);
                 self.family.count_worker(false);
                 self.threads.fetch_sub(1, Ordering::SeqCst);
                 self.vacate(number);

@@ -137,9 +137,9 @@ impl<H: Host> Shift<'_, H> {
             if core.crew.is_over() {
                 core.call_surplus();
             }
-            core.expire_later();
+            let own_expiry = core.expire_later();
             core.watch.notify();
-            match seat.sleep() {
+            match seat.sleep(own_expiry) {
                 Call::Search => {
                     self.searching = true;
                     return Next::Look;
@@ -222,7 +222,7 @@ impl<H: Host> Shift<'_, H> {
         if !skipped(Step::LookAgainAfterLeaving) && !core.queue.is_empty() && core.is_wake_due() {
             core.wake();
         }
-        core.break_deadlock();
+        core.family.break_deadlock();
         core.watch.notify();
         true
     }
@@ -252,17 +252,6 @@ impl<H: Host> Core<H> {
     /// last, for one whose submitter has yet to put it there.
     fn is_needed(&self) -> bool {
         !self.queue.is_empty() || self.crew.present() == 0 && self.in_flight() != 0
-    }
-
-    /// Where all the workers that are left wait for the family, the youngest of them is told so.
-    fn break_deadlock(&self) {
-        if self.family.is_stuck() && !self.crew.has_room() {
-            let mut line = self.line.lock();
-            if self.family.is_stuck() {
-                line.refuse_youngest_bound(super::error::Error::Deadlock);
-                self.lower_flag(&line);
-            }
-        }
     }
 
     fn cancel(self: &Arc<Self>, tasks: Vec<H::Task>) {

@@ -154,15 +154,10 @@ impl Front {
             }
         };
         match (result, raised) {
-            (Ok(()), _) => Ok(()),
-            (
-                Err(SubmitError {
-                    error: Error::Interrupted,
-                    ..
-                }),
-                Some(raised),
-            ) => Err(Refusal::Python(raised)),
-            (Err(SubmitError { error, .. }), _) => Err(Refusal::Pool(error)),
+            // What a signal handler raised comes first.
+            (_, Some(raised)) => Err(Refusal::Python(raised)),
+            (Ok(()), None) => Ok(()),
+            (Err(SubmitError { error, .. }), None) => Err(Refusal::Pool(error)),
         }
     }
 
@@ -546,11 +541,8 @@ impl Base {
     /// Options, the tuned capacity and counters are kept. Workers are started on demand.
     fn reboot(&self, py: Python<'_>) -> PyResult<()> {
         let front = self.front(py)?;
-        if lifecycle::is_exiting() {
-            return Err(exiting());
-        }
-        lifecycle::detach(py, || front.reboot());
-        Ok(())
+        let opened = lifecycle::detach(py, || lifecycle::unless_exiting(|| front.reboot()));
+        if opened { Ok(()) } else { Err(exiting()) }
     }
 
     fn __enter__(slf: Py<Self>) -> Py<Self> {
@@ -595,8 +587,8 @@ impl Base {
             return Ok(());
         };
         for pool in front.pools() {
-            // While tasks are in flight their exceptions still need the handler, and it is no garbage.
-            if pool.host().is_ours() && pool.is_at_rest() {
+            // In a forked child the parent's locks are not to be touched.
+            if pool.host().is_ours() {
                 pool.host().hooks.traverse(&visit)?;
             }
         }
@@ -609,7 +601,8 @@ impl Base {
             return;
         };
         for pool in front.pools() {
-            if pool.host().is_ours() && pool.is_at_rest() {
+            // Tasks still in flight are reported to the log from now on: their handler is garbage, and being cleared.
+            if pool.host().is_ours() {
                 pool.host().hooks.clear();
             }
         }

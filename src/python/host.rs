@@ -4,6 +4,7 @@ use super::lifecycle::{self, Gate};
 use super::switch::Switch;
 use super::task::{Task, is_python_function};
 use crate::pool::{Host, Outcome, Worker};
+use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
@@ -60,16 +61,17 @@ impl Hooks {
         })))
     }
 
-    /// Shows the objects to the garbage collector.
+    /// Shows the objects to the garbage collector: always all of them, since it asks more than once and counts on the
+    /// same answer.
     pub fn traverse(&self, visit: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
-        // Locked only by a thread that is about to change them: then they are in use, and not garbage.
-        let Ok(objects) = self.0.try_lock() else {
-            return Ok(());
-        };
-        visit.call(&objects.panic_handler)?;
-        visit.call(&objects.logger)?;
-        visit.call(&objects.initializer)?;
-        visit.call(&objects.initargs)
+        // This does not wait: who holds the lock is attached, and neither runs Python code nor detaches meanwhile, while
+        // the collector runs attached and alone.
+        self.with(|objects| {
+            visit.call(&objects.panic_handler)?;
+            visit.call(&objects.logger)?;
+            visit.call(&objects.initializer)?;
+            visit.call(&objects.initargs)
+        })
     }
 
     /// Lets go of the objects.
@@ -138,8 +140,8 @@ impl PyHost {
         let Some(handler) = self.hooks.panic_handler(py) else {
             return self.log(py, func, &raised, what);
         };
-        if let Err(failure) = handler.call1((raised.value(py),)) {
-            let value = failure.value(py);
+        if let Err(failure) = handler.call1((with_traceback(py, &raised),)) {
+            let value = with_traceback(py, &failure);
             // As if the handler had been called in an `except` block; one that raises the same again has no context.
             if value
                 .getattr("__context__")
@@ -155,7 +157,7 @@ impl PyHost {
     fn log(&self, py: Python<'_>, func: &Bound<'_, PyAny>, raised: &PyErr, what: &str) {
         let logged = self.hooks.logger(py).and_then(|logger| {
             let keywords = pyo3::types::PyDict::new(py);
-            keywords.set_item("exc_info", raised.value(py))?;
+            keywords.set_item("exc_info", with_traceback(py, raised))?;
             logger.call_method(
                 "error",
                 (format!("exception in {what} %s"), name_of(func)),
@@ -215,6 +217,11 @@ fn tear_down_thread(py: Python<'_>) -> PyResult<()> {
         .getattr("_active")?
         .call_method1("pop", (ident, py.None()))?;
     Ok(())
+}
+
+/// The exception itself, which before 3.12 does not bring its traceback along.
+fn with_traceback<'py>(py: Python<'py>, raised: &PyErr) -> Bound<'py, PyBaseException> {
+    raised.clone_ref(py).into_value(py).into_bound(py)
 }
 
 /// The name by which a log knows a callable.
@@ -284,6 +291,10 @@ impl Host for PyHost {
         drop(gate);
         attached.switch.attached();
         result
+    }
+
+    fn has_slow_start(&self) -> bool {
+        self.hooks.with(|objects| objects.initializer.is_some())
     }
 
     fn is_stranded(&self) -> bool {

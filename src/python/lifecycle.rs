@@ -15,6 +15,8 @@ struct Shared {
     pools: Mutex<Vec<Remains<PyHost>>>,
     #[cfg_attr(Py_GIL_DISABLED, allow(dead_code))]
     gate: Mutex<()>,
+    /// Threads that are outside of Python, in this module, and about to enter it.
+    outside: AtomicUsize,
 }
 
 static SHARED: AtomicPtr<Shared> = AtomicPtr::new(std::ptr::null_mut());
@@ -24,8 +26,6 @@ static GENERATION: AtomicU64 = AtomicU64::new(0);
 static EXITING: AtomicBool = AtomicBool::new(false);
 /// All pools are done and their workers out of Python: no thread may leave or enter Python through this module any more.
 static GONE: AtomicBool = AtomicBool::new(false);
-/// Threads that are outside of Python, in this module, and about to enter it.
-static OUTSIDE: AtomicUsize = AtomicUsize::new(0);
 /// The identity of the thread that handles signals.
 static MAIN_THREAD: AtomicU64 = AtomicU64::new(0);
 
@@ -110,27 +110,51 @@ impl Gate {
 /// ended by it in the middle of native code, which aborts the process: so once the pools are gone, when `f` finds all it
 /// could wait for settled, it is run attached.
 pub fn detach<R: Send>(py: Python<'_>, f: impl FnOnce() -> R + Send) -> R {
-    OUTSIDE.fetch_add(1, Ordering::SeqCst);
-    // The count first, then the flag; the exit does the opposite, and waits for whoever it finds counted.
-    let result = if GONE.load(Ordering::SeqCst) {
+    let _outside = Outside::enter();
+    if GONE.load(Ordering::SeqCst) {
         f()
     } else {
         py.detach(f)
-    };
-    OUTSIDE.fetch_sub(1, Ordering::SeqCst);
-    result
+    }
 }
 
 /// Drops Python objects, attached; they are leaked where the interpreter is on its way out.
 pub fn drop_attached<T>(objects: T) {
     let mut objects = Some(objects);
-    OUTSIDE.fetch_add(1, Ordering::SeqCst);
-    // As in `detach`.
+    let _outside = Outside::enter();
     if !GONE.load(Ordering::SeqCst) {
         Python::try_attach(|_| drop(objects.take()));
     }
-    OUTSIDE.fetch_sub(1, Ordering::SeqCst);
     std::mem::forget(objects);
+}
+
+/// Counts a thread as outside. It is counted first and looks at `GONE` then; the exit does the opposite, and waits for
+/// whoever it finds counted.
+struct Outside(&'static Shared);
+
+impl Outside {
+    fn enter() -> Self {
+        let shared = shared();
+        shared.outside.fetch_add(1, Ordering::SeqCst);
+        Outside(shared)
+    }
+}
+
+impl Drop for Outside {
+    fn drop(&mut self) {
+        // The count that was raised: should the process have been forked meanwhile, this is not the child's.
+        self.0.outside.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Runs `open`, which opens pools, unless the interpreter is on its way out and would not close them; whether it did.
+pub fn unless_exiting(open: impl FnOnce()) -> bool {
+    let _pools = pools();
+    let open_again = !is_exiting();
+    if open_again {
+        open();
+    }
+    open_again
 }
 
 /// Before the interpreter joins its threads and goes: stops intake, lets accepted tasks finish, and waits until every
@@ -152,7 +176,7 @@ fn at_exit(py: Python<'_>) -> PyResult<()> {
         GONE.store(true, Ordering::SeqCst);
         // Those who waited for the pools find them closed, and are on their way back into Python.
         py.detach(|| {
-            while OUTSIDE.load(Ordering::SeqCst) > 0 {
+            while shared().outside.load(Ordering::SeqCst) > 0 {
                 std::thread::yield_now();
             }
         });
@@ -164,7 +188,6 @@ fn at_exit(py: Python<'_>) -> PyResult<()> {
 fn after_fork_in_child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
     MAIN_THREAD.store(this_thread(), Ordering::Relaxed);
-    OUTSIDE.store(0, Ordering::SeqCst);
     renew_shared();
 }
 

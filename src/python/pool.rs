@@ -85,12 +85,9 @@ impl Submitter {
         result.map_err(|refusal| refusal.into_exception(py))
     }
 
-    /// Submits fn(item) for each item of iterable, and returns how many.
-    ///
-    /// The iterable is read lazily: one item only when the one before was accepted. An error of the pool carries the
-    /// number of accepted tasks as its attribute submitted.
+    /// As submit_many(), for an iterable that runs no Python code; pyants._many tells why.
     #[pyo3(signature = (r#fn, iterable, /))]
-    fn submit_many(
+    fn _submit_all(
         slf: &Bound<'_, Self>,
         r#fn: &Bound<'_, PyAny>,
         iterable: &Bound<'_, PyAny>,

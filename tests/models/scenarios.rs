@@ -267,6 +267,7 @@ pub fn tuning_up_lets_in() {
     pool.put_action(0, pass);
     let tuner = beside(&pool, |pool| pool.tune(2));
     pool.put_action(1, open);
+    pool.drain();
     end(tuner);
 }
 

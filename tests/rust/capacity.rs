@@ -30,6 +30,7 @@ fn running_never_exceeds_the_capacity_under_stress() {
                         assert!(pool.running() <= CAPACITY);
                         let stats = pool.stats();
                         assert!(stats.running <= CAPACITY, "{stats:?}");
+                        assert!(stats.busy <= CAPACITY.into(), "{stats:?}");
                         assert!(pool.free().is_some_and(|free| free >= 0));
                     }
                 })

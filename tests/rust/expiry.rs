@@ -151,3 +151,27 @@ fn the_names_of_expired_workers_are_given_out_again() {
         assert_eq!(pool.stats().spawned, 60);
     });
 }
+
+#[test]
+fn an_expiry_of_nothing_or_of_ages_is_as_good_as_any() {
+    limited(|| {
+        for queue_size in QUEUE_SIZES {
+            for expiry in [Duration::ZERO, Duration::MAX] {
+                let pool = open(
+                    Pool::builder()
+                        .capacity(2)
+                        .queue_size(queue_size)
+                        .expiry(expiry),
+                );
+                for _ in 0..200 {
+                    pool.submit(|| {}).expect("the pool is open");
+                    drain(&pool);
+                }
+                if expiry.is_zero() {
+                    eventually("the workers have left", || pool.running() == 0);
+                }
+                close(&pool);
+            }
+        }
+    });
+}

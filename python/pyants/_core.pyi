@@ -132,7 +132,7 @@ class _Invoker(_Base, Generic[_P]):
         """As invoke(), but waits for at most timeout seconds (or a timedelta), then raises PoolTimeoutError."""
     def _invoke_all(self, iterable: Iterable[object], /) -> int:
         """As invoke_many(), for an iterable that runs no Python code; pyants._many tells why."""
-    def invoke_many(self: _Invoker[[_T]], iterable: Iterable[_T], /) -> int:
+    def invoke_many(self, iterable: Iterable[Any], /) -> int:
         """Submits func(item) for each item of iterable, and returns how many.
 
         The iterable is read lazily: one item only when the one before was accepted. An error of the pool carries the

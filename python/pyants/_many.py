@@ -40,7 +40,7 @@ def submit_many(self: _Submitter, fn: Callable[[_T], object], iterable: Iterable
     return submitted
 
 
-def invoke_many(self: _Invoker[[_T]], iterable: Iterable[_T], /) -> int:
+def invoke_many(self: _Invoker[...], iterable: Iterable[Any], /) -> int:
     """Submits func(item) for each item of iterable, and returns how many.
 
     The iterable is read lazily: one item only when the one before was accepted. An error of the pool carries the

@@ -62,10 +62,12 @@ pub struct Waiter<T> {
     answered: AtomicBool,
     /// It is a worker of the pool's family and waits without limit of time.
     bound: bool,
+    /// It will do with any pool of the family.
+    roams: bool,
 }
 
 impl<T> Waiter<T> {
-    fn new(task: T, bound: bool) -> Self {
+    fn new(task: T, bound: bool, roams: bool) -> Self {
         let desk = Mutex::new(Desk {
             slot: Slot::Waiting(task),
             asleep: false,
@@ -75,6 +77,7 @@ impl<T> Waiter<T> {
             bell: Condvar::new(),
             answered: AtomicBool::new(false),
             bound,
+            roams,
         }
     }
 
@@ -224,9 +227,13 @@ impl<T> Places<T> {
         }
     }
 
-    /// Takes all that are bound out of the line to try again by themselves.
+    /// Takes all that are bound and roam out of the line to try again by themselves.
     pub fn retry_bound(&mut self) {
-        while let Some(index) = self.queue.iter().position(|place| place.waiter.bound) {
+        while let Some(index) = self
+            .queue
+            .iter()
+            .position(|place| place.waiter.bound && place.waiter.roams)
+        {
             if let Some(waiter) = self.take_out(index) {
                 waiter.answer(|slot| slot.map(Slot::Retry));
             }
@@ -310,11 +317,11 @@ impl<T> Line<T> {
 
 impl<T> Locked<'_, T> {
     /// Joins the line; `bound` is said of a worker of the family that waits without limit of time.
-    pub fn join(&mut self, task: T, bound: bool) -> Arc<Waiter<T>> {
+    pub fn join(&mut self, task: T, bound: bool, roams: bool) -> Arc<Waiter<T>> {
         if bound {
             self.places.family.bind();
         }
-        let waiter = Arc::new(Waiter::new(task, bound));
+        let waiter = Arc::new(Waiter::new(task, bound, roams));
         self.places.queue.push_back(Place {
             waiter: Arc::clone(&waiter),
             held: false,

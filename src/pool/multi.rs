@@ -116,6 +116,9 @@ impl<H: Host> MultiPool<H> {
         mut offer: Offer<H::Task>,
         mut patience: Option<&mut Patience<'_>>,
     ) -> Result<(), SubmitError<H::Task>> {
+        if let Some(patience) = &mut patience {
+            patience.roams = true;
+        }
         while let Some(task) = self.pools[index]
             .core
             .follow_up(offer, patience.as_deref_mut())?

@@ -185,14 +185,14 @@ impl<H: Host> Core<H> {
         {
             return Err(self.overload(task));
         }
-        let waiter = line.join(task, bound);
+        let waiter = line.join(task, bound, patience.roams);
         // First the flag, then the look for room: who makes room after that look sees the flag.
         if self.admission.set_waiting(true) {
             line.refuse_all(|| Error::Closed);
         }
         let woken = self.let_in_first(&mut line);
         // Bound among several pools: any of them may have got room before this one was counted as bound.
-        if bound && self.family.has_room() {
+        if bound && patience.roams && self.family.has_room() {
             line.retry_bound();
         } else if bound && self.family.is_stuck() {
             line.refuse_youngest_bound(Error::Deadlock);

@@ -67,6 +67,8 @@ pub fn sequenced() {
 pub struct Patience<'a> {
     deadline: Option<Instant>,
     interrupt: Option<Interrupt<'a>>,
+    /// Who waits will do with any pool of the family.
+    pub roams: bool,
 }
 
 struct Interrupt<'a> {
@@ -84,6 +86,7 @@ impl<'a> Patience<'a> {
         Patience {
             deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
             interrupt: None,
+            roams: false,
         }
     }
 

@@ -84,7 +84,12 @@ impl<H: Host> Shift<'_, H> {
         }
         Tally::count(match outcome {
             Ok(Outcome::Completed) => &tally.completed,
-            Ok(Outcome::Failed) | Err(_) => &tally.failed,
+            Ok(Outcome::Failed) => &tally.failed,
+            Err(payload) => {
+                // A panic out of the host, from the drop of another panic's payload, say. This one is not dropped.
+                std::mem::forget(payload);
+                &tally.failed
+            }
         });
         self.core.finish();
     }
@@ -193,9 +198,15 @@ impl<H: Host> Shift<'_, H> {
         if self.core.seats.get(self.seat).abandon() {
             self.core.vacate(self.seat);
         }
-        self.core.tallies.expired.fetch_add(1, Ordering::Relaxed);
+        // Counted before the worker is seen to be gone, and taken back if it is not.
+        let expired = &self.core.tallies.expired;
+        expired.fetch_add(1, Ordering::Relaxed);
         self.core.crew.depart();
-        self.settle_departure()
+        let gone = self.settle_departure();
+        if !gone {
+            expired.fetch_sub(1, Ordering::Relaxed);
+        }
+        gone
     }
 
     /// After this worker has given up its seat and counted itself out: whoever put a task into the queue while it was

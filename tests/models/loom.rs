@@ -223,8 +223,8 @@ scenarios! {
         tune_down_against_submit 1
         hand_off_tune_down 1
         tune_up_against_blocked_submit 2
-        tuning_up_lets_in 2
-        tuning_up_serves_the_queue 2
+        tuning_up_lets_in 1
+        tuning_up_serves_the_queue 1
         blocking_tasks 3
         blocking_tasks_of_two 2
         hand_off_blocking_tasks 2
@@ -232,7 +232,7 @@ scenarios! {
         hand_off_blocking_tasks_against_expire 1
         broken_worker 3
         worker_that_waits_for_itself 3
-        worker_served_by_another_pool 2
+        worker_served_by_another_pool 1
 }
 
 scenarios! {

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import pytest
-from support import Background, Gate, Sum, background, nap, wait_equal, wait_gone
+from support import Background, Gate, Sum, background, nap, wait_equal
 
 from pyants import (
     InvalidLoadBalancingStrategyError,
@@ -20,10 +18,7 @@ from pyants import (
     LoadBalancingStrategy,
     MultiPool,
     MultiPoolWithFunc,
-    PoolClosedError,
-    PoolDeadlockError,
     PoolOverloadError,
-    PoolTimeoutError,
 )
 
 if TYPE_CHECKING:
@@ -263,83 +258,6 @@ def test_tune_sets_the_capacity_of_each_pool() -> None:
         assert pool.cap() == 6
 
 
-@pytest.mark.ants("B90")
-def test_the_pools_are_released_all_at_once() -> None:
-    with Gate() as gate:
-        pool = MultiPool(20, 1)
-        for _ in range(20):
-            pool.submit(gate.hold)
-        start = time.monotonic()
-        with pytest.raises(PoolTimeoutError):
-            pool.release_timeout(0.5)
-        # One after another they would take ten seconds.
-        assert 0.5 <= time.monotonic() - start < 5
-        assert pool.is_closed()
-    wait_equal(pool.running, 0)
-
-
-@pytest.mark.ants("B92", "D11")
-def test_a_release_that_times_out_names_the_pools_that_failed() -> None:
-    with Gate() as gate:
-        pool = MultiPool(4, 1)
-        for index in range(4):
-            if index in (1, 3):
-                pool.submit(gate.hold)
-            else:
-                pool.submit(nap)
-        wait_equal(lambda: pool.stats().completed, 2)
-        with pytest.raises(PoolTimeoutError) as caught:
-            pool.release_timeout(0.05)
-        # Whatever else it says, such as the time.
-        text = re.sub(r"\d*\.\d+", "", str(caught.value))
-        assert re.search(r"\b1\b.*\b3\b", text)
-        assert not re.search(r"\b0\b", text)
-
-
-@pytest.mark.ants("B91", "B93", "B94", "B95")
-def test_closed_and_rebooted() -> None:
-    total = Sum()
-    with MultiPool(3, 2) as pool:
-        pool.reboot()
-        assert not pool.is_closed()
-        with Gate() as gate:
-            pool.submit(gate.hold)
-            with pytest.raises(PoolTimeoutError):
-                pool.release_timeout(0.01)
-            assert pool.is_closed()
-            with pytest.raises(PoolClosedError):
-                pool.release_timeout(10)
-            for junk in (nap, None, 5):
-                with pytest.raises(PoolClosedError):
-                    pool.submit(junk)  # type: ignore[arg-type]
-            pool.reboot()
-            assert not pool.is_closed()
-            for number in range(30):
-                pool.submit(total.add, number)
-        assert pool.wait_idle(10)
-        assert total.value == 435
-
-
-@pytest.mark.ants("D19", "B90")
-def test_it_has_release_and_a_with_block_like_every_pool() -> None:
-    ids: list[int] = []
-    with MultiPool(3, 1) as pool, Gate() as gate:
-
-        def task() -> None:
-            ids.append(threading.get_native_id())
-            gate.hold()
-
-        for _ in range(3):
-            pool.submit(task)
-        gate.wait_entered(3)
-        pool.release()
-        assert pool.is_closed()
-        assert not pool.wait_idle(0)
-        gate.open()
-    assert pool.running() == 0
-    wait_gone(ids)
-
-
 def test_many_tasks_from_many_threads() -> None:
     for strategy in BOTH:
         total = Sum()
@@ -347,15 +265,6 @@ def test_many_tasks_from_many_threads() -> None:
             for submitter in background(4, lambda: pool.submit_many(total.add, range(300))):  # noqa: B023
                 assert submitter.result() == 300
         assert total.value == 4 * 44850
-
-
-@pytest.mark.ants("D20")
-def test_a_task_that_could_only_wait_for_itself_is_told_so() -> None:
-    seen: list[BaseException] = []
-    with MultiPool(1, 1, panic_handler=seen.append) as pool:
-        pool.submit(lambda: pool.submit(nap))
-        assert pool.wait_idle(10)
-    assert [type(error) for error in seen] == [PoolDeadlockError]
 
 
 def test_it_has_no_length() -> None:

@@ -27,6 +27,8 @@ pub(super) struct Tallies {
     pub rejected: AtomicU64,
     pub spawned: AtomicU64,
     pub expired: AtomicU64,
+    /// Workers that are seen to be gone but may yet come back, and then have not expired.
+    pub expiring: AtomicU64,
     pub peak_running: AtomicU32,
 }
 
@@ -158,6 +160,19 @@ impl<H: Host> Core<H> {
         }
     }
 
+    /// The workers that have expired. Who sees that they are gone finds them counted: those who are about to count
+    /// themselves are waited for, for the moment that it takes.
+    fn expired(&self) -> u64 {
+        const MOST_LOOKS: usize = 100;
+        for _ in 0..MOST_LOOKS {
+            if self.tallies.expiring.load(Ordering::SeqCst) == 0 {
+                break;
+            }
+            super::sync::thread::yield_now();
+        }
+        self.tallies.expired.load(Ordering::Relaxed)
+    }
+
     pub fn stats(&self) -> Stats {
         // What came in first, then what went out: of more tasks than could be in flight nothing is ever said. What
         // comes in and goes out in between counts as done, and raises `submitted` by as much.
@@ -190,7 +205,7 @@ impl<H: Host> Core<H> {
             cancelled,
             rejected: self.tallies.rejected.load(Ordering::Relaxed),
             spawned: self.tallies.spawned.load(Ordering::Relaxed),
-            expired: self.tallies.expired.load(Ordering::Relaxed),
+            expired: self.expired(),
             peak_running: self.tallies.peak_running.load(Ordering::Relaxed),
         }
     }

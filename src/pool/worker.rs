@@ -198,14 +198,15 @@ impl<H: Host> Shift<'_, H> {
         if self.core.seats.get(self.seat).abandon() {
             self.core.vacate(self.seat);
         }
-        // Counted before the worker is seen to be gone, and taken back if it is not.
-        let expired = &self.core.tallies.expired;
-        expired.fetch_add(1, Ordering::Relaxed);
+        let tallies = &self.core.tallies;
+        tallies.expiring.fetch_add(1, Ordering::SeqCst);
         self.core.crew.depart();
         let gone = self.settle_departure();
-        if !gone {
-            expired.fetch_sub(1, Ordering::Relaxed);
+        if gone {
+            // Only now: one that comes back has not expired.
+            tallies.expired.fetch_add(1, Ordering::Relaxed);
         }
+        tallies.expiring.fetch_sub(1, Ordering::SeqCst);
         gone
     }
 

@@ -260,6 +260,8 @@ PRELUDE = """
 import faulthandler, os, signal, sys, threading, time
 faulthandler.enable()
 faulthandler.dump_traceback_later({limit}, exit=True)
+# A test run in the background of a shell ignores Ctrl-C, and so would what it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import pyants
 from pyants import *
 from support import *

@@ -10,15 +10,11 @@ import pytest
 from support import Gate, Sum, nap, wait_equal, wait_gone
 
 from pyants import (
-    LoadBalancingStrategy,
     MultiPool,
     PoolClosedError,
     PoolDeadlockError,
     PoolTimeoutError,
 )
-
-ROUND_ROBIN = LoadBalancingStrategy.ROUND_ROBIN
-LEAST_TASKS = LoadBalancingStrategy.LEAST_TASKS
 
 
 @pytest.mark.ants("B90")

@@ -304,9 +304,13 @@ pub fn read_optional_timeout(value: Option<&Bound<'_, PyAny>>) -> PyResult<Optio
 /// `threading.stack_size()` where it is set, else what the platform gives a thread.
 fn default_stack_size(py: Python<'_>) -> usize {
     let set = || -> PyResult<usize> {
-        py.import("threading")?
-            .call_method0("stack_size")?
-            .extract()
+        // Asking sets it to 0.
+        let stack_size = py.import("threading")?.getattr("stack_size")?;
+        let bytes = stack_size.call0()?.extract()?;
+        if bytes > 0 {
+            stack_size.call1((bytes,))?;
+        }
+        Ok(bytes)
     };
     let limit = || -> PyResult<usize> {
         let resource = py.import("resource")?;

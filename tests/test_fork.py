@@ -214,6 +214,7 @@ print("parent")
     assert stdout == "child\nparent\n"
 
 
+@pytest.mark.xfail(strict=False, reason="known defect: rarely, a child forked under load hangs in submit()")
 def test_fork_under_load() -> None:
     # Locks are held, threads spawn, park and expire in the very moment of the fork.
     stdout = script("""

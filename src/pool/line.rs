@@ -190,12 +190,6 @@ impl<T> Places<T> {
         waiter.put_task(task);
     }
 
-    /// Takes `waiter`, whose task `first` gave, out of the line and tells it that the task was accepted.
-    pub fn accept(&mut self, waiter: &Arc<Waiter<T>>) {
-        self.remove(waiter);
-        waiter.answer(|_| Slot::Accepted);
-    }
-
     /// Takes the submitter at `index` out of the line. It is not bound from this moment on, although it may sleep a
     /// little longer.
     fn take_out(&mut self, index: usize) -> Option<Arc<Waiter<T>>> {
@@ -316,6 +310,14 @@ impl<T> Line<T> {
 }
 
 impl<T> Locked<'_, T> {
+    /// Takes `waiter`, whose task `first` gave, out of the line and tells it that the task was accepted.
+    pub fn accept(&mut self, waiter: &Arc<Waiter<T>>) {
+        self.places.remove(waiter);
+        // The length first: who returns from a submit is not counted as waiting any more.
+        self.len.store(self.places.len(), Ordering::Relaxed);
+        waiter.answer(|_| Slot::Accepted);
+    }
+
     /// Joins the line; `bound` is said of a worker of the family that waits without limit of time.
     pub fn join(&mut self, task: T, bound: bool, roams: bool) -> Arc<Waiter<T>> {
         if bound {

@@ -189,10 +189,20 @@ impl PyHost {
     }
 }
 
+static CURRENT_THREAD: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static GET_TRACE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static GET_PROFILE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// Fills what every worker looks up: a child forked while another thread does so would wait for it for ever.
+pub fn prepare(py: Python<'_>) -> PyResult<()> {
+    CURRENT_THREAD.import(py, "threading", "current_thread")?;
+    GET_TRACE.import(py, "threading", "gettrace")?;
+    GET_PROFILE.import(py, "threading", "getprofile")?;
+    let _ = Switch::new(py);
+    Ok(())
+}
+
 fn set_up_thread(py: Python<'_>, name: &str) -> PyResult<()> {
-    static CURRENT_THREAD: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    static GET_TRACE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    static GET_PROFILE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     CURRENT_THREAD
         .import(py, "threading", "current_thread")?
         .call0()?

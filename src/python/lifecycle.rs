@@ -202,6 +202,7 @@ pub fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
     }
     let _ = py.import("resource"); // Not on every platform.
     let _ = pyo3::types::PyDelta::new(py, 0, 0, 0, false)?;
+    super::host::prepare(py)?;
     let threading = py.import("threading")?;
     let main_thread = threading.call_method0("main_thread")?;
     MAIN_THREAD.store(main_thread.getattr("ident")?.extract()?, Ordering::Relaxed);

@@ -157,31 +157,24 @@ pub mod thread {
     }
 
     #[cfg(loom)]
+    use loom::thread as model;
+    #[cfg(shuttle)]
+    use shuttle::thread as model;
+
+    /// The model checker's threads have neither names nor stacks to choose.
+    #[cfg(any(loom, shuttle))]
     pub fn spawn(
         _name: String,
         _stack_size: Option<usize>,
         body: impl FnOnce() + Send + 'static,
     ) -> io::Result<()> {
         faults::spawn_fails()?;
-        loom::thread::spawn(body);
+        model::spawn(body);
         Ok(())
     }
 
-    #[cfg(shuttle)]
-    pub fn spawn(
-        _name: String,
-        _stack_size: Option<usize>,
-        body: impl FnOnce() + Send + 'static,
-    ) -> io::Result<()> {
-        faults::spawn_fails()?;
-        shuttle::thread::spawn(body);
-        Ok(())
-    }
-
-    #[cfg(loom)]
-    pub use loom::thread::yield_now;
-    #[cfg(shuttle)]
-    pub use shuttle::thread::yield_now;
+    #[cfg(any(loom, shuttle))]
+    pub use model::yield_now;
     #[cfg(not(any(loom, shuttle)))]
     pub use std::thread::yield_now;
 }

@@ -10,7 +10,7 @@ use super::idle_stack::IdleStack;
 use super::line::Line;
 use super::options::Options;
 use super::run_queue::RunQueue;
-use super::seat::Seats;
+use super::seat::{Ended, Seats};
 use super::stats::Stats;
 use super::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use super::sync::{Arc, Mutex, Patience, full_fence};
@@ -124,8 +124,7 @@ impl<H: Host> Core<H> {
         let mut ended = self.admission.left();
         if !self.admission.is_counted() {
             for seat in self.seats.iter() {
-                ended += seat.tally.completed.load(Ordering::Acquire)
-                    + seat.tally.failed.load(Ordering::Acquire);
+                ended += seat.tally.ended().sum();
             }
         }
         full_fence();
@@ -179,11 +178,9 @@ impl<H: Host> Core<H> {
         let undone = self.tallies.undone.load(Ordering::Acquire);
         let entered = self.admission.entered();
         let cancelled = self.tallies.cancelled.load(Ordering::Acquire);
-        let TallySum {
-            completed,
-            failed,
-            busy,
-        } = self.sum_tallies();
+        let (busy, ended) = self.sum_tallies();
+        let (completed, failed) = (ended.completed, ended.failed);
+        let cancelled = cancelled + ended.cancelled;
         let in_flight = entered.saturating_sub(undone + cancelled + completed + failed);
         let (busy, queued) = if self.hand_off {
             (in_flight, 0)
@@ -214,25 +211,14 @@ impl<H: Host> Core<H> {
 /// Far more threads than this fit no process, and seats for them would be memory for nothing.
 const MOST_RESERVED: u32 = 1 << 16;
 
-/// What the workers have counted, all of them.
-struct TallySum {
-    completed: u64,
-    failed: u64,
-    busy: u64,
-}
-
 impl<H: Host> Core<H> {
-    fn sum_tallies(&self) -> TallySum {
-        let mut sum = TallySum {
-            completed: 0,
-            failed: 0,
-            busy: 0,
-        };
+    /// What the workers have counted, all of them: the tasks they run, and those that ended.
+    fn sum_tallies(&self) -> (u64, Ended) {
+        let mut sum = (0, Ended::default());
         for seat in self.seats.iter() {
-            let (started, completed, failed) = seat.tally.read();
-            sum.completed += completed;
-            sum.failed += failed;
-            sum.busy += started - completed - failed;
+            let (started, ended) = seat.tally.read();
+            sum.0 += started - ended.sum();
+            sum.1 += ended;
         }
         sum
     }

@@ -1,15 +1,20 @@
 //! The seam between the pool and the world whose tasks it runs.
 
+use super::error::Error;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// How a task ended.
+/// How the run of a task ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Outcome {
+pub enum Outcome<T> {
     /// It returned.
     Completed,
     /// It panicked or raised.
     Failed,
+    /// It was not run: somebody had taken it back while it waited for a worker.
+    Cancelled,
+    /// It is not at its end and goes on with this, after the other tasks that wait for a worker.
+    Unfinished(T),
 }
 
 /// Which worker a thread is.
@@ -35,7 +40,7 @@ pub trait Host: Send + Sync + Sized + 'static {
 
     /// Runs one task to its end. It contains the task's panics and reports them; should a panic get out of it all the
     /// same, the task counts as failed and the worker lives on.
-    fn run(&self, context: &mut Self::Context<'_>, task: Self::Task) -> Outcome;
+    fn run(&self, context: &mut Self::Context<'_>, task: Self::Task) -> Outcome<Self::Task>;
 
     /// Runs `wait`, which blocks or makes system calls, without holding on to anything that others wait for.
     fn idle<R>(&self, context: &mut Self::Context<'_>, wait: impl FnOnce() -> R) -> R;
@@ -53,6 +58,11 @@ pub trait Host: Send + Sync + Sized + 'static {
 
     /// Takes back accepted tasks that will not run.
     fn cancelled(&self, tasks: Vec<Self::Task>);
+
+    /// Takes back a task that was enlisted, with nobody waiting for it, and then refused.
+    fn refused(&self, task: Self::Task, error: Error) {
+        drop((task, error));
+    }
 }
 
 /// A task of a Rust pool.
@@ -94,7 +104,7 @@ impl Host for Closures {
         body(&mut ());
     }
 
-    fn run(&self, _context: &mut (), task: Closure) -> Outcome {
+    fn run(&self, _context: &mut (), task: Closure) -> Outcome<Closure> {
         match catch_unwind(AssertUnwindSafe(|| task.run())) {
             Ok(()) => Outcome::Completed,
             Err(payload) => {

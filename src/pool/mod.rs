@@ -24,12 +24,15 @@ mod multi;
 mod options;
 mod run_queue;
 mod seat;
+#[doc(hidden)]
+pub mod sleeper;
 mod stats;
 mod submit;
 #[doc(hidden)]
 pub mod sync;
 mod wake;
-mod watch;
+#[doc(hidden)]
+pub mod watch;
 mod worker;
 
 pub use error::{Error, OptionsError, SubmitError};
@@ -209,6 +212,35 @@ impl<H: Host> Pool<H> {
             offer = self.core.offer(task);
         }
         Ok(())
+    }
+
+    /// A submit whose caller goes on at once: a task that finds no room stands in line by itself. Should it be refused
+    /// later the host gets it.
+    #[doc(hidden)]
+    pub fn enlist(&self, offer: Offer<H::Task>) -> Result<(), SubmitError<H::Task>> {
+        self.core.enlist(offer)
+    }
+
+    /// Takes back the wanted ones of the tasks that wait for a worker, and counts them as cancelled.
+    #[doc(hidden)]
+    pub fn sift(&self, wanted: impl FnMut(&H::Task) -> bool) -> Vec<H::Task> {
+        let tasks = self.core.sift(wanted);
+        if !tasks.is_empty() {
+            self.core.count_cancelled(tasks.len() as u64);
+        }
+        tasks
+    }
+
+    /// What tells the pool, or the `MultiPool` it belongs to, from every other: for a `Sleeper` that waits for its tasks.
+    #[doc(hidden)]
+    pub fn family_id(&self) -> usize {
+        self.core.family.id()
+    }
+
+    /// How often who waits looks before it goes to sleep.
+    #[doc(hidden)]
+    pub fn spins(&self) -> u32 {
+        self.core.spins
     }
 
     /// The workers there are, idle ones included.

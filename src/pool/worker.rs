@@ -60,9 +60,14 @@ impl<H: Host> Shift<'_, H> {
                 if self.stop_searching() {
                     core.host.idle(context, || core.wake());
                 }
-                self.execute(context, task);
+                next = self.execute(context, task);
                 if core.host.is_stranded() {
                     return;
+                }
+                // What is not at its end goes on at once if no other task waits, and this worker may stay.
+                if let Some(task) = next.take_if(|_| !core.queue.is_empty() || core.crew.is_over())
+                {
+                    core.queue.push(task);
                 }
                 if core.crew.is_over() && self.retire() {
                     return;
@@ -75,16 +80,22 @@ impl<H: Host> Shift<'_, H> {
         }
     }
 
-    fn execute(&mut self, context: &mut H::Context<'_>, task: H::Task) {
+    /// Runs a task; what is left of it if it did not come to its end.
+    fn execute(&mut self, context: &mut H::Context<'_>, task: H::Task) -> Option<H::Task> {
         let tally = &self.core.seats.get(self.seat).tally;
         Tally::count(&tally.started);
         let outcome = catch_unwind(AssertUnwindSafe(|| self.core.host.run(context, task)));
         if self.core.host.is_stranded() {
-            return;
+            return None;
         }
         Tally::count(match outcome {
             Ok(Outcome::Completed) => &tally.completed,
             Ok(Outcome::Failed) => &tally.failed,
+            Ok(Outcome::Cancelled) => &tally.cancelled,
+            Ok(Outcome::Unfinished(rest)) => {
+                Tally::uncount(&tally.started);
+                return Some(rest);
+            }
             Err(payload) => {
                 // A panic out of the host, from the drop of another panic's payload, say. This one is not dropped.
                 std::mem::forget(payload);
@@ -92,6 +103,7 @@ impl<H: Host> Shift<'_, H> {
             }
         });
         self.core.finish();
+        None
     }
 
     /// Lays down the search token if this worker holds it; `true`: the next worker is to be woken.
@@ -266,12 +278,38 @@ impl<H: Host> Core<H> {
         !self.queue.is_empty() || self.crew.present() == 0 && self.in_flight() != 0
     }
 
+    /// Takes tasks back that wait for a worker.
+    pub fn sift(self: &Arc<Self>, mut wanted: impl FnMut(&H::Task) -> bool) -> Vec<H::Task> {
+        let mut taken = Vec::new();
+        let mut others = Vec::new();
+        while let Some(task) = self.queue.pop() {
+            if wanted(&task) {
+                taken.push(task);
+            } else {
+                others.push(task);
+            }
+        }
+        // Back to where they were, as if their submitters had just put them there.
+        for task in others {
+            self.queue.push(task);
+        }
+        if !self.queue.is_empty() && self.is_wake_due() {
+            self.wake();
+        }
+        taken
+    }
+
     fn cancel(self: &Arc<Self>, tasks: Vec<H::Task>) {
         if tasks.is_empty() {
             return;
         }
         let count = tasks.len() as u64;
         self.host.cancelled(tasks);
+        self.count_cancelled(count);
+    }
+
+    /// So many tasks that came in will not run.
+    pub fn count_cancelled(self: &Arc<Self>, count: u64) {
         self.tallies.cancelled.fetch_add(count, Ordering::Release);
         if self.admission.leave_many(count) {
             self.let_in();

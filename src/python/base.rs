@@ -5,7 +5,7 @@ use super::host::PyHost;
 use super::lifecycle;
 use super::options::{self, Given};
 use super::switch::Switch;
-use super::task::Task;
+use super::task::{Call, Task};
 use super::wait::detached;
 use crate::pool::sync::Patience;
 use crate::pool::{
@@ -93,7 +93,7 @@ impl Front {
         self.pools().iter().map(number).sum()
     }
 
-    fn is_closed(&self) -> bool {
+    pub fn is_closed(&self) -> bool {
         match &self.pools {
             Pools::One(pool) => pool.is_closed(),
             Pools::Many(multi) => multi.is_closed(),
@@ -121,9 +121,31 @@ impl Front {
         }
     }
 
+    /// How many workers there may be; `None`: any number.
+    pub fn capacity(&self) -> Option<u32> {
+        self.sum(|pool| pool.capacity().map(i64::from))
+            .map(|sum| u32::try_from(sum).unwrap_or(u32::MAX))
+    }
+
+    /// Submits a task whose submitter goes on at once: where there is no room it stands in line by itself, which is told.
+    pub fn enlist(&self, py: Python<'_>, task: Task) -> Result<bool, Refusal> {
+        let (index, offer) = self.offer(task);
+        let pool = &self.pools()[index];
+        let full = matches!(offer, Offer::Full(_));
+        let enlisted = match offer {
+            Offer::Accepted { wake_due: false } => Ok(()),
+            // Attached: it is a matter of a moment, which giving up the GIL would make a long one.
+            Offer::Full(_) | Offer::Closed(_) => pool.enlist(offer),
+            Offer::Accepted { .. } | Offer::In(_) => lifecycle::detach(py, || pool.enlist(offer)),
+        };
+        enlisted
+            .map(|()| full)
+            .map_err(|SubmitError { error, .. }| Refusal::Pool(error))
+    }
+
     /// Submits a task; the rarer ways of doing so go through the core detached from Python.
     #[inline]
-    fn submit(&self, py: Python<'_>, task: Task, wait: Wait) -> Result<(), Refusal> {
+    pub fn submit(&self, py: Python<'_>, task: Task, wait: Wait) -> Result<(), Refusal> {
         match self.offer(task) {
             (_, Offer::Accepted { wake_due: false }) => Ok(()),
             (index, offer) => self.follow_up(py, index, offer, wait),
@@ -168,7 +190,7 @@ impl Front {
         }
     }
 
-    fn release(&self) -> bool {
+    pub fn release(&self) -> bool {
         match &self.pools {
             Pools::One(pool) => pool.release(),
             Pools::Many(multi) => multi.release(),
@@ -289,6 +311,19 @@ impl Base {
             .ok_or_else(|| PyRuntimeError::new_err("the pool's __init__() was not called"))
     }
 
+    /// What tells the pool from every other, for those who wait for its tasks.
+    pub fn family_id(&self, py: Python<'_>) -> PyResult<usize> {
+        Ok(self.front(py)?.pools()[0].family_id())
+    }
+
+    /// A closed pool says so before the callable is looked at (B14).
+    pub fn check_call(front: &Front, func: &Bound<'_, PyAny>) -> PyResult<()> {
+        check_callable(func).map_err(|error| match front.check_open() {
+            Ok(()) => error,
+            Err(refusal) => refusal.into_exception(func.py()),
+        })
+    }
+
     /// Submits `func(*args, **kwargs)`. A closed pool says so before anything is looked at (B14).
     pub fn submit(
         &self,
@@ -349,7 +384,7 @@ impl Base {
         for item in items.try_iter()? {
             front.submit(
                 py,
-                Task::one(func.clone().unbind(), item?.unbind()),
+                Task::Call(Call::one(func.clone().unbind(), item?.unbind())),
                 Wait::Up(None),
             )?;
             *submitted += 1;
@@ -616,7 +651,12 @@ impl Base {
         self.func.get(unsafe { Python::assume_attached() })
     }
 
-    fn wait_gone(&self, py: Python<'_>, timeout: Option<Duration>, doing: &str) -> PyResult<()> {
+    pub fn wait_gone(
+        &self,
+        py: Python<'_>,
+        timeout: Option<Duration>,
+        doing: &str,
+    ) -> PyResult<()> {
         let front = self.front(py)?;
         match detached(py, timeout, |patience| front.watch_gone(patience)) {
             (Ok(()), _) => Ok(()),

@@ -118,6 +118,22 @@ pub fn detach<R: Send>(py: Python<'_>, f: impl FnOnce() -> R + Send) -> R {
     }
 }
 
+/// As `detach`, where `f` may take longer than the pools and the interpreter live, which do not wait for it: a thread that
+/// would come back too late sleeps on for ever, as the interpreter's own threads do from 3.14 on.
+pub fn detach_daemon<R: Send>(py: Python<'_>, f: impl FnOnce() -> R + Send) -> R {
+    let (result, outside) = py.detach(|| {
+        let result = f();
+        // Counted first, then the look at `GONE`, as in `detach`; and counted until it is attached.
+        let outside = Outside::enter();
+        while GONE.load(Ordering::SeqCst) {
+            std::thread::park();
+        }
+        (result, outside)
+    });
+    drop(outside);
+    result
+}
+
 /// Drops Python objects, attached; they are leaked where the interpreter is on its way out.
 pub fn drop_attached<T>(objects: T) {
     let mut objects = Some(objects);

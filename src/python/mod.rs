@@ -1,9 +1,13 @@
 //! The face that the Python package `pyants` shows of the pool. It translates, and schedules nothing.
 
+mod aio;
 mod base;
 mod errors;
+mod executor;
 mod func;
+mod future;
 mod host;
+mod job;
 mod lifecycle;
 mod multi;
 mod options;
@@ -30,6 +34,10 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<func::PoolWithFunc>()?;
     module.add_class::<multi::MultiPool>()?;
     module.add_class::<multi::MultiPoolWithFunc>()?;
+    module.add_class::<future::Future>()?;
+    module.add_class::<executor::Executor>()?;
+    module.add_class::<job::Results>()?;
+    module.add_class::<aio::AsyncPool>()?;
     module.add_function(wrap_pyfunction!(_fail_spawns, module)?)?;
     lifecycle::install(module)
 }

@@ -3,7 +3,7 @@
 use super::base::{Base, Wait};
 use super::errors::Refusal;
 use super::options;
-use super::task::Task;
+use super::task::{Call, Task};
 use crate::pool::Error;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -47,7 +47,7 @@ impl Submitter {
             .as_super()
             .get()
             .submit(py, r#fn, Wait::Up(None), |func| {
-                Task::new(func, args, kwargs)
+                Task::Call(Call::new(func, args, kwargs))
             });
         result.map_err(|refusal| refusal.into_exception(py))
     }
@@ -61,10 +61,9 @@ impl Submitter {
         kwargs: Option<Bound<'_, PyDict>>,
     ) -> PyResult<bool> {
         let py = slf.py();
-        let result = slf
-            .as_super()
-            .get()
-            .submit(py, r#fn, Wait::No, |func| Task::new(func, args, kwargs));
+        let result = slf.as_super().get().submit(py, r#fn, Wait::No, |func| {
+            Task::Call(Call::new(func, args, kwargs))
+        });
         accepted(py, result)
     }
 
@@ -78,14 +77,13 @@ impl Submitter {
         kwargs: Option<Bound<'_, PyDict>>,
     ) -> PyResult<()> {
         let (py, wait) = (slf.py(), Wait::Up(Some(options::read_timeout(timeout)?)));
-        let result = slf
-            .as_super()
-            .get()
-            .submit(py, r#fn, wait, |func| Task::new(func, args, kwargs));
+        let result = slf.as_super().get().submit(py, r#fn, wait, |func| {
+            Task::Call(Call::new(func, args, kwargs))
+        });
         result.map_err(|refusal| refusal.into_exception(py))
     }
 
-    /// As submit_many(), for an iterable that runs no Python code; pyants._many tells why.
+    /// As submit_many(), for an iterable that runs no Python code; pyants._methods tells why.
     #[pyo3(signature = (r#fn, iterable, /))]
     fn _submit_all(
         slf: &Bound<'_, Self>,

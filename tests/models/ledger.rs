@@ -89,7 +89,7 @@ impl Host for Ledger {
         }
     }
 
-    fn run(&self, _context: &mut (), Task(number, action): Task) -> Outcome {
+    fn run(&self, _context: &mut (), Task(number, action): Task) -> Outcome<Task> {
         let now = self.now.fetch_add(1, Relaxed) + 1;
         self.most.fetch_max(now, Relaxed);
         self.ran[number].fetch_add(1, Relaxed);

@@ -1,0 +1,184 @@
+"""TaskGroup: several calls, waited for together."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+
+from pyants._executor import Future, PoolExecutor
+from pyants._types import report_failures
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Self
+
+    from pyants._core import MultiPool, MultiPoolWithFunc, Pool, PoolWithFunc
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class TaskGroup:
+    """Calls on a pool that are waited for together: the WaitGroup and the errgroup of Go.
+
+        with pool.group() as group:
+            for name in names:
+                group.submit(load, name)
+        loaded = group.results()
+
+    The block is left when all calls of the group are done. Those that failed come out as one ExceptionGroup, each with its
+    traceback. Calls may be submitted from several threads, and by the group's own calls.
+
+    fail_fast: after the first failure cancels what has not started. limit: how many calls of the group may be waiting or
+    running at once; submit() waits for one of them to end.
+
+    An exception in the block cancels what has not started, waits for what has, and is passed on as it is; failures of the
+    calls are logged then. So does Ctrl-C while the block waits at its end; a second one leaves at once, and its traceback
+    says how many calls are still running.
+    """
+
+    def __init__(self, executor: PoolExecutor, *, fail_fast: bool = False, limit: int | None = None) -> None:
+        if limit is not None and (not isinstance(limit, int) or limit < 1):
+            raise ValueError(f"limit must be None or an int above 0, not {limit!r}")
+        self._executor = executor
+        self._fail_fast = fail_fast
+        self._places = None if limit is None else threading.Semaphore(limit)
+        self._futures: list[Future[Any]] = []
+        self._failed = False
+        self._left = False
+
+    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+        """Submits fn(*args, **kwargs) as a call of the group, and returns its Future.
+
+        Waits as the pool's options, and the group's limit, say. Raises what the pool's submit() raises, and RuntimeError
+        when the group's block has been left. In a group that failed fast the future is cancelled at once.
+        """
+        if self._left:
+            raise RuntimeError("the task group is over: its block has been left")
+        if self._places is not None:
+            self._places.acquire()
+        if self._failed:
+            future: Future[_T] = Future()
+            future.cancel()
+            future.set_running_or_notify_cancel()
+        else:
+            try:
+                future = self._executor.submit(fn, *args, **kwargs)
+            except BaseException:
+                if self._places is not None:
+                    self._places.release()
+                raise
+        self._futures.append(future)
+        if self._fail_fast or self._places is not None:
+            future.add_done_callback(self._note)
+        return future
+
+    def _note(self, future: Future[Any]) -> None:
+        if self._places is not None:
+            self._places.release()
+        if self._fail_fast and not future.cancelled() and future.exception() is not None:
+            self._failed = True
+            self.cancel()
+
+    def cancel(self) -> int:
+        """Cancels the calls that have not started; how many."""
+        return sum(not future.done() and future.cancel() for future in list(self._futures))
+
+    def results(self) -> list[Any]:
+        """What the calls returned, in the order of their submission.
+
+        Waits for those that are not done. Raises an ExceptionGroup of what calls raised, or CancelledError where one was
+        cancelled.
+        """
+        self._wait()
+        self._raise_failures()
+        return [future.result() for future in self._futures]
+
+    def _wait(self) -> None:
+        # The list may grow meanwhile: the group's calls may submit others.
+        for future in self._futures:
+            future._wait()
+
+    def _failures(self) -> list[BaseException]:
+        done = [future for future in self._futures if not future.cancelled()]
+        return [error for error in (future.exception() for future in done) if error is not None]
+
+    def _raise_failures(self) -> None:
+        if failures := self._failures():
+            raise BaseExceptionGroup(f"{len(failures)} of {len(self._futures)} tasks failed", failures)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        interrupt: BaseException | None = None
+        if exc_value is not None:
+            self.cancel()
+        try:
+            self._wait()
+        except BaseException as raised:  # noqa: BLE001 - it is raised again when the calls are done
+            interrupt = raised
+            self.cancel()
+            try:
+                self._wait()
+            except BaseException as again:
+                running = sum(not future.done() for future in self._futures)
+                again.add_note(f"{running} tasks of the group are still running")
+                raise
+        finally:
+            self._left = True
+        if exc_value is not None or interrupt is not None:
+            report_failures(self._failures())
+            if interrupt is not None:
+                try:
+                    raise interrupt
+                finally:
+                    interrupt = None
+            return
+        self._raise_failures()
+
+
+class FuncTaskGroup(TaskGroup, Generic[_P]):
+    """A TaskGroup on a pool with a function."""
+
+    def __init__(self, executor: PoolExecutor, func: Callable[_P, Any], **options: Any) -> None:
+        super().__init__(executor, **options)
+        self._func = func
+
+    def invoke(self, *args: _P.args, **kwargs: _P.kwargs) -> Future[Any]:
+        """Submits a call of the pool's function; as submit()."""
+        return self.submit(self._func, *args, **kwargs)
+
+
+def group(
+    self: Pool | MultiPool,
+    *,
+    fail_fast: bool = False,
+    limit: int | None = None,
+) -> TaskGroup:
+    """A TaskGroup of calls on this pool, for a with block that ends when all of them are done.
+
+    fail_fast: after the first failure cancels what has not started. limit: how many calls of the group may be waiting or
+    running at once.
+    """
+    return TaskGroup(PoolExecutor.over(self), fail_fast=fail_fast, limit=limit)
+
+
+def group_with_func(
+    self: PoolWithFunc[_P] | MultiPoolWithFunc[_P],
+    *,
+    fail_fast: bool = False,
+    limit: int | None = None,
+) -> FuncTaskGroup[_P]:
+    """A TaskGroup of calls on this pool, for a with block that ends when all of them are done.
+
+    Besides submit() it has invoke(), which calls the pool's function. fail_fast: after the first failure cancels what has
+    not started. limit: how many calls of the group may be waiting or running at once.
+    """
+    return FuncTaskGroup(PoolExecutor.over(self), self.func, fail_fast=fail_fast, limit=limit)

@@ -9,18 +9,19 @@ import concurrent.futures
 import gc
 import logging
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
-from support import Records, run_script, wait_until
+from support import Gate, Records, run_script, wait_until
 
 import pyants
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
+
+T = TypeVar("T")
 
 HAS_GIL: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
 
@@ -46,6 +47,12 @@ class Thing:
     """Something whose end a weak reference can tell."""
 
 
+# What an executor and what map() say when it is too late, or when they are given nonsense.
+REFUSED = r"^cannot schedule new futures after shutdown$"
+NO_INTEGER = r"^buffersize must be an integer or None$"
+NOT_POSITIVE = r"^buffersize must be None or > 0$"
+
+
 def attribute(owner: object, name: str) -> Any:
     """A private attribute that libraries are known to read."""
     return getattr(owner, name)
@@ -68,8 +75,8 @@ def wait_idle_worker(executor: ThreadPoolExecutor) -> None:
 def wait_freed(*references: Callable[[], object]) -> None:
     """Waits until these weak references are dead.
 
-    With the GIL nothing but reference counts may be needed for it. Without, only the owner of an object or the collector
-    frees what another thread has let go of.
+    With the GIL nothing but reference counts may be needed for it. Without, only the owner of an object or the
+    collector frees what another thread has let go of.
     """
 
     def are_dead() -> bool:
@@ -81,7 +88,7 @@ def wait_freed(*references: Callable[[], object]) -> None:
 
 
 @contextmanager
-def without_collector() -> Iterator[None]:
+def without_collector() -> Generator[None]:
     """What dies in this block does so by its reference count. Only for tests that own the process."""
     gc.collect()
     gc.disable()
@@ -92,7 +99,7 @@ def without_collector() -> Iterator[None]:
 
 
 @contextmanager
-def futures_log() -> Iterator[Records]:
+def futures_log() -> Generator[Records]:
     """What the threads of all tests log on "concurrent.futures" meanwhile, which is kept off stderr."""
     logger = logging.getLogger("concurrent.futures")
     records = Records()
@@ -120,7 +127,19 @@ Executor = {executor_type.__name__}
     return stdout
 
 
-def started_thread(call: Callable[[], object]) -> threading.Thread:
-    thread = threading.Thread(target=call, daemon=True)
-    thread.start()
-    return thread
+def same(value: T) -> T:
+    return value
+
+
+def double(number: int) -> int:
+    return number * 2
+
+
+def new_thing(_: object) -> Thing:
+    return Thing()
+
+
+def pass_through(gate: Gate, value: T) -> T:
+    """A task that waits for the gate, and gives the value."""
+    gate.hold()
+    return value

@@ -8,10 +8,11 @@ import math
 import weakref
 from concurrent.futures import Future
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from executors import PoolExecutor, Thing, attribute, needs_pool_executor, wait_freed
+from executors import REFUSED, PoolExecutor, Thing, attribute, needs_pool_executor, same, wait_freed
 from support import DEADLINE, Background, Gate, Sum, background, wait_equal, wait_until
 
 from pyants import PoolOverloadError, PoolTimeoutError
@@ -86,13 +87,12 @@ def test_there_is_never_more_in_the_queue_than_its_bound() -> None:
 
 def test_nonblocking_refuses_at_once() -> None:
     with Gate() as gate, full(gate, nonblocking=True) as executor:
-        for call in (
-            lambda: executor.submit(int),
-            lambda: executor.submit_within(1e6, int),
-            lambda: executor.submit_many(int, "123"),
-        ):
-            with pytest.raises(PoolOverloadError):
-                call()
+        with pytest.raises(PoolOverloadError):
+            executor.submit(int)
+        with pytest.raises(PoolOverloadError):
+            executor.submit_within(1e6, int)
+        with pytest.raises(PoolOverloadError):
+            executor.submit_many(int, "123")
         assert executor.try_submit(int) is None
         assert executor.pool.stats().submitted == 2
         gate.open()
@@ -181,14 +181,14 @@ def test_shutdown_refuses_those_who_wait() -> None:
 def test_who_is_refused_after_a_shutdown() -> None:
     executor = PoolExecutor(1, queue_size=1)
     executor.shutdown()
-    for call in (
-        lambda: executor.submit(int),
-        lambda: executor.try_submit(int),
-        lambda: executor.submit_within(1, int),
-        lambda: executor.submit_many(int, "123"),
-    ):
-        with pytest.raises(RuntimeError, match="^cannot schedule new futures after shutdown$"):
-            call()
+    with pytest.raises(RuntimeError, match=REFUSED):
+        executor.submit(int)
+    with pytest.raises(RuntimeError, match=REFUSED):
+        executor.try_submit(int)
+    with pytest.raises(RuntimeError, match=REFUSED):
+        executor.submit_within(1, int)
+    with pytest.raises(RuntimeError, match=REFUSED):
+        executor.submit_many(int, "123")
 
 
 def test_cancelled_tasks_make_room() -> None:
@@ -218,7 +218,7 @@ def test_map_on_a_bounded_queue_waits_and_gives_everything() -> None:
 @pytest.mark.parametrize("options", [{}, {"queue_size": 3}, {"queue_size": 0}], ids=repr)
 def test_submit_many_gives_the_futures_in_order(options: dict[str, Any]) -> None:
     with PoolExecutor(2, **options) as executor:
-        futures = executor.submit_many(int, map(str, range(200)))
+        futures: list[Future[int]] = executor.submit_many(int, map(str, range(200)))
         assert isinstance(futures, list)
         assert all(isinstance(future, Future) for future in futures)
         assert [future.result(DEADLINE) for future in futures] == list(range(200))
@@ -229,19 +229,19 @@ def test_the_futures_of_submit_many_are_independent() -> None:
     with PoolExecutor(1) as executor, Gate() as gate:
         executor.submit(gate.hold)
         gate.wait_entered(1)
-        futures = executor.submit_many(lambda number: 10 // number, range(4))
+        futures = executor.submit_many(partial(divmod, 10), range(4))
         assert futures[2].cancel()
         gate.open()
         assert concurrent.futures.wait(futures, DEADLINE).not_done == set()
         assert isinstance(futures[0].exception(), ZeroDivisionError)
-        assert (futures[1].result(), futures[3].result()) == (10, 3)
+        assert (futures[1].result(), futures[3].result()) == ((10, 0), (3, 1))
         assert futures[2].cancelled()
 
 
 def test_submit_many_passes_each_item_as_it_is() -> None:
     items: list[Any] = [(1, 2), {"a": 1}, None, []]
     with PoolExecutor(2) as executor:
-        assert [future.result(DEADLINE) for future in executor.submit_many(lambda item: item, items)] == items
+        assert [future.result(DEADLINE) for future in executor.submit_many(same, items)] == items
 
 
 def test_submit_many_reads_no_further_than_it_has_room_for() -> None:
@@ -288,7 +288,11 @@ def test_submit_many_from_many_threads() -> None:
 
 def test_submit_many_runs_callbacks_added_later() -> None:
     done = Sum()
+
+    def add_result(future: Future[int]) -> None:
+        done.add(future.result())
+
     with PoolExecutor(2) as executor:
         for future in executor.submit_many(int, map(str, range(100))):
-            future.add_done_callback(lambda each: done.add(each.result()))
+            future.add_done_callback(add_result)
         wait_until(lambda: done.value == 4950)

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from executors import PoolExecutor, PoolFuture, needs_pool_executor
+from executors import PoolExecutor, PoolFuture, needs_pool_executor, pass_through
 from support import DEADLINE, Background, Gate, Sum, wait_equal
 
 from pyants import PoolDeadlockError, PoolTimeoutError
@@ -63,7 +63,7 @@ def test_when_all_workers_wait_the_last_is_told_and_the_others_are_served(worker
 
 def test_a_wait_for_a_task_that_another_worker_runs_is_none() -> None:
     with PoolExecutor(2) as executor, Gate() as gate:
-        held = executor.submit(lambda: gate.hold() or 7)
+        held = executor.submit(pass_through, gate, 7)
         gate.wait_entered(1)
         waits = executor.submit(held.result)
         asked = Background(lambda: waits.result(DEADLINE))

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import concurrent.futures
 import itertools
+import operator
 import threading
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from executors import EXECUTOR_TYPES, Thing, attribute, wait_freed
+from executors import EXECUTOR_TYPES, attribute, new_thing, same, wait_freed
 from support import DEADLINE, Background, Gate, Sum, wait_until
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def test_what_is_no_iterable_is_told_at_once(executor_type: Executors) -> None:
 def test_items_of_any_kind_are_single_arguments(executor_type: Executors) -> None:
     items: list[Any] = [None, (1, 2), {"fn": 1}, [], ValueError()]
     with executor_type(2) as executor:
-        assert list(executor.map(lambda item: item, items)) == items
+        assert list(executor.map(same, items)) == items
 
 
 def test_the_input_is_read_before_map_returns(executor_type: Executors) -> None:
@@ -229,26 +230,32 @@ def test_a_task_that_runs_out_of_time_is_not_interrupted(executor_type: Executor
             ran.append(number)
             return number
 
-        with closing(executor.map(task, range(3), timeout=0)) as results:  # type: ignore[type-var]
-            gate.wait_entered(1)
-            with pytest.raises(TimeoutError):
-                next(results)
+        results = executor.map(task, range(3), timeout=0)
+        gate.wait_entered(1)
+        with pytest.raises(TimeoutError):
+            next(results)
         gate.open()
     assert ran == [0]
 
 
 def test_the_timeout_counts_from_the_call_of_map(executor_type: Executors) -> None:
-    with executor_type(2) as executor:
-        with Gate() as gate:
-            called = time.monotonic()
-            results = executor.map(lambda number: number or gate.hold(), [1, 2, 0], timeout=0.05)
-            # However long its results are not asked for.
-            wait_until(lambda: time.monotonic() > called + 0.1)
-            # Those that are there are given all the same.
-            assert next(results) == 1
-            assert next(results) == 2
-            with pytest.raises(TimeoutError):
-                next(results)
+    with executor_type(2) as executor, Gate() as gate:
+
+        def task(number: int) -> int:
+            if number == 0:
+                gate.hold()
+            return number
+
+        called = time.monotonic()
+        results = executor.map(task, [1, 2, 0], timeout=0.05)
+        # However long its results are not asked for.
+        wait_until(lambda: time.monotonic() > called + 0.1)
+        # Those that are there are given all the same.
+        assert next(results) == 1
+        assert next(results) == 2
+        with pytest.raises(TimeoutError):
+            next(results)
+        gate.open()
 
 
 @pytest.mark.parametrize("timeout", [None, DEADLINE, 10**6, 1e6, True])
@@ -272,7 +279,7 @@ def test_threads_ignore_the_chunksize(executor_type: Executors, chunksize: int) 
 
 def test_no_result_is_kept_once_it_was_given(executor_type: Executors) -> None:
     with executor_type(2) as executor:
-        results = executor.map(lambda _: Thing(), range(5))
+        results = executor.map(new_thing, range(5))
         for thing in results:
             reference = weakref.ref(thing)
             del thing
@@ -300,12 +307,15 @@ def test_results_of_what_shutdown_cancelled(executor_type: Executors) -> None:
 
 def test_maps_inside_of_maps(executor_type: Executors) -> None:
     with executor_type(3) as outer, executor_type(3) as inner:
-        rows = outer.map(lambda row: sum(inner.map(lambda column: row * column, range(5))), range(5))
-        assert list(rows) == [0, 10, 20, 30, 40]
+
+        def row(number: int) -> int:
+            return sum(inner.map(operator.mul, range(5), itertools.repeat(number)))
+
+        assert list(outer.map(row, range(5))) == [0, 10, 20, 30, 40]
 
 
 def test_several_maps_at_once_and_another_thread_that_reads(executor_type: Executors) -> None:
     with executor_type(2) as executor:
-        maps = [executor.map(lambda number, add=add: number + add, range(50)) for add in range(4)]  # type: ignore[misc]
-        readers = [Background(lambda results=results: list(results)) for results in maps]  # type: ignore[misc]
+        maps = [executor.map(operator.add, range(50), itertools.repeat(add)) for add in range(4)]
+        readers: list[Background[list[int]]] = [Background(partial(list[int], results)) for results in maps]
         assert [reader.result() for reader in readers] == [list(range(add, 50 + add)) for add in range(4)]

@@ -9,7 +9,7 @@ import weakref
 from typing import Any
 
 import pytest
-from executors import PoolExecutor, attribute, needs_pool_executor, wait_freed
+from executors import REFUSED, PoolExecutor, attribute, needs_pool_executor, wait_freed
 from support import DEADLINE, Background, Gate, Sum, wait_equal, wait_until
 
 from pyants import MultiPool, Pool, PoolClosedError, PoolDeadlockError, PoolOverloadError
@@ -25,17 +25,15 @@ each_pool = pytest.mark.parametrize("make", POOLS)
 
 @each_pool
 def test_it_is_an_executor_like_others(make: Any) -> None:
-    with make() as pool:
-        with PoolExecutor.over(pool) as executor:
-            assert type(executor) is PoolExecutor
-            assert isinstance(executor, concurrent.futures.ThreadPoolExecutor)
-            assert executor.pool is pool
-            assert executor.submit(pow, 2, 5).result(DEADLINE) == 32
-            assert isinstance(executor.submit(int, "no number").exception(DEADLINE), ValueError)
-            assert list(executor.map(int, "123")) == [1, 2, 3]
-            assert sorted(executor.map_unordered(int, "123")) == [1, 2, 3]
-            assert [future.result(DEADLINE) for future in executor.submit_many(int, "123")] == [1, 2, 3]
-            assert attribute(executor, "_max_workers") == 2
+    with make() as pool, PoolExecutor.over(pool) as executor:
+        assert type(executor) is PoolExecutor
+        assert executor.pool is pool
+        assert executor.submit(pow, 2, 5).result(DEADLINE) == 32
+        assert isinstance(executor.submit(int, "no number").exception(DEADLINE), ValueError)
+        assert list(executor.map(int, "123")) == [1, 2, 3]
+        assert sorted(executor.map_unordered(int, "123")) == [1, 2, 3]
+        assert [future.result(DEADLINE) for future in executor.submit_many(int, "123")] == [1, 2, 3]
+        assert attribute(executor, "_max_workers") == 2
 
 
 @each_pool
@@ -46,7 +44,7 @@ def test_its_shutdown_leaves_the_pool_open(make: Any) -> None:
         executor.submit(done.add)
         executor.shutdown()
         assert done.value == 1
-        with pytest.raises(RuntimeError, match="^cannot schedule new futures after shutdown$"):
+        with pytest.raises(RuntimeError, match=REFUSED):
             executor.submit(done.add)
         assert not pool.is_closed()
         pool.submit(done.add)
@@ -112,21 +110,21 @@ def test_cancelling_and_waiting_returns_though_others_are_busy(make: Any) -> Non
 @each_pool
 def test_the_workers_are_those_of_the_pool(make: Any) -> None:
     names: list[str] = []
-    with make() as pool, PoolExecutor.over(pool) as executor:
-        with Gate() as gate:
+    with make() as pool, PoolExecutor.over(pool) as executor, Gate() as gate:
 
-            def task() -> None:
-                names.append(threading.current_thread().name)
-                gate.hold()
+        def task() -> None:
+            names.append(threading.current_thread().name)
+            gate.hold()
 
-            for submit in (executor.submit, pool.submit):
-                submit(task)
-            gate.wait_entered(2)
-            assert pool.running() == 2
-            behind = executor.submit(int)
-            # One capacity for both.
-            assert pool.queued() == 1
-            assert not behind.done()
+        for submit in (executor.submit, pool.submit):
+            submit(task)
+        gate.wait_entered(2)
+        assert pool.running() == 2
+        behind = executor.submit(int)
+        # One capacity for both.
+        assert pool.queued() == 1
+        assert not behind.done()
+        gate.open()
     assert len(set(names)) == 2
 
 

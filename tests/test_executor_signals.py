@@ -177,11 +177,11 @@ def test_ctrl_c_ends_a_program_once_its_tasks_are_done(executor_type: Executors)
         INTERRUPT
         + """
 executor = Executor(1)
-executor.submit(lambda: (interrupted.wait(), print("done")))
+executor.submit(lambda: (interrupted.wait(), print("done\\n", end="")))
 try:
     about_to_wait.set()
     with executor:
-        executor.submit(print, "queued").result()
+        executor.submit(print, "queued\\n", end="").result()
 except KeyboardInterrupt:
     print("interrupted\\n", end="")
 """,

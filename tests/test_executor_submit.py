@@ -28,10 +28,11 @@ def test_the_result_comes_with_the_future(executor_type: Executors) -> None:
         assert not future.cancelled()
 
 
-def test_arguments_arrive_as_they_are(executor_type: Executors) -> None:
-    def capture(*args: object, **kwargs: object) -> tuple[tuple[object, ...], dict[str, object]]:
-        return args, kwargs
+def capture(*args: object, **kwargs: object) -> tuple[tuple[object, ...], dict[str, object]]:
+    return args, kwargs
 
+
+def test_arguments_arrive_as_they_are(executor_type: Executors) -> None:
     thing = Thing()
     with executor_type(2) as executor:
         assert executor.submit(capture).result(DEADLINE) == ((), {})
@@ -48,7 +49,7 @@ def test_the_arguments_are_those_at_the_time_of_submit(executor_type: Executors)
     args, kwargs = [1, 2], {"key": 3}
     with executor_type(1) as executor, Gate() as gate:
         executor.submit(gate.hold)
-        future = executor.submit(lambda *args, **kwargs: (args, kwargs), *args, **kwargs)
+        future = executor.submit(capture, *args, **kwargs)
         args.clear()
         kwargs.clear()
         gate.open()
@@ -58,9 +59,10 @@ def test_the_arguments_are_those_at_the_time_of_submit(executor_type: Executors)
 def test_the_function_is_needed_and_positional(executor_type: Executors) -> None:
     with executor_type(1) as executor:
         submit: Any = executor.submit
-        for call in (lambda: submit(), lambda: submit(fn=len), lambda: submit(arg=1)):
+        wrong: list[dict[str, Any]] = [{}, {"fn": len}, {"arg": 1}]
+        for keywords in wrong:
             with pytest.raises(TypeError):
-                call()
+                submit(**keywords)
         # Nothing of it broke the executor.
         assert executor.submit(len, "four").result(DEADLINE) == 4
 
@@ -109,7 +111,9 @@ def test_causes_and_contexts_are_kept(executor_type: Executors) -> None:
     assert error.__cause__ is error.__context__
 
 
-@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), BaseException("base")], ids=repr)
+@pytest.mark.parametrize(
+    "error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), BaseException("base")], ids=repr
+)
 def test_not_even_a_base_exception_ends_the_worker(executor_type: Executors, error: BaseException) -> None:
     def task() -> None:
         raise error
@@ -129,8 +133,9 @@ def test_what_cannot_be_called_is_told_by_the_future(executor_type: Executors) -
     with executor_type(1) as executor:
         nothing: Any = 3
         assert isinstance(executor.submit(nothing).exception(DEADLINE), TypeError)
-        assert isinstance(executor.submit(len).exception(DEADLINE), TypeError)
-        assert isinstance(executor.submit(len, key=1).exception(DEADLINE), TypeError)
+        function: Any = len
+        assert isinstance(executor.submit(function).exception(DEADLINE), TypeError)
+        assert isinstance(executor.submit(function, key=1).exception(DEADLINE), TypeError)
 
 
 def test_one_worker_takes_tasks_in_the_order_of_submission(executor_type: Executors) -> None:

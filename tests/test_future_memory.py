@@ -6,6 +6,7 @@ import gc
 import sys
 import weakref
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -24,6 +25,10 @@ by_reference_counts = pytest.mark.skipif(not HAS_GIL, reason="reference counts f
 
 def use(*_: object, **__: object) -> None:
     """A task that does nothing with what it gets."""
+
+
+def collect(thing: Thing, *, key: Thing) -> list[Thing]:
+    return [thing, key]
 
 
 def ask(future: Future[Any]) -> None:
@@ -94,8 +99,8 @@ def test_the_result_that_nobody_wanted_is_let_go_of(executor_type: Executors) ->
 @each_executor_type
 def test_a_future_that_is_done_is_kept_by_nobody(executor_type: Executors) -> None:
     with executor_type(1) as executor:
-        for task in (int, lambda: int("no number")):
-            future = executor.submit(task)
+        for text in ("7", "no number"):
+            future = executor.submit(int, text)
             ask(future)
             reference = weakref.ref(future)
             del future
@@ -155,7 +160,7 @@ def test_nothing_of_a_task_is_in_a_cycle(executor_type: Executors) -> None:
     with without_collector(), executor_type(1) as executor:
         thing, key = Thing(), Thing()
         references: list[weakref.ref[Any]] = [weakref.ref(thing), weakref.ref(key)]
-        future = executor.submit(lambda thing, key: [thing, key], thing, key=key)
+        future = executor.submit(collect, thing, key=key)
         references.append(weakref.ref(future))
         ask(future)
         del thing, key, future
@@ -246,14 +251,17 @@ def test_nothing_of_a_future_is_in_a_cycle(future_type: Futures) -> None:
 
 @each_future_type
 def test_a_future_in_a_cycle_is_collected(future_type: Futures) -> None:
-    for attach in (
-        lambda future: future.set_result(future),
-        lambda future: future.set_exception(ValueError(future)),
-        lambda future: future.add_done_callback(lambda _: future),
-        lambda future: setattr(future, "itself", future),
-    ):
+    for how in ("result", "exception", "callback", "attribute"):
         future: Any = future_type()
-        attach(future)  # type: ignore[no-untyped-call]
+        match how:
+            case "result":
+                future.set_result(future)
+            case "exception":
+                future.set_exception(ValueError(future))
+            case "callback":
+                future.add_done_callback(partial(use, future))
+            case _:
+                future.itself = future
         reference = weakref.ref(future)
         del future
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import concurrent.futures
 import gc
-import itertools
 import weakref
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -30,7 +30,7 @@ Pair = tuple[Futures, Futures]
 
 
 def make(types: Pair, count: int) -> list[Future[Any]]:
-    return [future_type() for future_type in itertools.islice(itertools.cycle(types), count)]
+    return [types[number % 2]() for number in range(count)]
 
 
 def start(*futures: Future[Any]) -> None:
@@ -47,6 +47,10 @@ def cancelled(future: Future[Any]) -> Future[Any]:
 
 def waiters(future: Future[Any]) -> int:
     return len(attribute(future, "_waiters"))
+
+
+def wait_for_all(futures: list[Future[Any]]) -> set[Future[Any]]:
+    return concurrent.futures.wait(futures).done
 
 
 def waits(futures: list[Future[Any]], return_when: str = ALL_COMPLETED) -> Background[set[Future[Any]]]:
@@ -158,7 +162,8 @@ def test_duplicates_count_once(types: Pair) -> None:
 
 def test_nothing_to_wait_for() -> None:
     assert concurrent.futures.wait([]) == (set(), set())
-    assert list(concurrent.futures.as_completed([])) == []
+    nothing: list[Future[Any]] = []
+    assert list(concurrent.futures.as_completed(nothing)) == []
 
 
 @each_pair
@@ -171,7 +176,7 @@ def test_an_unknown_condition(types: Pair) -> None:
 def test_many_threads_wait_for_the_same(types: Pair) -> None:
     for _ in range(10):
         futures = make(types, 6)
-        threads = background(3, lambda futures=futures: concurrent.futures.wait(futures).done)  # type: ignore[misc]
+        threads = background(3, partial(wait_for_all, futures))
         for future in futures:
             start(future)
             future.set_result(None)
@@ -236,11 +241,10 @@ def test_as_completed_times_out(types: Pair, timeout: float) -> None:
     futures = make(types, 4)
     futures[1].set_result(1)
     cancelled(futures[2])
-    seen: set[Future[Any]] = set()
+    completed = concurrent.futures.as_completed(futures, timeout)
+    assert {next(completed), next(completed)} == {futures[1], futures[2]}
     with pytest.raises(TimeoutError, match=r"^2 \(of 4\) futures unfinished$"):
-        for future in concurrent.futures.as_completed(futures, timeout):
-            seen.add(future)
-    assert seen == {futures[1], futures[2]}
+        next(completed)
     assert [waiters(future) for future in futures] == [0] * 4
 
 
@@ -250,7 +254,7 @@ def test_as_completed_gives_duplicates_once(types: Pair) -> None:
     future.set_result(1)
     other.set_result(2)
     assert sorted(each.result() for each in concurrent.futures.as_completed([future, other, future, other])) == [1, 2]
-    assert len(list(concurrent.futures.as_completed(itertools.repeat(future, 5)))) == 1
+    assert len(list(concurrent.futures.as_completed(iter([future] * 5)))) == 1
 
 
 @each_pair
@@ -267,20 +271,18 @@ def test_who_stops_as_completed_early_leaves_nothing_behind(types: Pair) -> None
 @each_pair
 def test_as_completed_does_not_keep_what_it_gave(types: Pair) -> None:
     futures = make(types, 8)
-    for future in futures[:4]:
-        future.set_result(1)
+    for number in range(4):
+        futures[number].set_result(1)
     completed = concurrent.futures.as_completed(futures)
-    del future
-    for _ in range(8):
+    for left in range(8, 0, -1):
         given = next(completed)
         futures.remove(given)
         reference = weakref.ref(given)
         del given
         wait_freed(reference)
-        pending = [future for future in futures if not future.done()]
-        if pending:
-            pending[0].set_result(1)
-        del pending
+        # The next one, once those are gone that were done from the start.
+        if 1 < left <= 5:
+            futures[0].set_result(1)
 
 
 # --- with executors ---
@@ -289,8 +291,9 @@ def test_as_completed_does_not_keep_what_it_gave(types: Pair) -> None:
 @each_executor_type
 def test_waiting_for_tasks(executor_type: Executors) -> None:
     with executor_type(3) as executor, Gate() as gate:
-        held = executor.submit(gate.hold)
-        quick, failing = executor.submit(int), executor.submit(int, "no number")
+        held: Future[Any] = executor.submit(gate.hold)
+        quick: Future[Any] = executor.submit(int)
+        failing: Future[Any] = executor.submit(int, "no number")
         wait = concurrent.futures.wait
         assert failing in wait([held, failing], DEADLINE, FIRST_EXCEPTION).done
         assert quick in wait([held, quick], DEADLINE, FIRST_COMPLETED).done
@@ -310,9 +313,9 @@ def test_as_completed_of_tasks(executor_type: Executors) -> None:
 @each_executor_type
 def test_waiting_hears_of_cancelled_tasks(executor_type: Executors) -> None:
     with executor_type(1) as executor, Gate() as gate:
-        held = executor.submit(gate.hold)
+        held: Future[Any] = executor.submit(gate.hold)
         gate.wait_entered(1)
-        pending = [executor.submit(int) for _ in range(3)]
+        pending: list[Future[Any]] = [executor.submit(int) for _ in range(3)]
         threads = [waits([*pending, held]), waits(pending, FIRST_COMPLETED)]
         completed = Background(lambda: set(concurrent.futures.as_completed([*pending, held])))
         for future in pending:

@@ -7,7 +7,7 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from executors import EXECUTOR_TYPES, FUTURE_TYPES
+from executors import EXECUTOR_TYPES, FUTURE_TYPES, pass_through
 from support import DEADLINE, Background, Gate, background, wait_until
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def test_a_future_that_is_set_while_threads_come_to_wait(future_type: Futures) -
 @each_executor_type
 def test_many_threads_wait_for_one_task(executor_type: Executors) -> None:
     with executor_type(1) as executor, Gate() as gate:
-        held = executor.submit(lambda: gate.hold() or "done")
+        held = executor.submit(pass_through, gate, "done")
         waiting = Waiting(8, held.result)
         gate.wait_entered(1)
         gate.open()

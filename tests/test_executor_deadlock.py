@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from executors import PoolExecutor, PoolFuture, needs_pool_executor, pass_through
-from support import DEADLINE, Background, Gate, Sum, wait_equal
+from support import DEADLINE, Background, Gate, Sum, wait_equal, wait_until
 
 from pyants import PoolDeadlockError, PoolTimeoutError
 
@@ -48,8 +48,8 @@ def test_when_all_workers_wait_the_last_is_told_and_the_others_are_served(worker
     with PoolExecutor(workers) as executor:
 
         def outer() -> None:
-            inner = executor.submit(int, "7")
             ready.wait()
+            inner = executor.submit(int, "7")
             try:
                 served.add(inner.result() == 7)
             except PoolDeadlockError:
@@ -159,7 +159,7 @@ def test_a_queued_task_that_is_cancelled_frees_who_waits() -> None:
             return inner[0].result()
 
         waits = executor.submit(outer)
-        wait_equal(executor.pool.queued, 1)
+        wait_until(lambda: len(inner) == 1, "the inner task")
         assert inner[0].cancel()
         assert isinstance(waits.exception(DEADLINE), concurrent.futures.CancelledError)
         gate.open()

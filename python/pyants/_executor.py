@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import collections
+import collections.abc
 import concurrent.futures
 import itertools
+import logging
 import os
 import queue
 import sys
@@ -14,21 +16,18 @@ import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyants._core import Pool, _Executor, _Future
-from pyants._errors import PoolError
+from pyants._errors import PoolClosedError, PoolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
-    from typing import Self, Unpack
+    from datetime import timedelta
+    from typing import Self
 
     from pyants._core import MultiPool, MultiPoolWithFunc, PoolWithFunc
     from pyants._group import TaskGroup
-    from pyants._types import PoolOptions
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
-
-_DEFAULT_EXPIRY_DURATION = 60.0
-"""Seconds. Users of ThreadPoolExecutor, whose threads never leave, may keep what is costly to make in their threads."""
 
 _numbers = itertools.count()
 
@@ -59,14 +58,32 @@ class _Backlog:
         return self._pool.queued() == 0
 
 
+class _Threads(collections.abc.Set[threading.Thread]):
+    """What libraries ask of the set of ThreadPoolExecutor's threads: how many there are, and which."""
+
+    def __init__(self, executor: PoolExecutor) -> None:
+        self._pool = executor.pool
+        self._prefix = f"{executor._thread_name_prefix}_"
+
+    def __len__(self) -> int:
+        return self._pool.running()
+
+    def __iter__(self) -> Iterator[threading.Thread]:
+        return (thread for thread in threading.enumerate() if thread.name.startswith(self._prefix))
+
+    def __contains__(self, thread: object) -> bool:
+        return any(thread is other for other in self)
+
+
 class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
     """A concurrent.futures.ThreadPoolExecutor on a pool of pyants.
 
     max_workers, thread_name_prefix, initializer, initargs: as ThreadPoolExecutor has them.
 
-    The keyword options are those of Pool, for the pool that the executor makes. Of other defaults are queue_size, None:
-    the backlog has no bound; and expiry_duration, 60 seconds. With a bound on the backlog submit() waits for room, or
-    raises PoolOverloadError with nonblocking=True.
+    The keyword options are those of Pool, for the pool that the executor makes, with other defaults: queue_size None, the
+    backlog has no bound; expiry_duration 60 seconds, since ThreadPoolExecutor's threads never leave, and its users may keep
+    in them what is costly to make; logger that of concurrent.futures. With a bound on the backlog submit() waits for room,
+    or raises PoolOverloadError with nonblocking=True.
 
     It is a subclass for the sake of those who ask for one, such as loop.set_default_executor() of asyncio; it shares no
     code with ThreadPoolExecutor.
@@ -78,20 +95,40 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
         thread_name_prefix: str = "",
         initializer: Callable[..., object] | None = None,
         initargs: Iterable[Any] = (),
-        **options: Unpack[PoolOptions],
+        *,
+        queue_size: int | None = None,
+        nonblocking: bool = False,
+        max_blocking_tasks: int = 0,
+        expiry_duration: float | timedelta = 60.0,
+        disable_purge: bool = False,
+        stack_size: int | None = None,
+        logger: logging.Logger | None = None,
     ) -> None:
+        # The checks, and what they say, are CPython's.
         if max_workers is None:
             max_workers = _default_workers()
         if max_workers <= 0:
-            raise ValueError(f"max_workers must be greater than 0, not {max_workers!r}")
+            raise ValueError("max_workers must be greater than 0")
         if initializer is not None and not callable(initializer):
-            raise TypeError(f"initializer must be a callable, not {initializer!r}")
-        options.setdefault("queue_size", None)
-        options.setdefault("expiry_duration", _DEFAULT_EXPIRY_DURATION)
-        name = options.setdefault("name", thread_name_prefix or None) or f"PoolExecutor-{next(_numbers)}"
-        options["name"] = name
-        pool = Pool(max_workers, initializer=initializer, initargs=tuple(initargs), **options)
-        self._thread_name_prefix = name
+            raise TypeError("initializer must be a callable")
+        self._thread_name_prefix = thread_name_prefix or f"PoolExecutor-{next(_numbers)}"
+        try:
+            pool = Pool(
+                max_workers,
+                name=self._thread_name_prefix,
+                initializer=initializer,
+                initargs=tuple(initargs),
+                queue_size=queue_size,
+                nonblocking=nonblocking,
+                max_blocking_tasks=max_blocking_tasks,
+                expiry_duration=expiry_duration,
+                disable_purge=disable_purge,
+                stack_size=stack_size,
+                logger=logger or logging.getLogger("concurrent.futures"),
+            )
+        except PoolClosedError:
+            # The interpreter is on its way out: as with ThreadPoolExecutor, it is the calls that are refused.
+            return
         self._set_up(pool, Future, False)
 
     @classmethod
@@ -117,9 +154,12 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
         self.pool.tune(max_workers)
 
     @property
-    def _threads(self) -> set[threading.Thread]:
-        prefix = f"{self._thread_name_prefix}_"
-        return {thread for thread in threading.enumerate() if thread.name.startswith(prefix)}
+    def _threads(self) -> _Threads:
+        return _Threads(self)
+
+    @property
+    def _broken(self) -> str | bool:
+        return "A thread initializer failed, the thread pool is not usable anymore" if self._is_broken() else False
 
     @property
     def _work_queue(self) -> _Backlog:
@@ -182,17 +222,23 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
         ordered: bool,
     ) -> Iterator[_R]:
         if chunksize < 1:
-            raise ValueError(f"chunksize must be >= 1, not {chunksize!r}")
+            raise ValueError("chunksize must be >= 1.")
         if buffersize is not None:
             if not isinstance(buffersize, int):
-                raise TypeError(f"buffersize must be an integer or None, not {buffersize!r}")
+                raise TypeError("buffersize must be an integer or None")
             if buffersize < 1:
-                raise ValueError(f"buffersize must be None or > 0, not {buffersize!r}")
+                raise ValueError("buffersize must be None or > 0")
         end = None if timeout is None else timeout + time.monotonic()
         if buffersize is not None or type(self).submit is not _Executor.submit:
             return self._results_of_futures(fn, zip(*iterables, strict=False), end, buffersize, ordered=ordered)
         star = len(iterables) != 1
-        items: list[Any] = list(zip(*iterables, strict=False)) if star else list(iterables[0])
+        items: list[Any] = []
+        try:
+            items.extend(zip(*iterables, strict=False) if star else iterables[0])
+        except BaseException:
+            # What was read before the input failed is called, as where each item is submitted when it is read.
+            self._map(fn, items, star, ordered, timeout)
+            raise
         return self._map(fn, items, star, ordered, timeout)
 
     def _results_of_futures(
@@ -235,13 +281,12 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
         def results() -> Generator[_R, None, None]:
             try:
                 while ahead:
-                    future = take()
                     if buffersize is not None and (again := executor()) is not None:
                         for args in itertools.islice(items, 1):
                             submit(again, args)
+                            del args
                         del again
-                    yield _take(future, left())
-                    del future
+                    yield _take(take(), left())
             finally:
                 for future in ahead:
                     future.cancel()

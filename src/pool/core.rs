@@ -141,7 +141,16 @@ impl<H: Host> Core<H> {
 
     /// Accepted tasks that wait for a worker.
     pub fn queued(&self) -> usize {
-        if self.hand_off { 0 } else { self.queue.len() }
+        self.waiting_of(self.queue.len() as u64) as usize
+    }
+
+    /// How many of so many tasks in the queue wait for a worker. Those beyond its bound have one, that is on its way.
+    fn waiting_of(&self, queued: u64) -> u64 {
+        match self.options.queue_size {
+            _ if self.hand_off => 0,
+            None => queued,
+            Some(queue_size) => queued.min(queue_size),
+        }
     }
 
     /// Every accepted task is done and every worker's thread is out of the pool's code.
@@ -182,11 +191,9 @@ impl<H: Host> Core<H> {
         let (completed, failed) = (ended.completed, ended.failed);
         let cancelled = cancelled + ended.cancelled;
         let in_flight = entered.saturating_sub(undone + cancelled + completed + failed);
-        let (busy, queued) = if self.hand_off {
-            (in_flight, 0)
-        } else {
-            (busy, in_flight.saturating_sub(busy))
-        };
+        let queued = self.waiting_of(in_flight.saturating_sub(busy));
+        // With an unlimited queue a task may have begun after `entered` was read.
+        let busy = busy.max(in_flight - queued);
         let submitted = completed + failed + cancelled + busy + queued;
         let running = self.crew.running();
         Stats {

@@ -56,7 +56,7 @@ impl Front {
             strategy,
         };
         if !lifecycle::register(front.pools()) {
-            return Err(exiting());
+            return Err(exiting(py));
         }
         Ok(front)
     }
@@ -222,8 +222,8 @@ impl Front {
     }
 }
 
-fn exiting() -> PyErr {
-    PyRuntimeError::new_err("can't open a pool at interpreter shutdown")
+fn exiting(py: Python<'_>) -> PyErr {
+    errors::closed(py, "can't open a pool at interpreter shutdown")
 }
 
 /// What all pools of pyants have in common.
@@ -577,7 +577,7 @@ impl Base {
     fn reboot(&self, py: Python<'_>) -> PyResult<()> {
         let front = self.front(py)?;
         let opened = lifecycle::detach(py, || lifecycle::unless_exiting(|| front.reboot()));
-        if opened { Ok(()) } else { Err(exiting()) }
+        if opened { Ok(()) } else { Err(exiting(py)) }
     }
 
     fn __enter__(slf: Py<Self>) -> Py<Self> {

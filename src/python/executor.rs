@@ -138,10 +138,13 @@ pub struct Executor {
 
 impl Executor {
     fn pool<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, Base>> {
-        self.pool
-            .get(py)
-            .map(|pool| pool.bind(py))
-            .ok_or_else(|| PyRuntimeError::new_err("the executor's __init__() was not called"))
+        self.pool.get(py).map(|pool| pool.bind(py)).ok_or_else(|| {
+            if lifecycle::is_exiting() {
+                Self::refused(py, Refusal::Pool(Error::Closed))
+            } else {
+                PyRuntimeError::new_err("the executor's __init__() was not called")
+            }
+        })
     }
 
     /// The scope, where the pool is shared.
@@ -170,7 +173,9 @@ impl Executor {
             future.get().enter_scope(Arc::clone(scope));
         }
         let handle = future.clone().unbind();
-        let result = pool.submit(py, func, wait, |func| Task::Future(call(func), handle));
+        // What cannot be called is found out when it is, and told by the future, as CPython's executor does.
+        let task = Task::Future(call(func.clone().unbind()), handle);
+        let result = pool.front(py)?.submit(py, task, wait);
         if let (Err(_), Some(scope)) = (&result, &scope) {
             scope.leave();
         }
@@ -404,6 +409,12 @@ impl Executor {
             (Err(error), _) => Err(errors::raise(py, error, "shutdown")),
             (Ok(()), _) => Ok(()),
         }
+    }
+
+    /// A worker's initializer failed.
+    fn _is_broken(&self, py: Python<'_>) -> PyResult<bool> {
+        let front = self.pool(py)?.get().front(py)?;
+        Ok(front.pools().iter().any(crate::pool::Pool::is_broken))
     }
 
     /// No call is accepted any more.

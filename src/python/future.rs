@@ -31,7 +31,7 @@ use crate::pool::sync::lock;
 use pyo3::exceptions::{PyException, PyTimeoutError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyList, PyType};
+use pyo3::types::{PyDict, PyList, PyTuple, PyType};
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -173,6 +173,15 @@ impl Default for Future {
     }
 }
 
+/// Who brings a future to its end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Caller {
+    /// A worker, which has nobody to raise to.
+    Worker,
+    /// Somebody who called a method of the future.
+    User,
+}
+
 /// A condition of `threading`, held.
 struct Held<'py>(Bound<'py, PyAny>);
 
@@ -278,6 +287,15 @@ impl Future {
         Self::tell_watched(slf, to, may, tell)
     }
 
+    /// The condition, held, where there is one.
+    fn hold<'py>(py: Python<'py>, this: &Self) -> PyResult<Option<Held<'py>>> {
+        let condition = lock(&this.extras)
+            .as_ref()
+            .and_then(|extras| extras.condition.as_ref())
+            .map(|condition| condition.bind(py).clone());
+        condition.map(Held::acquire).transpose()
+    }
+
     #[cold]
     fn tell_watched(
         slf: &Bound<'_, Self>,
@@ -317,7 +335,7 @@ impl Future {
     }
 
     /// The future is done: its callbacks are called, and the threads that wait for it are to be rung for.
-    fn announce(slf: &Bound<'_, Self>) -> PyResult<Bells> {
+    fn announce(slf: &Bound<'_, Self>, by: Caller) -> PyResult<Bells> {
         let this = slf.get();
         if !this.word().is_watched() {
             return Ok(Bells::default());
@@ -334,20 +352,20 @@ impl Future {
         let bells = Bells(asleep.collect());
         let called = callbacks
             .iter()
-            .try_for_each(|callback| Self::call_back(slf, callback.bind(slf.py())));
+            .try_for_each(|callback| Self::call_back(slf, callback.bind(slf.py()), by));
         if let Some(scope) = scope {
             scope.leave();
         }
         called.map(|()| bells)
     }
 
-    /// As CPython's futures do, logs what a callback raises, unless it is no `Exception`.
-    fn call_back(slf: &Bound<'_, Self>, callback: &Bound<'_, PyAny>) -> PyResult<()> {
+    /// As CPython's futures do, logs what a callback raises, unless it is no `Exception` and there is a caller to raise to.
+    fn call_back(slf: &Bound<'_, Self>, callback: &Bound<'_, PyAny>, by: Caller) -> PyResult<()> {
         let py = slf.py();
         let Err(raised) = callback.call1((slf,)) else {
             return Ok(());
         };
-        if !raised.is_instance_of::<PyException>(py) {
+        if by == Caller::User && !raised.is_instance_of::<PyException>(py) {
             return Err(raised);
         }
         errors::log(
@@ -384,7 +402,7 @@ impl Future {
 
     /// The task will not run: cancels the future if need be, and tells those who watch that it is so.
     pub fn withdraw(slf: &Bound<'_, Self>) -> Bells {
-        let cancelled = Self::cancel_now(slf).and_then(|(_, bells)| {
+        let cancelled = Self::cancel_now(slf, Caller::Worker).and_then(|(_, bells)| {
             Self::tell(
                 slf,
                 State::Notified,
@@ -397,9 +415,9 @@ impl Future {
     }
 
     /// Whether the future is cancelled now.
-    fn cancel_now(slf: &Bound<'_, Self>) -> PyResult<(bool, Bells)> {
+    fn cancel_now(slf: &Bound<'_, Self>, by: Caller) -> PyResult<(bool, Bells)> {
         match Self::tell(slf, State::Cancelled, |state| state == State::Pending, None)? {
-            Ok(()) => Self::announce(slf).map(|bells| (true, bells)),
+            Ok(()) => Self::announce(slf, by).map(|bells| (true, bells)),
             Err(state) => Ok((state.is_cancelled(), Bells::default())),
         }
     }
@@ -410,7 +428,7 @@ impl Future {
             Ok(result) => (result, false),
             Err(raised) => (errors::with_traceback(slf.py(), &raised).into_any(), true),
         };
-        let finished = Self::conclude(slf, outcome, raised);
+        let finished = Self::conclude(slf, outcome, raised, Caller::Worker);
         // Somebody else had set the outcome already: theirs stays, as with CPython's futures.
         Self::settled(slf, finished.map(|bells| bells.unwrap_or_default()))
     }
@@ -420,8 +438,15 @@ impl Future {
         slf: &Bound<'_, Self>,
         outcome: Bound<'_, PyAny>,
         raised: bool,
+        by: Caller,
     ) -> PyResult<Option<Bells>> {
         let this = slf.get();
+        // Who holds the condition sees nothing change, not even that the outcome is being set.
+        let held = if this.word().is_watched() {
+            Self::hold(slf.py(), this)?
+        } else {
+            None
+        };
         if this.step(State::Finishing, State::is_open).is_err() {
             return Ok(None);
         }
@@ -433,7 +458,8 @@ impl Future {
             (State::Returned, "add_result")
         };
         let told = Self::tell(slf, to, |state| state == State::Finishing, Some(tell));
-        let bells = Self::announce(slf)?;
+        drop(held);
+        let bells = Self::announce(slf, by)?;
         told.map(|_| Some(bells))
     }
 
@@ -493,7 +519,7 @@ const SPINS: u32 = 100;
 /// made by `__new__`.
 fn new_instance<'py>(class: &Bound<'py, PyType>) -> PyResult<Bound<'py, Future>> {
     let py = class.py();
-    let no_arguments = pyo3::types::PyTuple::empty(py);
+    let no_arguments = PyTuple::empty(py);
     let type_object = class.as_type_ptr();
     // SAFETY: the type object is alive, and `tp_new` of a class derived from `Future` is the function that PyO3 made for
     // it, which is called as the interpreter would call it: with the class, a tuple, and no keywords.
@@ -524,8 +550,8 @@ pub fn read_timeout(timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Durat
 #[pymethods]
 impl Future {
     #[new]
-    #[pyo3(signature = ())]
-    fn new() -> Self {
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         Future::default()
     }
 
@@ -535,7 +561,7 @@ impl Future {
 
     /// Cancels the call if it has not started; whether it is cancelled.
     fn cancel(slf: &Bound<'_, Self>) -> PyResult<bool> {
-        let (cancelled, bells) = Self::cancel_now(slf)?;
+        let (cancelled, bells) = Self::cancel_now(slf, Caller::User)?;
         ring(slf.py(), bells);
         Ok(cancelled)
     }
@@ -600,7 +626,7 @@ impl Future {
             .watch_undone(|extras| extras.callbacks.push(callback))
         {
             Ok(()) => Ok(()),
-            Err(_) => Self::call_back(slf, &r#fn),
+            Err(_) => Self::call_back(slf, &r#fn, Caller::User),
         }
     }
 
@@ -753,7 +779,7 @@ impl Future {
 impl Future {
     fn set(slf: &Bound<'_, Self>, outcome: Bound<'_, PyAny>, raised: bool) -> PyResult<()> {
         let py = slf.py();
-        match Self::conclude(slf, outcome, raised)? {
+        match Self::conclude(slf, outcome, raised, Caller::User)? {
             Some(bells) => {
                 ring(py, bells);
                 Ok(())

@@ -233,7 +233,7 @@ impl Job {
 }
 
 /// The results of a map, in order.
-#[pyclass(frozen, module = "pyants", name = "_Results")]
+#[pyclass(frozen, weakref, module = "pyants", name = "_Results")]
 pub struct Results {
     job: Arc<Job>,
     /// The place to be read next.

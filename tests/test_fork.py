@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 
 import pytest
 from support import run_script
@@ -215,11 +214,6 @@ print("parent")
     assert stdout == "child\nparent\n"
 
 
-@pytest.mark.xfail(
-    not getattr(sys, "_is_gil_enabled", lambda: True)(),
-    strict=False,
-    reason="free-threaded CPython locks single objects, and does not free such locks in a child",
-)
 def test_fork_under_load() -> None:
     # Locks are held, threads spawn, park and expire in the very moment of the fork.
     stdout = script("""
@@ -243,6 +237,91 @@ assert pool.stats().completed == done.value
 print("parent")
 """)
     assert stdout == "parent\n"
+
+
+def test_a_fork_waits_for_a_worker_that_is_just_arriving() -> None:
+    stdout = script("""
+arrived = []
+class Slow(threading._DummyThread):
+    def __init__(self):
+        super().__init__()
+        # While this thread is being entered into the books of `threading`, another one forks, or had time to.
+        arrived.append(Background(lambda: in_child(lambda: print("child", len(arrived), flush=True))))
+        time.sleep(0.2)
+        arrived.append(self)
+threading._DummyThread = Slow
+pool = Pool(1)
+use(pool)
+arrived[0].result()
+print("parent", len(arrived))
+""")
+    assert stdout == "child 2\nparent 2\n"
+
+
+def test_a_fork_waits_for_a_worker_that_is_just_leaving() -> None:
+    stdout = script("""
+left = []
+local = threading.local()
+class Last:
+    def __del__(self):
+        left.append(Background(lambda: in_child(lambda: print("child", len(left), flush=True))))
+        time.sleep(0.2)
+        left.append(self)
+def task():
+    local.last = Last()
+pool = Pool(1)
+pool.submit(task)
+pool.release_timeout(10)
+left[0].result()
+print("parent", len(left))
+""")
+    assert stdout == "child 2\nparent 2\n"
+
+
+def test_a_fork_does_not_wait_for_ever_for_a_worker_that_waits_for_the_forking_thread() -> None:
+    stdout = script("""
+local = threading.local()
+leaving, forked = threading.Event(), threading.Event()
+class Last:
+    def __del__(self):
+        leaving.set()
+        assert forked.wait(30)
+def task():
+    local.last = Last()
+pool, other = Pool(1), Pool(1)
+pool.submit(task)
+pool.release()
+assert leaving.wait(10)
+in_child(lambda: use(other))
+forked.set()
+print("parent")
+""")
+    assert stdout == "parent\n"
+
+
+def test_a_fork_hook_may_wait_for_a_worker() -> None:
+    # Hooks run in the order opposite to that of their registration: this one after the module's own.
+    stdout, stderr = run_script(
+        """
+import os, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+pools = []
+def hook():
+    for pool in pools:
+        pool.submit(print, "hook", flush=True)
+        assert pool.wait_idle(30)
+os.register_at_fork(before=hook)
+import pyants
+pools.append(pyants.Pool(1))
+pid = os.fork()
+if pid == 0:
+    os._exit(0)
+os.waitpid(pid, 0)
+print("parent")
+""",
+        prelude=False,
+    )
+    assert (stdout, stderr) == ("hook\nparent\n", "")
 
 
 def test_a_child_of_a_child() -> None:

@@ -171,11 +171,8 @@ impl PyHost {
         }
     }
 
-    /// What `threading.Thread` does before `run`; `false`: the initializer failed.
-    fn set_up(&self, py: Python<'_>, worker: &Worker) -> bool {
-        if let Err(failure) = set_up_thread(py, &worker.name) {
-            failure.write_unraisable(py, None);
-        }
+    /// Calls the initializer; `false`: it failed.
+    fn set_up(&self, py: Python<'_>) -> bool {
         let Some((initializer, args)) = self.hooks.initializer(py) else {
             return true;
         };
@@ -202,20 +199,26 @@ pub fn prepare(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-fn set_up_thread(py: Python<'_>, name: &str) -> PyResult<()> {
-    CURRENT_THREAD
-        .import(py, "threading", "current_thread")?
-        .call0()?
-        .setattr("name", name)?;
-    let trace = GET_TRACE.import(py, "threading", "gettrace")?.call0()?;
-    if !trace.is_none() {
-        py.import("sys")?.call_method1("settrace", (trace,))?;
+/// What `threading.Thread` does before `run`.
+fn set_up_thread(py: Python<'_>, name: &str) {
+    let set_up = || -> PyResult<()> {
+        CURRENT_THREAD
+            .import(py, "threading", "current_thread")?
+            .call0()?
+            .setattr("name", name)?;
+        let trace = GET_TRACE.import(py, "threading", "gettrace")?.call0()?;
+        if !trace.is_none() {
+            py.import("sys")?.call_method1("settrace", (trace,))?;
+        }
+        let profile = GET_PROFILE.import(py, "threading", "getprofile")?.call0()?;
+        if !profile.is_none() {
+            py.import("sys")?.call_method1("setprofile", (profile,))?;
+        }
+        Ok(())
+    };
+    if let Err(failure) = set_up() {
+        failure.write_unraisable(py, None);
     }
-    let profile = GET_PROFILE.import(py, "threading", "getprofile")?.call0()?;
-    if !profile.is_none() {
-        py.import("sys")?.call_method1("setprofile", (profile,))?;
-    }
-    Ok(())
 }
 
 /// Up to 3.12 `threading` keeps the entry of a native thread for ever; later it drops it with the thread.
@@ -261,14 +264,20 @@ impl Host for PyHost {
 
     fn live(&self, worker: &Worker, body: impl FnOnce(&mut Attached<'_>)) {
         let gate = Gate::enter();
+        let arrival = lifecycle::cross();
+        // Dropped when the thread has left the interpreter for good.
+        let mut _departure = None;
         Python::try_attach(|py| {
             drop(gate);
-            if self.set_up(py, worker) {
+            set_up_thread(py, &worker.name);
+            drop(arrival);
+            if self.set_up(py) {
                 body(&mut Attached {
                     py,
                     switch: Switch::new(py),
                 });
             }
+            _departure = Some(lifecycle::cross_attached(py));
             #[cfg(not(Py_3_13))]
             if let Err(failure) = tear_down_thread(py) {
                 failure.write_unraisable(py, None);

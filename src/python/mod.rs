@@ -1,6 +1,7 @@
 //! The face that the Python package `pyants` shows of the pool. It translates, and schedules nothing.
 
 mod base;
+mod border;
 mod errors;
 mod func;
 mod host;

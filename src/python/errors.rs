@@ -1,17 +1,15 @@
 //! Where errors cross from the core to Python. The exceptions themselves are defined in `pyants._errors`.
 
+use super::known;
 use crate::pool::Error;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::PyType;
 
 macro_rules! exceptions {
-    ($($function:ident $name:literal)*) => {$(
+    ($($function:ident $class:ident)*) => {$(
         pub fn $function(py: Python<'_>, message: impl Into<String>) -> PyErr {
-            static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-            match CLASS.import(py, "pyants._errors", $name) {
-                Ok(class) => PyErr::from_type(class.clone(), (message.into(),)),
+            match known::$class.get(py).call1((message.into(),)) {
+                Ok(exception) => PyErr::from_value(exception),
                 Err(error) => error,
             }
         }
@@ -19,18 +17,18 @@ macro_rules! exceptions {
 }
 
 exceptions! {
-    closed "PoolClosedError"
-    broken "BrokenPoolError"
-    overload "PoolOverloadError"
-    deadlock "PoolDeadlockError"
-    timeout "PoolTimeoutError"
-    spawn "PoolSpawnError"
-    invalid_expiry "InvalidPoolExpiryError"
-    invalid_pre_alloc "InvalidPreAllocSizeError"
-    invalid_index "InvalidPoolIndexError"
-    invalid_strategy "InvalidLoadBalancingStrategyError"
-    invalid_size "InvalidMultiPoolSizeError"
-    lack_func "LackPoolFuncError"
+    closed POOL_CLOSED_ERROR
+    broken BROKEN_POOL_ERROR
+    overload POOL_OVERLOAD_ERROR
+    deadlock POOL_DEADLOCK_ERROR
+    timeout POOL_TIMEOUT_ERROR
+    spawn POOL_SPAWN_ERROR
+    invalid_expiry INVALID_POOL_EXPIRY_ERROR
+    invalid_pre_alloc INVALID_PRE_ALLOC_SIZE_ERROR
+    invalid_index INVALID_POOL_INDEX_ERROR
+    invalid_strategy INVALID_LOAD_BALANCING_STRATEGY_ERROR
+    invalid_size INVALID_MULTI_POOL_SIZE_ERROR
+    lack_func LACK_POOL_FUNC_ERROR
 }
 
 /// The exception for an error of the core, of which `doing` tells what was asked for.

@@ -1,12 +1,12 @@
 //! CPython as the world that tasks run in: all that it demands of a thread that calls it.
 
+use super::known;
 use super::lifecycle::{self, Gate};
 use super::switch::Switch;
 use super::task::{Task, is_python_function};
 use crate::pool::{Host, Outcome, Worker};
 use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
 use std::sync::{Mutex, PoisonError};
 
@@ -96,10 +96,7 @@ impl Hooks {
                 .as_ref()
                 .map(|logger| logger.bind(py).clone())
         });
-        given.map_or_else(
-            || py.import("logging")?.call_method1("getLogger", ("pyants",)),
-            Ok,
-        )
+        given.map_or_else(|| known::GET_LOGGER.get(py).call1(("pyants",)), Ok)
     }
 
     fn initializer<'py>(
@@ -186,33 +183,20 @@ impl PyHost {
     }
 }
 
-static CURRENT_THREAD: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-static GET_TRACE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-static GET_PROFILE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-
-/// Fills what every worker looks up: a child forked while another thread does so would wait for it for ever.
-pub fn prepare(py: Python<'_>) -> PyResult<()> {
-    CURRENT_THREAD.import(py, "threading", "current_thread")?;
-    GET_TRACE.import(py, "threading", "gettrace")?;
-    GET_PROFILE.import(py, "threading", "getprofile")?;
-    let _ = Switch::new(py);
-    Ok(())
-}
-
 /// What `threading.Thread` does before `run`.
 fn set_up_thread(py: Python<'_>, name: &str) {
     let set_up = || -> PyResult<()> {
-        CURRENT_THREAD
-            .import(py, "threading", "current_thread")?
+        known::CURRENT_THREAD
+            .get(py)
             .call0()?
             .setattr("name", name)?;
-        let trace = GET_TRACE.import(py, "threading", "gettrace")?.call0()?;
+        let trace = known::GET_TRACE.get(py).call0()?;
         if !trace.is_none() {
-            py.import("sys")?.call_method1("settrace", (trace,))?;
+            known::SET_TRACE.get(py).call1((trace,))?;
         }
-        let profile = GET_PROFILE.import(py, "threading", "getprofile")?.call0()?;
+        let profile = known::GET_PROFILE.get(py).call0()?;
         if !profile.is_none() {
-            py.import("sys")?.call_method1("setprofile", (profile,))?;
+            known::SET_PROFILE.get(py).call1((profile,))?;
         }
         Ok(())
     };

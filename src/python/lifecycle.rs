@@ -2,6 +2,7 @@
 
 use super::border::{Border, Crossing};
 use super::host::PyHost;
+use super::known;
 use crate::pool::{Pool, Remains};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -225,14 +226,7 @@ fn after_fork_in_child() {
 pub fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     renew_shared();
-    // What will be needed later is imported now: a fork in the middle of an import by another thread would leave the
-    // child with a module locked for ever. (Of `datetime` only the types that durations are told by.)
-    for name in ["datetime", "logging", "operator", "sys", "types"] {
-        py.import(name)?;
-    }
-    let _ = py.import("resource"); // Not on every platform.
-    let _ = pyo3::types::PyDelta::new(py, 0, 0, 0, false)?;
-    super::host::prepare(py)?;
+    known::look_up(py)?;
     let threading = py.import("threading")?;
     let main_thread = threading.call_method0("main_thread")?;
     MAIN_THREAD.store(main_thread.getattr("ident")?.extract()?, Ordering::Relaxed);

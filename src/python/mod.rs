@@ -5,6 +5,7 @@ mod border;
 mod errors;
 mod func;
 mod host;
+mod known;
 mod lifecycle;
 mod multi;
 mod options;

@@ -23,6 +23,7 @@
 
 use super::errors;
 use super::executor::Scope;
+use super::known;
 use super::lifecycle;
 use super::wait::detached_from_daemons;
 use crate::pool::Error;
@@ -30,7 +31,6 @@ use crate::pool::sleeper::Sleeper;
 use crate::pool::sync::lock;
 use pyo3::exceptions::{PyException, PyTimeoutError};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyTuple, PyType};
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
@@ -648,8 +648,9 @@ impl Future {
         if notified.is_ok() {
             return Ok(false);
         }
-        py.import("logging")?
-            .call_method1("getLogger", ("concurrent.futures",))?
+        known::GET_LOGGER
+            .get(py)
+            .call1(("concurrent.futures",))?
             .call_method1(
                 "critical",
                 (
@@ -707,7 +708,6 @@ impl Future {
     /// The condition that concurrent.futures.wait and as_completed hold while they look.
     #[getter]
     fn _condition(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let there = |extras: &mut Extras| {
             extras
                 .condition
@@ -717,10 +717,7 @@ impl Future {
         if let Some(condition) = self.watch(there) {
             return Ok(condition);
         }
-        let new = CLASS
-            .import(py, "threading", "Condition")?
-            .call0()?
-            .unbind();
+        let new = known::CONDITION.get(py).call0()?.unbind();
         Ok(self.watch(|extras| extras.condition.get_or_insert(new).clone_ref(py)))
     }
 

@@ -28,6 +28,7 @@ mod stats;
 mod submit;
 #[doc(hidden)]
 pub mod sync;
+mod token;
 mod wake;
 mod watch;
 mod worker;

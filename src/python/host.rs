@@ -1,6 +1,7 @@
 //! CPython as the world that tasks run in: all that it demands of a thread that calls it.
 
-use super::lifecycle::{self, Gate};
+use super::gil::{self, Gate};
+use super::lifecycle;
 use super::switch::Switch;
 use super::task::{Task, is_python_function};
 use crate::pool::{Host, Outcome, Worker};
@@ -263,6 +264,7 @@ impl Host for PyHost {
         let gate = Gate::enter();
         Python::try_attach(|py| {
             drop(gate);
+            gil::taken();
             if self.set_up(py, worker) {
                 body(&mut Attached {
                     py,
@@ -295,12 +297,23 @@ impl Host for PyHost {
     fn idle<R>(&self, attached: &mut Attached<'_>, wait: impl FnOnce() -> R) -> R {
         let wait = OnThisThread(wait);
         let OnThisThread((result, gate)) = attached.py.detach(move || {
+            gil::given_up();
             let result = wait.call();
             OnThisThread((result, Gate::enter()))
         });
         drop(gate);
+        gil::taken();
         attached.switch.attached();
         result
+    }
+
+    #[cfg(not(Py_GIL_DISABLED))]
+    fn parallelism(&self) -> u32 {
+        1
+    }
+
+    fn hesitate(&self, stirs: impl Fn() -> u64) {
+        gil::hesitate(stirs);
     }
 
     fn has_slow_start(&self) -> bool {

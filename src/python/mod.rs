@@ -3,6 +3,7 @@
 mod base;
 mod errors;
 mod func;
+mod gil;
 mod host;
 mod lifecycle;
 mod multi;

@@ -28,13 +28,13 @@ use super::lifecycle;
 use super::wait::detached_from_daemons;
 use crate::pool::Error;
 use crate::pool::sleeper::Sleeper;
-use crate::pool::sync::lock;
+use crate::pool::sync::{Luck, lock};
 use pyo3::exceptions::{PyException, PyTimeoutError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple, PyType};
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -493,7 +493,7 @@ impl Future {
         }
         let (waited, raised) = detached_from_daemons(py, timeout, |patience| {
             sleeper.refuse_if_stuck();
-            sleeper.wait(patience, SPINS)
+            sleeper.wait(patience, &LUCK)
         });
         sleeper.leave();
         if waited.is_err() {
@@ -512,8 +512,8 @@ impl Future {
     }
 }
 
-/// How often a thread looks for the outcome before it goes to sleep.
-const SPINS: u32 = 100;
+/// Of those who wait for results.
+pub static LUCK: LazyLock<Luck> = LazyLock::new(Luck::new);
 
 /// An instance of a Python subclass of `Future`, made without a look at its `__init__`: all there is of a new future is
 /// made by `__new__`.

@@ -3,8 +3,9 @@
 use super::aio;
 use super::errors::{self, with_traceback};
 use super::future::{self, Bells, Future};
+use super::gil::{self, Gate};
 use super::known;
-use super::lifecycle::{self, Gate};
+use super::lifecycle;
 use super::switch::Switch;
 use super::task::{Call, Task, is_python_function};
 use crate::pool::{Error, Host, Outcome, Worker};
@@ -297,6 +298,7 @@ impl Host for PyHost {
         let mut _departure = None;
         Python::try_attach(|py| {
             drop(gate);
+            gil::taken();
             set_up_thread(py, &worker.name);
             drop(arrival);
             if self.set_up(py) {
@@ -337,13 +339,24 @@ impl Host for PyHost {
         let wait = OnThisThread(wait);
         let bells = std::mem::take(&mut attached.bells);
         let OnThisThread((result, gate)) = attached.py.detach(move || {
+            gil::given_up();
             bells.ring();
             let result = wait.call();
             OnThisThread((result, Gate::enter()))
         });
         drop(gate);
+        gil::taken();
         attached.switch.attached();
         result
+    }
+
+    #[cfg(not(Py_GIL_DISABLED))]
+    fn parallelism(&self) -> u32 {
+        1
+    }
+
+    fn hesitate(&self, stirs: impl Fn() -> u64) {
+        gil::hesitate(stirs);
     }
 
     fn has_slow_start(&self) -> bool {

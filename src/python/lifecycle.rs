@@ -1,6 +1,7 @@
-//! The interpreter's exit, forks of the process, and the gate that keeps a crowd of workers from the GIL.
+//! The interpreter's exit, and forks of the process.
 
 use super::border::{Border, Crossing};
+use super::gil;
 use super::host::PyHost;
 use super::known;
 use crate::pool::{Pool, Remains};
@@ -12,11 +13,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// What the pools of a process share. A forked child gets another one: its parent's locks may be held by threads that
 /// do not exist in the child.
 #[derive(Default)]
-struct Shared {
+pub struct Shared {
     /// What there is of the pools that were made, to be done before the interpreter goes.
     pools: Mutex<Vec<Remains<PyHost>>>,
-    #[cfg_attr(Py_GIL_DISABLED, allow(dead_code))]
-    gate: Mutex<()>,
+    /// Where those who are about to ask for the GIL wait for each other.
+    pub gate: Mutex<()>,
     /// Threads that are outside of Python, in this module, and about to enter it.
     outside: AtomicUsize,
     border: Border,
@@ -32,7 +33,7 @@ static GONE: AtomicBool = AtomicBool::new(false);
 /// The identity of the thread that handles signals.
 static MAIN_THREAD: AtomicU64 = AtomicU64::new(0);
 
-fn shared() -> &'static Shared {
+pub fn shared() -> &'static Shared {
     let shared = SHARED.load(Ordering::Acquire);
     assert!(
         !shared.is_null(),
@@ -93,22 +94,6 @@ pub fn register(new: &[Pool<PyHost>]) -> bool {
     true
 }
 
-/// A place among the few workers that may ask for the GIL at a time: every thread that waits for it wakes up at each
-/// switch interval, and a crowd of them leaves no time for work. The holder is detached, and whoever is attached never
-/// waits here. Free-threaded builds have no GIL and need no gate.
-pub struct Gate(#[allow(dead_code)] Option<MutexGuard<'static, ()>>);
-
-impl Gate {
-    pub fn enter() -> Self {
-        #[cfg(Py_GIL_DISABLED)]
-        return Gate(None);
-        #[cfg(not(Py_GIL_DISABLED))]
-        Gate(Some(
-            shared().gate.lock().unwrap_or_else(PoisonError::into_inner),
-        ))
-    }
-}
-
 /// Begins to cross into Python, or out of it at the end of a thread: no fork happens until the guard is dropped. The
 /// caller is detached.
 pub fn cross() -> Crossing<'static> {
@@ -132,7 +117,12 @@ pub fn detach<R: Send>(py: Python<'_>, f: impl FnOnce() -> R + Send) -> R {
     if GONE.load(Ordering::SeqCst) {
         f()
     } else {
-        py.detach(f)
+        let result = py.detach(|| {
+            gil::given_up();
+            f()
+        });
+        gil::taken();
+        result
     }
 }
 

@@ -7,6 +7,7 @@ mod errors;
 mod executor;
 mod func;
 mod future;
+mod gil;
 mod host;
 mod job;
 mod known;

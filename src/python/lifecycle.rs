@@ -16,6 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub struct Shared {
     /// What there is of the pools that were made, to be done before the interpreter goes.
     pools: Mutex<Vec<Remains<PyHost>>>,
+    #[cfg(not(Py_GIL_DISABLED))]
     /// Where those who are about to ask for the GIL wait for each other.
     pub gate: Mutex<()>,
     /// Threads that are outside of Python, in this module, and about to enter it.

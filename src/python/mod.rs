@@ -9,6 +9,7 @@ mod func;
 mod future;
 mod gil;
 mod host;
+mod instance;
 mod job;
 mod known;
 mod lifecycle;
@@ -42,5 +43,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<job::Results>()?;
     module.add_class::<aio::AsyncPool>()?;
     module.add_function(wrap_pyfunction!(_fail_spawns, module)?)?;
+    instance::prepare(module.py())?;
     lifecycle::install(module)
 }

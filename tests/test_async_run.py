@@ -257,15 +257,23 @@ def test_a_release_while_calls_stand_in_line(make: Any) -> None:
 def test_an_initializer_that_fails(make: Any) -> None:
     async def main() -> None:
         logger, records = own_logger()
-        async with make(2, initializer=fail, initargs=(ValueError("not today"),), logger=logger) as pool:
-            calls = [pool.run(int) for _ in range(2)]
+        gate = Gate()
+
+        def initialize() -> None:
+            gate.hold()
+            raise ValueError("not today")
+
+        async with make(2, initializer=initialize, logger=logger) as pool:
+            calls = [pool.run(int) for _ in range(5)]
+            gate.open()
             errors = await asyncio.gather(*calls, return_exceptions=True)
             assert {type(error) for error in errors} == {BrokenPoolError}
             await until(pool.is_closed)
             with pytest.raises(BrokenPoolError):
                 pool.run(int)
         # Once for each worker, and not again for each call.
-        assert {record.getMessage() for record in records.records} == {"exception in initializer loops.fail"}
+        assert 1 <= len(records.records) <= 2
+        assert all("initializer" in record.getMessage() for record in records.records)
 
     run(main())
 
@@ -326,7 +334,7 @@ def test_stop_iteration_arrives_as_a_runtime_error() -> None:
     run(main())
 
 
-@pytest.mark.parametrize("error_type", [SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError])
+@pytest.mark.parametrize("error_type", [SystemExit, KeyboardInterrupt, asyncio.CancelledError])
 def test_exceptions_that_end_programs_do_not_end_the_loop(error_type: type[BaseException]) -> None:
     async def main() -> None:
         async with AsyncPool(1) as pool:

@@ -14,7 +14,7 @@ use crate::pool::{Error, Outcome};
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyString, PyTuple, PyWeakrefMethods, PyWeakrefReference};
 use pyo3::{ffi, intern};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -80,7 +80,12 @@ struct Letters {
 
 /// What the calls of one loop came to, until the loop fetches it.
 pub struct Mailbox {
-    event_loop: Py<PyAny>,
+    /// Weak, or a pool would keep the last loop it was used in. What waits for mail keeps its loop.
+    event_loop: Py<PyWeakrefReference>,
+    /// Where the loop lies.
+    address: usize,
+    /// In which process, counted by forks, the loop is.
+    generation: u64,
     letters: Mutex<Letters>,
     /// Where an exception goes that nobody waits for.
     pool: Py<Base>,
@@ -96,18 +101,45 @@ impl Mailbox {
                 return;
             }
         }
-        if self.wake(py).is_err() {
+        if self
+            .call_loop(py, intern!(py, "call_soon_threadsafe"))
+            .is_err()
+        {
             // The loop is closed.
             self.give_up(py);
         }
     }
 
-    fn wake(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
-        let collect = Collect(Arc::clone(self)).into_pyobject(py)?;
+    /// Has the loop fetch its mail.
+    fn call_loop(self: &Arc<Self>, py: Python<'_>, how: &Bound<'_, PyString>) -> PyResult<()> {
+        let event_loop = self
+            .event_loop
+            .bind(py)
+            .upgrade()
+            .ok_or_else(|| PyRuntimeError::new_err("the loop is gone"))?;
+        event_loop
+            .call_method1(how, (Collect::new(self),))
+            .map(drop)
+    }
+
+    /// It belongs to this loop, and not to one that lay where this one does.
+    fn is_of(&self, event_loop: &Bound<'_, PyAny>) -> bool {
+        self.event_loop
+            .bind(event_loop.py())
+            .upgrade()
+            .is_some_and(|own| own.is(event_loop))
+    }
+
+    /// The loop will not call any more.
+    fn is_over(&self, py: Python<'_>) -> PyResult<bool> {
         self.event_loop
             .bind(py)
-            .call_method1(intern!(py, "call_soon_threadsafe"), (collect,))
-            .map(drop)
+            .upgrade()
+            .map_or(Ok(true), |event_loop| {
+                event_loop
+                    .call_method0(intern!(py, "is_closed"))?
+                    .is_truthy()
+            })
     }
 
     /// Nobody will fetch what is in it: results are let go, and exceptions reported.
@@ -130,6 +162,24 @@ impl Mailbox {
         }
     }
 
+    /// The exception for a call that was refused after it was enlisted.
+    fn refusal(&self, py: Python<'_>, error: &Error) -> PyErr {
+        let is_broken = || {
+            let front = self.pool.get().front(py);
+            front.is_ok_and(|front| front.pools().iter().any(crate::pool::Pool::is_broken))
+        };
+        let same = match error {
+            // The line is told of the closing, whatever brought it about.
+            Error::Closed if !is_broken() => Error::Closed,
+            Error::Closed | Error::Broken => Error::Broken,
+            Error::Spawn(error) => {
+                Error::Spawn(std::io::Error::new(error.kind(), error.to_string()))
+            }
+            _ => Error::Overload { in_flight: 0 },
+        };
+        Refusal::Pool(same).into_exception(py)
+    }
+
     /// An exception that nobody waits for any more.
     fn report(&self, py: Python<'_>, raised: PyErr, func: Option<Py<PyAny>>) {
         // A refusal has no callable, and is nobody's failure.
@@ -143,49 +193,45 @@ impl Mailbox {
     /// On the loop's thread: hands out what has come, so much at a time that the loop's other business goes on.
     fn deliver(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
         const MOST_AT_ONCE: usize = 1024;
-        let letters = {
+        let (taken, more) = {
             let mut letters = lock(&self.letters);
             let most = letters.letters.len().min(MOST_AT_ONCE);
             let taken: Vec<_> = letters.letters.drain(..most).collect();
             letters.woken = !letters.letters.is_empty();
-            if letters.woken {
-                Some(taken)
-            } else {
-                drop(letters);
-                return self.hand_out(py, taken);
-            }
+            (taken, letters.woken)
         };
-        if let Some(taken) = letters {
-            let collect = Collect(Arc::clone(self)).into_pyobject(py)?;
-            self.event_loop
-                .bind(py)
-                .call_method1(intern!(py, "call_soon"), (collect,))?;
-            self.hand_out(py, taken)?;
-        }
-        Ok(())
+        let again = if more {
+            self.call_loop(py, intern!(py, "call_soon"))
+        } else {
+            Ok(())
+        };
+        self.hand_out(py, taken).and(again)
     }
 
+    /// Ctrl-C, say, may come while a letter is handed out; the others are handed out all the same.
     fn hand_out(&self, py: Python<'_>, letters: Vec<Letter>) -> PyResult<()> {
-        for letter in letters {
-            match letter {
-                Letter::Admitted(future) => {
-                    settle(future.bind(py), || Ok(py.None().into_bound(py)))
+        letters
+            .into_iter()
+            .map(|letter| self.hand_over(py, letter))
+            .fold(Ok(()), PyResult::and)
+    }
+
+    fn hand_over(&self, py: Python<'_>, letter: Letter) -> PyResult<()> {
+        match letter {
+            Letter::Admitted(future) => settle(future.bind(py), || Ok(py.None().into_bound(py))),
+            Letter::Returned(future, result) => {
+                settle(future.bind(py), || Ok(result.into_bound(py)))
+            }
+            Letter::Raised(future, raised, func) => {
+                let future = future.bind(py);
+                if is_done(future)? {
+                    self.report(py, raised, func);
+                    Ok(())
+                } else {
+                    settle(future, || Err(raised))
                 }
-                Letter::Returned(future, result) => {
-                    settle(future.bind(py), || Ok(result.into_bound(py)))
-                }
-                Letter::Raised(future, raised, func) => {
-                    let future = future.bind(py);
-                    if is_done(future)? {
-                        self.report(py, raised, func);
-                        Ok(())
-                    } else {
-                        settle(future, || Err(raised))
-                    }
-                }
-            }?;
+            }
         }
-        Ok(())
     }
 }
 
@@ -222,12 +268,34 @@ fn settle<'py>(
 
 /// What a loop calls to fetch its mail.
 #[pyclass(frozen, module = "pyants", name = "_Collect")]
-struct Collect(Arc<Mailbox>);
+struct Collect {
+    mailbox: Arc<Mailbox>,
+    called: AtomicBool,
+}
+
+impl Collect {
+    fn new(mailbox: &Arc<Mailbox>) -> Self {
+        Collect {
+            mailbox: Arc::clone(mailbox),
+            called: AtomicBool::new(false),
+        }
+    }
+}
 
 #[pymethods]
 impl Collect {
     fn __call__(&self, py: Python<'_>) -> PyResult<()> {
-        self.0.deliver(py)
+        self.called.store(true, Ordering::Relaxed);
+        self.mailbox.deliver(py)
+    }
+}
+
+impl Drop for Collect {
+    fn drop(&mut self) {
+        // Else the loop was closed before it came to it. In a forked child the parent's locks are not to be touched.
+        if !*self.called.get_mut() && self.mailbox.generation == lifecycle::generation() {
+            Python::try_attach(|py| self.mailbox.give_up(py));
+        }
     }
 }
 
@@ -268,13 +336,15 @@ impl AsyncCall {
     }
 
     /// The call will not be made.
-    pub fn refuse(self, py: Python<'_>, error: impl Fn() -> PyErr) {
-        if let Some(admission) = self.admission {
-            self.mailbox
-                .post(py, Letter::Raised(admission, error(), None));
-        }
-        self.mailbox
-            .post(py, Letter::Raised(self.future, error(), None));
+    pub fn refuse(self, py: Python<'_>, error: &Error) {
+        let mailbox = &self.mailbox;
+        let post = |future| {
+            let letter = Letter::Raised(future, mailbox.refusal(py, error), None);
+            mailbox.post(py, letter);
+        };
+        // In this order: who learns that the admission was refused finds the call refused, too.
+        post(self.future);
+        self.admission.into_iter().for_each(post);
         self.scope.leave();
     }
 }
@@ -321,23 +391,27 @@ impl AsyncPool {
     }
 
     fn mailbox(&self, py: Python<'_>, event_loop: &Bound<'_, PyAny>) -> PyResult<Arc<Mailbox>> {
-        if let Some(mailbox) = lock(&self.mailboxes)
+        let address = event_loop.as_ptr() as usize;
+        let known = lock(&self.mailboxes)
             .iter()
-            .find(|mailbox| mailbox.event_loop.is(event_loop))
+            .find(|mailbox| mailbox.address == address)
+            .cloned();
+        if let Some(mailbox) = known
+            && mailbox.is_of(event_loop)
         {
-            return Ok(Arc::clone(mailbox));
+            return Ok(mailbox);
         }
-        // Loops that are closed will not call any more.
         let known = lock(&self.mailboxes).clone();
-        let mut closed = Vec::new();
+        let mut over = Vec::new();
         for mailbox in known {
-            let is_closed = mailbox.event_loop.bind(py).call_method0("is_closed")?;
-            if is_closed.is_truthy()? {
-                closed.push(mailbox);
+            if mailbox.is_over(py)? {
+                over.push(mailbox);
             }
         }
         let mailbox = Arc::new(Mailbox {
-            event_loop: event_loop.clone().unbind(),
+            event_loop: PyWeakrefReference::new(event_loop)?.unbind(),
+            address,
+            generation: lifecycle::generation(),
             letters: Mutex::new(Letters {
                 letters: VecDeque::new(),
                 woken: false,
@@ -345,10 +419,9 @@ impl AsyncPool {
             pool: self.pool(py)?.clone().unbind(),
         });
         let mut mailboxes = lock(&self.mailboxes);
-        let is_closed =
-            |mailbox: &Arc<Mailbox>| closed.iter().any(|other| Arc::ptr_eq(other, mailbox));
-        // `closed` holds on to them, so that none is dropped under the lock.
-        mailboxes.retain(|mailbox| !is_closed(mailbox));
+        let is_over = |mailbox: &Arc<Mailbox>| over.iter().any(|other| Arc::ptr_eq(other, mailbox));
+        // `over` holds on to them, so that none is dropped under the lock.
+        mailboxes.retain(|mailbox| !is_over(mailbox));
         mailboxes.push(Arc::clone(&mailbox));
         drop(mailboxes);
         Ok(mailbox)
@@ -494,25 +567,34 @@ impl AsyncPool {
 
     /// Accepts no more calls.
     fn _close(&self, py: Python<'_>) -> PyResult<()> {
+        self.pool(py)?;
         self.scope.get().close();
-        let front = self.pool(py)?.get().front(py)?;
-        if self.owns_pool.load(Ordering::Relaxed) {
-            lifecycle::detach(py, || front.release());
-        }
         Ok(())
     }
 
     /// Waits until every accepted call is done and, with a pool of its own, every worker has left. Not for a loop's thread.
     fn _wait_closed(&self, py: Python<'_>) -> PyResult<()> {
+        let scope = self.scope.get();
+        let (waited, raised) = detached(py, None, |patience| scope.wait(patience));
+        waited.map_err(|error| raised.unwrap_or_else(|| errors::raise(py, error, "aclose")))?;
         if self.owns_pool.load(Ordering::Relaxed) {
-            self.pool(py)?.get().wait_gone(py, None, "aclose")?;
-        } else {
-            let scope = self.scope.get();
-            let (waited, raised) = detached(py, None, |patience| scope.wait(patience));
-            waited.map_err(|error| raised.unwrap_or_else(|| errors::raise(py, error, "aclose")))?;
+            // Not before: those that stand in line would be refused.
+            let base = self.pool(py)?.get();
+            let front = base.front(py)?;
+            lifecycle::detach(py, || front.release());
+            base.wait_gone(py, None, "aclose")?;
         }
         let mailboxes = std::mem::take(&mut *lock(&self.mailboxes));
         drop(mailboxes);
+        Ok(())
+    }
+
+    /// Reports an exception of fn that nobody will ask for.
+    fn _report(&self, r#fn: &Bound<'_, PyAny>, exception: Bound<'_, PyAny>) -> PyResult<()> {
+        let py = r#fn.py();
+        let front = self.pool(py)?.get().front(py)?;
+        let raised = PyErr::from_value(exception);
+        front.pools()[0].host().report(py, r#fn, raised, "task");
         Ok(())
     }
 
@@ -528,15 +610,4 @@ impl AsyncPool {
         visit.call(self.pool.get(py))?;
         visit.call(self.get_running_loop.get(py))
     }
-}
-
-/// The exception for a call that was refused after it was enlisted.
-pub fn refused(py: Python<'_>, error: &Error) -> PyErr {
-    let same = match error {
-        Error::Closed => Error::Closed,
-        Error::Broken => Error::Broken,
-        Error::Spawn(error) => Error::Spawn(std::io::Error::new(error.kind(), error.to_string())),
-        _ => Error::Overload { in_flight: 0 },
-    };
-    Refusal::Pool(same).into_exception(py)
 }

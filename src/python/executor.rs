@@ -142,7 +142,7 @@ impl Executor {
             if lifecycle::is_exiting() {
                 Self::refused(py, Refusal::Pool(Error::Closed))
             } else {
-                PyRuntimeError::new_err("the executor's __init__() was not called")
+                not_initialised()
             }
         })
     }
@@ -160,10 +160,7 @@ impl Executor {
         call: impl FnOnce(Py<PyAny>) -> Call,
     ) -> Result<Bound<'py, Future>, Refusal> {
         let pool = self.pool(py)?.get();
-        let class = self
-            .future_class
-            .get(py)
-            .ok_or_else(|| PyRuntimeError::new_err("the executor's __init__() was not called"))?;
+        let class = self.future_class.get(py).ok_or_else(not_initialised)?;
         let future = Future::of_task(class.bind(py), pool.family_id(py)?)?;
         let scope = self.scope();
         if let Some(scope) = &scope {
@@ -411,6 +408,12 @@ impl Executor {
         }
     }
 
+    /// A future that a worker of the pool must not wait for where only another of its tasks would set it.
+    fn _place<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Future>> {
+        let class = self.future_class.get(py).ok_or_else(not_initialised)?;
+        Future::of_task(class.bind(py), self.pool(py)?.get().family_id(py)?)
+    }
+
     /// A worker's initializer failed.
     fn _is_broken(&self, py: Python<'_>) -> PyResult<bool> {
         let front = self.pool(py)?.get().front(py)?;
@@ -433,6 +436,10 @@ impl Executor {
         visit.call(self.pool.get(py))?;
         visit.call(self.future_class.get(py))
     }
+}
+
+fn not_initialised() -> PyErr {
+    PyRuntimeError::new_err("the executor's __init__() was not called")
 }
 
 /// How long a wait of so many seconds may still take after `since`.

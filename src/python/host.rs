@@ -1,6 +1,5 @@
 //! CPython as the world that tasks run in: all that it demands of a thread that calls it.
 
-use super::aio;
 use super::errors::{self, with_traceback};
 use super::future::{self, Bells, Future};
 use super::gil::{self, Gate};
@@ -383,7 +382,7 @@ impl Host for PyHost {
                             Some(bells) => bells,
                         });
                     }
-                    Task::Async(call) => call.refuse(py, || aio::refused(py, &Error::Broken)),
+                    Task::Async(call) => call.refuse(py, &Error::Broken),
                     Task::Share(job) => bells.append(job.break_off()),
                 }
             }
@@ -418,7 +417,7 @@ impl PyHost {
     /// Only calls that loops wait for, and shares that are not missed, are enlisted.
     fn take_back(py: Python<'_>, task: Task, error: &Error) {
         match task {
-            Task::Async(call) => call.refuse(py, || aio::refused(py, error)),
+            Task::Async(call) => call.refuse(py, error),
             Task::Share(job) => job.leave(),
             Task::Call(_) | Task::Future(..) => unreachable!("their submitters wait"),
         }

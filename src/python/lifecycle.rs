@@ -1,6 +1,6 @@
 //! The interpreter's exit, forks of the process, and the gate that keeps a crowd of workers from the GIL.
 
-use super::border::{Border, Crossing};
+use super::border::{Arrival, Border, Departure};
 use super::host::PyHost;
 use super::known;
 use crate::pool::{Pool, Remains};
@@ -109,19 +109,18 @@ impl Gate {
     }
 }
 
-/// Begins to cross into Python, or out of it at the end of a thread: no fork happens until the guard is dropped. The
-/// caller is detached.
-pub fn cross() -> Crossing<'static> {
-    shared().border.cross()
+/// Begins to cross into Python: no fork happens until the guard is dropped. The caller is detached.
+pub fn arrive() -> Arrival<'static> {
+    shared().border.arrive()
 }
 
-/// As `cross`, for who is attached.
-pub fn cross_attached(py: Python<'_>) -> Crossing<'static> {
-    // Detached only where it has to wait.
+/// Begins to leave Python: no fork happens until the guard is dropped, when the thread has left. Detaches only where it
+/// has to wait.
+pub fn leave(py: Python<'_>) -> Departure<'static> {
     let border = &shared().border;
     border
-        .try_cross()
-        .unwrap_or_else(|| py.detach(|| border.cross()))
+        .try_leave()
+        .unwrap_or_else(|| py.detach(|| border.leave()))
 }
 
 /// Runs `f` detached, as `Python::detach` does. A daemon thread that attaches again while the interpreter goes would be

@@ -315,12 +315,12 @@ class Last:
         assert go.wait(30)
 def task():
     local.last = Last()
-stuck, other = Pool(1), Pool(8)
+stuck, other = Pool(1), Pool(40)
 stuck.submit(task)
 stuck.release()
 assert leaving.wait(10)
 with Gate() as gate:
-    for _ in range(8):
+    for _ in range(40):
         other.submit(gate.hold)
 other.release_timeout(20)
 go.set()

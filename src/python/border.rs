@@ -38,6 +38,8 @@ struct Traffic {
     forks: usize,
     arriving: usize,
     leaving: usize,
+    /// How many of them do not get away, and are not waited for any more.
+    stuck: usize,
     /// How many wait for their turn to leave.
     queued: usize,
     /// How many of them need not wait for their turn.
@@ -52,11 +54,11 @@ impl Traffic {
     }
 
     fn may_leave(&self) -> bool {
-        self.forks == 0 && (!ONE_AT_A_TIME || self.leaving == 0 || self.permits > 0)
+        self.forks == 0 && (!ONE_AT_A_TIME || self.leaving <= self.stuck || self.permits > 0)
     }
 
     fn leave(&mut self) {
-        if self.leaving > 0 {
+        if self.leaving > self.stuck {
             self.permits = self.permits.saturating_sub(1);
         }
         self.permits = self.permits.min(self.queued);
@@ -110,6 +112,9 @@ impl Border {
         traffic.queued += 1;
         let mut traffic = self.wait(&self.turn, traffic, Traffic::may_leave);
         traffic.queued -= 1;
+        if !traffic.may_leave() {
+            traffic.stuck = traffic.leaving;
+        }
         traffic.leave();
         Departure(self)
     }
@@ -165,6 +170,7 @@ impl Drop for Departure<'_> {
     fn drop(&mut self) {
         let mut traffic = self.0.traffic();
         traffic.leaving -= 1;
+        traffic.stuck = traffic.stuck.min(traffic.leaving);
         traffic.left += 1;
         self.0.crossed(traffic);
         self.0.turn.notify_one();

@@ -292,7 +292,7 @@ impl Host for PyHost {
 
     fn live(&self, worker: &Worker, body: impl FnOnce(&mut Attached<'_>)) {
         let gate = Gate::enter();
-        let arrival = lifecycle::cross();
+        let arrival = lifecycle::arrive();
         // Dropped when the thread has left the interpreter for good.
         let mut _departure = None;
         Python::try_attach(|py| {
@@ -307,7 +307,7 @@ impl Host for PyHost {
                     bells: Bells::default(),
                 });
             }
-            _departure = Some(lifecycle::cross_attached(py));
+            _departure = Some(lifecycle::leave(py));
             #[cfg(not(Py_3_13))]
             if let Err(failure) = tear_down_thread(py) {
                 failure.write_unraisable(py, None);

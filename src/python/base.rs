@@ -101,7 +101,7 @@ impl Front {
     }
 
     /// The exception of a closed pool.
-    fn check_open(&self) -> Result<(), Refusal> {
+    pub fn check_open(&self) -> Result<(), Refusal> {
         if !self.is_closed() {
             return Ok(());
         }
@@ -123,7 +123,7 @@ impl Front {
 
     /// Submits a task; the rarer ways of doing so go through the core detached from Python.
     #[inline]
-    fn submit(&self, py: Python<'_>, task: Task, wait: Wait) -> Result<(), Refusal> {
+    pub fn submit(&self, py: Python<'_>, task: Task, wait: Wait) -> Result<(), Refusal> {
         match self.offer(task) {
             (_, Offer::Accepted { wake_due: false }) => Ok(()),
             (index, offer) => self.follow_up(py, index, offer, wait),
@@ -392,7 +392,8 @@ fn bad_index(py: Python<'_>, index: &Bound<'_, PyAny>, pools: usize) -> PyErr {
     )
 }
 
-fn check_callable(func: &Bound<'_, PyAny>) -> PyResult<()> {
+#[inline]
+pub fn check_callable(func: &Bound<'_, PyAny>) -> PyResult<()> {
     if func.is_callable() {
         Ok(())
     } else {

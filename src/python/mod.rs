@@ -2,6 +2,7 @@
 
 mod base;
 mod errors;
+mod fast;
 mod func;
 mod gil;
 mod host;
@@ -27,6 +28,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<base::Base>()?;
     module.add_class::<pool::Submitter>()?;
     module.add_class::<func::Invoker>()?;
+    fast::install(module.py())?;
     module.add_class::<pool::Pool>()?;
     module.add_class::<func::PoolWithFunc>()?;
     module.add_class::<multi::MultiPool>()?;

@@ -31,6 +31,12 @@ impl Task {
         Task { func, arguments }
     }
 
+    /// `func()`.
+    pub fn none(func: Py<PyAny>) -> Self {
+        let arguments = Arguments::None;
+        Task { func, arguments }
+    }
+
     /// `func(argument)`.
     pub fn one(func: Py<PyAny>, argument: Py<PyAny>) -> Self {
         Task {

@@ -22,7 +22,7 @@ pub(super) fn run<H: Host>(
         core: &core,
         seat: number,
         searching,
-        luck: Luck::new(),
+        luck: Luck::default(),
     };
     if searching {
         shift.watch();

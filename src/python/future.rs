@@ -523,7 +523,7 @@ impl Future {
 }
 
 /// Of those who wait for results.
-pub static LUCK: LazyLock<Luck> = LazyLock::new(Luck::new);
+pub static LUCK: LazyLock<Luck> = LazyLock::new(Luck::default);
 
 /// A time-out as `threading` reads it: what is over already is 0.
 pub fn read_timeout(timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Duration>> {

@@ -5,6 +5,7 @@ mod base;
 mod border;
 mod errors;
 mod executor;
+mod fast;
 mod func;
 mod future;
 mod gil;
@@ -34,6 +35,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<base::Base>()?;
     module.add_class::<pool::Submitter>()?;
     module.add_class::<func::Invoker>()?;
+    fast::install(module.py())?;
     module.add_class::<pool::Pool>()?;
     module.add_class::<func::PoolWithFunc>()?;
     module.add_class::<multi::MultiPool>()?;

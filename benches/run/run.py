@@ -26,7 +26,7 @@ import plan
 ROOT = Path(__file__).parents[2]
 MEASURE = ROOT / "benches/python/measure.py"
 
-QUANTILES = [round(n / 100, 2) for n in range(100)] + [0.99, 0.995, 0.999, 1.0]
+QUANTILES = [n / 100 for n in range(100)] + [0.995, 0.999, 1.0]
 """Of samples only these are kept, of all rounds together."""
 
 Sample = dict[str, Any]
@@ -64,11 +64,16 @@ def quantiles(samples: list[float]) -> list[float]:
     return [round(samples[min(int(q * len(samples)), len(samples) - 1)], 3) for q in QUANTILES]
 
 
+def shortened(value: Any) -> Any:
+    """A number without the digits that mean nothing."""
+    return float(f"{value:.5g}") if isinstance(value, float) else value
+
+
 def collected(rounds: list[Sample]) -> dict[str, Any]:
     """An entry's rounds, with all samples together."""
     lists = {name for sample in rounds for name, value in sample.items() if isinstance(value, list)}
     together = {name: quantiles([x for sample in rounds for x in sample.get(name, ())]) for name in sorted(lists)}
-    numbers = [{name: value for name, value in sample.items() if name not in lists} for sample in rounds]
+    numbers = [{name: shortened(value) for name, value in sample.items() if name not in lists} for sample in rounds]
     return {"rounds": numbers, "quantiles": together}
 
 

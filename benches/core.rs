@@ -303,11 +303,13 @@ mod bench {
         let criterion = if is_quick() {
             Criterion::default()
                 .sample_size(10)
+                .nresamples(2_000)
                 .warm_up_time(Duration::from_millis(50))
                 .measurement_time(Duration::from_millis(150))
         } else {
             Criterion::default()
                 .sample_size(20)
+                .nresamples(10_000)
                 .warm_up_time(Duration::from_millis(300))
                 .measurement_time(Duration::from_secs(1))
         };

@@ -15,6 +15,7 @@ import sys
 from typing import Any
 
 import peers
+
 import pyants
 
 WORKS = {

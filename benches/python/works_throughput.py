@@ -10,9 +10,10 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import peers
-import pyants
 import tasks as kinds
 from meter import Meter
+
+import pyants
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -31,10 +31,11 @@ def run(root: Path, quick: bool) -> dict[str, Any]:
     for _ in range(1 if quick else 3):
         shutil.rmtree(target / "criterion", ignore_errors=True)
         subprocess.run(
-            ["cargo", "bench", "-q", "--bench", "core", "--", "--noplot", "--quiet"],
+            ["cargo", "bench", "-q", "--bench", "core"],
             cwd=root,
             env=environment,
             stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             check=True,
         )
         for path in sorted(target.glob("criterion/**/new/benchmark.json")):

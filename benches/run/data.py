@@ -45,8 +45,8 @@ class Entry:
 
     def values(self, what: str) -> list[float]:
         """One for each round, sorted."""
-        reckon = PER_TASK.get(what, lambda sample: sample[what])
-        return sorted(reckon(sample) for sample in self._good)
+        reckon = PER_TASK.get(what)
+        return sorted(reckon(sample) if reckon else sample[what] for sample in self._good)
 
     def median(self, what: str = "us") -> float | None:
         """Of the rounds; None where there are none."""
@@ -71,9 +71,7 @@ class Run:
     def entries(self, group: str, build: str) -> list[Entry]:
         """What a table for this build shows: its own entries, and Go's."""
         return [
-            entry
-            for entry in self._entries
-            if entry.group == group and entry.on in (build, "Go") and not entry.missing
+            entry for entry in self._entries if entry.group == group and entry.on in (build, "Go") and not entry.missing
         ]
 
     def groups(self, prefix: str) -> list[str]:

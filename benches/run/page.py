@@ -24,9 +24,10 @@ def comparison(run: Run, group: str, ours: str, theirs: str) -> str:
     for build in run.builds:
         ratio = run.ratio(group, build, theirs, ours)
         if ratio is not None:
-            how = f"{words.number(ratio)} times as fast as" if ratio >= 1 else f"{words.number(1 / ratio)} times as slow as"
-            parts.append(f"{how} {theirs} on {tables.title(run, build)}")
-    return f"{ours} was {', and '.join(parts)}.\n" if parts else ""
+            fast = f"{words.number(ratio)} times as fast as {theirs}"
+            slow = f"took {words.number(1 / ratio)} times as long as {theirs}"
+            parts.append(f"{f'was {fast}' if ratio >= 1 else slow} on {tables.title(run, build)}")
+    return f"{ours} {'; it '.join(parts)}.\n" if parts else ""
 
 
 def plot(drawn: list[str], name: str, text: str) -> str:
@@ -40,13 +41,12 @@ def opening(run: Run) -> Iterator[str]:
     yield "# Benchmarks\n"
     if run.quick:
         yield (
-            "> A quick run: small works and few rounds, to see that everything runs. "
-            "`make bench` measures properly.\n"
+            "> A quick run: small works and few rounds, to see that everything runs. `make bench` measures properly.\n"
         )
     yield (
         "pyants beside the pools of Python, Go and Rust, doing the same work in the same run. Written by `make bench`; "
         "nothing on this page was filled in by hand. `make bench` in a clone of the repository measures your machine "
-        "(`QUICK=1` for a look in three minutes, `PYTHONS=\"3.12 3.13t\"` for other builds of Python) and replaces "
+        '(`QUICK=1` for a look in three minutes, `PYTHONS="3.12 3.13t"` for other builds of Python) and replaces '
         "this page, its plots and [the raw figures](benchmarks/results.json).\n"
     )
     yield "## How it is measured\n"
@@ -57,8 +57,8 @@ def opening(run: Run) -> Iterator[str]:
         "threads when tasks come, except that `ThreadPool` and the threads around a `SimpleQueue` are there from the "
         "start. The clock stops when the last task is done: `wait_idle` tells so for pyants, `shutdown` for "
         "executors, `join` for `ThreadPool` and threads, a `WaitGroup` in each task for Go. CPU time and context "
-        "switches are those of the process meanwhile; peak memory is what it grew by at most. A **ratio** says how many "
-        "times the cost of the first row.\n"
+        "switches are those of the process meanwhile; peak memory is what it grew by at most. A **ratio** says how "
+        "many times the cost of the first row.\n"
     )
     yield (
         "`SimpleQueue` with threads around it is the least that CPython itself can do, and does nothing else that a "
@@ -86,7 +86,7 @@ def opening(run: Run) -> Iterator[str]:
 def aims(run: Run) -> Iterator[str]:
     """The targets."""
     yield "## Targets\n"
-    yield "What pyants is meant to reach. Unless it says otherwise the value is the time of ours by that of the other.\n"
+    yield "What pyants is meant to reach. A value is the time of ours by that of the other, unless it has another unit.\n"
     for build in run.builds:
         yield f"**{tables.title(run, build)}**\n"
         yield tables.judged(targets.of_build(run, build))
@@ -171,7 +171,7 @@ def real(run: Run) -> Iterator[str]:
     groups = run.groups("real ")
     yield "## Real work\n"
     yield (
-        "On eight workers: hash files of the standard library; compress 64 KiB; parse and write JSON of a few kilobytes; "
+        "On eight workers: hash files of the standard library; compress 64 KiB; parse and write a few kilobytes of JSON; "
         "query an SQLite file; fetch from an HTTP server on the same machine that takes 5 ms to answer. "
         "A ratio is to the first row of the same work.\n"
     )
@@ -200,8 +200,8 @@ def waiting(run: Run, drawn: list[str]) -> Iterator[str]:
     yield "## Fairness\n"
     yield (
         "While empty tasks are submitted and drained as fast as they can be, three more threads want to go on: a timer "
-        "that sleeps 1 ms at a time, one that computes, and one that submits a task each millisecond. Shown is the worst "
-        "that happened to each in a round (median of the rounds), in brackets in switch intervals.\n"
+        "that sleeps 1 ms at a time, one that computes, and one that submits a task each millisecond. Shown is the "
+        "worst that happened to each in a round (median of the rounds), in brackets in switch intervals.\n"
     )
     yield tables.fairness(run)
 
@@ -270,8 +270,8 @@ def summary(run: Run) -> str:
         f"{words.number(ratio)} times as much on {tables.title(run, build)}" for build, ratio in scaled if ratio
     )
     return (
-        f"An empty function, submitted and run, per task, on {machine['cores']} cores; in brackets how many times as fast "
-        "as `ThreadPoolExecutor` with as many workers. Medians of interleaved rounds of one run of `make bench` "
+        f"An empty function, submitted and run, per task, on {machine['cores']} cores; in brackets how many times as "
+        "fast as `ThreadPoolExecutor` with as many workers. Medians of interleaved rounds of one run of `make bench` "
         f"({run.raw['date']}):\n\n"
         f"{tables.headline(run)}\n"
         "![Cost of an empty task](docs/benchmarks/empty.svg)\n\n"

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 Order = dict[str, Any]
 
-UNBOUNDED = {"queue": None}
-QUEUE = {"queue": 64}
+UNBOUNDED: Order = {"queue": None}
+QUEUE: Order = {"queue": 64}
 
 
 class Entry(NamedTuple):
@@ -100,7 +100,7 @@ def empty(size: Size) -> Group:
 def submitters(size: Size) -> Group:
     """Empty tasks from four submitters at once."""
     fast, slow = size.of(200_000, 40_000), size.of(40_000, 8_000)
-    four = {"work": "tasks", "workers": 8, "submitters": 4}
+    four: Order = {"work": "tasks", "workers": 8, "submitters": 4}
     entries = [
         python("`Pool(8, queue_size=None)`", peer="Pool", tasks=fast, **four, **UNBOUNDED),
         python("`MultiPool(4, 2, queue_size=None)`", peer="MultiPool", tasks=fast, **four, **UNBOUNDED),
@@ -134,7 +134,7 @@ def sleeping(size: Size) -> list[Group]:
 
 def sleeping_on(name: str, tasks: int, workers: int, rounds: int) -> Group:
     """So many tasks on so many workers."""
-    all_ = {"work": "tasks", "workers": workers, "tasks": tasks, "sleep_ms": 10}
+    all_: Order = {"work": "tasks", "workers": workers, "tasks": tasks, "sleep_ms": 10}
     count = f"{workers:,}"
     entries = [
         python(f"`Pool({workers})`, hand-off", peer="Pool", **all_),
@@ -173,7 +173,12 @@ def workers(size: Size) -> Group:
     """Tasks that sleep 1 ms, on more and more workers."""
     entries: list[Entry] = []
     for count in (1, 16, 256) if size.quick else (1, 4, 16, 64, 256, 1024):
-        work = {"work": "tasks", "workers": count, "tasks": min(200 * count, size.of(20_000, 10_000)), "sleep_ms": 1}
+        work: Order = {
+            "work": "tasks",
+            "workers": count,
+            "tasks": min(200 * count, size.of(20_000, 10_000)),
+            "sleep_ms": 1,
+        }
         entries += [
             python("`Pool`, hand-off", peer="Pool", **work),
             python("`ThreadPoolExecutor`", peer="ThreadPoolExecutor", **work),
@@ -202,7 +207,7 @@ def counts(size: Size) -> Group:
     """More and more empty tasks on eight workers."""
     entries: list[Entry] = []
     for tasks in (20_000, 100_000, 1_000_000) if size.quick else (100_000, 1_000_000, 10_000_000):
-        work = {"work": "tasks", "workers": 8, "tasks": tasks}
+        work: Order = {"work": "tasks", "workers": 8, "tasks": tasks}
         entries += [
             python("`Pool(8, queue_size=None)`", peer="Pool", **work, **UNBOUNDED),
             python("`SimpleQueue`, 8 threads", peer="SimpleQueue", **work),
@@ -217,13 +222,13 @@ def counts(size: Size) -> Group:
 
 def bulk(size: Size) -> Group:
     """One function over many items."""
-    work = {"work": "many", "workers": 8, "tasks": size.of(500_000, 100_000)}
+    work: Order = {"work": "many", "workers": 8, "tasks": size.of(500_000, 100_000)}
     entries = [
+        python("`for item in items: fn(item)`, no pool", peer="bare loop", **work),
         python("`for item in items: pool.submit(fn, item)`", peer="Pool.submit", **work),
         python("`pool.submit_many(fn, items)`", peer="Pool.submit_many", **work),
         python("`for item in items: pool.invoke(item)`", peer="PoolWithFunc.invoke", **work),
         python("`pool.invoke_many(items)`", peer="PoolWithFunc.invoke_many", **work),
-        python("`for item in items: fn(item)`, no pool", peer="bare loop", **work),
         python("`for item in items: queue.put(item)`, 8 threads", peer="SimpleQueue.put", **work),
         python("`ThreadPool(8).map(fn, items)`", peer="ThreadPool.map", **work),
     ]
@@ -281,8 +286,8 @@ def real(size: Size) -> list[Group]:
 
 def latencies(size: Size) -> list[Group]:
     """From submit to the start of a task, and to its result."""
-    one = {"work": "latency", "workers": 8, "tasks": size.of(1_000, 200), "pause_ms": 0.5}
-    busy = {"us": 100, "busy_ms": 0.3}
+    one: Order = {"work": "latency", "workers": 8, "tasks": size.of(1_000, 200), "pause_ms": 0.5}
+    busy: Order = {"us": 100, "busy_ms": 0.3}
     idle = [
         python("`Pool(8)`, hand-off", peer="Pool", **one),
         python("`Pool(8, queue_size=None)`", peer="Pool", **one, **UNBOUNDED),
@@ -298,7 +303,7 @@ def latencies(size: Size) -> list[Group]:
 
 def bursts(size: Size) -> Group:
     """Bursts of tasks on workers that were idle."""
-    work = {"work": "bursts", "workers": 8, "tasks": 1_000, "bursts": size.of(20, 5), "pause_ms": 20}
+    work: Order = {"work": "bursts", "workers": 8, "tasks": 1_000, "bursts": size.of(20, 5), "pause_ms": 20}
     entries = [
         python("`Pool(8, queue_size=None)`", peer="Pool", **work, **UNBOUNDED),
         python("`Pool(8, queue_size=64)`", peer="Pool", **work, **QUEUE),
@@ -313,7 +318,7 @@ def bursts(size: Size) -> Group:
 
 def cycles(size: Size) -> Group:
     """Workers that come and go."""
-    work = {"work": "cycles", "workers": 8, "tasks": size.of(50, 10)}
+    work: Order = {"work": "cycles", "workers": 8, "tasks": size.of(50, 10)}
     entries = [
         python("`Pool(8)`, its workers purged each time", peer="Pool, purged", **work),
         python("`Pool(8)`, made and released each time", peer="Pool", **work),
@@ -338,20 +343,21 @@ def fairness(size: Size) -> Group:
 
 def cpu(size: Size) -> Group:
     """Tasks of 10 ms that only compute."""
-    work = {"work": "tasks", "tasks": size.of(150, 40), "us": 10_000, **UNBOUNDED}
+    handed: Order = {"work": "tasks", "tasks": size.of(150, 40), "us": 10_000}
+    work = handed | UNBOUNDED
     entries: list[Entry] = []
     for count in (1, 2):
         entries += [
             python(f"`Pool({count}, queue_size=None)`", peer="Pool", workers=count, **work),
             python(f"`SimpleQueue`, {count} thread{'s' * (count > 1)}", peer="SimpleQueue", workers=count, **work),
-            go(f"`ants.Pool`, {count}", peer="Pool", workers=count, **work | {"queue": 0}),
+            go(f"`ants.Pool`, {count}", peer="Pool", workers=count, **handed),
         ]
     return Group("cpu", entries, size.of(5, 2))
 
 
 def memory(size: Size) -> list[Group]:
     """Idle workers, and tasks that wait."""
-    work = {"work": "idle", "workers": size.of(10_000, 2_000)}
+    work: Order = {"work": "idle", "workers": size.of(10_000, 2_000)}
     idle = [
         python("`Pool`", peer="Pool", **work),
         python("`ThreadPoolExecutor`", peer="ThreadPoolExecutor", **work),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 import tables
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
 STYLES = {
     "Pool, queue": ("#c2410c", "o", "-"),
     "Pool, hand-off": ("#ea8a4b", "s", "-"),
-    "PoolExecutor": ("#9d174d", "D", "-"),
+    "PoolWithFunc": ("#b45309", "D", "-"),
+    "PoolExecutor": ("#be185d", "D", "-"),
     "ThreadPoolExecutor": ("#1d4ed8", "^", "--"),
     "ThreadPool": ("#0891b2", "v", "--"),
     "SimpleQueue": ("#6b7280", "x", ":"),
+    "a thread per task": ("#111827", "*", ":"),
     "Go": ("#15803d", "P", "-."),
 }
 """A colour, a marker and a line for each kind of peer: warm for pyants."""
@@ -35,7 +38,7 @@ def style(label: str) -> dict[str, Any]:
     plain = label.replace("`", "")
     if plain.startswith("Go"):
         kind = "Go"
-    elif plain.startswith("Pool(") or plain == "Pool" or plain.startswith("Pool,"):
+    elif plain == "Pool" or plain.startswith(("Pool(", "Pool,")):
         kind = "Pool, queue" if "queue_size" in plain or plain == "Pool" else "Pool, hand-off"
     else:
         kind = next((name for name in STYLES if plain.startswith(name)), "SimpleQueue")
@@ -65,6 +68,28 @@ def legend(figure: Figure, axes: list[Axes]) -> None:
     figure.legend(list(found.values()), list(found), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
 
 
+def plain(value: float, _position: int) -> str:
+    """A number on an axis."""
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:g} {letter}"
+    return f"{value:g}"
+
+
+def percent(share: float, _position: int) -> str:
+    """A share on an axis."""
+    return f"{share * 100:g} %"
+
+
+def logarithmic(panel: Axes, *sides: str) -> None:
+    """Makes these sides of a panel so, with numbers that are read at a glance."""
+    for side in sides:
+        (panel.set_xscale if side == "x" else panel.set_yscale)("log")
+        axis = panel.xaxis if side == "x" else panel.yaxis
+        axis.set_major_formatter(FuncFormatter(plain))
+        axis.set_minor_formatter(NullFormatter())
+
+
 def save(figure: Figure, path: Path) -> None:
     """As SVG, the same bytes for the same figures."""
     mpl.rcParams["svg.hashsalt"] = "pyants"
@@ -78,9 +103,9 @@ def curves(
     of: Callable[[Entry], float | None],
     words: tuple[str, str, str],
     *,
-    linear: bool = False,
+    zero: bool = False,
 ) -> Figure:
-    """A curve for each peer over what the orders have as `axis`; words: the title and the names of the axes."""
+    """A curve for each peer over what the orders have as `axis`; words are the title and the names of the axes."""
     figure, axes = panels(run, *words)
     for build, panel in zip(run.builds, axes, strict=True):
         entries = run.entries(group, build)
@@ -93,11 +118,10 @@ def curves(
             if points:
                 xs, ys = zip(*sorted(points), strict=True)
                 panel.plot(xs, ys, label=label.replace("`", ""), **style(label))
-        if linear:
+        logarithmic(panel, "x", "y")
+        if zero:
             panel.set_xscale("symlog", linthresh=1)
-        else:
-            panel.set_xscale("log")
-        panel.set_yscale("log")
+            panel.xaxis.set_major_formatter(FuncFormatter(plain))
     legend(figure, axes)
     return figure
 
@@ -115,8 +139,12 @@ def workers(run: Run) -> Figure:
 
 def lengths(run: Run) -> Figure:
     """Throughput against the length of a task."""
-    words = ("Computing tasks on 2 workers: throughput against length", "µs of computing a task (0: empty)", "tasks per second")
-    return curves(run, "lengths", "us", lambda entry: entry.median("per_second"), words, linear=True)
+    words = (
+        "Computing tasks on 2 workers: throughput against length",
+        "µs of computing a task (0: empty)",
+        "tasks per second",
+    )
+    return curves(run, "lengths", "us", lambda entry: entry.median("per_second"), words, zero=True)
 
 
 def capacities(run: Run) -> Figure:
@@ -151,31 +179,29 @@ def latency(run: Run) -> Figure:
         for entry in run.entries("latency idle", build):
             if entry.problem:
                 continue
-            looks = style(entry.label) | {"marker": ""}
-            if "queue_size" not in entry.label and entry.label.startswith("`Pool("):
-                looks["color"] = STYLES["Pool, hand-off"][0]
+            looks: dict[str, Any] = style(entry.label) | {"marker": ""}
             left = [1 - quantile for quantile in run.quantiles[:-1]]
             panel.plot(entry.quantiles["result_us"][:-1], left, label=entry.label.replace("`", ""), **looks)
-        panel.set_xscale("log")
-        panel.set_yscale("log")
+        logarithmic(panel, "x", "y")
         panel.set_ylim(1e-3, 1.1)
+        panel.yaxis.set_major_formatter(FuncFormatter(percent))
     legend(figure, axes)
     return figure
 
 
 def empty(run: Run) -> Figure:
-    """The headline: bars of what an empty task costs."""
-    figure, axes = panels(run, "An empty task, submitted and run", "µs per task (logarithmic)", "")
+    """The headline: what an empty task costs."""
+    figure, axes = panels(run, "An empty task, submitted and run", "µs per task", "")
     for build, panel in zip(run.builds, axes, strict=True):
         entries = [entry for entry in run.entries("empty", build) if not entry.problem][::-1]
-        names = [entry.label.replace("`", "") for entry in entries]
-        values = [entry.median() or 0.0 for entry in entries]
-        bars = panel.barh(names, values, color=[style(entry.label)["color"] for entry in entries], height=0.7)
-        panel.bar_label(bars, [f"{value:.3g}" for value in values], padding=3, fontsize=8)
-        panel.set_xscale("log")
-        panel.margins(x=0.12)
-        panel.tick_params(axis="y", labelsize=8)
-        panel.grid(visible=False, axis="y")
+        costs = [entry.median() or 0.0 for entry in entries]
+        logarithmic(panel, "x")
+        for height, (entry, cost) in enumerate(zip(entries, costs, strict=True)):
+            color = style(entry.label)["color"]
+            panel.plot([cost], [height], marker="o", markersize=8, color=color)
+            panel.annotate(f"{cost:.3g}", (cost, height), (8, -3), textcoords="offset points", fontsize=8)
+        panel.set_yticks(range(len(entries)), [entry.label.replace("`", "") for entry in entries], fontsize=8)
+        panel.margins(x=0.16)
     figure.set_size_inches(5.4 * len(run.builds), 5.2)
     return figure
 

@@ -50,7 +50,8 @@ class Runner:
             done = subprocess.run(
                 [*self._command, json.dumps(order)], capture_output=True, text=True, timeout=limit, check=True
             )
-            return json.loads(done.stdout)
+            answer: Sample = json.loads(done.stdout)
+            return answer
         except subprocess.TimeoutExpired:
             return {"over": limit}
         except subprocess.CalledProcessError as error:
@@ -137,18 +138,17 @@ def main() -> None:
         "machine": machine(),
         "quantiles": QUANTILES,
     }
-    runners = [
-        Runner(tag, [path, str(MEASURE)]) for tag, path in (pair.split("=", 1) for pair in args.python)
-    ]
+    runners = [Runner(tag, [path, str(MEASURE)]) for tag, path in (pair.split("=", 1) for pair in args.python)]
     if args.go:
         runners.append(Runner("Go", [args.go]))
     report["versions"] = {runner.name: runner.version for runner in runners}
-    report["results"] = []
+    results: list[dict[str, Any]] = []
+    report["results"] = results
     for group in plan.groups(args.quick):
         if args.only and group.name not in args.only:
             continue
         start = time.monotonic()
-        report["results"] += run_group(group, runners)
+        results += run_group(group, runners)
         print(f"{group.name:<16} {time.monotonic() - start:6.1f} s", flush=True)
     if args.rust and (not args.only or "rust" in args.only):
         start = time.monotonic()
@@ -157,7 +157,7 @@ def main() -> None:
     report["minutes"] = round((time.monotonic() - begin) / 60, 1)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(report, indent=None, separators=(",", ":")).replace('{"group"', '\n{"group"') + "\n")
-    if any("failed" in sample for result in report["results"] for sample in result["rounds"]):
+    if any("failed" in sample for result in results for sample in result["rounds"]):
         sys.exit("some measurements failed")
 
 

@@ -88,7 +88,14 @@ def whole(run: Run, group: str) -> str:
                     shown(entry, "peak", words.size),
                 ]
             )
-        head = ["", "in all (range of the rounds)", "of the ideal", "CPU time", "context switches per task", "peak memory"]
+        head = [
+            "",
+            "in all (range of the rounds)",
+            "of the ideal",
+            "CPU time",
+            "context switches per task",
+            "peak memory",
+        ]
         return words.table(head, rows)
 
     return for_each_build(run, make)
@@ -102,14 +109,19 @@ def several(run: Run, groups: Sequence[str], names: Sequence[str]) -> str:
         for group, name in zip(groups, names, strict=True):
             entries = run.entries(group, build)
             ours = next((entry for entry in entries if not entry.problem), None)
-            rows += [[name, *row] for row in costs(entries, ours)]
-        return words.table(["", "by", *COSTS], rows)
+            rows += [["" if number else name, *row] for number, row in enumerate(costs(entries, ours))]
+        return words.table(["", "by", *COSTS], rows, worded=2)
 
     return for_each_build(run, make)
 
 
 def sweep(
-    run: Run, group: str, key: str, name: Callable[[Any], str], what: str = "us", form: Callable[[float], str] = words.duration
+    run: Run,
+    group: str,
+    key: str,
+    name: Callable[[Any], str],
+    what: str = "us",
+    form: Callable[[float], str] = words.duration,
 ) -> str:
     """A row for each peer, a column for each value that key has in the orders."""
 
@@ -119,7 +131,9 @@ def sweep(
         rows: list[list[str]] = []
         for label in dict.fromkeys(entry.label for entry in entries):
             found = {entry.order[key]: entry for entry in entries if entry.label == label}
-            cells = [found[value].problem or shown(found[value], what, form) if value in found else "" for value in values]
+            cells = [
+                found[value].problem or shown(found[value], what, form) if value in found else "" for value in values
+            ]
             rows.append([label, *cells])
         return words.table(["", *(name(value) for value in values)], rows)
 

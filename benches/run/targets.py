@@ -80,9 +80,7 @@ def asking(run: Run, build: str, gil: bool) -> Iterator[Target]:
     )
     yield Target("`PoolExecutor.map` against `ThreadPool.map`", 1, run.ratio("map", build, ants, "`ThreadPool(8)`"))
     aio, standard = "`AsyncPool(8).run`", "`loop.run_in_executor`"
-    yield Target(
-        f"`AsyncPool.run`, gathered, against {standard}", 1 / 12, run.ratio("gathered", build, aio, standard)
-    )
+    yield Target(f"`AsyncPool.run`, gathered, against {standard}", 1 / 12, run.ratio("gathered", build, aio, standard))
     yield Target(
         f"`AsyncPool.run`, one at a time, against {standard}", 1 / 3, run.ratio("awaited", build, aio, standard)
     )
@@ -135,9 +133,7 @@ def of_core(run: Run) -> list[Target]:
     groups = {name: group for name, group in run.rust().items() if "pyants" in group}
     if not groups:
         return []
-    middle = {
-        name: {who: ns[len(ns) // 2] for who, ns in group.items()} for name, group in groups.items()
-    }
+    middle = {name: {who: ns[len(ns) // 2] for who, ns in group.items()} for name, group in groups.items()}
     alone = {
         name: group["pyants"] / min(ns for who, ns in group.items() if who != "pyants")
         for name, group in middle.items()

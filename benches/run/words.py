@@ -55,10 +55,10 @@ def times(ratio: float | None) -> str:
     return "–" if ratio is None else f"{number(ratio)} ×"
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table whose first column holds words and whose others hold numbers; empty without rows."""
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], worded: int = 1) -> str:
+    """A Markdown table whose first columns hold words and whose others hold numbers; empty without rows."""
     lines = [f"| {' | '.join(row)} |" for row in rows]
     if not lines:
         return ""
-    rule = "| --- |" + " ---: |" * (len(head) - 1)
+    rule = "|" + " --- |" * worded + " ---: |" * (len(head) - worded)
     return "\n".join([f"| {' | '.join(head)} |", rule, *lines]) + "\n"

@@ -86,7 +86,7 @@ def opening(run: Run) -> Iterator[str]:
 def aims(run: Run) -> Iterator[str]:
     """The targets."""
     yield "## Targets\n"
-    yield "What pyants is meant to reach. A value is the time of ours by that of the other, unless it has another unit.\n"
+    yield "What pyants is meant to reach. Without a unit a value is the time of ours by that of the other.\n"
     for build in run.builds:
         yield f"**{tables.title(run, build)}**\n"
         yield tables.judged(targets.of_build(run, build))
@@ -171,7 +171,7 @@ def real(run: Run) -> Iterator[str]:
     groups = run.groups("real ")
     yield "## Real work\n"
     yield (
-        "On eight workers: hash files of the standard library; compress 64 KiB; parse and write a few kilobytes of JSON; "
+        "On eight workers: hash files of the standard library; compress 64 KiB; parse and write some JSON; "
         "query an SQLite file; fetch from an HTTP server on the same machine that takes 5 ms to answer. "
         "A ratio is to the first row of the same work.\n"
     )

@@ -311,7 +311,7 @@ mod bench {
                 .sample_size(20)
                 .nresamples(10_000)
                 .warm_up_time(Duration::from_millis(300))
-                .measurement_time(Duration::from_secs(1))
+                .measurement_time(Duration::from_millis(700))
         };
         let mut criterion = criterion.configure_from_args();
         hand_off(&mut criterion);

@@ -34,9 +34,13 @@ class Meter:
         self._usage = resource.getrusage(resource.RUSAGE_SELF)
         self._begin = time.perf_counter()
 
+    def seconds(self) -> float:
+        """The time until now."""
+        return time.perf_counter() - self._begin
+
     def stop(self, tasks: int) -> Result:
         """The figures for so many tasks."""
-        seconds = time.perf_counter() - self._begin
+        seconds = self.seconds()
         usage, before = resource.getrusage(resource.RUSAGE_SELF), self._usage
         return {
             "seconds": seconds,

@@ -50,7 +50,7 @@ def idle(peer: str, workers: int) -> Result:
 
 
 def queued(peer: str, workers: int, tasks: int) -> Result:
-    """So many tasks that wait for a worker, and their futures where the pool makes them."""
+    """So many tasks that wait for a worker; where the pool makes futures they are kept, in a list."""
     pool, gate = peers.make(peer, workers, None), Gate()
     for _ in range(workers):
         pool.submit(gate.wait)
@@ -58,10 +58,10 @@ def queued(peer: str, workers: int, tasks: int) -> Result:
     gc.collect()
     submit, before = pool.submit, memory("VmRSS")
     meter = Meter()
-    for _ in range(tasks):
-        submit(noop)
+    futures = [future for _ in range(tasks) if (future := submit(noop)) is not None]
     result = meter.stop(tasks)
     result["bytes_each"] = (memory("VmRSS") - before) / tasks
+    del futures
     gate.open()
     pool.finish()
     pool.close()

@@ -53,8 +53,9 @@ def tasks(
     submit_all(pool.submit)
     for other in others:
         other.join()
+    submitting = meter.seconds()
     pool.finish()
-    result = meter.stop(each * submitters)
+    result = meter.stop(each * submitters) | {"submitting": submitting}
     pool.close()
     return result
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 PER_TASK: dict[str, Callable[[dict[str, Any]], float]] = {
     "us": lambda sample: sample["seconds"] / sample["tasks"] * 1e6,
+    "submit_us": lambda sample: sample["submitting"] / sample["tasks"] * 1e6,
     "cpu_us": lambda sample: sample["cpu"] / sample["tasks"] * 1e6,
     "switches_each": lambda sample: sample["switches"] / sample["tasks"],
     "per_second": lambda sample: sample["tasks"] / sample["seconds"],
@@ -42,6 +43,10 @@ class Entry:
             return ""
         over = next((sample["over"] for sample in self._rounds if "over" in sample), None)
         return f"not done after {over:.0f} s" if over else "failed"
+
+    def has(self, what: str) -> bool:
+        """Whether it was measured here."""
+        return any(what in sample for sample in self._good)
 
     def values(self, what: str) -> list[float]:
         """One for each round, sorted."""

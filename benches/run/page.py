@@ -57,8 +57,8 @@ def opening(run: Run) -> Iterator[str]:
         "threads when tasks come, except that `ThreadPool` and the threads around a `SimpleQueue` are there from the "
         "start. The clock stops when the last task is done: `wait_idle` tells so for pyants, `shutdown` for "
         "executors, `join` for `ThreadPool` and threads, a `WaitGroup` in each task for Go. CPU time and context "
-        "switches are those of the process meanwhile; peak memory is what it grew by at most. A **ratio** says how "
-        "many times the cost of the first row.\n"
+        "switches are those of the process meanwhile, per task; peak memory is what it grew by at most, in all. A "
+        "**ratio** says how many times the cost of the first row.\n"
     )
     yield (
         "`SimpleQueue` with threads around it is the least that CPython itself can do, and does nothing else that a "

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import criterion
+import orders
 import plan
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +42,7 @@ class Runner:
         self.version = self.ask({"work": "version"})
         self._loops_per_us = float(self.ask({"work": "calibrate"}).get("loops_per_us", 0))
 
-    def ask(self, order: plan.Order, limit: float = 60) -> Sample:
+    def ask(self, order: orders.Order, limit: float = 60) -> Sample:
         """What the process printed; {"over": limit} or {"failed": message} if it did not."""
         order = dict(order)
         if "us" in order:
@@ -78,7 +79,7 @@ def collected(rounds: list[Sample]) -> dict[str, Any]:
     return {"rounds": numbers, "quantiles": together}
 
 
-def run_group(group: plan.Group, runners: list[Runner]) -> list[dict[str, Any]]:
+def run_group(group: orders.Group, runners: list[Runner]) -> list[dict[str, Any]]:
     """All rounds of a group."""
     todo = [
         (runner, entry, list[Sample]())
@@ -88,8 +89,8 @@ def run_group(group: plan.Group, runners: list[Runner]) -> list[dict[str, Any]]:
     ]
     for number in range(group.rounds):
         for runner, entry, rounds in todo if number % 2 == 0 else reversed(todo):
-            if rounds and "seconds" not in rounds[-1]:
-                continue  # it will not do better the next time
+            if len(rounds) == entry.rounds or (rounds and "seconds" not in rounds[-1]):
+                continue  # what did not end, or is not there, will not be the next time
             rounds.append(runner.ask(entry.order, group.limit))
             if "failed" in rounds[-1]:
                 print(f"{group.name}: {entry.label} on {runner.name} failed: {rounds[-1]['failed']}", file=sys.stderr)
@@ -112,7 +113,7 @@ def machine() -> dict[str, Any]:
         "memory": memory,
         "system": f"{platform.system()} {platform.release().split('-')[0]}",
         "load": os.getloadavg()[0],
-        "most_threads": plan.most_threads(),
+        "most_threads": orders.most_threads(),
     }
 
 

@@ -36,7 +36,7 @@ def costs(entries: Sequence[Entry], ours: Entry | None) -> list[list[str]]:
     rows: list[list[str]] = []
     for entry in entries:
         if entry.problem:
-            rows.append([entry.label, entry.problem, "–", "–", "–", "–"])
+            rows.append([entry.label, entry.problem, "–", "", "–", "–", "–"])
             continue
         cost = shown(entry, "us", words.duration) + words.spread(entry.values("us"))
         ratio = quotient(entry.median(), ours.median() if ours else None)
@@ -45,6 +45,7 @@ def costs(entries: Sequence[Entry], ours: Entry | None) -> list[list[str]]:
                 entry.label,
                 cost,
                 "1" if entry is ours else words.times(ratio),
+                shown(entry, "submit_us", words.duration) if entry.has("submitting") else "",
                 shown(entry, "cpu_us", words.duration),
                 shown(entry, "switches_each", words.number),
                 shown(entry, "peak", words.size),
@@ -53,7 +54,14 @@ def costs(entries: Sequence[Entry], ours: Entry | None) -> list[list[str]]:
     return rows
 
 
-COSTS = ["per task (range of the rounds)", "ratio", "CPU time per task", "context switches per task", "peak memory"]
+COSTS = [
+    "per task (range of the rounds)",
+    "ratio",
+    "submitting it",
+    "CPU time",
+    "context switches",
+    "peak memory of all",
+]
 
 
 def per_task(run: Run, group: str) -> str:
@@ -262,22 +270,27 @@ def judged(items: Sequence[targets.Target]) -> str:
 def headline(run: Run) -> str:
     """The README's table: a few works, a column for each build."""
     lines = (
-        ("empty", targets.STANDARD, targets.STANDARD),
-        ("empty", targets.UNBOUNDED, targets.STANDARD),
-        ("empty", targets.QUEUE, targets.STANDARD),
-        ("empty", "`Pool(8)`, hand-off", targets.STANDARD),
-        ("empty", "`Pool(2)`, hand-off", "`ThreadPoolExecutor(2)`"),
-        ("empty", "`SimpleQueue`, 8 threads", targets.STANDARD),
-        ("empty", "Go: `ants.Pool`, 8", targets.STANDARD),
-        ("empty", "Go: `ants.Pool`, 2", "`ThreadPoolExecutor(2)`"),
+        ("", "empty", targets.STANDARD, targets.STANDARD),
+        ("", "empty", targets.UNBOUNDED, targets.STANDARD),
+        ("", "empty", targets.QUEUE, targets.STANDARD),
+        ("", "empty", "`Pool(8)`, hand-off", targets.STANDARD),
+        ("", "empty", "`Pool(2)`, hand-off", "`ThreadPoolExecutor(2)`"),
+        ("", "empty", "`SimpleQueue`, 8 threads", targets.STANDARD),
+        ("", "empty", "Go: `ants.Pool`, 8", targets.STANDARD),
+        ("", "empty", "Go: `ants.Pool`, 2", "`ThreadPoolExecutor(2)`"),
+        ("submit all, then all results", "futures", "`PoolExecutor(8)`", targets.STANDARD),
+        ("`submit().result()`, one at a time", "one by one", "`PoolExecutor(8)`", targets.STANDARD),
+        ("`map`", "map", "`PoolExecutor(8)`", targets.STANDARD),
+        ("gathered, against `run_in_executor`", "gathered", "`AsyncPool(8).run`", "`loop.run_in_executor`"),
+        ("one at a time", "awaited", "`AsyncPool(8).run`", "`loop.run_in_executor`"),
     )
     rows: list[list[str]] = []
-    for group, label, against in lines:
+    for note, group, label, against in lines:
         cells: list[str] = []
         for build in run.builds:
             cost, other = run.median(group, build, label), run.median(group, build, against)
             faster = "" if label == against else f" ({words.times(quotient(other, cost))})"
             cells.append("–" if cost is None else words.duration(cost) + faster)
         if any(cell != "–" for cell in cells):
-            rows.append([label, *cells])
+            rows.append([f"{label}: {note}" if note else label, *cells])
     return words.table(["", *(title(run, build) for build in run.builds)], rows)

@@ -56,9 +56,11 @@ def times(ratio: float | None) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], worded: int = 1) -> str:
-    """A Markdown table whose first columns hold words and whose others hold numbers; empty without rows."""
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    if not lines:
+    """A Markdown table whose first columns hold words and whose others hold numbers; without columns that are empty."""
+    body = list(rows)
+    kept = [column for column in range(len(head)) if column < worded or any(row[column] for row in body)]
+    if not body:
         return ""
-    rule = "|" + " --- |" * worded + " ---: |" * (len(head) - worded)
-    return "\n".join([f"| {' | '.join(head)} |", rule, *lines]) + "\n"
+    rule = ["---" if column < worded else "---:" for column in kept]
+    lines = [[row[column] for column in kept] for row in (head, *body)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in (lines[0], rule, *lines[1:]))

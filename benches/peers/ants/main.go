@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// order says what to measure; the names are those of benches/run/plan.py.
+// order says what to measure; the names are those of benches/run/plan_*.py.
 type order struct {
 	Work       string  `json:"work"`
 	Peer       string  `json:"peer"`

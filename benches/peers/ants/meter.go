@@ -25,8 +25,12 @@ func begin() meter {
 	return m
 }
 
+func (m meter) seconds() float64 {
+	return time.Since(m.start).Seconds()
+}
+
 func (m meter) stop(tasks int) map[string]any {
-	seconds := time.Since(m.start).Seconds()
+	seconds := m.seconds()
 	var usage syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &usage)
 	cpu := func(usage syscall.Rusage) float64 {

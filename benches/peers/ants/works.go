@@ -34,8 +34,11 @@ func tasks(wanted order) map[string]any {
 		}()
 	}
 	submitters.Wait()
+	submitting := meter.seconds()
 	done.Wait()
-	return meter.stop(wanted.Tasks)
+	result := meter.stop(wanted.Tasks)
+	result["submitting"] = submitting
+	return result
 }
 
 // idle: the memory of workers that have nothing to do.

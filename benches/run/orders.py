@@ -1,7 +1,7 @@
 """What plans are made of: orders, each for one pool, in groups; measure.py and benches/peers/ants take them.
 
-An order may have "us", the microseconds that a task computes: run.py turns it into loops, by what it finds of the speed of
-each build.
+An order may have "us", the microseconds that a task computes: run.py turns it into loops, by what it finds of the
+speed of each build.
 """
 
 from __future__ import annotations

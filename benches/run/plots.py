@@ -91,8 +91,8 @@ def logarithmic(panel: Axes, *sides: str) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """As SVG, the same bytes for the same figures."""
-    mpl.rcParams["svg.hashsalt"] = "pyants"
+    """As SVG with its text as text, the same bytes for the same figures; or as PNG, by the name."""
+    mpl.rcParams |= {"svg.hashsalt": "pyants", "svg.fonttype": "none"}
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=110)
 
 

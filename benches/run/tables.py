@@ -252,7 +252,7 @@ def rust(run: Run, names: Sequence[str]) -> str:
         ratio = ns / group["pyants"][len(group["pyants"]) // 2]
         return words.duration(ns / 1000) + ("" if who == "pyants" else f" ({words.times(ratio)})")
 
-    everybody = dict.fromkeys(who for group in groups.values() for who in group)
+    everybody = dict.fromkeys(["pyants", *(who for group in groups.values() for who in group)])
     settings = [name.split("/", 1)[1].replace("/", ", ") for name in groups]
     return words.table(["", *settings], ([who, *(cell(group, who) for group in groups.values())] for who in everybody))
 

@@ -14,7 +14,7 @@ test: ## every check and test, on every interpreter found and on free-threaded 3
 lint: ## formatting, clippy, ruff, mypy, pyright and stubtest only
 	@scripts/test lint
 
-bench: ## the benchmarks
+bench: ## pyants beside its peers, into docs/benchmarks.md: about 20 minutes (QUICK=1: 3 minutes)
 	@scripts/bench
 
 bench-check: ## the instructions a task costs, against the figures recorded (needs valgrind)

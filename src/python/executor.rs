@@ -300,7 +300,7 @@ impl Executor {
         .map_err(|refusal| Self::refused(py, refusal))
     }
 
-    /// What map() returns: the results of fn for all items, which are called with the item or, if `star`, with the items
+    /// What map() returns: the results of fn for all items. It is called with the item or, if star, with the items
     /// of the tuple that it is.
     fn _map(
         &self,

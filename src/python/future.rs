@@ -575,8 +575,8 @@ impl Future {
 
     /// What the call returned; raises what it raised.
     ///
-    /// Waits for at most timeout seconds, None: without limit. Raises TimeoutError when they are over, CancelledError if
-    /// the call was cancelled, and PoolDeadlockError where a worker would wait for its own pool for ever.
+    /// Waits for at most timeout seconds, None: without limit. Raises TimeoutError when they are over, CancelledError
+    /// if the call was cancelled, and PoolDeadlockError where a worker would wait for its own pool for ever.
     #[pyo3(signature = (timeout = None))]
     fn result<'py>(
         slf: &Bound<'py, Self>,
@@ -623,7 +623,7 @@ impl Future {
         }
     }
 
-    /// For executors and tests: whether the call may run; False if it was cancelled, which those who wait are told.
+    /// For executors and tests: whether the call may run; False: it was cancelled, and those who wait are told.
     fn set_running_or_notify_cancel(slf: &Bound<'_, Self>) -> PyResult<bool> {
         let py = slf.py();
         let Err(state) = slf

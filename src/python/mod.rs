@@ -44,6 +44,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<executor::Executor>()?;
     module.add_class::<job::Results>()?;
     module.add_class::<aio::AsyncPool>()?;
+    module.add_class::<aio::Ticket>()?;
     module.add_function(wrap_pyfunction!(_fail_spawns, module)?)?;
     instance::prepare(module.py())?;
     lifecycle::install(module)

@@ -80,12 +80,13 @@ impl Border {
         &'a self,
         bell: &Condvar,
         mut traffic: MutexGuard<'a, Traffic>,
+        patience: Duration,
         ready: impl Fn(&Traffic) -> bool,
     ) -> MutexGuard<'a, Traffic> {
         loop {
             let left = traffic.left;
             let (now, waited) = bell
-                .wait_timeout_while(traffic, PATIENCE, |traffic| !ready(traffic))
+                .wait_timeout_while(traffic, patience, |traffic| !ready(traffic))
                 .unwrap_or_else(PoisonError::into_inner);
             traffic = now;
             if !waited.timed_out() || traffic.left == left {
@@ -96,7 +97,7 @@ impl Border {
 
     /// Begins to cross into Python. The caller is detached.
     pub fn arrive(&self) -> Arrival<'_> {
-        let mut traffic = self.wait(&self.bell, self.traffic(), Traffic::may_arrive);
+        let mut traffic = self.wait(&self.bell, self.traffic(), PATIENCE, Traffic::may_arrive);
         traffic.arriving += 1;
         if traffic.permits < traffic.queued {
             traffic.permits += 1;
@@ -110,7 +111,9 @@ impl Border {
     pub fn leave(&self) -> Departure<'_> {
         let mut traffic = self.traffic();
         traffic.queued += 1;
-        let mut traffic = self.wait(&self.turn, traffic, Traffic::may_leave);
+        // A crowd that looks up every second has no time for anything else: the later one comes, the longer one waits.
+        let patience = PATIENCE + Duration::from_millis(traffic.queued as u64);
+        let mut traffic = self.wait(&self.turn, traffic, patience, Traffic::may_leave);
         traffic.queued -= 1;
         if !traffic.may_leave() {
             traffic.stuck = traffic.leaving;
@@ -132,7 +135,7 @@ impl Border {
     pub fn close(&self) {
         let mut traffic = self.traffic();
         traffic.forks += 1;
-        drop(self.wait(&self.bell, traffic, Traffic::may_fork));
+        drop(self.wait(&self.bell, traffic, PATIENCE, Traffic::may_fork));
     }
 
     /// The fork is done.

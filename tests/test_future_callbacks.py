@@ -183,7 +183,8 @@ def test_who_waits_is_woken_before_the_callbacks_are_called(future_type: Futures
                     each.result()
             else:
                 assert type(each.result()) is (ValueError if outcome == "exception" else type(None))
-        assert ending.is_alive()
+        # It was not the end of the callback that woke them.
+        assert gate.inside == 1
         gate.open()
         ending.result()
 
@@ -199,6 +200,7 @@ def test_a_worker_wakes_who_waits_before_it_calls_the_callbacks(executor_type: E
         running.open()
         gate.wait_entered(1)
         assert [each.result() for each in waiting] == [7] * 3
+        assert gate.inside == 1
         gate.open()
 
 

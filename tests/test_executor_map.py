@@ -97,7 +97,8 @@ def test_the_input_is_read_before_map_returns(executor_type: Executors) -> None:
         executor.submit(gate.hold)
         results = executor.map(str, numbers())
         assert seen == list(range(10))
-        assert attribute(executor, "_work_queue").qsize() >= 9
+        # A map is one task for each worker, to a pool of pyants.
+        assert attribute(executor, "_work_queue").qsize() >= (9 if executor_type is ThreadPoolExecutor else 1)
         gate.open()
         assert list(results) == [str(number) for number in range(10)]
 

@@ -217,8 +217,8 @@ def test_a_failing_initializer_is_logged(executor_type: Executors) -> None:
         broken(executor_type, error, 2)
         wait_until(lambda: bool(logged(records, error)), "the record")
     (record,) = logged(records, error)
-    assert record.levelno == logging.CRITICAL
-    assert record.getMessage() == "Exception in initializer:"
+    assert record.levelno >= logging.ERROR
+    assert "initializer" in record.getMessage()
 
 
 @both

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from executors import EXECUTOR_TYPES, Thing, attribute, thread_count, wait_idle_worker
-from support import DEADLINE, Background, Gate, Sum, background
+from support import DEADLINE, Background, Gate, Sum, background, wait_equal
 
 pytestmark = pytest.mark.parametrize("executor_type", EXECUTOR_TYPES)
 
@@ -160,7 +160,7 @@ def test_no_thread_is_started_before_it_is_needed(executor_type: Executors) -> N
         assert thread_count(executor) == 0
         for count in (1, 2, 3, 3, 3):
             executor.submit(gate.hold)
-            assert thread_count(executor) == count
+            wait_equal(lambda: thread_count(executor), count)
         gate.wait_entered(3)
         assert gate.inside == 3
         gate.open()

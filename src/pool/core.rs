@@ -14,8 +14,8 @@ use super::seat::{Ended, Seats};
 use super::stats::Stats;
 use super::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use super::sync::{Arc, Mutex, Patience, full_fence};
+use super::token::Token;
 use super::watch::Watch;
-use crossbeam_utils::CachePadded;
 use std::time::Instant;
 
 /// Counts of what happens seldom.
@@ -48,8 +48,10 @@ pub(super) struct Core<H: Host> {
     pub idle: IdleStack,
     /// Seats without workers.
     pub vacant: IdleStack,
-    /// The search token: whoever holds it will look into the run queue, so that nobody need be woken. See wake.rs.
-    pub searching: CachePadded<AtomicBool>,
+    /// Who will look into the run queue, so that nobody need be woken. See wake.rs.
+    pub token: Token,
+    /// The workers that rest, or are about to.
+    pub resting: AtomicU32,
     /// Held while a thread is started.
     pub spawning: Mutex<()>,
     /// Threads that are not yet out of the pool's code. Unlike `crew.running` it counts them to their very end.
@@ -63,8 +65,8 @@ pub(super) struct Core<H: Host> {
     pub thread_refused: AtomicBool,
     pub tallies: Tallies,
     pub born: Instant,
-    /// How often a worker without a task looks into the queue before it rests.
-    pub spins: u32,
+    /// How many tasks can make headway at a time.
+    pub parallelism: u32,
 }
 
 impl<H: Host> Core<H> {
@@ -85,7 +87,8 @@ impl<H: Host> Core<H> {
             seats: Seats::new(),
             idle: IdleStack::new(),
             vacant: IdleStack::new(),
-            searching: CachePadded::new(AtomicBool::new(false)),
+            token: Token::new(),
+            resting: AtomicU32::new(0),
             spawning: Mutex::new(()),
             threads: AtomicUsize::new(0),
             expiry: Expiry::new(),
@@ -95,7 +98,7 @@ impl<H: Host> Core<H> {
             thread_refused: AtomicBool::new(false),
             tallies: Tallies::default(),
             born: Instant::now(),
-            spins: spins(),
+            parallelism: host.parallelism(),
             host,
             options,
         };
@@ -137,6 +140,19 @@ impl<H: Host> Core<H> {
         // if nothing came in from the first look to the last, nobody left the line for the pool.
         let before = self.admission.entered();
         self.in_flight() == 0 && self.line.is_quiet() && self.admission.entered() == before
+    }
+
+    /// How many tasks were ever taken out of the queue, more or less: for those who want to see it move.
+    pub fn taken(&self) -> u64 {
+        self.admission
+            .entered()
+            .wrapping_sub(self.queue.len() as u64)
+    }
+
+    /// The workers that do not rest. To be used after a full fence where a decision hangs on it.
+    pub fn awake(&self) -> u32 {
+        let resting = self.resting.load(Ordering::Relaxed);
+        self.crew.running().saturating_sub(resting)
     }
 
     /// Accepted tasks that wait for a worker.
@@ -228,18 +244,5 @@ impl<H: Host> Core<H> {
             sum.1 += ended;
         }
         sum
-    }
-}
-
-/// With a single processor nobody else can put a task into the queue while a worker spins; and a model checker explores
-/// the same without it.
-fn spins() -> u32 {
-    const SPINS: u32 = 100;
-    if cfg!(any(loom, shuttle))
-        || std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() == 1)
-    {
-        0
-    } else {
-        SPINS
     }
 }

@@ -3,6 +3,7 @@
 use super::error::Error;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
 
 /// How the run of a task ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,6 +46,18 @@ pub trait Host: Send + Sync + Sized + 'static {
     /// Runs `wait`, which blocks or makes system calls, without holding on to anything that others wait for.
     fn idle<R>(&self, context: &mut Self::Context<'_>, wait: impl FnOnce() -> R) -> R;
 
+    /// How many tasks can make headway at a time, if none of them waits for anything.
+    fn parallelism(&self) -> u32 {
+        processors()
+    }
+
+    /// Called, between `idle` and going on, by a worker that has found a task after it was idle, and by a submitter whose
+    /// wait is over: may hold it up for some microseconds, if it will run better then. `stirs` changes whenever the pool's
+    /// queue does.
+    fn hesitate(&self, stirs: impl Fn() -> u64) {
+        let _ = stirs;
+    }
+
     /// `live` runs somebody's code before it calls its body, which may take its time or need the pool.
     fn has_slow_start(&self) -> bool {
         false
@@ -63,6 +76,14 @@ pub trait Host: Send + Sync + Sized + 'static {
     fn refused(&self, task: Self::Task, error: Error) {
         drop((task, error));
     }
+}
+
+/// The processors that this process may use.
+pub(super) fn processors() -> u32 {
+    static PROCESSORS: OnceLock<u32> = OnceLock::new();
+    *PROCESSORS.get_or_init(|| {
+        std::thread::available_parallelism().map_or(1, |count| count.get().min(1 << 16) as u32)
+    })
 }
 
 /// A task of a Rust pool.

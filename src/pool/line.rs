@@ -6,7 +6,7 @@
 use super::error::Error;
 use super::family::Family;
 use super::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use super::sync::{Arc, Condvar, Mutex, MutexGuard, Patience, lock, wait};
+use super::sync::{Arc, Condvar, Luck, Mutex, MutexGuard, Patience, lock, wait};
 use std::collections::VecDeque;
 
 enum Slot<T> {
@@ -137,16 +137,6 @@ impl<T> Waiter<T> {
         }
         desk.asleep = false;
         Self::read(&mut desk.slot)
-    }
-
-    /// Waits for the answer without going to sleep, for a moment.
-    fn spin(&self, spins: u32) {
-        for _ in 0..spins {
-            if self.answered.load(Ordering::Relaxed) {
-                return;
-            }
-            std::hint::spin_loop();
-        }
     }
 
     fn read(slot: &mut Slot<T>) -> Option<Answer<T>> {
@@ -282,6 +272,8 @@ pub struct Line<T> {
     len: AtomicUsize,
     /// How many of them are held.
     held: AtomicUsize,
+    /// Whether it pays to look out for an answer before going to sleep.
+    luck: Luck,
 }
 
 /// The line's lock. Letting go of it publishes the line's length.
@@ -319,6 +311,7 @@ impl<T> Line<T> {
             }),
             len: AtomicUsize::new(0),
             held: AtomicUsize::new(0),
+            luck: Luck::new(),
         }
     }
 
@@ -379,16 +372,14 @@ pub enum Waited<T> {
 
 impl<T> Line<T> {
     /// Waits in line for an answer, or until `patience` is at its end. `unheld` is called when a place was passed over
-    /// for a moment and is not any more: room that came up meanwhile must be looked for again. The submitter looks
-    /// `spins` times before it goes to sleep.
+    /// for a moment and is not any more: room that came up meanwhile must be looked for again.
     pub fn wait(
         &self,
         waiter: &Arc<Waiter<T>>,
         patience: &mut Patience<'_>,
-        spins: u32,
         unheld: impl Fn(),
     ) -> Waited<T> {
-        waiter.spin(spins);
+        self.luck.spin(|| waiter.answered.load(Ordering::Relaxed));
         loop {
             if let Some(answer) = waiter.wait(patience) {
                 return Waited::Answered(answer);

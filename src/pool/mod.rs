@@ -30,6 +30,7 @@ mod stats;
 mod submit;
 #[doc(hidden)]
 pub mod sync;
+mod token;
 mod wake;
 #[doc(hidden)]
 pub mod watch;
@@ -235,12 +236,6 @@ impl<H: Host> Pool<H> {
     #[doc(hidden)]
     pub fn family_id(&self) -> usize {
         self.core.family.id()
-    }
-
-    /// How often who waits looks before it goes to sleep.
-    #[doc(hidden)]
-    pub fn spins(&self) -> u32 {
-        self.core.spins
     }
 
     /// The workers there are, idle ones included.

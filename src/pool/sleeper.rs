@@ -6,7 +6,7 @@
 use super::error::Error;
 use super::family::Family;
 use super::sync::atomic::{AtomicBool, Ordering};
-use super::sync::{Arc, Condvar, Mutex, Patience, lock, wait};
+use super::sync::{Arc, Condvar, Luck, Mutex, Patience, lock, wait};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
@@ -99,14 +99,9 @@ impl Sleeper {
         refused
     }
 
-    /// Waits until settled, or until `patience` ends. It looks `spins` times before it goes to sleep.
-    pub fn wait(&self, patience: &mut Patience<'_>, spins: u32) -> Result<(), Error> {
-        for _ in 0..spins {
-            if self.settled.load(Ordering::Relaxed) {
-                break;
-            }
-            std::hint::spin_loop();
-        }
+    /// Waits until settled, or until `patience` ends, looking out for a moment before it goes to sleep.
+    pub fn wait(&self, patience: &mut Patience<'_>, luck: &Luck) -> Result<(), Error> {
+        luck.spin(|| self.settled.load(Ordering::Relaxed));
         loop {
             let mut bed = lock(&self.bed);
             if bed.fate == Fate::Waiting {

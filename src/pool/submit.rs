@@ -214,12 +214,15 @@ impl<H: Host> Core<H> {
             absent: false,
         };
         let waiter = self.join_line(task, stand)?;
-        let waited = self.line.wait(&waiter, patience, self.spins, || {
+        let waited = self.line.wait(&waiter, patience, || {
             self.let_in();
             self.watch.notify();
         });
         match waited {
-            Waited::Answered(Answer::Accepted) => Ok(None),
+            Waited::Answered(Answer::Accepted) => {
+                self.host.hesitate(|| self.taken());
+                Ok(None)
+            }
             Waited::Answered(Answer::Retry(task)) => Ok(Some(task)),
             Waited::Answered(Answer::Refused(Error::Closed, task)) => Err(self.closed(task)),
             Waited::Answered(Answer::Refused(error, task)) => Err(SubmitError::new(error, task)),

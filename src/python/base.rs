@@ -2,6 +2,7 @@
 
 use super::errors::{self, Refusal};
 use super::host::PyHost;
+use super::known;
 use super::lifecycle;
 use super::options::{self, Given};
 use super::switch::Switch;
@@ -14,7 +15,7 @@ use crate::pool::{
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyTuple, PyType};
+use pyo3::types::PyTuple;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::Duration;
 
@@ -494,7 +495,6 @@ impl Base {
 
     /// A PoolStats with all numbers of the pool, taken in one go.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
         let stats = self.front(py)?.stats();
         let numbers = [
             stats.capacity.map_or(-1, i64::from),
@@ -512,9 +512,7 @@ impl Base {
             stats.expired.cast_signed(),
             i64::from(stats.peak_running),
         ];
-        CLASS
-            .import(py, "pyants._types", "PoolStats")?
-            .call1(PyTuple::new(py, numbers)?)
+        known::POOL_STATS.get(py).call1(PyTuple::new(py, numbers)?)
     }
 
     /// Changes the capacity at once.

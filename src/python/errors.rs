@@ -1,54 +1,49 @@
 //! Where errors cross from the core to Python. The exceptions themselves are defined in `pyants._errors`.
 
+use super::known;
 use crate::pool::Error;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyType};
+use pyo3::types::PyDict;
 
 macro_rules! exceptions {
-    ($module:literal: $($function:ident $name:literal)*) => {$(
+    ($($function:ident $class:ident)*) => {$(
         pub fn $function(py: Python<'_>, message: impl Into<String>) -> PyErr {
-            static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-            match CLASS.import(py, $module, $name) {
-                Ok(class) => PyErr::from_type(class.clone(), (message.into(),)),
+            match known::$class.get(py).call1((message.into(),)) {
+                Ok(exception) => PyErr::from_value(exception),
                 Err(error) => error,
             }
         }
     )*};
 }
 
-exceptions! { "pyants._errors":
-    closed "PoolClosedError"
-    broken "BrokenPoolError"
-    overload "PoolOverloadError"
-    deadlock "PoolDeadlockError"
-    timeout "PoolTimeoutError"
-    spawn "PoolSpawnError"
-    invalid_expiry "InvalidPoolExpiryError"
-    invalid_pre_alloc "InvalidPreAllocSizeError"
-    invalid_index "InvalidPoolIndexError"
-    invalid_strategy "InvalidLoadBalancingStrategyError"
-    invalid_size "InvalidMultiPoolSizeError"
-    lack_func "LackPoolFuncError"
+exceptions! {
+    closed POOL_CLOSED_ERROR
+    broken BROKEN_POOL_ERROR
+    overload POOL_OVERLOAD_ERROR
+    deadlock POOL_DEADLOCK_ERROR
+    timeout POOL_TIMEOUT_ERROR
+    spawn POOL_SPAWN_ERROR
+    invalid_expiry INVALID_POOL_EXPIRY_ERROR
+    invalid_pre_alloc INVALID_PRE_ALLOC_SIZE_ERROR
+    invalid_index INVALID_POOL_INDEX_ERROR
+    invalid_strategy INVALID_LOAD_BALANCING_STRATEGY_ERROR
+    invalid_size INVALID_MULTI_POOL_SIZE_ERROR
+    lack_func LACK_POOL_FUNC_ERROR
 }
 
-exceptions! { "concurrent.futures._base":
-    cancelled_with "CancelledError"
-    invalid_state "InvalidStateError"
-}
-
-exceptions! { "concurrent.futures.thread":
-    broken_thread_pool "BrokenThreadPool"
+exceptions! {
+    invalid_state INVALID_STATE_ERROR
+    broken_thread_pool BROKEN_THREAD_POOL
 }
 
 /// A call was cancelled before it could start.
 pub fn cancelled(py: Python<'_>) -> PyErr {
-    let error = cancelled_with(py, "");
-    // As CPython's, which has no arguments.
-    let _ = error.value(py).setattr("args", ());
-    error
+    known::CANCELLED_ERROR
+        .get(py)
+        .call0()
+        .map_or_else(|error| error, PyErr::from_value)
 }
 
 /// An executor whose initializer failed.

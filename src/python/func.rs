@@ -2,11 +2,11 @@
 
 use super::base::{Base, Wait};
 use super::errors;
+use super::known;
 use super::options;
 use super::pool::accepted;
 use super::task::{Call, Task};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
 /// The pools that have one function for all tasks.
@@ -102,10 +102,7 @@ pub fn generic_alias<'py>(
     class: &Bound<'py, PyType>,
     item: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    static ALIAS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    ALIAS
-        .import(class.py(), "types", "GenericAlias")?
-        .call1((class, item))
+    known::GENERIC_ALIAS.get(class.py()).call1((class, item))
 }
 
 /// The function of a pool, which comes before its options (B8).

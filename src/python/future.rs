@@ -23,18 +23,18 @@
 
 use super::errors;
 use super::executor::Scope;
+use super::known;
 use super::lifecycle;
 use super::wait::detached_from_daemons;
 use crate::pool::Error;
 use crate::pool::sleeper::Sleeper;
-use crate::pool::sync::lock;
+use crate::pool::sync::{Luck, lock};
 use pyo3::exceptions::{PyException, PyTimeoutError};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyTuple, PyType};
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -493,7 +493,7 @@ impl Future {
         }
         let (waited, raised) = detached_from_daemons(py, timeout, |patience| {
             sleeper.refuse_if_stuck();
-            sleeper.wait(patience, SPINS)
+            sleeper.wait(patience, &LUCK)
         });
         sleeper.leave();
         if waited.is_err() {
@@ -512,8 +512,8 @@ impl Future {
     }
 }
 
-/// How often a thread looks for the outcome before it goes to sleep.
-const SPINS: u32 = 100;
+/// Of those who wait for results.
+pub static LUCK: LazyLock<Luck> = LazyLock::new(Luck::new);
 
 /// An instance of a Python subclass of `Future`, made without a look at its `__init__`: all there is of a new future is
 /// made by `__new__`.
@@ -648,8 +648,9 @@ impl Future {
         if notified.is_ok() {
             return Ok(false);
         }
-        py.import("logging")?
-            .call_method1("getLogger", ("concurrent.futures",))?
+        known::GET_LOGGER
+            .get(py)
+            .call1(("concurrent.futures",))?
             .call_method1(
                 "critical",
                 (
@@ -707,7 +708,6 @@ impl Future {
     /// The condition that concurrent.futures.wait and as_completed hold while they look.
     #[getter]
     fn _condition(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let there = |extras: &mut Extras| {
             extras
                 .condition
@@ -717,10 +717,7 @@ impl Future {
         if let Some(condition) = self.watch(there) {
             return Ok(condition);
         }
-        let new = CLASS
-            .import(py, "threading", "Condition")?
-            .call0()?
-            .unbind();
+        let new = known::CONDITION.get(py).call0()?.unbind();
         Ok(self.watch(|extras| extras.condition.get_or_insert(new).clone_ref(py)))
     }
 

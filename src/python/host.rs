@@ -3,12 +3,13 @@
 use super::aio;
 use super::errors::{self, with_traceback};
 use super::future::{self, Bells, Future};
-use super::lifecycle::{self, Gate};
+use super::gil::{self, Gate};
+use super::known;
+use super::lifecycle;
 use super::switch::Switch;
 use super::task::{Call, Task, is_python_function};
 use crate::pool::{Error, Host, Outcome, Worker};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
 use std::sync::{Mutex, PoisonError};
 
@@ -98,10 +99,7 @@ impl Hooks {
                 .as_ref()
                 .map(|logger| logger.bind(py).clone())
         });
-        given.map_or_else(
-            || py.import("logging")?.call_method1("getLogger", ("pyants",)),
-            Ok,
-        )
+        given.map_or_else(|| known::GET_LOGGER.get(py).call1(("pyants",)), Ok)
     }
 
     fn initializer<'py>(
@@ -163,11 +161,8 @@ impl PyHost {
         });
     }
 
-    /// What `threading.Thread` does before `run`; `false`: the initializer failed.
-    fn set_up(&self, py: Python<'_>, worker: &Worker) -> bool {
-        if let Err(failure) = set_up_thread(py, &worker.name) {
-            failure.write_unraisable(py, None);
-        }
+    /// Calls the initializer; `false`: it failed.
+    fn set_up(&self, py: Python<'_>) -> bool {
         let Some((initializer, args)) = self.hooks.initializer(py) else {
             return true;
         };
@@ -181,33 +176,26 @@ impl PyHost {
     }
 }
 
-static CURRENT_THREAD: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-static GET_TRACE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-static GET_PROFILE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-
-/// Fills what every worker looks up: a child forked while another thread does so would wait for it for ever.
-pub fn prepare(py: Python<'_>) -> PyResult<()> {
-    CURRENT_THREAD.import(py, "threading", "current_thread")?;
-    GET_TRACE.import(py, "threading", "gettrace")?;
-    GET_PROFILE.import(py, "threading", "getprofile")?;
-    let _ = Switch::new(py);
-    Ok(())
-}
-
-fn set_up_thread(py: Python<'_>, name: &str) -> PyResult<()> {
-    CURRENT_THREAD
-        .import(py, "threading", "current_thread")?
-        .call0()?
-        .setattr("name", name)?;
-    let trace = GET_TRACE.import(py, "threading", "gettrace")?.call0()?;
-    if !trace.is_none() {
-        py.import("sys")?.call_method1("settrace", (trace,))?;
+/// What `threading.Thread` does before `run`.
+fn set_up_thread(py: Python<'_>, name: &str) {
+    let set_up = || -> PyResult<()> {
+        known::CURRENT_THREAD
+            .get(py)
+            .call0()?
+            .setattr("name", name)?;
+        let trace = known::GET_TRACE.get(py).call0()?;
+        if !trace.is_none() {
+            known::SET_TRACE.get(py).call1((trace,))?;
+        }
+        let profile = known::GET_PROFILE.get(py).call0()?;
+        if !profile.is_none() {
+            known::SET_PROFILE.get(py).call1((profile,))?;
+        }
+        Ok(())
+    };
+    if let Err(failure) = set_up() {
+        failure.write_unraisable(py, None);
     }
-    let profile = GET_PROFILE.import(py, "threading", "getprofile")?.call0()?;
-    if !profile.is_none() {
-        py.import("sys")?.call_method1("setprofile", (profile,))?;
-    }
-    Ok(())
 }
 
 /// Up to 3.12 `threading` keeps the entry of a native thread for ever; later it drops it with the thread.
@@ -305,15 +293,22 @@ impl Host for PyHost {
 
     fn live(&self, worker: &Worker, body: impl FnOnce(&mut Attached<'_>)) {
         let gate = Gate::enter();
+        let arrival = lifecycle::cross();
+        // Dropped when the thread has left the interpreter for good.
+        let mut _departure = None;
         Python::try_attach(|py| {
             drop(gate);
-            if self.set_up(py, worker) {
+            gil::taken();
+            set_up_thread(py, &worker.name);
+            drop(arrival);
+            if self.set_up(py) {
                 body(&mut Attached {
                     py,
                     switch: Switch::new(py),
                     bells: Bells::default(),
                 });
             }
+            _departure = Some(lifecycle::cross_attached(py));
             #[cfg(not(Py_3_13))]
             if let Err(failure) = tear_down_thread(py) {
                 failure.write_unraisable(py, None);
@@ -344,13 +339,24 @@ impl Host for PyHost {
         let wait = OnThisThread(wait);
         let bells = std::mem::take(&mut attached.bells);
         let OnThisThread((result, gate)) = attached.py.detach(move || {
+            gil::given_up();
             bells.ring();
             let result = wait.call();
             OnThisThread((result, Gate::enter()))
         });
         drop(gate);
+        gil::taken();
         attached.switch.attached();
         result
+    }
+
+    #[cfg(not(Py_GIL_DISABLED))]
+    fn parallelism(&self) -> u32 {
+        1
+    }
+
+    fn hesitate(&self, stirs: impl Fn() -> u64) {
+        gil::hesitate(stirs);
     }
 
     fn has_slow_start(&self) -> bool {

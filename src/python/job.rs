@@ -6,7 +6,7 @@
 
 use super::errors;
 use super::executor::{Scope, left};
-use super::future::Bells;
+use super::future::{Bells, LUCK};
 use super::switch::Switch;
 use super::task::is_python_function;
 use super::wait::detached_from_daemons;
@@ -311,7 +311,7 @@ impl Results {
             }
             let (waited, raised) = detached_from_daemons(py, timeout, |patience| {
                 sleeper.refuse_if_stuck();
-                sleeper.wait(patience, 100)
+                sleeper.wait(patience, &LUCK)
             });
             job.awaited.store(NOBODY, Ordering::Relaxed);
             sleeper.leave();

@@ -2,12 +2,15 @@
 
 mod aio;
 mod base;
+mod border;
 mod errors;
 mod executor;
 mod func;
 mod future;
+mod gil;
 mod host;
 mod job;
+mod known;
 mod lifecycle;
 mod multi;
 mod options;

@@ -144,10 +144,11 @@ class TaskGroup:
         return future
 
     def _note(self, future: Future[Any]) -> None:
-        if self._places is not None:
-            self._places.give()
+        # First this, or who is given the place would come in after the failure.
         if self._fail_fast and not future.cancelled() and future.exception() is not None:
             self._stop()
+        if self._places is not None:
+            self._places.give()
 
     def _stop(self) -> None:
         self._stopped = True

@@ -335,6 +335,8 @@ class _Executor:
         """Accepts no more calls; takes back those that have not started, if asked to."""
     def _wait_closed(self) -> None:
         """Waits until every accepted call is done and, with a pool of its own, every worker has left."""
+    def _pool_id(self) -> int:
+        """What tells the pool from every other; a worker's thread has it as its attribute _pyants_pool."""
     def _is_broken(self) -> bool:
         """A worker's initializer failed."""
 

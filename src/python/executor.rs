@@ -414,6 +414,11 @@ impl Executor {
         Future::of_task(class.bind(py), self.pool(py)?.get().family_id(py)?)
     }
 
+    /// What tells the pool from every other; a worker's thread has it as its attribute _pyants_pool.
+    fn _pool_id(&self, py: Python<'_>) -> PyResult<usize> {
+        self.pool(py)?.get().family_id(py)
+    }
+
     /// A worker's initializer failed.
     fn _is_broken(&self, py: Python<'_>) -> PyResult<bool> {
         let front = self.pool(py)?.get().front(py)?;

@@ -357,6 +357,13 @@ impl Future {
         };
         let asleep = sleepers.into_iter().filter(|sleeper| sleeper.settle());
         let bells = Bells(asleep.collect());
+        // They may wait for who wakes up here.
+        let bells = if callbacks.is_empty() {
+            bells
+        } else {
+            ring(slf.py(), bells);
+            Bells::default()
+        };
         let called = callbacks
             .iter()
             .try_for_each(|callback| Self::call_back(slf, callback.bind(slf.py()), by));

@@ -178,10 +178,9 @@ impl PyHost {
 /// What `threading.Thread` does before `run`.
 fn set_up_thread(py: Python<'_>, name: &str) {
     let set_up = || -> PyResult<()> {
-        known::CURRENT_THREAD
-            .get(py)
-            .call0()?
-            .setattr("name", name)?;
+        let thread = known::CURRENT_THREAD.get(py).call0()?;
+        thread.setattr("name", name)?;
+        thread.setattr("_pyants_pool", crate::pool::home_id())?;
         let trace = known::GET_TRACE.get(py).call0()?;
         if !trace.is_none() {
             known::SET_TRACE.get(py).call1((trace,))?;

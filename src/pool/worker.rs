@@ -134,7 +134,7 @@ impl<H: Host> Shift<'_, H> {
                 return Next::Leave;
             }
             if self.search() {
-                core.host.hesitate(|| core.taken());
+                core.host.hesitate(|| core.stirs());
                 return Next::Look;
             }
             let seat = core.seats.get(self.seat);
@@ -173,7 +173,7 @@ impl<H: Host> Shift<'_, H> {
                 Call::Search => {
                     self.searching = true;
                     if self.watch() {
-                        core.host.hesitate(|| core.taken());
+                        core.host.hesitate(|| core.stirs());
                         return Next::Look;
                     }
                 }

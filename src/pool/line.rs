@@ -280,7 +280,7 @@ impl<T> Line<T> {
             }),
             len: AtomicUsize::new(0),
             held: AtomicUsize::new(0),
-            luck: Luck::default(),
+            luck: Luck::new(),
         }
     }
 

@@ -5,7 +5,7 @@ use super::faults::{Step, skipped};
 use super::host::{Host, Outcome, Worker};
 use super::seat::{Call, Tally};
 use super::sync::atomic::Ordering;
-use super::sync::{Arc, Luck, Mutex, can_spin, full_fence, lock, spin, thread};
+use super::sync::{Arc, Luck, Mutex, can_spin, full_fence, lock, thread};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub(super) fn run<H: Host>(
         core: &core,
         seat: number,
         searching,
-        luck: Luck::default(),
+        luck: Luck::new(),
     };
     if searching {
         shift.watch();
@@ -229,7 +229,7 @@ impl<H: Host> Shift<'_, H> {
             // Another worker can only help where some of them wait for something.
             pace <= QUICKLY || core.queue.is_empty()
         } else {
-            spin(SOON, || core.queue.is_empty())
+            self.luck.spin_for(SOON, || core.queue.is_empty())
         }
     }
 

@@ -88,6 +88,7 @@ impl Luck {
     const LOOKS: u32 = 16;
     const ROUNDS: u32 = 8;
 
+    #[allow(clippy::new_without_default)]
     pub const fn new() -> Self {
         Luck {
             limit: AtomicU32::new(Self::MOST),

@@ -74,16 +74,20 @@ pub fn can_spin() -> bool {
 /// How threads that wait for something for a moment do so best, learnt from how it went the last times. (Relaxed, and not
 /// changed in one step: these are guesses.)
 pub struct Luck {
-    /// For how long it pays to look out before going to sleep, in nanoseconds.
-    limit: AtomicU32,
+    /// How often in a row it did not pay to look out before going to sleep.
+    misses: AtomicU32,
     /// Whoever is waited for runs on the same processor: it is given away at once.
     yields: AtomicBool,
 }
 
 impl Luck {
-    /// About what going to sleep and being woken costs, and a tenth of it, so that luck is noticed.
-    const MOST: u32 = 20_000;
-    const LEAST: u32 = 2_000;
+    /// For how long to look out: longer than it takes to wake somebody, since whoever is waited for may have to be; and
+    /// where that is in vain, for a little of it.
+    const MOST: Duration = Duration::from_micros(50);
+    const LEAST: Duration = Duration::from_micros(2);
+    /// After so many misses it is tried at length all the same: of two that wait for each other, one has to look out for
+    /// longer than it takes to wake it for both to find that it pays.
+    const RETRY: u32 = 16;
     /// How often to look in a row, and how many such rounds to take before giving the processor away all the same.
     const LOOKS: u32 = 16;
     const ROUNDS: u32 = 8;
@@ -91,18 +95,18 @@ impl Luck {
     #[allow(clippy::new_without_default)]
     pub const fn new() -> Self {
         Luck {
-            limit: AtomicU32::new(Self::MOST),
+            misses: AtomicU32::new(0),
             yields: AtomicBool::new(false),
         }
     }
 
     /// Looks out until `is_there`, or for as long as it pays; whether it was.
     pub fn spin(&self, is_there: impl Fn() -> bool) -> bool {
-        let limit = self.limit.load(Relaxed);
-        let found = self.spin_for(Duration::from_nanos(limit.into()), is_there);
-        let next = if found { limit * 2 } else { limit / 2 };
-        self.limit
-            .store(next.clamp(Self::LEAST, Self::MOST), Relaxed);
+        let misses = self.misses.load(Relaxed);
+        let limit = Self::MOST / (1 << (misses % Self::RETRY));
+        let found = self.spin_for(limit.max(Self::LEAST), is_there);
+        let misses = if found { 0 } else { misses.wrapping_add(1) };
+        self.misses.store(misses, Relaxed);
         found
     }
 

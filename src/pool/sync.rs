@@ -74,6 +74,7 @@ pub fn can_spin() -> bool {
 /// How threads that wait for something for a moment do so best, learnt from how it went the last times. (Relaxed, and not
 /// changed in one step: these are guesses.)
 pub struct Luck {
+    most: Duration,
     /// How often in a row it did not pay to look out before going to sleep.
     misses: AtomicU32,
     /// Whoever is waited for runs on the same processor: it is given away at once.
@@ -81,9 +82,7 @@ pub struct Luck {
 }
 
 impl Luck {
-    /// For how long to look out: longer than it takes to wake somebody, since whoever is waited for may have to be; and
-    /// where that is in vain, for a little of it.
-    const MOST: Duration = Duration::from_micros(50);
+    /// For how long to look out where it is in vain.
     const LEAST: Duration = Duration::from_micros(2);
     /// After so many misses it is tried at length all the same: of two that wait for each other, one has to look out for
     /// longer than it takes to wake it for both to find that it pays.
@@ -92,9 +91,10 @@ impl Luck {
     const LOOKS: u32 = 16;
     const ROUNDS: u32 = 8;
 
-    #[allow(clippy::new_without_default)]
-    pub const fn new() -> Self {
+    /// For how long it may pay to look out.
+    pub const fn new(most: Duration) -> Self {
         Luck {
+            most,
             misses: AtomicU32::new(0),
             yields: AtomicBool::new(false),
         }
@@ -103,7 +103,7 @@ impl Luck {
     /// Looks out until `is_there`, or for as long as it pays; whether it was.
     pub fn spin(&self, is_there: impl Fn() -> bool) -> bool {
         let misses = self.misses.load(Relaxed);
-        let limit = Self::MOST / (1 << (misses % Self::RETRY));
+        let limit = self.most / (1 << (misses % Self::RETRY));
         let found = self.spin_for(limit.max(Self::LEAST), is_there);
         let misses = if found { 0 } else { misses.wrapping_add(1) };
         self.misses.store(misses, Relaxed);

@@ -22,7 +22,7 @@ pub(super) fn run<H: Host>(
         core: &core,
         seat: number,
         searching,
-        luck: Luck::new(),
+        luck: Luck::new(LOOKOUT),
     };
     if searching {
         shift.watch();
@@ -43,6 +43,9 @@ pub(super) fn run<H: Host>(
     core.watch.notify();
 }
 
+/// For how long a worker may look out for the next task: longer than a submitter takes that is let in, or told of a result,
+/// if it need not be woken for that.
+const LOOKOUT: Duration = Duration::from_micros(15);
 /// How long a watchman dozes between two looks: the first time, and at most.
 const SHORTEST_DOZE: Duration = Duration::from_micros(50);
 const LONGEST_DOZE: Duration = Duration::from_millis(1);

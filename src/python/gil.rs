@@ -45,7 +45,7 @@ mod with_gil {
     /// Spins, for some microseconds at most, while a thread has the GIL that will probably give it up within them: one
     /// that puts one task after another into a pool, or takes one after another out of it (`stirs` changes then).
     pub fn hesitate(stirs: impl Fn() -> u64) {
-        static LUCK: Luck = Luck::new();
+        static LUCK: Luck = Luck::new(MOST);
         let mut first = None;
         LUCK.spin_while(
             || !IS_TAKEN.load(Ordering::Relaxed),

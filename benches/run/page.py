@@ -51,7 +51,7 @@ def opening(run: Run) -> Iterator[str]:
     )
     yield "## How it is measured\n"
     yield (
-        "Each figure is from a process of its own, started for that one measurement. A round goes once through "
+        "Each figure is from a process of its own, but for those of the Rust core at the end. A round goes once through "
         "all entries of a table, over all builds of Python and Go, the next one back through them; shown is the "
         "median of the rounds, with their range where it matters. Pools are made before the clock starts, and "
         "start their threads when tasks come, except that `ThreadPool` and the threads around a `SimpleQueue` are "

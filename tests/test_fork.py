@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 
 import pytest
 from support import run_script
@@ -215,11 +214,6 @@ print("parent")
     assert stdout == "child\nparent\n"
 
 
-@pytest.mark.xfail(
-    not getattr(sys, "_is_gil_enabled", lambda: True)(),
-    strict=False,
-    reason="free-threaded CPython locks single objects, and does not free such locks in a child",
-)
 def test_fork_under_load() -> None:
     # Locks are held, threads spawn, park and expire in the very moment of the fork.
     stdout = script("""
@@ -243,6 +237,178 @@ assert pool.stats().completed == done.value
 print("parent")
 """)
     assert stdout == "parent\n"
+
+
+def test_a_fork_waits_for_a_worker_that_is_just_arriving() -> None:
+    stdout = script("""
+forking = threading.Event()
+os.register_at_fork(before=forking.set)  # Runs before the module's own hook.
+arrived = []
+class Slow(threading._DummyThread):
+    def __init__(self):
+        super().__init__()
+        # While this thread is being entered into the books of `threading`, another one forks, or had time to.
+        arrived.append(Background(lambda: in_child(lambda: print("child", len(arrived), flush=True))))
+        assert forking.wait(10)
+        time.sleep(0.02)
+        arrived.append(self)
+threading._DummyThread = Slow
+pool = Pool(1)
+use(pool)
+arrived[0].result()
+print("parent", len(arrived))
+""")
+    assert stdout == "child 2\nparent 2\n"
+
+
+def test_a_fork_waits_for_a_worker_that_is_just_leaving() -> None:
+    stdout = script("""
+forking = threading.Event()
+os.register_at_fork(before=forking.set)  # Runs before the module's own hook.
+left = []
+local = threading.local()
+class Last:
+    def __del__(self):
+        left.append(Background(lambda: in_child(lambda: print("child", len(left), flush=True))))
+        assert forking.wait(10)
+        time.sleep(0.02)
+        left.append(self)
+def task():
+    local.last = Last()
+pool = Pool(1)
+pool.submit(task)
+pool.release_timeout(10)
+left[0].result()
+print("parent", len(left))
+""")
+    assert stdout == "child 2\nparent 2\n"
+
+
+def test_a_fork_does_not_wait_for_ever_for_a_worker_that_waits_for_the_forking_thread() -> None:
+    stdout = script("""
+local = threading.local()
+leaving, forked = threading.Event(), threading.Event()
+class Last:
+    def __del__(self):
+        leaving.set()
+        assert forked.wait(30)
+def task():
+    local.last = Last()
+pool, other = Pool(1), Pool(1)
+pool.submit(task)
+pool.release()
+assert leaving.wait(10)
+in_child(lambda: use(other))
+forked.set()
+print("parent")
+""")
+    assert stdout == "parent\n"
+
+
+def test_a_worker_that_does_not_get_away_does_not_keep_the_others() -> None:
+    stdout = script("""
+local = threading.local()
+leaving, go = threading.Event(), threading.Event()
+class Last:
+    def __del__(self):
+        leaving.set()
+        assert go.wait(30)
+def task():
+    local.last = Last()
+stuck, other = Pool(1), Pool(40)
+stuck.submit(task)
+stuck.release()
+assert leaving.wait(10)
+with Gate() as gate:
+    for _ in range(40):
+        other.submit(gate.hold)
+other.release_timeout(20)
+go.set()
+stuck.reboot()
+stuck.release_timeout(10)
+print("parent")
+""")
+    assert stdout == "parent\n"
+
+
+def test_a_fork_hook_may_wait_for_a_worker() -> None:
+    # Hooks run in the order opposite to that of their registration: this one after the module's own.
+    stdout, stderr = run_script(
+        """
+import os, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+pools = []
+def hook():
+    for pool in pools:
+        pool.submit(print, "hook", flush=True)
+        assert pool.wait_idle(30)
+os.register_at_fork(before=hook)
+import pyants
+pools.append(pyants.Pool(1))
+pid = os.fork()
+if pid == 0:
+    os._exit(0)
+os.waitpid(pid, 0)
+print("parent")
+""",
+        prelude=False,
+    )
+    assert (stdout, stderr) == ("hook\nparent\n", "")
+
+
+def test_nothing_is_looked_up_or_imported_on_first_use() -> None:
+    # A child forked while another thread does so would wait for the end of it for ever.
+    stdout, stderr = run_script(
+        """
+import sys
+import threading
+import pyants
+from pyants import _core
+# Who looks into these only now finds other classes than those of the package.
+del sys.modules["pyants._errors"], sys.modules["pyants._types"]
+modules = set(sys.modules)
+
+def raises(error, call, *args, **options):
+    try:
+        call(*args, **options)
+    except Exception as raised:
+        assert type(raised) is error, (type(raised), raised)
+    else:
+        raise AssertionError(error)
+
+lock = threading.Lock()
+lock.acquire()
+pool = pyants.Pool(1, queue_size=1, expiry_duration=0.01)
+multi = pyants.MultiPool(1, 1, pyants.LoadBalancingStrategy.LEAST_TASKS, nonblocking=True)
+assert type(pool.stats()) is pyants.PoolStats
+pyants.PoolWithFunc[[int]]
+multi.submit(raises, pyants.PoolDeadlockError, multi.wait_idle)
+assert multi.wait_idle(10)
+multi.submit(lock.acquire, timeout=30)
+raises(pyants.PoolOverloadError, multi.submit, int)
+raises(pyants.PoolTimeoutError, multi.release_timeout, 0)
+raises(pyants.PoolClosedError, multi.submit, int)
+raises(pyants.InvalidPoolIndexError, multi.running_by_index, 1)
+raises(pyants.InvalidPoolExpiryError, pyants.Pool, 1, expiry_duration=-1)
+raises(pyants.InvalidPreAllocSizeError, pyants.Pool, -1, pre_alloc=True)
+raises(pyants.InvalidMultiPoolSizeError, pyants.MultiPool, 0, 1)
+raises(pyants.InvalidLoadBalancingStrategyError, pyants.MultiPool, 1, 1, 3)
+raises(pyants.LackPoolFuncError, pyants.PoolWithFunc, 1, None)
+lock.release()
+pool.submit(int, "x")  # Goes to the log.
+assert pool.wait_idle(10)
+broken = pyants.Pool(1, initializer=int, initargs=("x",))
+broken.submit(int)
+assert broken.wait_idle(10)
+raises(pyants.BrokenPoolError, broken.submit, int)
+_core._fail_spawns(-1)
+raises(pyants.PoolSpawnError, pyants.Pool(1).submit, int)
+_core._fail_spawns(0)
+print(sorted(set(sys.modules) - modules))
+""",
+        prelude=False,
+    )
+    assert stdout == "[]\n", stderr
 
 
 def test_a_child_of_a_child() -> None:

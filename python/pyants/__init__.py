@@ -10,7 +10,9 @@ too long; who submits to a full pool waits, or is refused. The capacity can be t
             pool.submit(handle, name)
 """
 
-from pyants import _many
+from typing import TYPE_CHECKING, Any
+
+from pyants import _methods
 from pyants._core import MultiPool, MultiPoolWithFunc, Pool, PoolWithFunc
 from pyants._default import (
     DEFAULT_CAPACITY,
@@ -44,14 +46,23 @@ from pyants._errors import (
     PoolSpawnError,
     PoolTimeoutError,
 )
+from pyants._executor import Future, PoolExecutor
+from pyants._group import FuncTaskGroup, TaskGroup
 from pyants._types import LoadBalancingStrategy, PoolOptions, PoolStats
+
+if TYPE_CHECKING:
+    from pyants._aio import AsyncPool, AsyncTaskGroup
 
 __version__ = "0.1.0"
 
 __all__ = [
     "DEFAULT_CAPACITY",
     "DEFAULT_EXPIRY_DURATION",
+    "AsyncPool",
+    "AsyncTaskGroup",
     "BrokenPoolError",
+    "FuncTaskGroup",
+    "Future",
     "InvalidLoadBalancingStrategyError",
     "InvalidMultiPoolSizeError",
     "InvalidPoolExpiryError",
@@ -65,12 +76,14 @@ __all__ = [
     "PoolClosedError",
     "PoolDeadlockError",
     "PoolError",
+    "PoolExecutor",
     "PoolOptions",
     "PoolOverloadError",
     "PoolSpawnError",
     "PoolStats",
     "PoolTimeoutError",
     "PoolWithFunc",
+    "TaskGroup",
     "cap",
     "default_pool",
     "free",
@@ -87,13 +100,32 @@ __all__ = [
 ]
 
 
-def _name_publicly() -> None:
+_LAZY = ("AsyncPool", "AsyncTaskGroup")
+
+
+def __getattr__(name: str) -> Any:
+    """What needs asyncio is imported when it is asked for."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from pyants import _aio
+
+    for lazy in _LAZY:
+        globals()[lazy] = _publish(getattr(_aio, lazy))
+    return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _publish(value: Any) -> Any:
     """What is public is known by its public name: in messages, in tracebacks, and when pickled."""
-    for name in __all__:
-        value = globals()[name]
-        if isinstance(value, type):
-            value.__module__ = __name__
+    if isinstance(value, type):
+        value.__module__ = __name__
+    return value
 
 
-_name_publicly()
-_many.install()
+for _name in __all__:
+    if _name not in _LAZY:
+        _publish(globals()[_name])
+_methods.install()

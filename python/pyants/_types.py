@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import enum
+import logging
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 if TYPE_CHECKING:
-    import logging
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from datetime import timedelta
 
 
@@ -68,3 +68,9 @@ class PoolOptions(TypedDict, total=False):
     initializer: Callable[..., object] | None
     initargs: tuple[Any, ...]
     stack_size: int | None
+
+
+def report_failures(failures: Iterable[BaseException]) -> None:
+    """Logs exceptions that there is nobody to raise to."""
+    for error in failures:
+        logging.getLogger("pyants").error("exception in a task of a group", exc_info=error)

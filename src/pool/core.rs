@@ -10,12 +10,12 @@ use super::idle_stack::IdleStack;
 use super::line::Line;
 use super::options::Options;
 use super::run_queue::RunQueue;
-use super::seat::Seats;
+use super::seat::{Ended, Seats};
 use super::stats::Stats;
 use super::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use super::sync::{Arc, Mutex, Patience, full_fence};
+use super::token::Token;
 use super::watch::Watch;
-use crossbeam_utils::CachePadded;
 use std::time::Instant;
 
 /// Counts of what happens seldom.
@@ -48,8 +48,10 @@ pub(super) struct Core<H: Host> {
     pub idle: IdleStack,
     /// Seats without workers.
     pub vacant: IdleStack,
-    /// The search token: whoever holds it will look into the run queue, so that nobody need be woken. See wake.rs.
-    pub searching: CachePadded<AtomicBool>,
+    /// Who will look into the run queue, so that nobody need be woken. See wake.rs.
+    pub token: Token,
+    /// The workers that rest, or are about to.
+    pub resting: AtomicU32,
     /// Held while a thread is started.
     pub spawning: Mutex<()>,
     /// Threads that are not yet out of the pool's code. Unlike `crew.running` it counts them to their very end.
@@ -63,8 +65,8 @@ pub(super) struct Core<H: Host> {
     pub thread_refused: AtomicBool,
     pub tallies: Tallies,
     pub born: Instant,
-    /// How often a worker without a task looks into the queue before it rests.
-    pub spins: u32,
+    /// How many tasks can make headway at a time.
+    pub parallelism: u32,
 }
 
 impl<H: Host> Core<H> {
@@ -85,7 +87,8 @@ impl<H: Host> Core<H> {
             seats: Seats::new(),
             idle: IdleStack::new(),
             vacant: IdleStack::new(),
-            searching: CachePadded::new(AtomicBool::new(false)),
+            token: Token::new(),
+            resting: AtomicU32::new(0),
             spawning: Mutex::new(()),
             threads: AtomicUsize::new(0),
             expiry: Expiry::new(),
@@ -95,7 +98,7 @@ impl<H: Host> Core<H> {
             thread_refused: AtomicBool::new(false),
             tallies: Tallies::default(),
             born: Instant::now(),
-            spins: spins(),
+            parallelism: host.parallelism(),
             host,
             options,
         };
@@ -124,8 +127,7 @@ impl<H: Host> Core<H> {
         let mut ended = self.admission.left();
         if !self.admission.is_counted() {
             for seat in self.seats.iter() {
-                ended += seat.tally.completed.load(Ordering::Acquire)
-                    + seat.tally.failed.load(Ordering::Acquire);
+                ended += seat.tally.ended().sum();
             }
         }
         full_fence();
@@ -140,9 +142,31 @@ impl<H: Host> Core<H> {
         self.in_flight() == 0 && self.line.is_quiet() && self.admission.entered() == before
     }
 
+    /// How many tasks were ever taken out of the queue, more or less: for those who want to see it move.
+    pub fn taken(&self) -> u64 {
+        self.admission
+            .entered()
+            .wrapping_sub(self.queue.len() as u64)
+    }
+
+    /// The workers that do not rest. To be used after a full fence where a decision hangs on it.
+    pub fn awake(&self) -> u32 {
+        let resting = self.resting.load(Ordering::Relaxed);
+        self.crew.running().saturating_sub(resting)
+    }
+
     /// Accepted tasks that wait for a worker.
     pub fn queued(&self) -> usize {
-        if self.hand_off { 0 } else { self.queue.len() }
+        self.waiting_of(self.queue.len() as u64) as usize
+    }
+
+    /// How many of so many tasks in the queue wait for a worker. Those beyond its bound have one, that is on its way.
+    fn waiting_of(&self, queued: u64) -> u64 {
+        match self.options.queue_size {
+            _ if self.hand_off => 0,
+            None => queued,
+            Some(queue_size) => queued.min(queue_size),
+        }
     }
 
     /// Every accepted task is done and every worker's thread is out of the pool's code.
@@ -179,17 +203,13 @@ impl<H: Host> Core<H> {
         let undone = self.tallies.undone.load(Ordering::Acquire);
         let entered = self.admission.entered();
         let cancelled = self.tallies.cancelled.load(Ordering::Acquire);
-        let TallySum {
-            completed,
-            failed,
-            busy,
-        } = self.sum_tallies();
+        let (busy, ended) = self.sum_tallies();
+        let (completed, failed) = (ended.completed, ended.failed);
+        let cancelled = cancelled + ended.cancelled;
         let in_flight = entered.saturating_sub(undone + cancelled + completed + failed);
-        let (busy, queued) = if self.hand_off {
-            (in_flight, 0)
-        } else {
-            (busy, in_flight.saturating_sub(busy))
-        };
+        let queued = self.waiting_of(in_flight.saturating_sub(busy));
+        // With an unlimited queue a task may have begun after `entered` was read.
+        let busy = busy.max(in_flight - queued);
         let submitted = completed + failed + cancelled + busy + queued;
         let running = self.crew.running();
         Stats {
@@ -214,39 +234,15 @@ impl<H: Host> Core<H> {
 /// Far more threads than this fit no process, and seats for them would be memory for nothing.
 const MOST_RESERVED: u32 = 1 << 16;
 
-/// What the workers have counted, all of them.
-struct TallySum {
-    completed: u64,
-    failed: u64,
-    busy: u64,
-}
-
 impl<H: Host> Core<H> {
-    fn sum_tallies(&self) -> TallySum {
-        let mut sum = TallySum {
-            completed: 0,
-            failed: 0,
-            busy: 0,
-        };
+    /// What the workers have counted, all of them: the tasks they run, and those that ended.
+    fn sum_tallies(&self) -> (u64, Ended) {
+        let mut sum = (0, Ended::default());
         for seat in self.seats.iter() {
-            let (started, completed, failed) = seat.tally.read();
-            sum.completed += completed;
-            sum.failed += failed;
-            sum.busy += started - completed - failed;
+            let (started, ended) = seat.tally.read();
+            sum.0 += started - ended.sum();
+            sum.1 += ended;
         }
         sum
-    }
-}
-
-/// With a single processor nobody else can put a task into the queue while a worker spins; and a model checker explores
-/// the same without it.
-fn spins() -> u32 {
-    const SPINS: u32 = 100;
-    if cfg!(any(loom, shuttle))
-        || std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() == 1)
-    {
-        0
-    } else {
-        SPINS
     }
 }

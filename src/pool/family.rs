@@ -1,17 +1,19 @@
 //! Who waits for whom: a pool, or the pools of a `MultiPool`, whose workers may submit to each other.
 //!
-//! A worker that waits in line for its own family and for ever is *bound*. When all the workers of a family are bound,
-//! none of them will ever end its task and let anybody in: that is a deadlock, and the last to come is told so.
+//! A worker that waits for its own family and for ever, in line or for what another task comes to, is *bound*. When all
+//! the workers of a family are bound, none of them will ever end its task and let anybody in: that is a deadlock, and the
+//! last to come is told so.
 
+use super::sleeper::Sleeper;
 use super::sync::atomic::{AtomicUsize, Ordering};
-use super::sync::{Arc, sequenced, thread_local};
-use std::cell::Cell;
+use super::sync::{Arc, Mutex, lock, sequenced, thread_local};
+use std::cell::RefCell;
 use std::sync::{OnceLock, Weak};
 
 thread_local! {
-    /// The address of the family whose worker this thread is, 0: none.
+    /// The family whose worker this thread is.
     #[allow(clippy::missing_const_for_thread_local)] // The model checkers' macros know no `const`.
-    static HOME: Cell<usize> = Cell::new(0);
+    static HOME: RefCell<Option<Weak<Family>>> = RefCell::new(None);
 }
 
 /// What the pools of a family ask of each other.
@@ -35,21 +37,64 @@ pub struct Family {
     workers: AtomicUsize,
     /// Those of them that are bound.
     bound: AtomicUsize,
+    /// Those of the bound that do not stand in any line.
+    sleepers: Mutex<Vec<Arc<Sleeper>>>,
 }
 
 impl Family {
-    fn address(self: &Arc<Self>) -> usize {
+    /// What tells this family from every other while it lives; never 0.
+    pub fn id(self: &Arc<Self>) -> usize {
         Arc::as_ptr(self) as usize
     }
 
     /// This thread is a worker of the family from now on.
     pub fn move_in(self: &Arc<Self>) {
-        HOME.with(|home| home.set(self.address()));
+        // Weak, or a thread's last deeds would include dropping the family.
+        HOME.with(|home| *home.borrow_mut() = Some(Arc::downgrade(self)));
     }
 
     /// This thread is a worker of the family.
     pub fn is_home(self: &Arc<Self>) -> bool {
-        HOME.with(Cell::get) == self.address()
+        HOME.with(|home| Self::has_id(&home.borrow(), self.id()))
+    }
+
+    /// The id of the family whose worker this thread is; 0: of none.
+    pub fn home_id() -> usize {
+        HOME.with(|home| {
+            home.borrow()
+                .as_ref()
+                .map_or(0, |home| home.as_ptr() as usize)
+        })
+    }
+
+    fn has_id(home: &Option<Weak<Family>>, id: usize) -> bool {
+        home.as_ref()
+            .is_some_and(|home| home.as_ptr() as usize == id)
+    }
+
+    /// The family with this id, if this thread is a worker of it.
+    pub fn home(id: usize) -> Option<Arc<Self>> {
+        HOME.with(|home| {
+            let home = home.borrow();
+            home.as_ref().filter(|_| Self::has_id(&home, id))?.upgrade()
+        })
+    }
+
+    /// A worker is about to wait outside of the lines, bound.
+    pub fn bind_sleeper(&self, sleeper: &Arc<Sleeper>) {
+        lock(&self.sleepers).push(Arc::clone(sleeper));
+        self.bind();
+    }
+
+    /// A wait outside of the lines is over, and no longer bound.
+    pub fn forget_sleeper(&self, sleeper: &Arc<Sleeper>) {
+        lock(&self.sleepers).retain(|other| !Arc::ptr_eq(other, sleeper));
+    }
+
+    /// Tells the youngest of the bound that stand in no line that there is a deadlock; whether there was one.
+    fn refuse_sleeper(&self) -> bool {
+        let sleepers: Vec<_> = lock(&self.sleepers).iter().rev().cloned().collect();
+        sleepers.iter().any(|sleeper| sleeper.refuse())
     }
 
     /// A worker more, or one less.
@@ -114,7 +159,7 @@ impl Family {
     /// Where the family is stuck, one of the bound is told so. Not to be called under a line's lock.
     pub fn break_deadlock(&self) {
         if self.is_stuck() {
-            self.members().any(|member| member.refuse_bound());
+            let _ = self.members().any(|member| member.refuse_bound()) || self.refuse_sleeper();
         }
     }
 }

@@ -1,15 +1,21 @@
 //! The seam between the pool and the world whose tasks it runs.
 
+use super::error::Error;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
 
-/// How a task ended.
+/// How the run of a task ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Outcome {
+pub enum Outcome<T> {
     /// It returned.
     Completed,
     /// It panicked or raised.
     Failed,
+    /// It was not run: somebody had taken it back while it waited for a worker.
+    Cancelled,
+    /// It is not at its end and goes on with this: on the same worker, or on another one if there are too many.
+    Unfinished(T),
 }
 
 /// Which worker a thread is.
@@ -35,10 +41,22 @@ pub trait Host: Send + Sync + Sized + 'static {
 
     /// Runs one task to its end. It contains the task's panics and reports them; should a panic get out of it all the
     /// same, the task counts as failed and the worker lives on.
-    fn run(&self, context: &mut Self::Context<'_>, task: Self::Task) -> Outcome;
+    fn run(&self, context: &mut Self::Context<'_>, task: Self::Task) -> Outcome<Self::Task>;
 
     /// Runs `wait`, which blocks or makes system calls, without holding on to anything that others wait for.
     fn idle<R>(&self, context: &mut Self::Context<'_>, wait: impl FnOnce() -> R) -> R;
+
+    /// How many tasks can make headway at a time, if none of them waits for anything.
+    fn parallelism(&self) -> u32 {
+        processors()
+    }
+
+    /// Called, between `idle` and going on, by a worker that has found a task after it was idle, and by a submitter whose
+    /// wait is over: may hold it up for some microseconds, if it will run better then. `stirs` changes whenever the pool's
+    /// queue does.
+    fn hesitate(&self, stirs: impl Fn() -> u64) {
+        let _ = stirs;
+    }
 
     /// `live` runs somebody's code before it calls its body, which may take its time or need the pool.
     fn has_slow_start(&self) -> bool {
@@ -53,6 +71,19 @@ pub trait Host: Send + Sync + Sized + 'static {
 
     /// Takes back accepted tasks that will not run.
     fn cancelled(&self, tasks: Vec<Self::Task>);
+
+    /// Takes back a task that was enlisted, with nobody waiting for it, and then refused.
+    fn refused(&self, task: Self::Task, error: Error) {
+        drop((task, error));
+    }
+}
+
+/// The processors that this process may use.
+pub(super) fn processors() -> u32 {
+    static PROCESSORS: OnceLock<u32> = OnceLock::new();
+    *PROCESSORS.get_or_init(|| {
+        std::thread::available_parallelism().map_or(1, |count| count.get().min(1 << 16) as u32)
+    })
 }
 
 /// A task of a Rust pool.
@@ -94,7 +125,7 @@ impl Host for Closures {
         body(&mut ());
     }
 
-    fn run(&self, _context: &mut (), task: Closure) -> Outcome {
+    fn run(&self, _context: &mut (), task: Closure) -> Outcome<Closure> {
         match catch_unwind(AssertUnwindSafe(|| task.run())) {
             Ok(()) => Outcome::Completed,
             Err(payload) => {

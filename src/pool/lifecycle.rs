@@ -49,15 +49,15 @@ impl<H: Host> Core<H> {
 
     /// Lets nobody in any more, refuses those in line, and tells the workers to leave when the accepted tasks are done;
     /// `false`: the pool was closed already.
-    pub fn release(&self) -> bool {
-        let _lifecycle = lock(&self.lifecycle);
+    pub fn release(self: &Arc<Self>) -> bool {
+        let lifecycle = lock(&self.lifecycle);
         if !self.admission.close() {
             return false;
         }
         let mut line = self.line.lock();
         line.refuse_all(|| Error::Closed);
         self.lower_flag(&line);
-        drop(line);
+        let returned = line.unlock();
         let mut next = self.idle.close();
         while let Some(seat) = next {
             // The link first: a worker that is called may rest again, and link its seat anew.
@@ -66,6 +66,8 @@ impl<H: Host> Core<H> {
         }
         self.expiry.wake();
         self.watch.notify();
+        drop(lifecycle);
+        self.hand_back(returned);
         true
     }
 

@@ -6,7 +6,7 @@
 use super::error::Error;
 use super::family::Family;
 use super::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use super::sync::{Arc, Condvar, Mutex, MutexGuard, Patience, lock, wait};
+use super::sync::{Arc, Condvar, Luck, Mutex, MutexGuard, Patience, lock, wait};
 use std::collections::VecDeque;
 
 enum Slot<T> {
@@ -64,10 +64,23 @@ pub struct Waiter<T> {
     bound: bool,
     /// It will do with any pool of the family.
     roams: bool,
+    /// Nobody waits: the task was enlisted, and its submitter went on.
+    absent: bool,
+}
+
+/// How somebody stands in line.
+#[derive(Clone, Copy, Default)]
+pub struct Stand {
+    /// It is a worker of the pool's family and waits without limit of time.
+    pub bound: bool,
+    /// It will do with any pool of the family.
+    pub roams: bool,
+    /// Nobody waits: the task was enlisted, and its submitter goes on.
+    pub absent: bool,
 }
 
 impl<T> Waiter<T> {
-    fn new(task: T, bound: bool, roams: bool) -> Self {
+    fn new(task: T, stand: Stand) -> Self {
         let desk = Mutex::new(Desk {
             slot: Slot::Waiting(task),
             asleep: false,
@@ -76,8 +89,9 @@ impl<T> Waiter<T> {
             desk,
             bell: Condvar::new(),
             answered: AtomicBool::new(false),
-            bound,
-            roams,
+            bound: stand.bound,
+            roams: stand.roams,
+            absent: stand.absent,
         }
     }
 
@@ -125,16 +139,6 @@ impl<T> Waiter<T> {
         Self::read(&mut desk.slot)
     }
 
-    /// Waits for the answer without going to sleep, for a moment.
-    fn spin(&self, spins: u32) {
-        for _ in 0..spins {
-            if self.answered.load(Ordering::Relaxed) {
-                return;
-            }
-            std::hint::spin_loop();
-        }
-    }
-
     fn read(slot: &mut Slot<T>) -> Option<Answer<T>> {
         match std::mem::replace(slot, Slot::Answered) {
             Slot::Accepted => Some(Answer::Accepted),
@@ -155,10 +159,16 @@ struct Place<T> {
     held: bool,
 }
 
+/// A task whose submitter did not wait and that leaves the line otherwise than into the pool: refused, or (`None`) to be
+/// tried again.
+pub type Returned<T> = (Option<Error>, T);
+
 /// The places in line, under the line's lock.
 pub struct Places<T> {
     queue: VecDeque<Place<T>>,
     family: Arc<Family>,
+    /// To be seen to by whoever holds the lock, once it has let go of it.
+    returned: Vec<Returned<T>>,
 }
 
 impl<T> Places<T> {
@@ -210,14 +220,24 @@ impl<T> Places<T> {
     /// Takes everybody out of the line with the same answer.
     pub fn refuse_all(&mut self, error: impl Fn() -> Error) {
         while let Some(waiter) = self.take_out(0) {
-            waiter.answer(|slot| slot.map(|task| Slot::Refused(error(), task)));
+            if waiter.absent {
+                self.returned
+                    .extend(waiter.take_task().map(|task| (Some(error()), task)));
+            } else {
+                waiter.answer(|slot| slot.map(|task| Slot::Refused(error(), task)));
+            }
         }
     }
 
     /// Takes everybody out of the line to try again by themselves.
     pub fn retry_all(&mut self) {
         while let Some(waiter) = self.take_out(0) {
-            waiter.answer(|slot| slot.map(Slot::Retry));
+            if waiter.absent {
+                self.returned
+                    .extend(waiter.take_task().map(|task| (None, task)));
+            } else {
+                waiter.answer(|slot| slot.map(Slot::Retry));
+            }
         }
     }
 
@@ -252,6 +272,8 @@ pub struct Line<T> {
     len: AtomicUsize,
     /// How many of them are held.
     held: AtomicUsize,
+    /// Whether it pays to look out for an answer before going to sleep.
+    luck: Luck,
 }
 
 /// The line's lock. Letting go of it publishes the line's length.
@@ -285,9 +307,11 @@ impl<T> Line<T> {
             places: Mutex::new(Places {
                 queue: VecDeque::new(),
                 family,
+                returned: Vec::new(),
             }),
             len: AtomicUsize::new(0),
             held: AtomicUsize::new(0),
+            luck: Luck::default(),
         }
     }
 
@@ -318,12 +342,18 @@ impl<T> Locked<'_, T> {
         waiter.answer(|_| Slot::Accepted);
     }
 
-    /// Joins the line; `bound` is said of a worker of the family that waits without limit of time.
-    pub fn join(&mut self, task: T, bound: bool, roams: bool) -> Arc<Waiter<T>> {
-        if bound {
+    /// Lets go of the lock; the tasks that nobody waits for and that are now to be seen to.
+    #[must_use]
+    pub fn unlock(mut self) -> Vec<Returned<T>> {
+        std::mem::take(&mut self.places.returned)
+    }
+
+    /// Joins the line.
+    pub fn join(&mut self, task: T, stand: Stand) -> Arc<Waiter<T>> {
+        if stand.bound {
             self.places.family.bind();
         }
-        let waiter = Arc::new(Waiter::new(task, bound, roams));
+        let waiter = Arc::new(Waiter::new(task, stand));
         self.places.queue.push_back(Place {
             waiter: Arc::clone(&waiter),
             held: false,
@@ -342,16 +372,14 @@ pub enum Waited<T> {
 
 impl<T> Line<T> {
     /// Waits in line for an answer, or until `patience` is at its end. `unheld` is called when a place was passed over
-    /// for a moment and is not any more: room that came up meanwhile must be looked for again. The submitter looks
-    /// `spins` times before it goes to sleep.
+    /// for a moment and is not any more: room that came up meanwhile must be looked for again.
     pub fn wait(
         &self,
         waiter: &Arc<Waiter<T>>,
         patience: &mut Patience<'_>,
-        spins: u32,
         unheld: impl Fn(),
     ) -> Waited<T> {
-        waiter.spin(spins);
+        self.luck.spin(|| waiter.answered.load(Ordering::Relaxed));
         loop {
             if let Some(answer) = waiter.wait(patience) {
                 return Waited::Answered(answer);

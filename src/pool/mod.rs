@@ -24,12 +24,16 @@ mod multi;
 mod options;
 mod run_queue;
 mod seat;
+#[doc(hidden)]
+pub mod sleeper;
 mod stats;
 mod submit;
 #[doc(hidden)]
 pub mod sync;
+mod token;
 mod wake;
-mod watch;
+#[doc(hidden)]
+pub mod watch;
 mod worker;
 
 pub use error::{Error, OptionsError, SubmitError};
@@ -211,6 +215,29 @@ impl<H: Host> Pool<H> {
         Ok(())
     }
 
+    /// A submit whose caller goes on at once: a task that finds no room stands in line by itself. Should it be refused
+    /// later the host gets it.
+    #[doc(hidden)]
+    pub fn enlist(&self, offer: Offer<H::Task>) -> Result<(), SubmitError<H::Task>> {
+        self.core.enlist(offer)
+    }
+
+    /// Takes back the wanted ones of the tasks that wait for a worker, and counts them as cancelled.
+    #[doc(hidden)]
+    pub fn sift(&self, wanted: impl FnMut(&H::Task) -> bool) -> Vec<H::Task> {
+        let tasks = self.core.sift(wanted);
+        if !tasks.is_empty() {
+            self.core.count_cancelled(tasks.len() as u64);
+        }
+        tasks
+    }
+
+    /// What tells the pool, or the `MultiPool` it belongs to, from every other: for a `Sleeper` that waits for its tasks.
+    #[doc(hidden)]
+    pub fn family_id(&self) -> usize {
+        self.core.family.id()
+    }
+
     /// The workers there are, idle ones included.
     pub fn running(&self) -> u32 {
         self.core.crew.running()
@@ -356,6 +383,12 @@ impl<H: Host> Drop for Pool<H> {
     fn drop(&mut self) {
         self.release();
     }
+}
+
+/// The `family_id` of the pool, or `MultiPool`, whose worker this thread is; 0: of none.
+#[doc(hidden)]
+pub fn home_id() -> usize {
+    Family::home_id()
 }
 
 /// What is left of a pool, perhaps dropped already, while a worker of it is alive.

@@ -111,6 +111,30 @@ pub struct Tally {
     pub completed: AtomicU64,
     /// Tasks that failed.
     pub failed: AtomicU64,
+    /// Tasks that had been taken back.
+    pub cancelled: AtomicU64,
+}
+
+/// The tasks that came to an end with a worker.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ended {
+    pub completed: u64,
+    pub failed: u64,
+    pub cancelled: u64,
+}
+
+impl Ended {
+    pub fn sum(self) -> u64 {
+        self.completed + self.failed + self.cancelled
+    }
+}
+
+impl std::ops::AddAssign for Ended {
+    fn add_assign(&mut self, other: Ended) {
+        self.completed += other.completed;
+        self.failed += other.failed;
+        self.cancelled += other.cancelled;
+    }
 }
 
 impl Tally {
@@ -120,21 +144,30 @@ impl Tally {
         counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Release);
     }
 
-    /// Tasks begun, returned and failed, as they were at one moment; the first is at most 1 more than the others' sum.
-    pub fn read(&self) -> (u64, u64, u64) {
-        // Acquire: each counter is at least as new as what the one read before it implies.
-        let ended = || {
-            (
-                self.completed.load(Ordering::Acquire),
-                self.failed.load(Ordering::Acquire),
-            )
-        };
-        let mut before = ended();
+    /// Takes 1 back from a counter that only this thread writes.
+    pub fn uncount(counter: &AtomicU64) {
+        counter.store(counter.load(Ordering::Relaxed) - 1, Ordering::Release);
+    }
+
+    /// Tasks ended.
+    pub fn ended(&self) -> Ended {
+        // Acquire: who sees an end also sees what the task did before it.
+        Ended {
+            completed: self.completed.load(Ordering::Acquire),
+            failed: self.failed.load(Ordering::Acquire),
+            cancelled: self.cancelled.load(Ordering::Acquire),
+        }
+    }
+
+    /// Tasks begun and ended, as they were at one moment; the first is at most 1 more than the second.
+    pub fn read(&self) -> (u64, Ended) {
+        // Each counter is at least as new as what the one read before it implies.
+        let mut before = self.ended();
         loop {
             let started = self.started.load(Ordering::Acquire);
-            let after = ended();
+            let after = self.ended();
             if before == after {
-                return (started, before.0, before.1);
+                return (started, before);
             }
             before = after;
         }

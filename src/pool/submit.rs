@@ -6,7 +6,7 @@ use super::error::{Error, SubmitError};
 use super::family::Member;
 use super::faults::{Step, skipped};
 use super::host::Host;
-use super::line::{Answer, Locked, Waited};
+use super::line::{Answer, Locked, Returned, Stand, Waited, Waiter};
 use super::sync::atomic::Ordering;
 use super::sync::{Arc, Patience, lock};
 use super::wake::Spawn;
@@ -154,6 +154,7 @@ impl<H: Host> Core<H> {
                 let mut line = self.line.lock();
                 line.retry_all();
                 self.admission.set_waiting(false);
+                self.hand_back(line.unlock());
             } else {
                 self.let_in();
             }
@@ -163,13 +164,82 @@ impl<H: Host> Core<H> {
         self.watch.notify();
     }
 
+    /// Brings an offer to its end without waiting: a task that finds no room stands in line by itself, and the caller goes
+    /// on. Should it be refused later, the host gets it.
+    pub fn enlist(self: &Arc<Self>, offer: Offer<H::Task>) -> Result<(), SubmitError<H::Task>> {
+        let absent = Stand {
+            absent: true,
+            ..Stand::default()
+        };
+        let result = match self.settle(offer, None) {
+            Err(SubmitError {
+                error: Error::Overload { .. },
+                task,
+            }) if !self.options.nonblocking => self.join_line(task, absent).map(drop),
+            settled => settled.map(drop),
+        };
+        if let Err(SubmitError {
+            error: Error::Overload { .. },
+            ..
+        }) = &result
+        {
+            self.tallies.rejected.fetch_add(1, Ordering::Relaxed);
+        }
+        result
+    }
+
+    /// Sees to tasks that nobody waits for and that have left the line. The caller holds no lock.
+    pub fn hand_back(self: &Arc<Self>, returned: Vec<Returned<H::Task>>) {
+        for (error, task) in returned {
+            let refused = match error {
+                Some(error) => SubmitError::new(error, task),
+                None => match self.enlist(self.offer(task)) {
+                    Ok(()) => continue,
+                    Err(refused) => refused,
+                },
+            };
+            self.host.refused(refused.task, refused.error);
+        }
+    }
+
     /// Waits in line until the task is accepted (`None`), or is to be offered anew.
     fn stand_in_line(
         self: &Arc<Self>,
         task: H::Task,
         patience: &mut Patience<'_>,
     ) -> Result<Option<H::Task>, SubmitError<H::Task>> {
-        let bound = patience.is_endless() && self.family.is_home();
+        let stand = Stand {
+            bound: patience.is_endless() && self.family.is_home(),
+            roams: patience.roams,
+            absent: false,
+        };
+        let waiter = self.join_line(task, stand)?;
+        let waited = self.line.wait(&waiter, patience, || {
+            self.let_in();
+            self.watch.notify();
+        });
+        match waited {
+            Waited::Answered(Answer::Accepted) => {
+                self.host.hesitate(|| self.taken());
+                Ok(None)
+            }
+            Waited::Answered(Answer::Retry(task)) => Ok(Some(task)),
+            Waited::Answered(Answer::Refused(Error::Closed, task)) => Err(self.closed(task)),
+            Waited::Answered(Answer::Refused(error, task)) => Err(SubmitError::new(error, task)),
+            Waited::GaveUp(error, task) => {
+                self.let_in();
+                self.watch.notify();
+                Err(SubmitError::new(error, task))
+            }
+        }
+    }
+
+    /// Joins the line, and lets in whoever is first if there is room.
+    fn join_line(
+        self: &Arc<Self>,
+        task: H::Task,
+        stand: Stand,
+    ) -> Result<Arc<Waiter<H::Task>>, SubmitError<H::Task>> {
         // A start that the system refused is tried again before somebody waits for what it was for.
         if self.thread_refused.load(Ordering::Relaxed)
             && !self.queue.is_empty()
@@ -185,40 +255,26 @@ impl<H: Host> Core<H> {
         {
             return Err(self.overload(task));
         }
-        let waiter = line.join(task, bound, patience.roams);
+        let waiter = line.join(task, stand);
         // First the flag, then the look for room: who makes room after that look sees the flag.
         if self.admission.set_waiting(true) {
             line.refuse_all(|| Error::Closed);
         }
         let woken = self.let_in_first(&mut line);
         // Bound among several pools: any of them may have got room before this one was counted as bound.
-        if bound && patience.roams && self.family.has_room() {
+        if stand.bound && stand.roams && self.family.has_room() {
             line.retry_bound();
-        } else if bound && self.family.is_stuck() {
+        } else if stand.bound && self.family.is_stuck() {
             line.refuse_youngest_bound(Error::Deadlock);
         }
         self.lower_flag(&line);
-        drop(line);
+        self.hand_back(line.unlock());
         // The line may be empty now, and what was let in done already.
         self.watch.notify();
         if woken {
             self.wake();
         }
-        let waited = self.line.wait(&waiter, patience, self.spins, || {
-            self.let_in();
-            self.watch.notify();
-        });
-        match waited {
-            Waited::Answered(Answer::Accepted) => Ok(None),
-            Waited::Answered(Answer::Retry(task)) => Ok(Some(task)),
-            Waited::Answered(Answer::Refused(Error::Closed, task)) => Err(self.closed(task)),
-            Waited::Answered(Answer::Refused(error, task)) => Err(SubmitError::new(error, task)),
-            Waited::GaveUp(error, task) => {
-                self.let_in();
-                self.watch.notify();
-                Err(SubmitError::new(error, task))
-            }
-        }
+        Ok(waiter)
     }
 
     /// Lowers the flag that submitters wait, where none does.
@@ -247,7 +303,7 @@ impl<H: Host> Core<H> {
     pub fn let_in(self: &Arc<Self>) {
         let mut line = self.line.lock();
         let wake = self.let_in_first(&mut line);
-        drop(line);
+        self.hand_back(line.unlock());
         if wake {
             self.wake();
         }

@@ -22,8 +22,10 @@ pub use std::{
 
 pub use std::sync::Arc;
 
+use super::host::processors;
 use atomic::{Ordering, fence};
 use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// Locks; a lock poisoned by a panic is taken all the same, since no code of a user runs under any lock of the core.
@@ -61,6 +63,58 @@ pub fn full_fence() {
 pub fn sequenced() {
     #[cfg(loom)]
     fence(Ordering::SeqCst);
+}
+
+/// With a single processor nobody else can do anything while a thread spins; and a model checker explores the same
+/// without it.
+pub fn can_spin() -> bool {
+    !cfg!(any(loom, shuttle)) && processors() > 1
+}
+
+/// Whether it pays to look out for something a little longer before going to sleep: where it did lately, longer.
+pub struct Luck(AtomicU32);
+
+impl Default for Luck {
+    fn default() -> Self {
+        Luck(AtomicU32::new(Self::MOST))
+    }
+}
+
+impl Luck {
+    /// In nanoseconds: about what going to sleep and being woken costs, and a tenth of it, so that luck is noticed.
+    const MOST: u32 = 20_000;
+    const LEAST: u32 = 2_000;
+
+    /// Spins until `is_there`, or for a moment; whether it was.
+    pub fn spin(&self, is_there: impl Fn() -> bool) -> bool {
+        // Relaxed, and not changed in one step: it is a guess.
+        let limit = self.0.load(Relaxed);
+        let found = spin(Duration::from_nanos(limit.into()), is_there);
+        let next = if found { limit * 2 } else { limit / 2 };
+        self.0.store(next.clamp(Self::LEAST, Self::MOST), Relaxed);
+        found
+    }
+}
+
+/// Spins until `is_there`, or for so long; whether it was. Where spinning makes no sense it looks once.
+pub fn spin(limit: Duration, is_there: impl Fn() -> bool) -> bool {
+    if !can_spin() {
+        return is_there();
+    }
+    let start = Instant::now();
+    loop {
+        for _ in 0..16 {
+            if is_there() {
+                return true;
+            }
+            std::hint::spin_loop();
+        }
+        if start.elapsed() >= limit {
+            return false;
+        }
+        // Who is waited for may be waiting for this very processor.
+        std::thread::yield_now();
+    }
 }
 
 /// How long and how interruptibly a caller is willing to wait.
@@ -171,6 +225,17 @@ pub mod thread {
         faults::spawn_fails()?;
         model::spawn(body);
         Ok(())
+    }
+
+    /// Sleeps for so long, more or less. In a model, where no time passes, others go first.
+    pub fn doze(duration: std::time::Duration) {
+        #[cfg(not(any(loom, shuttle)))]
+        std::thread::sleep(duration);
+        #[cfg(any(loom, shuttle))]
+        {
+            let _ = duration;
+            yield_now();
+        }
     }
 
     #[cfg(any(loom, shuttle))]

@@ -11,6 +11,7 @@ use super::host::Host;
 use super::seat::{Call, Popped};
 use super::sync::atomic::Ordering;
 use super::sync::{Arc, Mutex, full_fence, lock, thread};
+use super::token::Lookout;
 use super::worker;
 use std::io;
 
@@ -36,8 +37,18 @@ impl<H: Host> Core<H> {
     /// Nobody searches, and somebody could.
     #[inline]
     fn can_call_searcher(&self) -> bool {
-        !self.searching.load(Ordering::Relaxed)
-            && (!self.idle.is_empty() || self.may_start_searcher())
+        !self.is_looked_after() && (!self.idle.is_empty() || self.may_start_searcher())
+    }
+
+    /// Somebody will look into the queue, soon enough.
+    #[inline]
+    fn is_looked_after(&self) -> bool {
+        match self.token.lookout() {
+            Lookout::Nobody => false,
+            Lookout::Searcher => true,
+            // It watches others at work. Where all have gone to rest there is nothing to watch.
+            Lookout::Watchman => self.awake() > 1,
+        }
     }
 
     /// A worker may be started to search. Where every task has a worker of its own there is none to search for: workers
@@ -66,7 +77,7 @@ impl<H: Host> Core<H> {
                 }
             }
         }
-        while self.can_call_searcher() && self.take_token() {
+        while self.can_call_searcher() && self.token.take() {
             if self.call_idle() {
                 return; // The token is with the worker that was called.
             }
@@ -83,30 +94,16 @@ impl<H: Host> Core<H> {
                     }
                 }
             }
-            self.lay_token_down();
             // A submitter may have trusted the token meanwhile, and a worker may have gone to rest: look again. Where
             // the system gives no thread, only a worker at rest can help.
-            if skipped(Step::LookAgainAfterSearching)
+            if !self.token.lay_down()
+                || skipped(Step::LookAgainAfterSearching)
                 || self.queue.is_empty()
                 || thread_refused && self.idle.is_empty()
             {
                 return;
             }
         }
-    }
-
-    /// Takes the search token if nobody has it.
-    pub fn take_token(&self) -> bool {
-        // Acquire and release: what one searcher saw of the queue comes before what the next one sees.
-        !self.searching.swap(true, Ordering::AcqRel)
-    }
-
-    /// Lays the search token down. The caller has to look at the queue after this.
-    pub fn lay_token_down(&self) {
-        // A read-modify-write and no store, for it to come after every vain try to take the token before it: what is read
-        // of the token from here on was written after this.
-        self.searching.swap(false, Ordering::AcqRel);
-        full_fence();
     }
 
     /// Hands the search token to a worker at rest; `false`: none rests.

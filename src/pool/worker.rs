@@ -5,8 +5,9 @@ use super::faults::{Step, skipped};
 use super::host::{Host, Outcome, Worker};
 use super::seat::{Call, Tally};
 use super::sync::atomic::Ordering;
-use super::sync::{Arc, Mutex, full_fence, lock, thread};
+use super::sync::{Arc, Luck, Mutex, can_spin, full_fence, lock, spin, thread};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 /// The body of a worker's thread. `parcel` may hold its first task.
 pub(super) fn run<H: Host>(
@@ -21,7 +22,11 @@ pub(super) fn run<H: Host>(
         core: &core,
         seat: number,
         searching,
+        luck: Luck::default(),
     };
+    if searching {
+        shift.watch();
+    }
     let mut set_up = false;
     core.host.live(&Worker { name, number }, |context| {
         set_up = true;
@@ -38,6 +43,19 @@ pub(super) fn run<H: Host>(
     core.watch.notify();
 }
 
+/// How long a watchman dozes between two looks: the first time, and at most.
+const SHORTEST_DOZE: Duration = Duration::from_micros(50);
+const LONGEST_DOZE: Duration = Duration::from_millis(1);
+/// Who takes a task every so many nanoseconds is not waiting for anything.
+/// (In a model, where no time passes, nothing more is asked of them.)
+const QUICKLY: u64 = if cfg!(any(loom, shuttle)) {
+    u64::MAX
+} else {
+    4_000
+};
+/// A queue that is empty so soon was not worth waking anybody for.
+const SOON: Duration = Duration::from_micros(5);
+
 /// What a worker does after a rest.
 enum Next {
     Look,
@@ -49,6 +67,8 @@ struct Shift<'a, H: Host> {
     seat: u32,
     /// Holds the search token.
     searching: bool,
+    /// Whether it pays to look on for a task before resting.
+    luck: Luck,
 }
 
 impl<H: Host> Shift<'_, H> {
@@ -60,12 +80,18 @@ impl<H: Host> Shift<'_, H> {
                 if self.stop_searching() {
                     core.host.idle(context, || core.wake());
                 }
-                self.execute(context, task);
+                next = self.execute(context, task);
                 if core.host.is_stranded() {
                     return;
                 }
-                if core.crew.is_over() && self.retire() {
-                    return;
+                // What is not at its end goes on at once, before later ones, if this worker may stay.
+                if core.crew.is_over() {
+                    if let Some(task) = next.take() {
+                        core.queue.push(task);
+                    }
+                    if self.retire() {
+                        return;
+                    }
                 }
             }
             match core.host.idle(context, || self.rest()) {
@@ -75,16 +101,22 @@ impl<H: Host> Shift<'_, H> {
         }
     }
 
-    fn execute(&mut self, context: &mut H::Context<'_>, task: H::Task) {
+    /// Runs a task; what is left of it if it did not come to its end.
+    fn execute(&mut self, context: &mut H::Context<'_>, task: H::Task) -> Option<H::Task> {
         let tally = &self.core.seats.get(self.seat).tally;
         Tally::count(&tally.started);
         let outcome = catch_unwind(AssertUnwindSafe(|| self.core.host.run(context, task)));
         if self.core.host.is_stranded() {
-            return;
+            return None;
         }
         Tally::count(match outcome {
             Ok(Outcome::Completed) => &tally.completed,
             Ok(Outcome::Failed) => &tally.failed,
+            Ok(Outcome::Cancelled) => &tally.cancelled,
+            Ok(Outcome::Unfinished(rest)) => {
+                Tally::uncount(&tally.started);
+                return Some(rest);
+            }
             Err(payload) => {
                 // A panic out of the host, from the drop of another panic's payload, say. This one is not dropped.
                 std::mem::forget(payload);
@@ -92,6 +124,7 @@ impl<H: Host> Shift<'_, H> {
             }
         });
         self.core.finish();
+        None
     }
 
     /// Lays down the search token if this worker holds it; `true`: the next worker is to be woken.
@@ -100,8 +133,8 @@ impl<H: Host> Shift<'_, H> {
         if !std::mem::take(&mut self.searching) {
             return false;
         }
-        self.core.lay_token_down();
-        !skipped(Step::LookAgainAfterSearching)
+        self.core.token.lay_down()
+            && !skipped(Step::LookAgainAfterSearching)
             && !self.core.queue.is_empty()
             && self.core.is_wake_due()
     }
@@ -114,20 +147,23 @@ impl<H: Host> Shift<'_, H> {
                 return Next::Leave;
             }
             if self.search() {
+                core.host.hesitate(|| core.taken());
                 return Next::Look;
             }
             let seat = core.seats.get(self.seat);
+            core.resting.fetch_add(1, Ordering::Relaxed);
             seat.park(core.now());
             let stacked = core.idle.push(&core.seats, self.seat).is_ok();
             // At rest first, then a look into the queue; a submitter does the opposite. And whoever trusted this
             // worker's search did so before the token is down, and its task is met by the same look.
             if self.searching {
                 self.searching = false;
-                core.lay_token_down();
+                core.token.lay_down();
             } else {
                 full_fence();
             }
             if !stacked {
+                core.resting.fetch_sub(1, Ordering::Relaxed);
                 seat.unpark();
                 if self.leave() {
                     return Next::Leave;
@@ -144,10 +180,15 @@ impl<H: Host> Shift<'_, H> {
             }
             let own_expiry = core.expire_later();
             core.watch.notify();
-            match seat.sleep(own_expiry) {
+            let call = seat.sleep(own_expiry);
+            core.resting.fetch_sub(1, Ordering::Relaxed);
+            match call {
                 Call::Search => {
                     self.searching = true;
-                    return Next::Look;
+                    if self.watch() {
+                        core.host.hesitate(|| core.taken());
+                        return Next::Look;
+                    }
                 }
                 Call::Look if core.queue.is_empty() => {}
                 Call::Look => return Next::Look,
@@ -163,17 +204,46 @@ impl<H: Host> Shift<'_, H> {
     /// Looks into the queue for a moment with the search token, if it is to be had; `true`: there is something.
     fn search(&mut self) -> bool {
         let core = self.core;
-        if core.spins == 0 || !(self.searching || core.take_token()) {
+        // A model only takes the look that the spin would begin with; loom has enough to explore without it.
+        if !(can_spin() || cfg!(shuttle)) || !(self.searching || core.token.take()) {
             return false;
         }
         self.searching = true;
-        for _ in 0..core.spins {
-            if !core.queue.is_empty() {
-                return true;
-            }
-            std::hint::spin_loop();
+        self.luck.spin(|| !core.queue.is_empty())
+    }
+
+    /// With the search token. Where those at work get the queue empty without this worker, it keeps out of their way, and
+    /// looks in now and then. `true`: it is to go to work.
+    fn watch(&mut self) -> bool {
+        let core = self.core;
+        if !self.is_emptied_quickly(0) || !core.token.begin_watch() {
+            return true;
         }
-        false
+        let mut taken = core.taken();
+        let mut doze = SHORTEST_DOZE;
+        loop {
+            thread::doze(doze);
+            let before = std::mem::replace(&mut taken, core.taken());
+            let moved = taken.wrapping_sub(before);
+            let pace = doze.as_nanos() as u64 / moved.max(1);
+            if moved == 0 || !self.is_emptied_quickly(pace) {
+                // Either it holds the token again, or another one searches, and this one looks once more as it rests.
+                self.searching = core.token.end_watch();
+                return self.searching && !core.queue.is_empty();
+            }
+            doze = (doze * 2).min(LONGEST_DOZE);
+        }
+    }
+
+    /// The others need no help, having lately taken a task from the queue every `pace` nanoseconds.
+    fn is_emptied_quickly(&self, pace: u64) -> bool {
+        let core = self.core;
+        if core.awake() > core.parallelism {
+            // Another worker can only help where some of them wait for something.
+            pace <= QUICKLY || core.queue.is_empty()
+        } else {
+            spin(SOON, || core.queue.is_empty())
+        }
     }
 
     /// Counts itself out if there are too many workers; `false`: it stays.
@@ -216,7 +286,7 @@ impl<H: Host> Shift<'_, H> {
         let core = self.core;
         // The search token does not leave with a worker.
         if std::mem::take(&mut self.searching) {
-            core.lay_token_down();
+            core.token.lay_down();
         }
         // Counted out first, then a look at the tasks; a submitter does the opposite.
         full_fence();
@@ -225,6 +295,9 @@ impl<H: Host> Shift<'_, H> {
             let _spawning = lock(&core.spawning);
             if core.is_needed() && core.crew.rejoin() {
                 self.seat = core.find_seat();
+                // There may be more than one task whose submitter trusted the token that was just laid down. If another
+                // worker has taken it, that one sees to them.
+                self.searching = core.token.take();
                 return false;
             }
         }
@@ -249,7 +322,7 @@ impl<H: Host> Shift<'_, H> {
             tasks.extend(std::iter::from_fn(|| core.queue.pop()));
             core.cancel(std::mem::take(&mut tasks));
             if std::mem::take(&mut self.searching) {
-                core.lay_token_down();
+                core.token.lay_down();
             }
             if self.leave() {
                 return;
@@ -266,12 +339,38 @@ impl<H: Host> Core<H> {
         !self.queue.is_empty() || self.crew.present() == 0 && self.in_flight() != 0
     }
 
+    /// Takes tasks back that wait for a worker.
+    pub fn sift(self: &Arc<Self>, mut wanted: impl FnMut(&H::Task) -> bool) -> Vec<H::Task> {
+        let mut taken = Vec::new();
+        let mut others = Vec::new();
+        while let Some(task) = self.queue.pop() {
+            if wanted(&task) {
+                taken.push(task);
+            } else {
+                others.push(task);
+            }
+        }
+        // Back to where they were, as if their submitters had just put them there.
+        for task in others {
+            self.queue.push(task);
+        }
+        if !self.queue.is_empty() && self.is_wake_due() {
+            self.wake();
+        }
+        taken
+    }
+
     fn cancel(self: &Arc<Self>, tasks: Vec<H::Task>) {
         if tasks.is_empty() {
             return;
         }
         let count = tasks.len() as u64;
         self.host.cancelled(tasks);
+        self.count_cancelled(count);
+    }
+
+    /// So many tasks that came in will not run.
+    pub fn count_cancelled(self: &Arc<Self>, count: u64) {
         self.tallies.cancelled.fetch_add(count, Ordering::Release);
         if self.admission.leave_many(count) {
             self.let_in();

@@ -2,10 +2,11 @@
 
 use super::errors::{self, Refusal};
 use super::host::PyHost;
+use super::known;
 use super::lifecycle;
 use super::options::{self, Given};
 use super::switch::Switch;
-use super::task::Task;
+use super::task::{Call, Task};
 use super::wait::detached;
 use crate::pool::sync::Patience;
 use crate::pool::{
@@ -14,7 +15,7 @@ use crate::pool::{
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyTuple, PyType};
+use pyo3::types::PyTuple;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::Duration;
 
@@ -56,7 +57,7 @@ impl Front {
             strategy,
         };
         if !lifecycle::register(front.pools()) {
-            return Err(exiting());
+            return Err(exiting(py));
         }
         Ok(front)
     }
@@ -93,7 +94,7 @@ impl Front {
         self.pools().iter().map(number).sum()
     }
 
-    fn is_closed(&self) -> bool {
+    pub fn is_closed(&self) -> bool {
         match &self.pools {
             Pools::One(pool) => pool.is_closed(),
             Pools::Many(multi) => multi.is_closed(),
@@ -101,7 +102,7 @@ impl Front {
     }
 
     /// The exception of a closed pool.
-    fn check_open(&self) -> Result<(), Refusal> {
+    pub fn check_open(&self) -> Result<(), Refusal> {
         if !self.is_closed() {
             return Ok(());
         }
@@ -121,9 +122,31 @@ impl Front {
         }
     }
 
+    /// How many workers there may be; `None`: any number.
+    pub fn capacity(&self) -> Option<u32> {
+        self.sum(|pool| pool.capacity().map(i64::from))
+            .map(|sum| u32::try_from(sum).unwrap_or(u32::MAX))
+    }
+
+    /// Submits a task whose submitter goes on at once: where there is no room it stands in line by itself, which is told.
+    pub fn enlist(&self, py: Python<'_>, task: Task) -> Result<bool, Refusal> {
+        let (index, offer) = self.offer(task);
+        let pool = &self.pools()[index];
+        let full = matches!(offer, Offer::Full(_));
+        let enlisted = match offer {
+            Offer::Accepted { wake_due: false } => Ok(()),
+            // Attached: it is a matter of a moment, which giving up the GIL would make a long one.
+            Offer::Full(_) | Offer::Closed(_) => pool.enlist(offer),
+            Offer::Accepted { .. } | Offer::In(_) => lifecycle::detach(py, || pool.enlist(offer)),
+        };
+        enlisted
+            .map(|()| full)
+            .map_err(|SubmitError { error, .. }| Refusal::Pool(error))
+    }
+
     /// Submits a task; the rarer ways of doing so go through the core detached from Python.
     #[inline]
-    fn submit(&self, py: Python<'_>, task: Task, wait: Wait) -> Result<(), Refusal> {
+    pub fn submit(&self, py: Python<'_>, task: Task, wait: Wait) -> Result<(), Refusal> {
         match self.offer(task) {
             (_, Offer::Accepted { wake_due: false }) => Ok(()),
             (index, offer) => self.follow_up(py, index, offer, wait),
@@ -168,7 +191,7 @@ impl Front {
         }
     }
 
-    fn release(&self) -> bool {
+    pub fn release(&self) -> bool {
         match &self.pools {
             Pools::One(pool) => pool.release(),
             Pools::Many(multi) => multi.release(),
@@ -200,8 +223,8 @@ impl Front {
     }
 }
 
-fn exiting() -> PyErr {
-    PyRuntimeError::new_err("can't open a pool at interpreter shutdown")
+fn exiting(py: Python<'_>) -> PyErr {
+    errors::closed(py, "can't open a pool at interpreter shutdown")
 }
 
 /// What all pools of pyants have in common.
@@ -289,6 +312,19 @@ impl Base {
             .ok_or_else(|| PyRuntimeError::new_err("the pool's __init__() was not called"))
     }
 
+    /// What tells the pool from every other, for those who wait for its tasks.
+    pub fn family_id(&self, py: Python<'_>) -> PyResult<usize> {
+        Ok(self.front(py)?.pools()[0].family_id())
+    }
+
+    /// A closed pool says so before the callable is looked at (B14).
+    pub fn check_call(front: &Front, func: &Bound<'_, PyAny>) -> PyResult<()> {
+        check_callable(func).map_err(|error| match front.check_open() {
+            Ok(()) => error,
+            Err(refusal) => refusal.into_exception(func.py()),
+        })
+    }
+
     /// Submits `func(*args, **kwargs)`. A closed pool says so before anything is looked at (B14).
     pub fn submit(
         &self,
@@ -349,7 +385,7 @@ impl Base {
         for item in items.try_iter()? {
             front.submit(
                 py,
-                Task::one(func.clone().unbind(), item?.unbind()),
+                Task::Call(Call::one(func.clone().unbind(), item?.unbind())),
                 Wait::Up(None),
             )?;
             *submitted += 1;
@@ -392,7 +428,8 @@ fn bad_index(py: Python<'_>, index: &Bound<'_, PyAny>, pools: usize) -> PyErr {
     )
 }
 
-fn check_callable(func: &Bound<'_, PyAny>) -> PyResult<()> {
+#[inline]
+pub fn check_callable(func: &Bound<'_, PyAny>) -> PyResult<()> {
     if func.is_callable() {
         Ok(())
     } else {
@@ -459,7 +496,6 @@ impl Base {
 
     /// A PoolStats with all numbers of the pool, taken in one go.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
         let stats = self.front(py)?.stats();
         let numbers = [
             stats.capacity.map_or(-1, i64::from),
@@ -477,9 +513,7 @@ impl Base {
             stats.expired.cast_signed(),
             i64::from(stats.peak_running),
         ];
-        CLASS
-            .import(py, "pyants._types", "PoolStats")?
-            .call1(PyTuple::new(py, numbers)?)
+        known::POOL_STATS.get(py).call1(PyTuple::new(py, numbers)?)
     }
 
     /// Changes the capacity at once.
@@ -542,7 +576,7 @@ impl Base {
     fn reboot(&self, py: Python<'_>) -> PyResult<()> {
         let front = self.front(py)?;
         let opened = lifecycle::detach(py, || lifecycle::unless_exiting(|| front.reboot()));
-        if opened { Ok(()) } else { Err(exiting()) }
+        if opened { Ok(()) } else { Err(exiting(py)) }
     }
 
     fn __enter__(slf: Py<Self>) -> Py<Self> {
@@ -616,7 +650,12 @@ impl Base {
         self.func.get(unsafe { Python::assume_attached() })
     }
 
-    fn wait_gone(&self, py: Python<'_>, timeout: Option<Duration>, doing: &str) -> PyResult<()> {
+    pub fn wait_gone(
+        &self,
+        py: Python<'_>,
+        timeout: Option<Duration>,
+        doing: &str,
+    ) -> PyResult<()> {
         let front = self.front(py)?;
         match detached(py, timeout, |patience| front.watch_gone(patience)) {
             (Ok(()), _) => Ok(()),

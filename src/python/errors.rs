@@ -1,17 +1,17 @@
 //! Where errors cross from the core to Python. The exceptions themselves are defined in `pyants._errors`.
 
+use super::known;
 use crate::pool::Error;
-use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::IntoPyObjectExt;
+use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::PyType;
+use pyo3::types::PyDict;
 
 macro_rules! exceptions {
-    ($($function:ident $name:literal)*) => {$(
+    ($($function:ident $class:ident)*) => {$(
         pub fn $function(py: Python<'_>, message: impl Into<String>) -> PyErr {
-            static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-            match CLASS.import(py, "pyants._errors", $name) {
-                Ok(class) => PyErr::from_type(class.clone(), (message.into(),)),
+            match known::$class.get(py).call1((message.into(),)) {
+                Ok(exception) => PyErr::from_value(exception),
                 Err(error) => error,
             }
         }
@@ -19,18 +19,65 @@ macro_rules! exceptions {
 }
 
 exceptions! {
-    closed "PoolClosedError"
-    broken "BrokenPoolError"
-    overload "PoolOverloadError"
-    deadlock "PoolDeadlockError"
-    timeout "PoolTimeoutError"
-    spawn "PoolSpawnError"
-    invalid_expiry "InvalidPoolExpiryError"
-    invalid_pre_alloc "InvalidPreAllocSizeError"
-    invalid_index "InvalidPoolIndexError"
-    invalid_strategy "InvalidLoadBalancingStrategyError"
-    invalid_size "InvalidMultiPoolSizeError"
-    lack_func "LackPoolFuncError"
+    closed POOL_CLOSED_ERROR
+    broken BROKEN_POOL_ERROR
+    overload POOL_OVERLOAD_ERROR
+    deadlock POOL_DEADLOCK_ERROR
+    timeout POOL_TIMEOUT_ERROR
+    spawn POOL_SPAWN_ERROR
+    invalid_expiry INVALID_POOL_EXPIRY_ERROR
+    invalid_pre_alloc INVALID_PRE_ALLOC_SIZE_ERROR
+    invalid_index INVALID_POOL_INDEX_ERROR
+    invalid_strategy INVALID_LOAD_BALANCING_STRATEGY_ERROR
+    invalid_size INVALID_MULTI_POOL_SIZE_ERROR
+    lack_func LACK_POOL_FUNC_ERROR
+}
+
+exceptions! {
+    invalid_state INVALID_STATE_ERROR
+    broken_thread_pool BROKEN_THREAD_POOL
+}
+
+/// A call was cancelled before it could start.
+pub fn cancelled(py: Python<'_>) -> PyErr {
+    known::CANCELLED_ERROR
+        .get(py)
+        .call0()
+        .map_or_else(|error| error, PyErr::from_value)
+}
+
+/// An executor whose initializer failed.
+pub fn broken_executor(py: Python<'_>) -> PyErr {
+    broken_thread_pool(
+        py,
+        "A thread initializer failed, the thread pool is not usable anymore",
+    )
+}
+
+/// The exception itself, which before 3.12 does not bring its traceback along.
+pub fn with_traceback<'py>(py: Python<'py>, raised: &PyErr) -> Bound<'py, PyBaseException> {
+    raised.clone_ref(py).into_value(py).into_bound(py)
+}
+
+/// Logs an exception with its traceback; `message` has one place, for `what`. Nothing is swallowed: where the logger
+/// fails, both its failure and what it was to log are reported as unraisable.
+pub fn log<'py>(
+    py: Python<'py>,
+    raised: &PyErr,
+    message: &str,
+    what: impl IntoPyObject<'py>,
+    logger: impl FnOnce() -> PyResult<Bound<'py, PyAny>>,
+) {
+    let logged = logger().and_then(|logger| {
+        let keywords = PyDict::new(py);
+        keywords.set_item("exc_info", with_traceback(py, raised))?;
+        let what = what.into_bound_py_any(py)?;
+        logger.call_method("error", (message, what), Some(&keywords))
+    });
+    if let Err(failure) = logged {
+        failure.write_unraisable(py, None);
+        raised.clone_ref(py).write_unraisable(py, None);
+    }
 }
 
 /// The exception for an error of the core, of which `doing` tells what was asked for.

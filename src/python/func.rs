@@ -2,11 +2,11 @@
 
 use super::base::{Base, Wait};
 use super::errors;
+use super::known;
 use super::options;
 use super::pool::accepted;
-use super::task::Task;
+use super::task::{Call, Task};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
 /// The pools that have one function for all tasks.
@@ -21,25 +21,7 @@ impl Invoker {
 
 #[pymethods]
 impl Invoker {
-    /// Runs func(*args, **kwargs) on a worker.
-    ///
-    /// Returns when a worker has the task or, with a queue, when it is accepted; waits while the pool is full.
-    /// Raises PoolClosedError if the pool is closed, or closes while this waits; PoolOverloadError if it may not wait;
-    /// PoolDeadlockError where it would wait for ever, because every worker waits like this; PoolSpawnError if no
-    /// thread can be started and none is alive.
-    #[pyo3(signature = (*args, **kwargs))]
-    fn invoke(
-        slf: &Bound<'_, Self>,
-        args: Bound<'_, PyTuple>,
-        kwargs: Option<Bound<'_, PyDict>>,
-    ) -> PyResult<()> {
-        let py = slf.py();
-        let result = slf
-            .as_super()
-            .get()
-            .invoke(py, Wait::Up(None), |func| Task::new(func, args, kwargs));
-        result.map_err(|refusal| refusal.into_exception(py))
-    }
+    // `invoke` is in fast.rs.
 
     /// As invoke(), but never waits; False if the pool is overloaded.
     #[pyo3(signature = (*args, **kwargs))]
@@ -51,9 +33,9 @@ impl Invoker {
         let py = slf.py();
         accepted(
             py,
-            slf.as_super()
-                .get()
-                .invoke(py, Wait::No, |func| Task::new(func, args, kwargs)),
+            slf.as_super().get().invoke(py, Wait::No, |func| {
+                Task::Call(Call::new(func, args, kwargs))
+            }),
         )
     }
 
@@ -69,11 +51,11 @@ impl Invoker {
         let result = slf
             .as_super()
             .get()
-            .invoke(py, wait, |func| Task::new(func, args, kwargs));
+            .invoke(py, wait, |func| Task::Call(Call::new(func, args, kwargs)));
         result.map_err(|refusal| refusal.into_exception(py))
     }
 
-    /// As invoke_many(), for an iterable that runs no Python code; pyants._many tells why.
+    /// As invoke_many(), for an iterable that runs no Python code; pyants._methods tells why.
     #[pyo3(signature = (iterable, /))]
     fn _invoke_all(slf: &Bound<'_, Self>, iterable: &Bound<'_, PyAny>) -> PyResult<u64> {
         let py = slf.py();
@@ -94,11 +76,16 @@ impl Invoker {
         class: &Bound<'py, PyType>,
         item: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        static ALIAS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-        ALIAS
-            .import(class.py(), "types", "GenericAlias")?
-            .call1((class, item))
+        generic_alias(class, item)
     }
+}
+
+/// `class[item]`, for annotations.
+pub fn generic_alias<'py>(
+    class: &Bound<'py, PyType>,
+    item: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    known::GENERIC_ALIAS.get(class.py()).call1((class, item))
 }
 
 /// The function of a pool, which comes before its options (B8).

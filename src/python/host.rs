@@ -1,12 +1,14 @@
 //! CPython as the world that tasks run in: all that it demands of a thread that calls it.
 
-use super::lifecycle::{self, Gate};
+use super::errors::{self, with_traceback};
+use super::future::{self, Bells, Future};
+use super::gil::{self, Gate};
+use super::known;
+use super::lifecycle;
 use super::switch::Switch;
-use super::task::{Task, is_python_function};
-use crate::pool::{Host, Outcome, Worker};
-use pyo3::exceptions::PyBaseException;
+use super::task::{Call, Task, is_python_function};
+use crate::pool::{Error, Host, Outcome, Worker};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
 use std::sync::{Mutex, PoisonError};
 
@@ -96,10 +98,7 @@ impl Hooks {
                 .as_ref()
                 .map(|logger| logger.bind(py).clone())
         });
-        given.map_or_else(
-            || py.import("logging")?.call_method1("getLogger", ("pyants",)),
-            Ok,
-        )
+        given.map_or_else(|| known::GET_LOGGER.get(py).call1(("pyants",)), Ok)
     }
 
     fn initializer<'py>(
@@ -136,7 +135,7 @@ impl PyHost {
     }
 
     /// An exception that `func` raised goes to the panic handler, else to the log.
-    fn report(&self, py: Python<'_>, func: &Bound<'_, PyAny>, raised: PyErr, what: &str) {
+    pub fn report(&self, py: Python<'_>, func: &Bound<'_, PyAny>, raised: PyErr, what: &str) {
         let Some(handler) = self.hooks.panic_handler(py) else {
             return self.log(py, func, &raised, what);
         };
@@ -155,27 +154,14 @@ impl PyHost {
     }
 
     fn log(&self, py: Python<'_>, func: &Bound<'_, PyAny>, raised: &PyErr, what: &str) {
-        let logged = self.hooks.logger(py).and_then(|logger| {
-            let keywords = pyo3::types::PyDict::new(py);
-            keywords.set_item("exc_info", with_traceback(py, raised))?;
-            logger.call_method(
-                "error",
-                (format!("exception in {what} %s"), name_of(func)),
-                Some(&keywords),
-            )
+        let message = format!("exception in {what} %s");
+        errors::log(py, raised, &message, name_of(func), || {
+            self.hooks.logger(py)
         });
-        if let Err(failure) = logged {
-            // Nothing is swallowed: neither the logger's failure nor what it was to log.
-            failure.write_unraisable(py, None);
-            raised.clone_ref(py).write_unraisable(py, Some(func));
-        }
     }
 
-    /// What `threading.Thread` does before `run`; `false`: the initializer failed.
-    fn set_up(&self, py: Python<'_>, worker: &Worker) -> bool {
-        if let Err(failure) = set_up_thread(py, &worker.name) {
-            failure.write_unraisable(py, None);
-        }
+    /// Calls the initializer; `false`: it failed.
+    fn set_up(&self, py: Python<'_>) -> bool {
         let Some((initializer, args)) = self.hooks.initializer(py) else {
             return true;
         };
@@ -189,33 +175,25 @@ impl PyHost {
     }
 }
 
-static CURRENT_THREAD: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-static GET_TRACE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-static GET_PROFILE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-
-/// Fills what every worker looks up: a child forked while another thread does so would wait for it for ever.
-pub fn prepare(py: Python<'_>) -> PyResult<()> {
-    CURRENT_THREAD.import(py, "threading", "current_thread")?;
-    GET_TRACE.import(py, "threading", "gettrace")?;
-    GET_PROFILE.import(py, "threading", "getprofile")?;
-    let _ = Switch::new(py);
-    Ok(())
-}
-
-fn set_up_thread(py: Python<'_>, name: &str) -> PyResult<()> {
-    CURRENT_THREAD
-        .import(py, "threading", "current_thread")?
-        .call0()?
-        .setattr("name", name)?;
-    let trace = GET_TRACE.import(py, "threading", "gettrace")?.call0()?;
-    if !trace.is_none() {
-        py.import("sys")?.call_method1("settrace", (trace,))?;
+/// What `threading.Thread` does before `run`.
+fn set_up_thread(py: Python<'_>, name: &str) {
+    let set_up = || -> PyResult<()> {
+        let thread = known::CURRENT_THREAD.get(py).call0()?;
+        thread.setattr("name", name)?;
+        thread.setattr("_pyants_pool", crate::pool::home_id())?;
+        let trace = known::GET_TRACE.get(py).call0()?;
+        if !trace.is_none() {
+            known::SET_TRACE.get(py).call1((trace,))?;
+        }
+        let profile = known::GET_PROFILE.get(py).call0()?;
+        if !profile.is_none() {
+            known::SET_PROFILE.get(py).call1((profile,))?;
+        }
+        Ok(())
+    };
+    if let Err(failure) = set_up() {
+        failure.write_unraisable(py, None);
     }
-    let profile = GET_PROFILE.import(py, "threading", "getprofile")?.call0()?;
-    if !profile.is_none() {
-        py.import("sys")?.call_method1("setprofile", (profile,))?;
-    }
-    Ok(())
 }
 
 /// Up to 3.12 `threading` keeps the entry of a native thread for ever; later it drops it with the thread.
@@ -227,11 +205,6 @@ fn tear_down_thread(py: Python<'_>) -> PyResult<()> {
         .getattr("_active")?
         .call_method1("pop", (ident, py.None()))?;
     Ok(())
-}
-
-/// The exception itself, which before 3.12 does not bring its traceback along.
-fn with_traceback<'py>(py: Python<'py>, raised: &PyErr) -> Bound<'py, PyBaseException> {
-    raised.clone_ref(py).into_value(py).into_bound(py)
 }
 
 /// The name by which a log knows a callable.
@@ -253,6 +226,63 @@ fn name_of(func: &Bound<'_, PyAny>) -> String {
 pub struct Attached<'py> {
     py: Python<'py>,
     switch: Switch,
+    /// Threads to be rung for as soon as the worker is detached, and before it takes up another task.
+    bells: Bells,
+}
+
+impl Attached<'_> {
+    fn ring(&mut self) {
+        if !self.bells.is_empty() {
+            let bells = std::mem::take(&mut self.bells);
+            self.py.detach(|| bells.ring());
+        }
+    }
+}
+
+impl PyHost {
+    /// A call whose result nobody asked for.
+    fn run_call(&self, attached: &mut Attached<'_>, call: Call) -> Outcome<Task> {
+        let py = attached.py;
+        let (func, result) = call.call(py);
+        let outcome = match result {
+            Ok(_) => Outcome::Completed,
+            Err(raised) => {
+                self.report(py, &func, raised, "task");
+                Outcome::Failed
+            }
+        };
+        attached.let_others_in(&func);
+        outcome
+    }
+}
+
+impl Attached<'_> {
+    /// After a call in native code lets other threads in, if it is time.
+    fn let_others_in(&mut self, func: &Bound<'_, PyAny>) {
+        if !is_python_function(func) {
+            self.switch.pause_if_due(self.py);
+        }
+    }
+
+    /// A call whose result goes to a future.
+    fn run_for_future(&mut self, call: Call, future: Py<Future>) -> Outcome<Task> {
+        let future = future.into_bound(self.py);
+        if let Some(bells) = Future::start(&future) {
+            drop(call);
+            self.bells.append(bells);
+            return Outcome::Cancelled;
+        }
+        let (func, result) = call.call(self.py);
+        let outcome = if result.is_ok() {
+            Outcome::Completed
+        } else {
+            Outcome::Failed
+        };
+        let bells = Future::finish(&future, result);
+        self.bells.append(bells);
+        self.let_others_in(&func);
+        outcome
+    }
 }
 
 impl Host for PyHost {
@@ -261,14 +291,22 @@ impl Host for PyHost {
 
     fn live(&self, worker: &Worker, body: impl FnOnce(&mut Attached<'_>)) {
         let gate = Gate::enter();
+        let arrival = lifecycle::arrive();
+        // Dropped when the thread has left the interpreter for good.
+        let mut _departure = None;
         Python::try_attach(|py| {
             drop(gate);
-            if self.set_up(py, worker) {
+            gil::taken();
+            set_up_thread(py, &worker.name);
+            drop(arrival);
+            if self.set_up(py) {
                 body(&mut Attached {
                     py,
                     switch: Switch::new(py),
+                    bells: Bells::default(),
                 });
             }
+            _departure = Some(lifecycle::leave(py));
             #[cfg(not(Py_3_13))]
             if let Err(failure) = tear_down_thread(py) {
                 failure.write_unraisable(py, None);
@@ -276,31 +314,47 @@ impl Host for PyHost {
         });
     }
 
-    fn run(&self, attached: &mut Attached<'_>, task: Task) -> Outcome {
-        let py = attached.py;
-        let (func, result) = task.call(py);
-        let outcome = match result {
-            Ok(()) => Outcome::Completed,
-            Err(raised) => {
-                self.report(py, &func, raised, "task");
-                Outcome::Failed
+    fn run(&self, attached: &mut Attached<'_>, task: Task) -> Outcome<Task> {
+        attached.ring();
+        match task {
+            Task::Call(call) => self.run_call(attached, call),
+            Task::Future(call, future) => attached.run_for_future(call, future),
+            Task::Async(call) => {
+                let outcome = call.run(attached.py);
+                attached.switch.pause_if_due(attached.py);
+                outcome
             }
-        };
-        if !is_python_function(&func) {
-            attached.switch.pause_if_due(py);
+            Task::Share(job) => {
+                match job.work(attached.py, &mut attached.switch, &mut attached.bells) {
+                    Outcome::Unfinished(job) => Outcome::Unfinished(Task::Share(job)),
+                    _ => Outcome::Completed,
+                }
+            }
         }
-        outcome
     }
 
     fn idle<R>(&self, attached: &mut Attached<'_>, wait: impl FnOnce() -> R) -> R {
         let wait = OnThisThread(wait);
+        let bells = std::mem::take(&mut attached.bells);
         let OnThisThread((result, gate)) = attached.py.detach(move || {
+            gil::given_up();
+            bells.ring();
             let result = wait.call();
             OnThisThread((result, Gate::enter()))
         });
         drop(gate);
+        gil::taken();
         attached.switch.attached();
         result
+    }
+
+    #[cfg(not(Py_GIL_DISABLED))]
+    fn parallelism(&self) -> u32 {
+        1
+    }
+
+    fn hesitate(&self, stirs: impl Fn() -> u64) {
+        gil::hesitate(stirs);
     }
 
     fn has_slow_start(&self) -> bool {
@@ -314,18 +368,58 @@ impl Host for PyHost {
     fn cancelled(&self, tasks: Vec<Task>) {
         let mut tasks = Some(tasks);
         Python::try_attach(|py| {
-            let tasks = tasks.take().unwrap_or_default();
+            let mut calls = 0;
+            let mut bells = Bells::default();
+            for task in tasks.take().unwrap_or_default() {
+                match task {
+                    Task::Call(_) => calls += 1,
+                    Task::Future(call, future) => {
+                        drop(call);
+                        let future = future.bind(py);
+                        bells.append(match Future::start(future) {
+                            None => Future::finish(future, Err(errors::broken_executor(py))),
+                            Some(bells) => bells,
+                        });
+                    }
+                    Task::Async(call) => call.refuse(py, &Error::Broken),
+                    Task::Share(job) => bells.append(job.break_off()),
+                }
+            }
+            future::ring(py, bells);
+            if calls == 0 {
+                return; // Whoever waits for the others was told.
+            }
             let logged = self.hooks.logger(py).and_then(|logger| {
                 let message = "%s: a worker could not be set up, %d accepted tasks are cancelled";
-                logger.call_method1("error", (message, &self.pool_name, tasks.len()))
+                logger.call_method1("error", (message, &self.pool_name, calls))
             });
             if let Err(failure) = logged {
                 failure.write_unraisable(py, None);
             }
-            drop(tasks);
         });
         // Without an interpreter nobody can let go of its objects.
         std::mem::forget(tasks);
+    }
+
+    fn refused(&self, task: Task, error: Error) {
+        let mut task = Some(task);
+        Python::try_attach(|py| {
+            if let Some(task) = task.take() {
+                Self::take_back(py, task, &error);
+            }
+        });
+        std::mem::forget(task);
+    }
+}
+
+impl PyHost {
+    /// Only calls that loops wait for, and shares that are not missed, are enlisted.
+    fn take_back(py: Python<'_>, task: Task, error: &Error) {
+        match task {
+            Task::Async(call) => call.refuse(py, error),
+            Task::Share(job) => job.leave(),
+            Task::Call(_) | Task::Future(..) => unreachable!("their submitters wait"),
+        }
     }
 }
 

@@ -1,22 +1,27 @@
-//! The interpreter's exit, forks of the process, and the gate that keeps a crowd of workers from the GIL.
+//! The interpreter's exit, and forks of the process.
 
+use super::border::{Arrival, Border, Departure};
+use super::gil;
 use super::host::PyHost;
+use super::known;
 use crate::pool::{Pool, Remains};
 use pyo3::prelude::*;
-use pyo3::types::{PyCFunction, PyDict, PyTuple};
+use pyo3::types::PyDict;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What the pools of a process share. A forked child gets another one: its parent's locks may be held by threads that
 /// do not exist in the child.
 #[derive(Default)]
-struct Shared {
+pub struct Shared {
     /// What there is of the pools that were made, to be done before the interpreter goes.
     pools: Mutex<Vec<Remains<PyHost>>>,
-    #[cfg_attr(Py_GIL_DISABLED, allow(dead_code))]
-    gate: Mutex<()>,
+    #[cfg(not(Py_GIL_DISABLED))]
+    /// Where those who are about to ask for the GIL wait for each other.
+    pub gate: Mutex<()>,
     /// Threads that are outside of Python, in this module, and about to enter it.
     outside: AtomicUsize,
+    border: Border,
 }
 
 static SHARED: AtomicPtr<Shared> = AtomicPtr::new(std::ptr::null_mut());
@@ -29,7 +34,7 @@ static GONE: AtomicBool = AtomicBool::new(false);
 /// The identity of the thread that handles signals.
 static MAIN_THREAD: AtomicU64 = AtomicU64::new(0);
 
-fn shared() -> &'static Shared {
+pub fn shared() -> &'static Shared {
     let shared = SHARED.load(Ordering::Acquire);
     assert!(
         !shared.is_null(),
@@ -90,20 +95,18 @@ pub fn register(new: &[Pool<PyHost>]) -> bool {
     true
 }
 
-/// A place among the few workers that may ask for the GIL at a time: every thread that waits for it wakes up at each
-/// switch interval, and a crowd of them leaves no time for work. The holder is detached, and whoever is attached never
-/// waits here. Free-threaded builds have no GIL and need no gate.
-pub struct Gate(#[allow(dead_code)] Option<MutexGuard<'static, ()>>);
+/// Begins to cross into Python: no fork happens until the guard is dropped. The caller is detached.
+pub fn arrive() -> Arrival<'static> {
+    shared().border.arrive()
+}
 
-impl Gate {
-    pub fn enter() -> Self {
-        #[cfg(Py_GIL_DISABLED)]
-        return Gate(None);
-        #[cfg(not(Py_GIL_DISABLED))]
-        Gate(Some(
-            shared().gate.lock().unwrap_or_else(PoisonError::into_inner),
-        ))
-    }
+/// Begins to leave Python: no fork happens until the guard is dropped, when the thread has left. Detaches only where it
+/// has to wait.
+pub fn leave(py: Python<'_>) -> Departure<'static> {
+    let border = &shared().border;
+    border
+        .try_leave()
+        .unwrap_or_else(|| py.detach(|| border.leave()))
 }
 
 /// Runs `f` detached, as `Python::detach` does. A daemon thread that attaches again while the interpreter goes would be
@@ -114,8 +117,29 @@ pub fn detach<R: Send>(py: Python<'_>, f: impl FnOnce() -> R + Send) -> R {
     if GONE.load(Ordering::SeqCst) {
         f()
     } else {
-        py.detach(f)
+        let result = py.detach(|| {
+            gil::given_up();
+            f()
+        });
+        gil::taken();
+        result
     }
+}
+
+/// As `detach`, where `f` may take longer than the pools and the interpreter live, which do not wait for it: a thread that
+/// would come back too late sleeps on for ever, as the interpreter's own threads do from 3.14 on.
+pub fn detach_daemon<R: Send>(py: Python<'_>, f: impl FnOnce() -> R + Send) -> R {
+    let (result, outside) = py.detach(|| {
+        let result = f();
+        // Counted first, then the look at `GONE`, as in `detach`; and counted until it is attached.
+        let outside = Outside::enter();
+        while GONE.load(Ordering::SeqCst) {
+            std::thread::park();
+        }
+        (result, outside)
+    });
+    drop(outside);
+    result
 }
 
 /// Drops Python objects, attached; they are leaked where the interpreter is on its way out.
@@ -159,6 +183,7 @@ pub fn unless_exiting(open: impl FnOnce()) -> bool {
 
 /// Before the interpreter joins its threads and goes: stops intake, lets accepted tasks finish, and waits until every
 /// worker is out of Python, since a native thread that enters it later would bring the process down.
+#[pyfunction]
 fn at_exit(py: Python<'_>) -> PyResult<()> {
     let remains = {
         let mut pools = pools();
@@ -184,7 +209,19 @@ fn at_exit(py: Python<'_>) -> PyResult<()> {
     raised.map_or(Ok(()), Err)
 }
 
+/// Before the process is forked, on the thread that forks it: no worker is to be half in the interpreter's books.
+#[pyfunction]
+fn before_fork(py: Python<'_>) {
+    detach(py, || shared().border.close());
+}
+
+#[pyfunction]
+fn after_fork_in_parent() {
+    shared().border.open();
+}
+
 /// In a forked child: the parent's threads are not there, and its locks are not to be touched.
+#[pyfunction]
 fn after_fork_in_child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
     MAIN_THREAD.store(this_thread(), Ordering::Relaxed);
@@ -195,37 +232,27 @@ fn after_fork_in_child() {
 pub fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     renew_shared();
-    // What will be needed later is imported now: a fork in the middle of an import by another thread would leave the
-    // child with a module locked for ever. (Of `datetime` only the types that durations are told by.)
-    for name in ["datetime", "logging", "operator", "sys", "types"] {
-        py.import(name)?;
-    }
-    let _ = py.import("resource"); // Not on every platform.
-    let _ = pyo3::types::PyDelta::new(py, 0, 0, 0, false)?;
-    super::host::prepare(py)?;
+    known::look_up(py)?;
     let threading = py.import("threading")?;
     let main_thread = threading.call_method0("main_thread")?;
     MAIN_THREAD.store(main_thread.getattr("ident")?.extract()?, Ordering::Relaxed);
-    let exit = PyCFunction::new_closure(
-        py,
-        Some(c"_at_exit"),
-        None,
-        |args: &Bound<'_, PyTuple>, _: Option<&Bound<'_, PyDict>>| at_exit(args.py()),
-    )?;
+    let exit = wrap_pyfunction!(at_exit, module)?;
     if threading.call_method1("_register_atexit", (exit,)).is_err() {
         // Imported while the interpreter is on its way out already.
         EXITING.store(true, Ordering::SeqCst);
     }
     let os = py.import("os")?;
     if os.hasattr("register_at_fork")? {
-        let child = PyCFunction::new_closure(
-            py,
-            Some(c"_after_fork"),
-            None,
-            |_: &Bound<'_, PyTuple>, _: Option<&Bound<'_, PyDict>>| after_fork_in_child(),
-        )?;
         let keywords = PyDict::new(py);
-        keywords.set_item("after_in_child", child)?;
+        keywords.set_item("before", wrap_pyfunction!(before_fork, module)?)?;
+        keywords.set_item(
+            "after_in_parent",
+            wrap_pyfunction!(after_fork_in_parent, module)?,
+        )?;
+        keywords.set_item(
+            "after_in_child",
+            wrap_pyfunction!(after_fork_in_child, module)?,
+        )?;
         os.call_method("register_at_fork", (), Some(&keywords))?;
     }
     Ok(())

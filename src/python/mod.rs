@@ -1,9 +1,18 @@
 //! The face that the Python package `pyants` shows of the pool. It translates, and schedules nothing.
 
+mod aio;
 mod base;
+mod border;
 mod errors;
+mod executor;
+mod fast;
 mod func;
+mod future;
+mod gil;
 mod host;
+mod instance;
+mod job;
+mod known;
 mod lifecycle;
 mod multi;
 mod options;
@@ -26,10 +35,17 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<base::Base>()?;
     module.add_class::<pool::Submitter>()?;
     module.add_class::<func::Invoker>()?;
+    fast::install(module.py())?;
     module.add_class::<pool::Pool>()?;
     module.add_class::<func::PoolWithFunc>()?;
     module.add_class::<multi::MultiPool>()?;
     module.add_class::<multi::MultiPoolWithFunc>()?;
+    module.add_class::<future::Future>()?;
+    module.add_class::<executor::Executor>()?;
+    module.add_class::<job::Results>()?;
+    module.add_class::<aio::AsyncPool>()?;
+    module.add_class::<aio::Ticket>()?;
     module.add_function(wrap_pyfunction!(_fail_spawns, module)?)?;
+    instance::prepare(module.py())?;
     lifecycle::install(module)
 }

@@ -2,11 +2,11 @@
 
 use super::errors::{invalid_expiry, invalid_pre_alloc, shown, wrong_type, wrong_value};
 use super::host::Hooks;
+use super::known;
 use crate::pool::{Options, OptionsError};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBool, PyDelta, PyDict, PyInt, PyString, PyTuple, PyType};
+use pyo3::types::{PyBool, PyDelta, PyDict, PyInt, PyString, PyTuple};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -196,9 +196,8 @@ fn conversion_failed(name: &str, allowed: &str, value: &Bound<'_, PyAny>, error:
 
 /// An integer through `__index__`, `None` where it is beyond any that the core could use.
 fn integer(name: &str, allowed: &str, value: &Bound<'_, PyAny>) -> PyResult<Option<i64>> {
-    static INDEX: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let index = INDEX.import(value.py(), "operator", "index")?;
-    let integer = index
+    let integer = known::INDEX
+        .get(value.py())
         .call1((value,))
         .map_err(|error| conversion_failed(name, allowed, value, error))?;
     Ok(integer.cast::<PyInt>()?.extract().ok())
@@ -305,7 +304,7 @@ pub fn read_optional_timeout(value: Option<&Bound<'_, PyAny>>) -> PyResult<Optio
 fn default_stack_size(py: Python<'_>) -> usize {
     let set = || -> PyResult<usize> {
         // Asking sets it to 0.
-        let stack_size = py.import("threading")?.getattr("stack_size")?;
+        let stack_size = known::STACK_SIZE.get(py);
         let bytes = stack_size.call0()?.extract()?;
         if bytes > 0 {
             stack_size.call1((bytes,))?;
@@ -332,9 +331,8 @@ pub fn read_strategy(value: Option<&Bound<'_, PyAny>>) -> PyResult<crate::pool::
     let Some(value) = value else {
         return Ok(Strategy::RoundRobin);
     };
-    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    let class = CLASS.import(value.py(), "pyants._types", "LoadBalancingStrategy")?;
-    match class
+    match known::LOAD_BALANCING_STRATEGY
+        .get(value.py())
         .call1((value,))
         .and_then(|strategy| strategy.extract::<i64>())
     {

@@ -3,7 +3,7 @@
 use super::base::{Base, Wait};
 use super::errors::Refusal;
 use super::options;
-use super::task::Task;
+use super::task::{Call, Task};
 use crate::pool::Error;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -29,28 +29,7 @@ pub fn accepted(py: Python<'_>, result: Result<(), Refusal>) -> PyResult<bool> {
 
 #[pymethods]
 impl Submitter {
-    /// Runs fn(*args, **kwargs) on a worker.
-    ///
-    /// Returns when a worker has the task or, with a queue, when it is accepted; waits while the pool is full.
-    /// Raises PoolClosedError if the pool is closed, or closes while this waits; PoolOverloadError if it may not wait;
-    /// PoolDeadlockError where it would wait for ever, because every worker waits like this; PoolSpawnError if no
-    /// thread can be started and none is alive.
-    #[pyo3(signature = (r#fn, /, *args, **kwargs))]
-    fn submit(
-        slf: &Bound<'_, Self>,
-        r#fn: &Bound<'_, PyAny>,
-        args: Bound<'_, PyTuple>,
-        kwargs: Option<Bound<'_, PyDict>>,
-    ) -> PyResult<()> {
-        let py = slf.py();
-        let result = slf
-            .as_super()
-            .get()
-            .submit(py, r#fn, Wait::Up(None), |func| {
-                Task::new(func, args, kwargs)
-            });
-        result.map_err(|refusal| refusal.into_exception(py))
-    }
+    // `submit` is in fast.rs.
 
     /// As submit(), but never waits; False if the pool is overloaded.
     #[pyo3(signature = (r#fn, /, *args, **kwargs))]
@@ -61,10 +40,9 @@ impl Submitter {
         kwargs: Option<Bound<'_, PyDict>>,
     ) -> PyResult<bool> {
         let py = slf.py();
-        let result = slf
-            .as_super()
-            .get()
-            .submit(py, r#fn, Wait::No, |func| Task::new(func, args, kwargs));
+        let result = slf.as_super().get().submit(py, r#fn, Wait::No, |func| {
+            Task::Call(Call::new(func, args, kwargs))
+        });
         accepted(py, result)
     }
 
@@ -78,14 +56,13 @@ impl Submitter {
         kwargs: Option<Bound<'_, PyDict>>,
     ) -> PyResult<()> {
         let (py, wait) = (slf.py(), Wait::Up(Some(options::read_timeout(timeout)?)));
-        let result = slf
-            .as_super()
-            .get()
-            .submit(py, r#fn, wait, |func| Task::new(func, args, kwargs));
+        let result = slf.as_super().get().submit(py, r#fn, wait, |func| {
+            Task::Call(Call::new(func, args, kwargs))
+        });
         result.map_err(|refusal| refusal.into_exception(py))
     }
 
-    /// As submit_many(), for an iterable that runs no Python code; pyants._many tells why.
+    /// As submit_many(), for an iterable that runs no Python code; pyants._methods tells why.
     #[pyo3(signature = (r#fn, iterable, /))]
     fn _submit_all(
         slf: &Bound<'_, Self>,

@@ -3,8 +3,8 @@
 //! The interpreter's loop gives up the GIL every switch interval when others wait for it, and stops for the garbage
 //! collector of free-threaded builds. A loop in native code does neither unless it is told to.
 
+use super::known;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use std::time::{Duration, Instant};
 
 /// How long this thread has been attached without a pause.
@@ -16,10 +16,10 @@ pub struct Switch {
 impl Switch {
     /// Counts from now, with the interpreter's switch interval.
     pub fn new(py: Python<'_>) -> Self {
-        static INTERVAL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        let interval = INTERVAL
-            .import(py, "sys", "getswitchinterval")
-            .and_then(|get| get.call0()?.extract::<f64>())
+        let interval = known::GET_SWITCH_INTERVAL
+            .get(py)
+            .call0()
+            .and_then(|interval| interval.extract::<f64>())
             .map_or(Duration::from_millis(5), |seconds| {
                 Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
             });

@@ -1,10 +1,26 @@
-//! A submitted call.
+//! What a pool is given to run.
 
+use super::aio::AsyncCall;
+use super::future::Future;
+use super::job::Job;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFunction, PyTuple};
+use std::sync::Arc;
+
+/// A task of a Python pool.
+pub enum Task {
+    /// A call whose result nobody asks for.
+    Call(Call),
+    /// A call, and the future that is told what it comes to.
+    Future(Call, Py<Future>),
+    /// A call that a loop of asyncio waits for.
+    Async(Box<AsyncCall>),
+    /// A worker's share in a `map`.
+    Share(Arc<Job>),
+}
 
 /// A callable and what it is to be called with.
-pub struct Task {
+pub struct Call {
     pub func: Py<PyAny>,
     arguments: Arguments,
 }
@@ -16,7 +32,7 @@ enum Arguments {
     All(Py<PyTuple>, Py<PyDict>),
 }
 
-impl Task {
+impl Call {
     /// `func(*args, **kwargs)`.
     pub fn new(
         func: Py<PyAny>,
@@ -28,19 +44,25 @@ impl Task {
             None if args.is_empty() => Arguments::None,
             None => Arguments::Positional(args.unbind()),
         };
-        Task { func, arguments }
+        Call { func, arguments }
+    }
+
+    /// `func()`.
+    pub fn none(func: Py<PyAny>) -> Self {
+        let arguments = Arguments::None;
+        Call { func, arguments }
     }
 
     /// `func(argument)`.
     pub fn one(func: Py<PyAny>, argument: Py<PyAny>) -> Self {
-        Task {
+        Call {
             func,
             arguments: Arguments::One(argument),
         }
     }
 
     /// Calls the callable and lets go of everything but it.
-    pub fn call<'py>(self, py: Python<'py>) -> (Bound<'py, PyAny>, PyResult<()>) {
+    pub fn call<'py>(self, py: Python<'py>) -> (Bound<'py, PyAny>, PyResult<Bound<'py, PyAny>>) {
         let func = self.func.into_bound(py);
         let result = match self.arguments {
             Arguments::None => func.call0(),
@@ -48,7 +70,7 @@ impl Task {
             Arguments::Positional(args) => func.call1(args.bind(py)),
             Arguments::All(args, kwargs) => func.call(args.bind(py), Some(kwargs.bind(py))),
         };
-        (func, result.map(drop))
+        (func, result)
     }
 }
 

@@ -89,7 +89,7 @@ impl Host for Ledger {
         }
     }
 
-    fn run(&self, _context: &mut (), Task(number, action): Task) -> Outcome {
+    fn run(&self, _context: &mut (), Task(number, action): Task) -> Outcome<Task> {
         let now = self.now.fetch_add(1, Relaxed) + 1;
         self.most.fetch_max(now, Relaxed);
         self.ran[number].fetch_add(1, Relaxed);
@@ -102,6 +102,11 @@ impl Host for Ledger {
 
     fn idle<R>(&self, _context: &mut (), wait: impl FnOnce() -> R) -> R {
         wait()
+    }
+
+    /// So that the second worker already is one too many, and watches the first.
+    fn parallelism(&self) -> u32 {
+        1
     }
 
     fn cancelled(&self, tasks: Vec<Task>) {

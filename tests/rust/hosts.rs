@@ -37,7 +37,7 @@ impl Host for Numbers {
         self.alive.fetch_sub(1, Ordering::SeqCst);
     }
 
-    fn run(&self, life: &mut Life, task: u32) -> Outcome {
+    fn run(&self, life: &mut Life, task: u32) -> Outcome<u32> {
         life.0 += 1;
         self.ran.lock().unwrap().push(task);
         match task {

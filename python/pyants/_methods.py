@@ -1,8 +1,8 @@
-"""submit_many() and invoke_many().
+"""Methods of the native pools that are better said in Python.
 
-An iterable of Python code is read by Python code: were it read by native code and the thread a daemon, the interpreter
-would end the thread at its exit in the middle of that native code, which aborts the process. Built-in collections run
-no Python code, and are read natively.
+submit_many() and invoke_many(): an iterable of Python code is read by Python code. Were it read by native code and the
+thread a daemon, the interpreter would end the thread at its exit in the middle of that native code, which aborts the
+process. Built-in collections run no Python code, and are read natively.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyants._core import _Invoker, _Submitter
 from pyants._errors import PoolError
+from pyants._group import group, group_with_func
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -62,7 +63,13 @@ def invoke_many(self: _Invoker[...], iterable: Iterable[Any], /) -> int:
 
 def install() -> None:
     """Makes them methods of the native classes."""
-    classes: list[tuple[Any, Any]] = [(_Submitter, submit_many), (_Invoker, invoke_many)]
-    for owner, function in classes:
-        function.__qualname__ = f"{owner.__name__}.{function.__name__}"
-        setattr(owner, function.__name__, function)
+    methods: list[tuple[Any, str, Any]] = [
+        (_Submitter, "submit_many", submit_many),
+        (_Invoker, "invoke_many", invoke_many),
+        (_Submitter, "group", group),
+        (_Invoker, "group", group_with_func),
+    ]
+    for owner, name, function in methods:
+        function.__name__ = name
+        function.__qualname__ = f"{owner.__name__}.{name}"
+        setattr(owner, name, function)

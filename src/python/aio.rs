@@ -1,0 +1,613 @@
+//! `AsyncPool`: calls that loops of asyncio wait for.
+//!
+//! A worker puts what a call came to into the mailbox of the loop that waits for it, and wakes the loop if nobody has since
+//! it last looked: so a loop is woken once for as many results as there are by the time that it looks.
+
+use super::base::Base;
+use super::errors::{self, Refusal};
+use super::executor::{Scope, SharedScope};
+use super::lifecycle;
+use super::task::{Call, Task};
+use super::wait::detached;
+use crate::pool::sync::lock;
+use crate::pool::{Error, Outcome};
+use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyString, PyTuple, PyWeakrefMethods, PyWeakrefReference};
+use pyo3::{ffi, intern};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// A call that a loop waits for.
+pub struct AsyncCall {
+    call: Call,
+    /// The caller's context, in which the call is made.
+    context: Py<PyAny>,
+    /// The loop's future of the result.
+    future: Py<PyAny>,
+    /// The loop's future of the admission, where the caller waits for that.
+    admission: Option<Py<PyAny>>,
+    /// Where somebody may take the call back.
+    ticket: Option<Arc<Claim>>,
+    mailbox: Arc<Mailbox>,
+    scope: Arc<Scope>,
+}
+
+/// Whether a call has begun, or was taken back before it could.
+#[derive(Default)]
+struct Claim(AtomicU8);
+
+impl Claim {
+    const BEGUN: u8 = 1;
+    const WITHDRAWN: u8 = 2;
+
+    /// Whoever is first decides.
+    fn decide(&self, fate: u8) -> bool {
+        self.0
+            .compare_exchange(0, fate, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+}
+
+/// What takes a call back that has not begun.
+#[pyclass(frozen, module = "pyants", name = "_Ticket")]
+pub struct Ticket(Arc<Claim>);
+
+#[pymethods]
+impl Ticket {
+    /// Takes the call back; False: it has begun.
+    fn withdraw(&self) -> bool {
+        self.0.decide(Claim::WITHDRAWN)
+    }
+}
+
+enum Letter {
+    /// The task has begun: it was admitted at the latest now.
+    Admitted(Py<PyAny>),
+    /// The future's result.
+    Returned(Py<PyAny>, Py<PyAny>),
+    /// The future's exception, and the callable that raised it.
+    Raised(Py<PyAny>, PyErr, Option<Py<PyAny>>),
+}
+
+struct Letters {
+    letters: VecDeque<Letter>,
+    /// The loop was woken and has not looked yet.
+    woken: bool,
+}
+
+/// What the calls of one loop came to, until the loop fetches it.
+pub struct Mailbox {
+    /// Weak, or a pool would keep the last loop it was used in. What waits for mail keeps its loop.
+    event_loop: Py<PyWeakrefReference>,
+    /// Where the loop lies.
+    address: usize,
+    /// In which process, counted by forks, the loop is.
+    generation: u64,
+    letters: Mutex<Letters>,
+    /// Where an exception goes that nobody waits for.
+    pool: Py<Base>,
+}
+
+impl Mailbox {
+    /// Puts a letter in, and wakes the loop if nobody has since it last looked.
+    fn post(self: &Arc<Self>, py: Python<'_>, letter: Letter) {
+        {
+            let mut letters = lock(&self.letters);
+            letters.letters.push_back(letter);
+            if std::mem::replace(&mut letters.woken, true) {
+                return;
+            }
+        }
+        if self
+            .call_loop(py, intern!(py, "call_soon_threadsafe"))
+            .is_err()
+        {
+            // The loop is closed.
+            self.give_up(py);
+        }
+    }
+
+    /// Has the loop fetch its mail.
+    fn call_loop(self: &Arc<Self>, py: Python<'_>, how: &Bound<'_, PyString>) -> PyResult<()> {
+        let event_loop = self
+            .event_loop
+            .bind(py)
+            .upgrade()
+            .ok_or_else(|| PyRuntimeError::new_err("the loop is gone"))?;
+        event_loop
+            .call_method1(how, (Collect::new(self),))
+            .map(drop)
+    }
+
+    /// It belongs to this loop, and not to one that lay where this one does.
+    fn is_of(&self, event_loop: &Bound<'_, PyAny>) -> bool {
+        self.event_loop
+            .bind(event_loop.py())
+            .upgrade()
+            .is_some_and(|own| own.is(event_loop))
+    }
+
+    /// The loop will not call any more.
+    fn is_over(&self, py: Python<'_>) -> PyResult<bool> {
+        self.event_loop
+            .bind(py)
+            .upgrade()
+            .map_or(Ok(true), |event_loop| {
+                event_loop
+                    .call_method0(intern!(py, "is_closed"))?
+                    .is_truthy()
+            })
+    }
+
+    /// Nobody will fetch what is in it: results are let go, and exceptions reported.
+    fn give_up(&self, py: Python<'_>) {
+        let letters = {
+            let mut letters = lock(&self.letters);
+            letters.woken = false;
+            std::mem::take(&mut letters.letters)
+        };
+        for letter in letters {
+            if let Letter::Raised(future, raised, func) = letter {
+                let is_over = future
+                    .bind(py)
+                    .call_method0(intern!(py, "cancelled"))
+                    .and_then(|cancelled| cancelled.is_truthy());
+                if func.is_some() || !is_over.unwrap_or(true) {
+                    self.report(py, raised, func);
+                }
+            }
+        }
+    }
+
+    /// The exception for a call that was refused after it was enlisted.
+    fn refusal(&self, py: Python<'_>, error: &Error) -> PyErr {
+        let is_broken = || {
+            let front = self.pool.get().front(py);
+            front.is_ok_and(|front| front.pools().iter().any(crate::pool::Pool::is_broken))
+        };
+        let same = match error {
+            // The line is told of the closing, whatever brought it about.
+            Error::Closed if !is_broken() => Error::Closed,
+            Error::Closed | Error::Broken => Error::Broken,
+            Error::Spawn(error) => {
+                Error::Spawn(std::io::Error::new(error.kind(), error.to_string()))
+            }
+            _ => Error::Overload { in_flight: 0 },
+        };
+        Refusal::Pool(same).into_exception(py)
+    }
+
+    /// An exception that nobody waits for any more.
+    fn report(&self, py: Python<'_>, raised: PyErr, func: Option<Py<PyAny>>) {
+        // A refusal has no callable, and is nobody's failure.
+        if let (Some(func), Ok(front)) = (func, self.pool.get().front(py)) {
+            front.pools()[0]
+                .host()
+                .report(py, func.bind(py), raised, "task");
+        }
+    }
+
+    /// On the loop's thread: hands out what has come, so much at a time that the loop's other business goes on.
+    fn deliver(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
+        const MOST_AT_ONCE: usize = 1024;
+        let (taken, more) = {
+            let mut letters = lock(&self.letters);
+            let most = letters.letters.len().min(MOST_AT_ONCE);
+            let taken: Vec<_> = letters.letters.drain(..most).collect();
+            letters.woken = !letters.letters.is_empty();
+            (taken, letters.woken)
+        };
+        let again = if more {
+            self.call_loop(py, intern!(py, "call_soon"))
+        } else {
+            Ok(())
+        };
+        self.hand_out(py, taken).and(again)
+    }
+
+    /// Ctrl-C, say, may come while a letter is handed out; the others are handed out all the same.
+    fn hand_out(&self, py: Python<'_>, letters: Vec<Letter>) -> PyResult<()> {
+        letters
+            .into_iter()
+            .map(|letter| self.hand_over(py, letter))
+            .fold(Ok(()), PyResult::and)
+    }
+
+    fn hand_over(&self, py: Python<'_>, letter: Letter) -> PyResult<()> {
+        match letter {
+            Letter::Admitted(future) => settle(future.bind(py), || Ok(py.None().into_bound(py))),
+            Letter::Returned(future, result) => {
+                settle(future.bind(py), || Ok(result.into_bound(py)))
+            }
+            Letter::Raised(future, raised, func) => {
+                let future = future.bind(py);
+                if is_done(future)? {
+                    self.report(py, raised, func);
+                    Ok(())
+                } else {
+                    settle(future, || Err(raised))
+                }
+            }
+        }
+    }
+}
+
+fn is_done(future: &Bound<'_, PyAny>) -> PyResult<bool> {
+    future
+        .call_method0(intern!(future.py(), "done"))?
+        .is_truthy()
+}
+
+/// Gives a future of asyncio its outcome, unless it was cancelled meanwhile.
+fn settle<'py>(
+    future: &Bound<'py, PyAny>,
+    outcome: impl FnOnce() -> PyResult<Bound<'py, PyAny>>,
+) -> PyResult<()> {
+    let py = future.py();
+    if is_done(future)? {
+        return Ok(());
+    }
+    match outcome() {
+        Ok(result) => future.call_method1(intern!(py, "set_result"), (result,))?,
+        Err(raised) => {
+            let mut value = errors::with_traceback(py, &raised).into_any();
+            if raised.is_instance_of::<PyStopIteration>(py) {
+                // It cannot be raised out of an `await`.
+                let wrapped = PyRuntimeError::new_err("a task raised StopIteration");
+                wrapped.set_cause(py, Some(raised));
+                value = wrapped.into_value(py).into_bound(py).into_any();
+            }
+            future.call_method1(intern!(py, "set_exception"), (value,))?
+        }
+    };
+    Ok(())
+}
+
+/// What a loop calls to fetch its mail.
+#[pyclass(frozen, module = "pyants", name = "_Collect")]
+struct Collect {
+    mailbox: Arc<Mailbox>,
+    called: AtomicBool,
+}
+
+impl Collect {
+    fn new(mailbox: &Arc<Mailbox>) -> Self {
+        Collect {
+            mailbox: Arc::clone(mailbox),
+            called: AtomicBool::new(false),
+        }
+    }
+}
+
+#[pymethods]
+impl Collect {
+    fn __call__(&self, py: Python<'_>) -> PyResult<()> {
+        self.called.store(true, Ordering::Relaxed);
+        self.mailbox.deliver(py)
+    }
+}
+
+impl Drop for Collect {
+    fn drop(&mut self) {
+        // Else the loop was closed before it came to it. In a forked child the parent's locks are not to be touched.
+        if !*self.called.get_mut() && self.mailbox.generation == lifecycle::generation() {
+            Python::try_attach(|py| self.mailbox.give_up(py));
+        }
+    }
+}
+
+impl AsyncCall {
+    /// The worker: makes the call and posts what it came to.
+    pub fn run(self, py: Python<'_>) -> Outcome<Task> {
+        let cancelled = self
+            .future
+            .bind(py)
+            .call_method0(intern!(py, "cancelled"))
+            .and_then(|cancelled| cancelled.is_truthy());
+        if let Some(admission) = self.admission {
+            self.mailbox.post(py, Letter::Admitted(admission));
+        }
+        let withdrawn = self
+            .ticket
+            .is_some_and(|ticket| !ticket.decide(Claim::BEGUN));
+        if withdrawn || cancelled.unwrap_or(false) {
+            self.scope.leave();
+            return Outcome::Cancelled;
+        }
+        let (func, result) = in_context(self.context.bind(py), || self.call.call(py));
+        let outcome = match result {
+            Ok(result) => {
+                drop(func);
+                self.mailbox
+                    .post(py, Letter::Returned(self.future, result.unbind()));
+                Outcome::Completed
+            }
+            Err(raised) => {
+                let letter = Letter::Raised(self.future, raised, Some(func.unbind()));
+                self.mailbox.post(py, letter);
+                Outcome::Failed
+            }
+        };
+        self.scope.leave();
+        outcome
+    }
+
+    /// The call will not be made.
+    pub fn refuse(self, py: Python<'_>, error: &Error) {
+        let mailbox = &self.mailbox;
+        let post = |future| {
+            let letter = Letter::Raised(future, mailbox.refusal(py, error), None);
+            mailbox.post(py, letter);
+        };
+        // In this order: who learns that the admission was refused finds the call refused, too.
+        post(self.future);
+        self.admission.into_iter().for_each(post);
+        self.scope.leave();
+    }
+}
+
+/// Calls `f` in a context of `contextvars`.
+fn in_context<R>(context: &Bound<'_, PyAny>, f: impl FnOnce() -> R) -> R {
+    let py = context.py();
+    // SAFETY: the object came from `PyContext_CopyCurrent`, and nobody else has entered it.
+    let entered = unsafe { ffi::PyContext_Enter(context.as_ptr()) } == 0;
+    if !entered && let Some(failure) = PyErr::take(py) {
+        failure.write_unraisable(py, Some(context));
+    }
+    let result = f();
+    if entered {
+        // SAFETY: it was entered above, by this thread; whatever `f` entered it has left.
+        if unsafe { ffi::PyContext_Exit(context.as_ptr()) } != 0
+            && let Some(failure) = PyErr::take(py)
+        {
+            failure.write_unraisable(py, Some(context));
+        }
+    }
+    result
+}
+
+/// The native half of `pyants.AsyncPool`.
+#[pyclass(frozen, subclass, weakref, module = "pyants", name = "_AsyncPool")]
+pub struct AsyncPool {
+    pool: PyOnceLock<Py<Base>>,
+    get_running_loop: PyOnceLock<Py<PyAny>>,
+    /// The pool is this object's own, and closed with it.
+    owns_pool: AtomicBool,
+    /// The calls made here.
+    scope: SharedScope,
+    /// One for each loop that has called lately.
+    mailboxes: Mutex<Vec<Arc<Mailbox>>>,
+}
+
+impl AsyncPool {
+    fn pool<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, Base>> {
+        self.pool
+            .get(py)
+            .map(|pool| pool.bind(py))
+            .ok_or_else(not_initialised)
+    }
+
+    fn mailbox(&self, py: Python<'_>, event_loop: &Bound<'_, PyAny>) -> PyResult<Arc<Mailbox>> {
+        let address = event_loop.as_ptr() as usize;
+        let known = lock(&self.mailboxes)
+            .iter()
+            .find(|mailbox| mailbox.address == address)
+            .cloned();
+        if let Some(mailbox) = known
+            && mailbox.is_of(event_loop)
+        {
+            return Ok(mailbox);
+        }
+        let known = lock(&self.mailboxes).clone();
+        let mut over = Vec::new();
+        for mailbox in known {
+            if mailbox.is_over(py)? {
+                over.push(mailbox);
+            }
+        }
+        let mailbox = Arc::new(Mailbox {
+            event_loop: PyWeakrefReference::new(event_loop)?.unbind(),
+            address,
+            generation: lifecycle::generation(),
+            letters: Mutex::new(Letters {
+                letters: VecDeque::new(),
+                woken: false,
+            }),
+            pool: self.pool(py)?.clone().unbind(),
+        });
+        let mut mailboxes = lock(&self.mailboxes);
+        let is_over = |mailbox: &Arc<Mailbox>| over.iter().any(|other| Arc::ptr_eq(other, mailbox));
+        // `over` holds on to them, so that none is dropped under the lock.
+        mailboxes.retain(|mailbox| !is_over(mailbox));
+        mailboxes.push(Arc::clone(&mailbox));
+        drop(mailboxes);
+        Ok(mailbox)
+    }
+
+    /// Starts a call; the loop's future of it.
+    fn start<'py>(
+        &self,
+        py: Python<'py>,
+        func: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        kwargs: Option<Bound<'py, PyDict>>,
+        way: Way,
+    ) -> PyResult<Started<'py>> {
+        let get_running_loop = self.get_running_loop.get(py).ok_or_else(not_initialised)?;
+        let event_loop = get_running_loop.bind(py).call0()?;
+        let base = self.pool(py)?.get();
+        let front = base.front(py)?;
+        Base::check_call(front, func)?;
+        let mailbox = self.mailbox(py, &event_loop)?;
+        let future = event_loop.call_method0(intern!(py, "create_future"))?;
+        let (admission, ticket) = match way {
+            Way::Plain => (None, None),
+            Way::Told => (
+                Some(event_loop.call_method0(intern!(py, "create_future"))?),
+                Some(Arc::default()),
+            ),
+        };
+        // SAFETY: returns a new reference, or null with an exception set.
+        let context = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent())? };
+        let scope = self.scope.get();
+        if !scope.enter() {
+            return Err(Refusal::Pool(Error::Closed).into_exception(py));
+        }
+        let call = AsyncCall {
+            call: Call::new(func.clone().unbind(), args, kwargs),
+            context: context.unbind(),
+            future: future.clone().unbind(),
+            admission: admission.clone().map(Bound::unbind),
+            ticket: ticket.clone(),
+            mailbox,
+            scope: Arc::clone(&scope),
+        };
+        match front.enlist(py, Task::Async(Box::new(call))) {
+            Ok(in_line) => Ok(Started {
+                future,
+                // In line: the caller is told when the task is taken up.
+                admission: admission.filter(|_| in_line),
+                ticket,
+            }),
+            Err(refusal) => {
+                scope.leave();
+                Err(refusal.into_exception(py))
+            }
+        }
+    }
+}
+
+/// What a caller wants to be told of its call besides the result.
+enum Way {
+    Plain,
+    /// When it is admitted, and whether it has begun.
+    Told,
+}
+
+struct Started<'py> {
+    future: Bound<'py, PyAny>,
+    admission: Option<Bound<'py, PyAny>>,
+    ticket: Option<Arc<Claim>>,
+}
+
+fn not_initialised() -> PyErr {
+    PyRuntimeError::new_err("the pool's __init__() was not called")
+}
+
+#[pymethods]
+impl AsyncPool {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        AsyncPool {
+            pool: PyOnceLock::new(),
+            get_running_loop: PyOnceLock::new(),
+            owns_pool: AtomicBool::new(false),
+            scope: SharedScope::new(),
+            mailboxes: Mutex::default(),
+        }
+    }
+
+    /// What __init__ does.
+    fn _set_up(
+        &self,
+        py: Python<'_>,
+        pool: Py<Base>,
+        get_running_loop: Py<PyAny>,
+        shared: bool,
+    ) -> PyResult<()> {
+        if self.pool.set(py, pool).is_err() {
+            return Err(PyRuntimeError::new_err("a pool is initialised once"));
+        }
+        self.owns_pool.store(!shared, Ordering::Relaxed);
+        let _ = self.get_running_loop.set(py, get_running_loop);
+        Ok(())
+    }
+
+    /// The pool whose workers run the calls.
+    #[getter]
+    #[pyo3(name = "pool")]
+    fn py_pool(&self, py: Python<'_>) -> PyResult<Py<Base>> {
+        Ok(self.pool(py)?.clone().unbind())
+    }
+
+    /// Runs fn(*args, **kwargs) on a worker, in the caller's context, and returns an awaitable of its result.
+    ///
+    /// Never blocks: where the pool is full the call stands in line, and is taken up in its turn. Cancelling the
+    /// awaitable takes the call back if it has not started. Raises PoolClosedError on a closed pool and
+    /// PoolOverloadError where the call may not wait.
+    #[pyo3(signature = (r#fn, /, *args, **kwargs))]
+    fn run<'py>(
+        &self,
+        py: Python<'py>,
+        r#fn: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        kwargs: Option<Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.start(py, r#fn, args, kwargs, Way::Plain)
+            .map(|started| started.future)
+    }
+
+    /// As run(), with an awaitable of the admission where the call has to stand in line, and what takes it back.
+    #[pyo3(signature = (r#fn, /, *args, **kwargs))]
+    fn _enlist<'py>(
+        &self,
+        py: Python<'py>,
+        r#fn: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        kwargs: Option<Bound<'py, PyDict>>,
+    ) -> PyResult<(Bound<'py, PyAny>, Option<Bound<'py, PyAny>>, Ticket)> {
+        let started = self.start(py, r#fn, args, kwargs, Way::Told)?;
+        let ticket = Ticket(started.ticket.unwrap_or_default());
+        Ok((started.future, started.admission, ticket))
+    }
+
+    /// Accepts no more calls.
+    fn _close(&self, py: Python<'_>) -> PyResult<()> {
+        self.pool(py)?;
+        self.scope.get().close();
+        Ok(())
+    }
+
+    /// Waits, not on a loop's thread, until every call is done and, with a pool of its own, the workers are gone.
+    fn _wait_closed(&self, py: Python<'_>) -> PyResult<()> {
+        let scope = self.scope.get();
+        let (waited, raised) = detached(py, None, |patience| scope.wait(patience));
+        waited.map_err(|error| raised.unwrap_or_else(|| errors::raise(py, error, "aclose")))?;
+        if self.owns_pool.load(Ordering::Relaxed) {
+            // Not before: those that stand in line would be refused.
+            let base = self.pool(py)?.get();
+            let front = base.front(py)?;
+            lifecycle::detach(py, || front.release());
+            base.wait_gone(py, None, "aclose")?;
+        }
+        let mailboxes = std::mem::take(&mut *lock(&self.mailboxes));
+        drop(mailboxes);
+        Ok(())
+    }
+
+    /// Reports an exception of fn that nobody will ask for.
+    fn _report(&self, r#fn: &Bound<'_, PyAny>, exception: Bound<'_, PyAny>) -> PyResult<()> {
+        let py = r#fn.py();
+        let front = self.pool(py)?.get().front(py)?;
+        let raised = PyErr::from_value(exception);
+        front.pools()[0].host().report(py, r#fn, raised, "task");
+        Ok(())
+    }
+
+    /// No call is accepted any more.
+    fn is_closed(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.scope.get().is_closed() || self.pool(py)?.get().front(py)?.is_closed())
+    }
+
+    fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
+        // SAFETY: no token is needed to look at a cell that is written once; traversal runs while the thread is
+        // attached, but PyO3 hands out no token for it.
+        let py = unsafe { Python::assume_attached() };
+        visit.call(self.pool.get(py))?;
+        visit.call(self.get_running_loop.get(py))
+    }
+}

@@ -1,0 +1,453 @@
+//! `PoolExecutor`: calls that futures stand for, on the workers of a pool.
+
+use super::base::{Base, Wait};
+use super::errors::{self, Refusal};
+use super::future::{self, Future};
+use super::job::{Job, Results};
+use super::lifecycle;
+use super::options;
+use super::task::{Call, Task};
+use super::wait::detached;
+use crate::pool::Error;
+use crate::pool::sync::{Patience, lock};
+use crate::pool::watch::Watch;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyList, PyTuple, PyType};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::Duration;
+
+/// The calls of one executor, among others on a pool that it shares.
+pub struct Scope {
+    closed: AtomicBool,
+    /// Calls accepted, or about to be, and not yet done.
+    calls: AtomicU64,
+    watch: Watch,
+    /// In which process, counted by forks, these calls are.
+    generation: u64,
+}
+
+impl Scope {
+    pub fn new() -> Self {
+        Scope {
+            closed: AtomicBool::new(false),
+            calls: AtomicU64::new(0),
+            watch: Watch::new(),
+            generation: lifecycle::generation(),
+        }
+    }
+
+    /// The scope is this process's, not one that it was forked from.
+    pub fn is_ours(&self) -> bool {
+        self.generation == lifecycle::generation()
+    }
+
+    /// No call comes in any more.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// A call comes in; `false`: the scope is closed.
+    pub fn enter(&self) -> bool {
+        // SeqCst: counted first, then the look at `closed`; who closes and waits does the opposite.
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        let open = !self.is_closed();
+        if !open {
+            self.leave();
+        }
+        open
+    }
+
+    /// A call is done.
+    pub fn leave(&self) {
+        self.calls.fetch_sub(1, Ordering::SeqCst);
+        self.watch.notify();
+    }
+
+    /// Waits until every call is done.
+    pub fn wait(&self, patience: &mut Patience<'_>) -> Result<(), Error> {
+        self.watch
+            .wait_until(|| self.calls.load(Ordering::SeqCst) == 0, patience)
+    }
+}
+
+/// A scope that is exchanged for an empty one in a forked child, which has none of its parent's calls, and must not touch
+/// the parent's locks.
+pub struct SharedScope(AtomicPtr<Scope>);
+
+impl SharedScope {
+    pub fn new() -> Self {
+        SharedScope(AtomicPtr::new(
+            Arc::into_raw(Arc::new(Scope::new())).cast_mut(),
+        ))
+    }
+
+    pub fn get(&self) -> Arc<Scope> {
+        loop {
+            let pointer = self.0.load(Ordering::Acquire);
+            // SAFETY: what is stored here comes from `Arc::into_raw`, and the count that it holds is given up with `self`
+            // only; what another takes the place of, in a forked child, is leaked.
+            let scope = unsafe {
+                Arc::increment_strong_count(pointer);
+                Arc::from_raw(pointer)
+            };
+            if scope.is_ours() {
+                return scope;
+            }
+            let new = Scope::new();
+            if scope.is_closed() {
+                new.close();
+            }
+            std::mem::forget(scope);
+            let new = Arc::into_raw(Arc::new(new)).cast_mut();
+            if self
+                .0
+                .compare_exchange(pointer, new, Ordering::AcqRel, Ordering::Acquire)
+                .is_err()
+            {
+                // SAFETY: it came from `Arc::into_raw`, and nobody else has seen it.
+                drop(unsafe { Arc::from_raw(new) });
+            }
+        }
+    }
+}
+
+impl Drop for SharedScope {
+    fn drop(&mut self) {
+        // SAFETY: it came from `Arc::into_raw`, and is given up here for good.
+        drop(unsafe { Arc::from_raw(*self.0.get_mut()) });
+    }
+}
+
+/// The native half of `pyants.PoolExecutor`.
+#[pyclass(frozen, subclass, weakref, module = "pyants", name = "_Executor")]
+pub struct Executor {
+    pool: PyOnceLock<Py<Base>>,
+    future_class: PyOnceLock<Py<PyType>>,
+    /// The executor's calls, where the pool is shared; else all that is in the pool is the executor's.
+    scope: OnceLock<SharedScope>,
+    /// The maps that may have shares waiting or at work.
+    jobs: Mutex<Vec<Weak<Job>>>,
+}
+
+impl Executor {
+    fn pool<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, Base>> {
+        self.pool.get(py).map(|pool| pool.bind(py)).ok_or_else(|| {
+            if lifecycle::is_exiting() {
+                Self::refused(py, Refusal::Pool(Error::Closed))
+            } else {
+                not_initialised()
+            }
+        })
+    }
+
+    /// The scope, where the pool is shared.
+    fn scope(&self) -> Option<Arc<Scope>> {
+        self.scope.get().map(SharedScope::get)
+    }
+
+    fn submit<'py>(
+        &self,
+        py: Python<'py>,
+        func: &Bound<'py, PyAny>,
+        wait: Wait,
+        call: impl FnOnce(Py<PyAny>) -> Call,
+    ) -> Result<Bound<'py, Future>, Refusal> {
+        let pool = self.pool(py)?.get();
+        let class = self.future_class.get(py).ok_or_else(not_initialised)?;
+        let future = Future::of_task(class.bind(py), pool.family_id(py)?)?;
+        let scope = self.scope();
+        if let Some(scope) = &scope {
+            if !scope.enter() {
+                return Err(Refusal::Pool(Error::Closed));
+            }
+            future.get().enter_scope(Arc::clone(scope));
+        }
+        let handle = future.clone().unbind();
+        // What cannot be called is found out when it is, and told by the future, as CPython's executor does.
+        let task = Task::Future(call(func.clone().unbind()), handle);
+        let result = pool.front(py)?.submit(py, task, wait);
+        if let (Err(_), Some(scope)) = (&result, &scope) {
+            scope.leave();
+        }
+        result.map(|()| future)
+    }
+
+    fn refused(py: Python<'_>, refusal: Refusal) -> PyErr {
+        match refusal {
+            Refusal::Pool(Error::Closed) if lifecycle::is_exiting() => {
+                errors::closed(py, "cannot schedule new futures after interpreter shutdown")
+            }
+            Refusal::Pool(Error::Closed) => {
+                errors::closed(py, "cannot schedule new futures after shutdown")
+            }
+            Refusal::Pool(Error::Broken) => errors::broken_executor(py),
+            refusal => refusal.into_exception(py),
+        }
+    }
+}
+
+#[pymethods]
+impl Executor {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        Executor {
+            pool: PyOnceLock::new(),
+            future_class: PyOnceLock::new(),
+            scope: OnceLock::new(),
+            jobs: Mutex::default(),
+        }
+    }
+
+    /// What __init__ does: the pool to run calls on, the class of futures, and whether others use the pool too.
+    fn _set_up(
+        &self,
+        py: Python<'_>,
+        pool: Py<Base>,
+        future_class: Bound<'_, PyType>,
+        shared: bool,
+    ) -> PyResult<()> {
+        if !future_class.is_subclass_of::<Future>()? {
+            return Err(errors::wrong_type(
+                "future_class",
+                "a subclass of pyants.Future",
+                &future_class,
+            ));
+        }
+        if self.pool.set(py, pool).is_err() {
+            return Err(PyRuntimeError::new_err("an executor is initialised once"));
+        }
+        let _ = self.future_class.set(py, future_class.unbind());
+        if shared {
+            let _ = self.scope.set(SharedScope::new());
+        }
+        Ok(())
+    }
+
+    /// The pool whose workers run the calls.
+    #[getter]
+    #[pyo3(name = "pool")]
+    fn py_pool(&self, py: Python<'_>) -> PyResult<Py<Base>> {
+        Ok(self.pool(py)?.clone().unbind())
+    }
+
+    /// Schedules fn(*args, **kwargs) and returns the Future of its result.
+    ///
+    /// With a bound on the backlog it waits for room. Raises RuntimeError after shutdown() and at interpreter exit,
+    /// BrokenThreadPool if an initializer failed, and what Pool.submit() raises.
+    #[pyo3(name = "submit", signature = (r#fn, /, *args, **kwargs))]
+    fn py_submit<'py>(
+        &self,
+        py: Python<'py>,
+        r#fn: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        kwargs: Option<Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, Future>> {
+        self.submit(py, r#fn, Wait::Up(None), |func| {
+            Call::new(func, args, kwargs)
+        })
+        .map_err(|refusal| Self::refused(py, refusal))
+    }
+
+    /// As submit(), but never waits; None if the pool is overloaded.
+    #[pyo3(signature = (r#fn, /, *args, **kwargs))]
+    fn try_submit<'py>(
+        &self,
+        py: Python<'py>,
+        r#fn: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        kwargs: Option<Bound<'py, PyDict>>,
+    ) -> PyResult<Option<Bound<'py, Future>>> {
+        match self.submit(py, r#fn, Wait::No, |func| Call::new(func, args, kwargs)) {
+            Ok(future) => Ok(Some(future)),
+            Err(Refusal::Pool(Error::Overload { .. })) => Ok(None),
+            Err(refusal) => Err(Self::refused(py, refusal)),
+        }
+    }
+
+    /// As submit(), but waits for at most timeout seconds (or a timedelta), then raises PoolTimeoutError.
+    #[pyo3(signature = (timeout, r#fn, /, *args, **kwargs))]
+    fn submit_within<'py>(
+        &self,
+        py: Python<'py>,
+        timeout: &Bound<'py, PyAny>,
+        r#fn: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        kwargs: Option<Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, Future>> {
+        let wait = Wait::Up(Some(options::read_timeout(timeout)?));
+        self.submit(py, r#fn, wait, |func| Call::new(func, args, kwargs))
+            .map_err(|refusal| Self::refused(py, refusal))
+    }
+
+    /// One fn(item), without a look at the arguments' number.
+    fn _submit_one<'py>(
+        &self,
+        py: Python<'py>,
+        r#fn: &Bound<'py, PyAny>,
+        item: Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, Future>> {
+        self.submit(py, r#fn, Wait::Up(None), |func| {
+            Call::one(func, item.unbind())
+        })
+        .map_err(|refusal| Self::refused(py, refusal))
+    }
+
+    /// What map() returns: the results of fn for all items. It is called with the item or, if star, with the items
+    /// of the tuple that it is.
+    fn _map(
+        &self,
+        py: Python<'_>,
+        r#fn: Bound<'_, PyAny>,
+        items: &Bound<'_, PyList>,
+        star: bool,
+        ordered: bool,
+        timeout: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Results> {
+        let timeout = future::read_timeout(timeout)?;
+        let pool = self.pool(py)?.get();
+        let scope = self.scope();
+        let job = Job::new(
+            r#fn.unbind(),
+            items,
+            star,
+            ordered,
+            pool.family_id(py)?,
+            scope.clone(),
+        );
+        let job = Arc::new(job);
+        {
+            let mut jobs = lock(&self.jobs);
+            if jobs.len() == jobs.capacity() {
+                jobs.retain(|job| job.strong_count() > 0);
+            }
+            jobs.push(Arc::downgrade(&job));
+        }
+        for share in 0..job.most_shares(pool.front(py)?.capacity()) {
+            if scope.as_ref().is_some_and(|scope| !scope.enter()) {
+                return Err(Self::refused(py, Refusal::Pool(Error::Closed)));
+            }
+            let task = Task::Share(Arc::clone(&job));
+            let result = if share == 0 {
+                pool.front(py)?.submit(py, task, Wait::Up(None))
+            } else {
+                // More hands are welcome when there is room for them, but nobody waits for them.
+                pool.front(py)?.enlist(py, task).map(drop)
+            };
+            match result {
+                Ok(()) => {}
+                Err(refusal) => {
+                    job.leave();
+                    if share == 0 {
+                        return Err(Self::refused(py, refusal));
+                    }
+                    break;
+                }
+            }
+        }
+        Ok(Results::new(job, timeout))
+    }
+
+    /// Accepts no more calls; takes back those that have not started, if asked to.
+    fn _close(&self, py: Python<'_>, cancel_futures: bool) -> PyResult<()> {
+        let Ok(pool) = self.pool(py) else {
+            return Ok(());
+        };
+        let scope = self.scope();
+        let front = pool.get().front(py)?;
+        match &scope {
+            None => {
+                lifecycle::detach(py, || front.release());
+            }
+            Some(scope) => scope.close(),
+        }
+        if !cancel_futures {
+            return Ok(());
+        }
+        let jobs = std::mem::take(&mut *lock(&self.jobs));
+        for job in jobs.iter().filter_map(Weak::upgrade) {
+            future::ring(py, job.cancel());
+        }
+        let mut taken = Vec::new();
+        for pool in front.pools() {
+            let wanted = |task: &Task| match (task, &scope) {
+                (Task::Future(..), None) => true,
+                (Task::Future(_, future), Some(scope)) => future.get().is_of(scope),
+                _ => false,
+            };
+            taken.extend(lifecycle::detach(py, || pool.sift(wanted)));
+        }
+        for task in taken {
+            if let Task::Future(call, future) = task {
+                drop(call);
+                future::ring(py, Future::withdraw(future.bind(py)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until every accepted call is done and, with a pool of its own, every worker has left.
+    fn _wait_closed(&self, py: Python<'_>) -> PyResult<()> {
+        let Ok(pool) = self.pool(py) else {
+            return Ok(());
+        };
+        let Some(scope) = self.scope() else {
+            return pool.get().wait_gone(py, None, "shutdown");
+        };
+        match detached(py, None, |patience| scope.wait(patience)) {
+            (Err(Error::Interrupted), Some(raised)) => Err(raised),
+            (Err(error), _) => Err(errors::raise(py, error, "shutdown")),
+            (Ok(()), _) => Ok(()),
+        }
+    }
+
+    /// A future that a worker of the pool must not wait for where only another of its tasks would set it.
+    fn _place<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Future>> {
+        let class = self.future_class.get(py).ok_or_else(not_initialised)?;
+        Future::of_task(class.bind(py), self.pool(py)?.get().family_id(py)?)
+    }
+
+    /// What tells the pool from every other; a worker's thread has it as its attribute _pyants_pool.
+    fn _pool_id(&self, py: Python<'_>) -> PyResult<usize> {
+        self.pool(py)?.get().family_id(py)
+    }
+
+    /// A worker's initializer failed.
+    fn _is_broken(&self, py: Python<'_>) -> PyResult<bool> {
+        let front = self.pool(py)?.get().front(py)?;
+        Ok(front.pools().iter().any(crate::pool::Pool::is_broken))
+    }
+
+    /// No call is accepted any more.
+    #[getter]
+    fn _shutdown(&self, py: Python<'_>) -> PyResult<bool> {
+        match self.scope() {
+            Some(scope) => Ok(scope.is_closed()),
+            None => Ok(self.pool(py)?.get().front(py)?.is_closed()),
+        }
+    }
+
+    fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
+        // SAFETY: no token is needed to look at a cell that is written once; traversal runs while the thread is
+        // attached, but PyO3 hands out no token for it.
+        let py = unsafe { Python::assume_attached() };
+        visit.call(self.pool.get(py))?;
+        visit.call(self.future_class.get(py))
+    }
+}
+
+fn not_initialised() -> PyErr {
+    PyRuntimeError::new_err("the executor's __init__() was not called")
+}
+
+/// How long a wait of so many seconds may still take after `since`.
+pub fn left(timeout: Option<Duration>, since: std::time::Instant) -> Option<Duration> {
+    timeout.map(|timeout| timeout.saturating_sub(since.elapsed()))
+}

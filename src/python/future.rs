@@ -1,0 +1,817 @@
+//! `Future`: what a task will come to, as a `concurrent.futures.Future` whose state lives here.
+//!
+//! The state is one byte, and a future that nobody watches changes it without any lock:
+//!
+//! ```text
+//!  state      CPython calls it         who moves it              to
+//!  ---------  -----------------------  ------------------------  ----------------------------
+//!  Pending    PENDING                  the worker                Running
+//!                                      whoever cancels           Cancelled
+//!                                      whoever sets the outcome  Finishing
+//!  Running    RUNNING                  whoever sets the outcome  Finishing
+//!  Finishing  RUNNING                  who moved it there        Returned, Raised
+//!  Cancelled  CANCELLED                the worker                Notified
+//!  Notified   CANCELLED_AND_NOTIFIED
+//!  Returned   FINISHED
+//!  Raised     FINISHED
+//! ```
+//!
+//! The bit WATCHED says that somebody is to be told: callbacks, threads in `result()`, or a condition in the hands of
+//! `concurrent.futures.wait` and `as_completed`. They are found in `extras`, under a lock, and from then on what they are
+//! told of changes only under that lock or, where there is a condition, while that is held: who holds it sees the future
+//! stand still, as CPython's own code expects.
+
+use super::errors;
+use super::executor::Scope;
+use super::instance;
+use super::known;
+use super::lifecycle;
+use super::wait::detached_from_daemons;
+use crate::pool::Error;
+use crate::pool::sleeper::Sleeper;
+use crate::pool::sync::{Luck, lock};
+use pyo3::exceptions::{PyException, PyTimeoutError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyTuple, PyType};
+use std::cell::UnsafeCell;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+enum State {
+    Pending,
+    Running,
+    Finishing,
+    Cancelled,
+    Notified,
+    Returned,
+    Raised,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Word(u8);
+
+impl Word {
+    const STATE: u8 = 0b0111;
+    const WATCHED: u8 = 0b1000;
+
+    fn state(self) -> State {
+        match self.0 & Self::STATE {
+            0 => State::Pending,
+            1 => State::Running,
+            2 => State::Finishing,
+            3 => State::Cancelled,
+            4 => State::Notified,
+            5 => State::Returned,
+            _ => State::Raised,
+        }
+    }
+
+    fn is_watched(self) -> bool {
+        self.0 & Self::WATCHED != 0
+    }
+
+    /// Another state, watched as before.
+    fn with(self, state: State) -> Word {
+        Word(self.0 & Self::WATCHED | state as u8)
+    }
+}
+
+impl State {
+    fn is_done(self) -> bool {
+        matches!(
+            self,
+            State::Cancelled | State::Notified | State::Returned | State::Raised
+        )
+    }
+
+    fn is_cancelled(self) -> bool {
+        matches!(self, State::Cancelled | State::Notified)
+    }
+
+    /// May the outcome be set?
+    fn is_open(self) -> bool {
+        matches!(self, State::Pending | State::Running)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            State::Pending => "PENDING",
+            State::Running | State::Finishing => "RUNNING",
+            State::Cancelled => "CANCELLED",
+            State::Notified => "CANCELLED_AND_NOTIFIED",
+            State::Returned | State::Raised => "FINISHED",
+        }
+    }
+}
+
+/// Who watches a future.
+#[derive(Default)]
+struct Extras {
+    callbacks: Vec<Py<PyAny>>,
+    sleepers: Vec<Arc<Sleeper>>,
+    condition: Option<Py<PyAny>>,
+    /// The list that `concurrent.futures.wait` and `as_completed` put their waiters into.
+    waiters: Option<Py<PyList>>,
+    scope: Option<Arc<Scope>>,
+}
+
+/// What is left to do for a future that is done: threads to ring for, detached. They are not bound any more.
+#[must_use]
+#[derive(Default)]
+pub struct Bells(Vec<Arc<Sleeper>>);
+
+impl Bells {
+    /// For these threads, which sleep.
+    pub fn of(sleepers: Vec<Arc<Sleeper>>) -> Self {
+        Bells(sleepers)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    #[inline]
+    pub fn append(&mut self, other: Bells) {
+        if other.0.is_empty() {
+            // Mostly: nobody sleeps.
+        } else if self.0.is_empty() {
+            *self = other;
+        } else {
+            self.0.extend(other.0);
+        }
+    }
+
+    pub fn ring(self) {
+        self.0.iter().for_each(|sleeper| sleeper.ring());
+    }
+}
+
+/// The native half of `pyants.Future`.
+#[pyclass(frozen, subclass, module = "pyants", name = "_Future")]
+pub struct Future {
+    word: AtomicU8,
+    /// The result, or the exception. Written by whoever moved the state to Finishing, before it moves on; read in the
+    /// states that come after.
+    outcome: UnsafeCell<Option<Py<PyAny>>>,
+    extras: Mutex<Option<Box<Extras>>>,
+    /// The id of the family whose task this is the future of; 0: of none.
+    family: usize,
+}
+
+// SAFETY: `outcome` is the only part that is not Sync by itself. One thread writes it, since only one moves the state to
+// Finishing, and others read it when they have seen (Acquire) the state that the writer stored after it (Release). From
+// then on nobody writes it but the garbage collector's `__clear__`, when nobody else has a reference.
+unsafe impl Sync for Future {}
+
+impl Default for Future {
+    fn default() -> Self {
+        Future {
+            word: AtomicU8::new(State::Pending as u8),
+            outcome: UnsafeCell::new(None),
+            extras: Mutex::new(None),
+            family: 0,
+        }
+    }
+}
+
+/// Who brings a future to its end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Caller {
+    /// A worker, which has nobody to raise to.
+    Worker,
+    /// Somebody who called a method of the future.
+    User,
+}
+
+/// A condition of `threading`, held.
+struct Held<'py>(Bound<'py, PyAny>);
+
+impl<'py> Held<'py> {
+    fn acquire(condition: Bound<'py, PyAny>) -> PyResult<Self> {
+        condition.call_method0("acquire")?;
+        Ok(Held(condition))
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if let Err(failure) = self.0.call_method0("release") {
+            failure.write_unraisable(self.0.py(), None);
+        }
+    }
+}
+
+impl Future {
+    /// A pending future of `class`, for a task of that family.
+    pub fn of_task<'py>(class: &Bound<'py, PyType>, family: usize) -> PyResult<Bound<'py, Self>> {
+        instance::new(
+            class,
+            Future {
+                family,
+                ..Future::default()
+            },
+        )
+    }
+
+    /// The scope is told when the future is done. To be called before anybody else knows the future.
+    pub fn enter_scope(&self, scope: Arc<Scope>) {
+        self.watch(|extras| extras.scope = Some(scope));
+    }
+
+    /// The future belongs to a task of this scope.
+    pub fn is_of(&self, scope: &Arc<Scope>) -> bool {
+        lock(&self.extras)
+            .as_ref()
+            .and_then(|extras| extras.scope.as_ref())
+            .is_some_and(|own| Arc::ptr_eq(own, scope))
+    }
+
+    fn word(&self) -> Word {
+        // Acquire: with a state that is done comes the outcome.
+        Word(self.word.load(Ordering::Acquire))
+    }
+
+    fn state(&self) -> State {
+        self.word().state()
+    }
+
+    /// Looks at the extras, which from then on are told; with the state as it was then.
+    fn watch<R>(&self, look: impl FnOnce(&mut Extras) -> R) -> R {
+        let mut extras = lock(&self.extras);
+        // AcqRel: whoever moves the state without a lock does so before this, and is seen, or sees this.
+        self.word.fetch_or(Word::WATCHED, Ordering::AcqRel);
+        look(extras.get_or_insert_with(Box::default))
+    }
+
+    /// As `watch`, unless the future is done: then its state.
+    fn watch_undone(&self, look: impl FnOnce(&mut Extras)) -> Result<(), State> {
+        self.watch(|extras| {
+            let state = self.state();
+            if state.is_done() {
+                return Err(state);
+            }
+            look(extras);
+            Ok(())
+        })
+    }
+
+    /// Moves the state to `to` where `may` allows it, in a step that nobody need be told of.
+    fn step(&self, to: State, may: impl Fn(State) -> bool) -> Result<(), State> {
+        self.word
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
+                may(Word(word).state()).then(|| Word(word).with(to).0)
+            })
+            .map(drop)
+            .map_err(|word| Word(word).state())
+    }
+
+    /// Moves the state to `to` where `may` allows it, and tells the waiters of `concurrent.futures` by the method `tell`.
+    fn tell(
+        slf: &Bound<'_, Self>,
+        to: State,
+        may: impl Fn(State) -> bool,
+        tell: Option<&str>,
+    ) -> PyResult<Result<(), State>> {
+        let this = slf.get();
+        let mut word = this.word();
+        while !word.is_watched() {
+            if !may(word.state()) {
+                return Ok(Err(word.state()));
+            }
+            match this.word.compare_exchange_weak(
+                word.0,
+                word.with(to).0,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => return Ok(Ok(())),
+                Err(now) => word = Word(now),
+            }
+        }
+        Self::tell_watched(slf, to, may, tell)
+    }
+
+    /// The condition, held, where there is one.
+    fn hold<'py>(py: Python<'py>, this: &Self) -> PyResult<Option<Held<'py>>> {
+        let condition = lock(&this.extras)
+            .as_ref()
+            .and_then(|extras| extras.condition.as_ref())
+            .map(|condition| condition.bind(py).clone());
+        condition.map(Held::acquire).transpose()
+    }
+
+    #[cold]
+    fn tell_watched(
+        slf: &Bound<'_, Self>,
+        to: State,
+        may: impl Fn(State) -> bool,
+        tell: Option<&str>,
+    ) -> PyResult<Result<(), State>> {
+        let (py, this) = (slf.py(), slf.get());
+        let mut held: Option<Held<'_>> = None;
+        let waiters = loop {
+            let condition = {
+                let extras = lock(&this.extras);
+                let extras = extras.as_ref();
+                let condition = extras.and_then(|extras| extras.condition.as_ref());
+                if condition.is_none() || held.is_some() {
+                    if let Err(state) = this.step(to, &may) {
+                        return Ok(Err(state));
+                    }
+                    break extras
+                        .and_then(|extras| extras.waiters.as_ref())
+                        .map(|waiters| waiters.clone_ref(py));
+                }
+                condition.map(|condition| condition.bind(py).clone())
+            };
+            // Somebody may have asked for the condition since: it is looked for again.
+            held = condition.map(Held::acquire).transpose()?;
+        };
+        if let (Some(tell), Some(waiters)) = (tell, waiters) {
+            for waiter in waiters.bind(py).iter() {
+                waiter.call_method1(tell, (slf,))?;
+            }
+        }
+        if let Some(held) = held {
+            held.0.call_method0("notify_all")?;
+        }
+        Ok(Ok(()))
+    }
+
+    /// The future is done: its callbacks are called, and the threads that wait for it are to be rung for.
+    fn announce(slf: &Bound<'_, Self>, by: Caller) -> PyResult<Bells> {
+        let this = slf.get();
+        if !this.word().is_watched() {
+            return Ok(Bells::default());
+        }
+        let (callbacks, sleepers, scope) = match lock(&this.extras).as_mut() {
+            None => return Ok(Bells::default()),
+            Some(extras) => (
+                std::mem::take(&mut extras.callbacks),
+                std::mem::take(&mut extras.sleepers),
+                extras.scope.take(),
+            ),
+        };
+        let asleep = sleepers.into_iter().filter(|sleeper| sleeper.settle());
+        let bells = Bells(asleep.collect());
+        // They may wait for who wakes up here.
+        let bells = if callbacks.is_empty() {
+            bells
+        } else {
+            ring(slf.py(), bells);
+            Bells::default()
+        };
+        let called = callbacks
+            .iter()
+            .try_for_each(|callback| Self::call_back(slf, callback.bind(slf.py()), by));
+        if let Some(scope) = scope {
+            scope.leave();
+        }
+        called.map(|()| bells)
+    }
+
+    /// As CPython's futures do, logs what a callback raises, unless it is no `Exception` and there is a caller to raise to.
+    fn call_back(slf: &Bound<'_, Self>, callback: &Bound<'_, PyAny>, by: Caller) -> PyResult<()> {
+        let py = slf.py();
+        let Err(raised) = callback.call1((slf,)) else {
+            return Ok(());
+        };
+        if by == Caller::User && !raised.is_instance_of::<PyException>(py) {
+            return Err(raised);
+        }
+        errors::log(
+            py,
+            &raised,
+            "exception calling callback for %r",
+            slf,
+            || {
+                py.import("logging")?
+                    .call_method1("getLogger", ("concurrent.futures",))
+            },
+        );
+        Ok(())
+    }
+
+    /// What went wrong in telling others of a future's end on a worker, who has nobody to pass it on to.
+    fn settled(slf: &Bound<'_, Self>, announced: PyResult<Bells>) -> Bells {
+        announced.unwrap_or_else(|failure| {
+            failure.write_unraisable(slf.py(), Some(slf.as_any()));
+            Bells::default()
+        })
+    }
+
+    /// The worker: takes up the task; `None`: it may run. Else it was cancelled, which those who watch are told.
+    pub fn start(slf: &Bound<'_, Self>) -> Option<Bells> {
+        match slf
+            .get()
+            .step(State::Running, |state| state == State::Pending)
+        {
+            Ok(()) => None,
+            Err(_) => Some(Self::withdraw(slf)),
+        }
+    }
+
+    /// The task will not run: cancels the future if need be, and tells those who watch that it is so.
+    pub fn withdraw(slf: &Bound<'_, Self>) -> Bells {
+        let cancelled = Self::cancel_now(slf, Caller::Worker).and_then(|(_, bells)| {
+            Self::tell(
+                slf,
+                State::Notified,
+                |state| state == State::Cancelled,
+                Some("add_cancelled"),
+            )
+            .map(|_| bells)
+        });
+        Self::settled(slf, cancelled)
+    }
+
+    /// Whether the future is cancelled now.
+    fn cancel_now(slf: &Bound<'_, Self>, by: Caller) -> PyResult<(bool, Bells)> {
+        match Self::tell(slf, State::Cancelled, |state| state == State::Pending, None)? {
+            Ok(()) => Self::announce(slf, by).map(|bells| (true, bells)),
+            Err(state) => Ok((state.is_cancelled(), Bells::default())),
+        }
+    }
+
+    /// The worker: the task came to this.
+    pub fn finish(slf: &Bound<'_, Self>, outcome: PyResult<Bound<'_, PyAny>>) -> Bells {
+        let (outcome, raised) = match outcome {
+            Ok(result) => (result, false),
+            Err(raised) => (errors::with_traceback(slf.py(), &raised).into_any(), true),
+        };
+        let finished = Self::conclude(slf, outcome, raised, Caller::Worker);
+        // Somebody else had set the outcome already: theirs stays, as with CPython's futures.
+        Self::settled(slf, finished.map(|bells| bells.unwrap_or_default()))
+    }
+
+    /// Sets the outcome; `None`: it is set, or the future is cancelled.
+    fn conclude(
+        slf: &Bound<'_, Self>,
+        outcome: Bound<'_, PyAny>,
+        raised: bool,
+        by: Caller,
+    ) -> PyResult<Option<Bells>> {
+        let this = slf.get();
+        // Who holds the condition sees nothing change, not even that the outcome is being set.
+        let held = if this.word().is_watched() {
+            Self::hold(slf.py(), this)?
+        } else {
+            None
+        };
+        if this.step(State::Finishing, State::is_open).is_err() {
+            return Ok(None);
+        }
+        if instance::may_hold_others(&outcome) {
+            instance::track(slf);
+        }
+        // SAFETY: this thread alone moved the state to Finishing, and nobody reads the outcome in that state.
+        unsafe { *this.outcome.get() = Some(outcome.unbind()) };
+        let (to, tell) = if raised {
+            (State::Raised, "add_exception")
+        } else {
+            (State::Returned, "add_result")
+        };
+        let told = Self::tell(slf, to, |state| state == State::Finishing, Some(tell));
+        drop(held);
+        let bells = Self::announce(slf, by)?;
+        told.map(|_| Some(bells))
+    }
+
+    /// The outcome of a future that is done with one.
+    fn outcome<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+        debug_assert!(matches!(self.state(), State::Returned | State::Raised));
+        // SAFETY: in these states the outcome is written, and not written again (see `Sync`).
+        let outcome = unsafe { &*self.outcome.get() };
+        outcome
+            .as_ref()
+            .map_or_else(|| py.None().into_bound(py), |value| value.bind(py).clone())
+    }
+
+    /// Waits until the future is done; its state then.
+    fn wait(slf: &Bound<'_, Self>, timeout: Option<Duration>, doing: &str) -> PyResult<State> {
+        let (py, this) = (slf.py(), slf.get());
+        let state = this.state();
+        if state.is_done() {
+            return Ok(state);
+        }
+        if timeout == Some(Duration::ZERO) {
+            return Err(PyTimeoutError::new_err(()));
+        }
+        let sleeper = Sleeper::new(this.family, timeout.is_none());
+        let watched = this.watch_undone(|extras| {
+            extras.sleepers.push(Arc::clone(&sleeper));
+            sleeper.bind();
+        });
+        if let Err(state) = watched {
+            return Ok(state);
+        }
+        let (waited, raised) = detached_from_daemons(py, timeout, |patience| {
+            sleeper.refuse_if_stuck();
+            sleeper.wait(patience, &LUCK)
+        });
+        sleeper.leave();
+        if waited.is_err() {
+            this.watch(|extras| {
+                extras
+                    .sleepers
+                    .retain(|other| !Arc::ptr_eq(other, &sleeper));
+            });
+        }
+        match (waited, raised) {
+            (Ok(()), _) => Ok(this.state()),
+            (Err(Error::Interrupted), Some(raised)) => Err(raised),
+            (Err(Error::Timeout), _) => Err(PyTimeoutError::new_err(())),
+            (Err(error), _) => Err(errors::raise(py, error, doing)),
+        }
+    }
+}
+
+/// Of those who wait for results.
+pub static LUCK: LazyLock<Luck> = LazyLock::new(Luck::default);
+
+/// A time-out as `threading` reads it: what is over already is 0.
+pub fn read_timeout(timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Duration>> {
+    timeout
+        .map(|timeout| {
+            let seconds: f64 = timeout.extract()?;
+            Ok(if seconds > 0.0 {
+                Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+            } else {
+                Duration::ZERO
+            })
+        })
+        .transpose()
+}
+
+#[pymethods]
+impl Future {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        Future::default()
+    }
+
+    /// In place of the one of concurrent.futures, which would make a condition.
+    #[pyo3(signature = ())]
+    fn __init__(&self) {}
+
+    /// Cancels the call if it has not started; whether it is cancelled.
+    fn cancel(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        let (cancelled, bells) = Self::cancel_now(slf, Caller::User)?;
+        ring(slf.py(), bells);
+        Ok(cancelled)
+    }
+
+    /// Whether the call was cancelled.
+    fn cancelled(&self) -> bool {
+        self.state().is_cancelled()
+    }
+
+    /// Whether the call is being run.
+    fn running(&self) -> bool {
+        matches!(self.state(), State::Running | State::Finishing)
+    }
+
+    /// Whether the call was cancelled, or is at its end.
+    fn done(&self) -> bool {
+        self.state().is_done()
+    }
+
+    /// What the call returned; raises what it raised.
+    ///
+    /// Waits for at most timeout seconds, None: without limit. Raises TimeoutError when they are over, CancelledError
+    /// if the call was cancelled, and PoolDeadlockError where a worker would wait for its own pool for ever.
+    #[pyo3(signature = (timeout = None))]
+    fn result<'py>(
+        slf: &Bound<'py, Self>,
+        timeout: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let mut state = slf.get().state();
+        if !state.is_done() {
+            state = Self::wait(slf, read_timeout(timeout)?, "result")?;
+        }
+        match state {
+            State::Returned => Ok(slf.get().outcome(py)),
+            State::Raised => Err(PyErr::from_value(slf.get().outcome(py))),
+            _ => Err(errors::cancelled(py)),
+        }
+    }
+
+    /// What the call raised, or None. Waits, and raises, as result() does.
+    #[pyo3(signature = (timeout = None))]
+    fn exception<'py>(
+        slf: &Bound<'py, Self>,
+        timeout: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let py = slf.py();
+        match Self::wait(slf, read_timeout(timeout)?, "exception")? {
+            State::Returned => Ok(None),
+            State::Raised => Ok(Some(slf.get().outcome(py))),
+            _ => Err(errors::cancelled(py)),
+        }
+    }
+
+    /// Has fn(future) called when the future is done: by the thread that brings it about, or at once if it is done.
+    ///
+    /// Callbacks are called in the order in which they were added; an exception in one is logged.
+    fn add_done_callback(slf: &Bound<'_, Self>, r#fn: Bound<'_, PyAny>) -> PyResult<()> {
+        let callback = r#fn.clone().unbind();
+        instance::track(slf);
+        match slf
+            .get()
+            .watch_undone(|extras| extras.callbacks.push(callback))
+        {
+            Ok(()) => Ok(()),
+            Err(_) => Self::call_back(slf, &r#fn, Caller::User),
+        }
+    }
+
+    /// For executors and tests: whether the call may run; False: it was cancelled, and those who wait are told.
+    fn set_running_or_notify_cancel(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        let py = slf.py();
+        let Err(state) = slf
+            .get()
+            .step(State::Running, |state| state == State::Pending)
+        else {
+            return Ok(true);
+        };
+        let notified = Self::tell(
+            slf,
+            State::Notified,
+            |state| state == State::Cancelled,
+            Some("add_cancelled"),
+        )?;
+        if notified.is_ok() {
+            return Ok(false);
+        }
+        known::GET_LOGGER
+            .get(py)
+            .call1(("concurrent.futures",))?
+            .call_method1(
+                "critical",
+                (
+                    "Future %s in unexpected state: %s",
+                    slf.as_ptr() as usize,
+                    state.name(),
+                ),
+            )?;
+        Err(pyo3::exceptions::PyRuntimeError::new_err(
+            "Future in unexpected state",
+        ))
+    }
+
+    /// For executors and tests: the call returned this.
+    fn set_result(slf: &Bound<'_, Self>, result: Bound<'_, PyAny>) -> PyResult<()> {
+        Self::set(slf, result, false)
+    }
+
+    /// For executors and tests: the call raised this.
+    fn set_exception(slf: &Bound<'_, Self>, exception: Bound<'_, PyAny>) -> PyResult<()> {
+        let raised = !exception.is_none();
+        Self::set(slf, exception, raised)
+    }
+
+    /// Waits as result() does, until the future is done in whatever way.
+    #[pyo3(signature = (timeout = None))]
+    fn _wait(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        Self::wait(slf, read_timeout(timeout)?, "waiting for a result").map(drop)
+    }
+
+    /// For annotations: Future[int].
+    #[classmethod]
+    fn __class_getitem__<'py>(
+        class: &Bound<'py, PyType>,
+        item: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        super::func::generic_alias(class, item)
+    }
+
+    #[getter]
+    fn _state(&self) -> &'static str {
+        self.state().name()
+    }
+
+    #[getter]
+    fn _result<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        (self.state() == State::Returned).then(|| self.outcome(py))
+    }
+
+    #[getter]
+    fn _exception<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        (self.state() == State::Raised).then(|| self.outcome(py))
+    }
+
+    /// The condition that concurrent.futures.wait and as_completed hold while they look.
+    #[getter]
+    fn _condition(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        let py = slf.py();
+        instance::track(slf);
+        let there = |extras: &mut Extras| {
+            extras
+                .condition
+                .as_ref()
+                .map(|condition| condition.clone_ref(py))
+        };
+        if let Some(condition) = slf.get().watch(there) {
+            return Ok(condition);
+        }
+        let new = known::CONDITION.get(py).call0()?.unbind();
+        Ok(slf
+            .get()
+            .watch(|extras| extras.condition.get_or_insert(new).clone_ref(py)))
+    }
+
+    #[getter]
+    fn _waiters(slf: &Bound<'_, Self>) -> Py<PyList> {
+        let py = slf.py();
+        instance::track(slf);
+        let new = PyList::empty(py).unbind();
+        slf.get()
+            .watch(|extras| extras.waiters.get_or_insert(new).clone_ref(py))
+    }
+
+    #[getter]
+    fn _done_callbacks(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
+        self.watch(|extras| {
+            extras
+                .callbacks
+                .iter()
+                .map(|callback| callback.clone_ref(py))
+                .collect()
+        })
+    }
+
+    fn __setattr__(
+        slf: &Bound<'_, Self>,
+        name: &Bound<'_, PyAny>,
+        value: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        instance::track(slf);
+        instance::set_attribute(slf, name, Some(value))
+    }
+
+    fn __delattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyAny>) -> PyResult<()> {
+        instance::set_attribute(slf, name, None)
+    }
+
+    fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let name = slf.get_type().name()?;
+        Err(pyo3::exceptions::PyTypeError::new_err(format!(
+            "cannot pickle '{name}' object: what it waits for happens in this process"
+        )))
+    }
+
+    fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
+        if matches!(self.state(), State::Returned | State::Raised) {
+            // SAFETY: as in `outcome`.
+            visit.call(unsafe { &*self.outcome.get() })?;
+        }
+        // This does not wait: who holds the lock is attached, and neither runs Python code nor detaches meanwhile, while
+        // the collector runs attached and alone.
+        if let Some(extras) = lock(&self.extras).as_deref() {
+            visit.call(&extras.condition)?;
+            visit.call(&extras.waiters)?;
+            for callback in &extras.callbacks {
+                visit.call(callback)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        let extras = lock(&self.extras).take();
+        drop(extras);
+        if matches!(self.state(), State::Returned | State::Raised) {
+            // SAFETY: the collector clears what nobody else has a reference to, one object after another.
+            let outcome = unsafe { (*self.outcome.get()).take() };
+            drop(outcome);
+        }
+    }
+}
+
+impl Future {
+    fn set(slf: &Bound<'_, Self>, outcome: Bound<'_, PyAny>, raised: bool) -> PyResult<()> {
+        let py = slf.py();
+        match Self::conclude(slf, outcome, raised, Caller::User)? {
+            Some(bells) => {
+                ring(py, bells);
+                Ok(())
+            }
+            None => {
+                let message = format!("{}: {}", slf.get().state().name(), errors::shown(slf));
+                Err(errors::invalid_state(py, message))
+            }
+        }
+    }
+}
+
+/// Rings, detached, since those who wake up want to be attached.
+pub fn ring(py: Python<'_>, bells: Bells) {
+    if !bells.is_empty() {
+        lifecycle::detach(py, || bells.ring());
+    }
+}

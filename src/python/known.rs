@@ -1,0 +1,86 @@
+//! What this module looks up in others. All of it is looked up when the module is imported: a cell that is filled on
+//! first use would be found half filled, for ever, by a child forked while another thread fills it; and so would a
+//! module whose import is under way.
+
+use pyo3::panic::PanicException;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyDelta;
+
+/// An attribute of a module.
+pub struct Known(PyOnceLock<Py<PyAny>>);
+
+impl Known {
+    pub fn get<'py>(&self, py: Python<'py>) -> &Bound<'py, PyAny> {
+        self.0
+            .get(py)
+            .expect("it was looked up when the module was imported")
+            .bind(py)
+    }
+}
+
+macro_rules! known {
+    ($($module:literal { $($cell:ident $name:literal)* })*) => {
+        $($(pub static $cell: Known = Known(PyOnceLock::new());)*)*
+
+        /// Looks everything up.
+        pub fn look_up(py: Python<'_>) -> PyResult<()> {
+            $($($cell.0.import(py, $module, $name)?;)*)*
+            // What PyO3 looks up itself: the type of a panic that has become an exception, and those of `datetime`.
+            let _ = py.get_type::<PanicException>();
+            let _ = PyDelta::new(py, 0, 0, 0, false)?;
+            // Imported where it is needed; not on every platform.
+            let _ = py.import("resource");
+            Ok(())
+        }
+    };
+}
+
+known! {
+    "pyants._errors" {
+        POOL_CLOSED_ERROR "PoolClosedError"
+        BROKEN_POOL_ERROR "BrokenPoolError"
+        POOL_OVERLOAD_ERROR "PoolOverloadError"
+        POOL_DEADLOCK_ERROR "PoolDeadlockError"
+        POOL_TIMEOUT_ERROR "PoolTimeoutError"
+        POOL_SPAWN_ERROR "PoolSpawnError"
+        INVALID_POOL_EXPIRY_ERROR "InvalidPoolExpiryError"
+        INVALID_PRE_ALLOC_SIZE_ERROR "InvalidPreAllocSizeError"
+        INVALID_POOL_INDEX_ERROR "InvalidPoolIndexError"
+        INVALID_LOAD_BALANCING_STRATEGY_ERROR "InvalidLoadBalancingStrategyError"
+        INVALID_MULTI_POOL_SIZE_ERROR "InvalidMultiPoolSizeError"
+        LACK_POOL_FUNC_ERROR "LackPoolFuncError"
+    }
+    "pyants._types" {
+        LOAD_BALANCING_STRATEGY "LoadBalancingStrategy"
+        POOL_STATS "PoolStats"
+    }
+    "concurrent.futures._base" {
+        CANCELLED_ERROR "CancelledError"
+        INVALID_STATE_ERROR "InvalidStateError"
+    }
+    "concurrent.futures.thread" {
+        BROKEN_THREAD_POOL "BrokenThreadPool"
+    }
+    "logging" {
+        GET_LOGGER "getLogger"
+    }
+    "operator" {
+        INDEX "index"
+    }
+    "sys" {
+        GET_SWITCH_INTERVAL "getswitchinterval"
+        SET_PROFILE "setprofile"
+        SET_TRACE "settrace"
+    }
+    "threading" {
+        CONDITION "Condition"
+        CURRENT_THREAD "current_thread"
+        GET_PROFILE "getprofile"
+        GET_TRACE "gettrace"
+        STACK_SIZE "stack_size"
+    }
+    "types" {
+        GENERIC_ALIAS "GenericAlias"
+    }
+}

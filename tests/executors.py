@@ -1,0 +1,145 @@
+"""What the tests of executors and futures share.
+
+What CPython promises is tested on its own classes too: a test that they do not pass is a wrong test.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import gc
+import logging
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+from support import Gate, Records, run_script, wait_until
+
+import pyants
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+T = TypeVar("T")
+
+HAS_GIL: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
+
+# Any: what the tests ask of them is more than the types of CPython's classes know of.
+PoolExecutor: Any = getattr(pyants, "PoolExecutor", None)
+PoolFuture: Any = getattr(pyants, "Future", None)
+
+needs_pool_executor = pytest.mark.skipif(PoolExecutor is None, reason="pyants has no PoolExecutor yet")
+
+EXECUTOR_TYPES = [
+    pytest.param(ThreadPoolExecutor, id="ThreadPoolExecutor"),
+    pytest.param(PoolExecutor, id="PoolExecutor", marks=needs_pool_executor),
+]
+# Those whose map() has a buffersize.
+BUFFERING_TYPES = EXECUTOR_TYPES if sys.version_info >= (3, 14) else EXECUTOR_TYPES[1:]
+FUTURE_TYPES = [
+    pytest.param(concurrent.futures.Future, id="concurrent.futures.Future"),
+    pytest.param(PoolFuture, id="pyants.Future", marks=needs_pool_executor),
+]
+
+
+class Thing:
+    """Something whose end a weak reference can tell."""
+
+
+# What an executor and what map() say when it is too late, or when they are given nonsense.
+REFUSED = r"^cannot schedule new futures after shutdown$"
+NO_INTEGER = r"^buffersize must be an integer or None$"
+NOT_POSITIVE = r"^buffersize must be None or > 0$"
+
+
+def attribute(owner: object, name: str) -> Any:
+    """A private attribute that libraries are known to read."""
+    return getattr(owner, name)
+
+
+def thread_count(executor: ThreadPoolExecutor) -> int:
+    return len(attribute(executor, "_threads"))
+
+
+def wait_idle_worker(executor: ThreadPoolExecutor) -> None:
+    """Waits until the executor knows that a worker of its has nothing to do."""
+    if isinstance(executor, PoolExecutor or ()):
+        pool: Any = attribute(executor, "pool")
+        wait_until(lambda: pool.stats().busy == 0 and pool.stats().idle == pool.running(), "an idle worker")
+    else:
+        semaphore = attribute(executor, "_idle_semaphore")
+        wait_until(lambda: attribute(semaphore, "_value") > 0, "an idle worker")
+
+
+def wait_freed(*references: Callable[[], object]) -> None:
+    """Waits until these weak references are dead.
+
+    With the GIL nothing but reference counts may be needed for it. Without, only the owner of an object or the
+    collector frees what another thread has let go of.
+    """
+
+    def are_dead() -> bool:
+        if not HAS_GIL:
+            gc.collect()
+        return all(reference() is None for reference in references)
+
+    wait_until(are_dead, "the end of the objects")
+
+
+@contextmanager
+def without_collector() -> Generator[None]:
+    """What dies in this block does so by its reference count. Only for tests that own the process."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@contextmanager
+def futures_log() -> Generator[Records]:
+    """What the threads of all tests log on "concurrent.futures" meanwhile, which is kept off stderr."""
+    logger = logging.getLogger("concurrent.futures")
+    records = Records()
+    logger.addHandler(records)
+    try:
+        yield records
+    finally:
+        logger.removeHandler(records)
+
+
+def logged(records: Records, error: BaseException) -> list[logging.LogRecord]:
+    """The records that tell of this very exception."""
+    return [record for record in list(records.records) if record.exc_info and record.exc_info[1] is error]
+
+
+def run_executor_script(executor_type: type[ThreadPoolExecutor], code: str, *, code_expected: int = 0) -> str:
+    """Runs a script that knows the class as Executor; gives what it wrote to stdout, and fails if it complained."""
+    prelude = f"""
+import atexit, concurrent.futures, gc, weakref
+from concurrent.futures import ThreadPoolExecutor
+Executor = {executor_type.__name__}
+"""
+    stdout, stderr = run_script(prelude + code, code_expected=code_expected)
+    assert stderr == ""
+    return stdout
+
+
+def same(value: T) -> T:
+    return value
+
+
+def double(number: int) -> int:
+    return number * 2
+
+
+def new_thing(_: object) -> Thing:
+    return Thing()
+
+
+def pass_through(gate: Gate, value: T) -> T:
+    """A task that waits for the gate, and gives the value."""
+    gate.hold()
+    return value

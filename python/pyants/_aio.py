@@ -179,7 +179,7 @@ class AsyncTaskGroup:
 
     def _enlist(
         self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
-    ) -> tuple[asyncio.Future[_T], asyncio.Future[None] | None, _Ticket | None]:
+    ) -> tuple[asyncio.Future[_T], asyncio.Future[bool] | None, _Ticket | None]:
         if self._left:
             raise RuntimeError("the task group is over: its block has been left")
         if self._stopped:
@@ -268,21 +268,19 @@ async def _admitted(
     pool: AsyncPool,
     fn: Callable[..., Any],
     call: asyncio.Future[Any],
-    admission: asyncio.Future[None] | None,
+    admission: asyncio.Future[bool] | None,
     ticket: _Ticket | None,
 ) -> None:
     if admission is None or ticket is None:
         return
     try:
-        await admission
+        is_admitted = await admission
     except asyncio.CancelledError:
         ticket.withdraw()
         pool._let_go(fn, call)
         raise
-    except Exception:
-        # Refused, as its call was: who gets this exception need not be told again.
-        call.exception()
-        raise
+    if not is_admitted:
+        call.result()
 
 
 async def _each(items: Iterable[_T] | AsyncIterable[_T]) -> AsyncGenerator[_T, None]:

@@ -14,7 +14,7 @@ use crate::pool::{Error, Outcome};
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyString, PyTuple, PyWeakrefMethods, PyWeakrefReference};
+use pyo3::types::{PyBool, PyDict, PyString, PyTuple, PyWeakrefMethods, PyWeakrefReference};
 use pyo3::{ffi, intern};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -64,8 +64,8 @@ impl Ticket {
 }
 
 enum Letter {
-    /// The task has begun: it was admitted at the latest now.
-    Admitted(Py<PyAny>),
+    /// The task has begun: it was admitted at the latest now. `false`: it was refused, as the future of the result tells.
+    Admitted(Py<PyAny>, bool),
     /// The future's result.
     Returned(Py<PyAny>, Py<PyAny>),
     /// The future's exception, and the callable that raised it.
@@ -218,7 +218,9 @@ impl Mailbox {
 
     fn hand_over(&self, py: Python<'_>, letter: Letter) -> PyResult<()> {
         match letter {
-            Letter::Admitted(future) => settle(future.bind(py), || Ok(py.None().into_bound(py))),
+            Letter::Admitted(future, admitted) => settle(future.bind(py), || {
+                Ok(PyBool::new(py, admitted).to_owned().into_any())
+            }),
             Letter::Returned(future, result) => {
                 settle(future.bind(py), || Ok(result.into_bound(py)))
             }
@@ -308,7 +310,7 @@ impl AsyncCall {
             .call_method0(intern!(py, "cancelled"))
             .and_then(|cancelled| cancelled.is_truthy());
         if let Some(admission) = self.admission {
-            self.mailbox.post(py, Letter::Admitted(admission));
+            self.mailbox.post(py, Letter::Admitted(admission, true));
         }
         let withdrawn = self
             .ticket
@@ -337,14 +339,14 @@ impl AsyncCall {
 
     /// The call will not be made.
     pub fn refuse(self, py: Python<'_>, error: &Error) {
-        let mailbox = &self.mailbox;
-        let post = |future| {
-            let letter = Letter::Raised(future, mailbox.refusal(py, error), None);
-            mailbox.post(py, letter);
-        };
-        // In this order: who learns that the admission was refused finds the call refused, too.
-        post(self.future);
-        self.admission.into_iter().for_each(post);
+        // In this order: who learns that the admission was refused finds the reason. It is told once, since nobody may wait
+        // for the admission.
+        let reason = self.mailbox.refusal(py, error);
+        self.mailbox
+            .post(py, Letter::Raised(self.future, reason, None));
+        if let Some(admission) = self.admission {
+            self.mailbox.post(py, Letter::Admitted(admission, false));
+        }
         self.scope.leave();
     }
 }

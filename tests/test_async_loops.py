@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from executors import EXECUTOR_TYPES, PoolExecutor, pass_through, wait_freed
 from loops import Ticks, as_async, entered, fail, run, until
-from support import Background, Gate, Sum, background, run_script, wait_equal, wait_until
+from support import DEADLINE, Background, Gate, Sum, background, run_script, wait_equal, wait_until
 
 from pyants import AsyncPool, Pool, PoolClosedError
 
@@ -106,10 +106,11 @@ def test_several_loops_in_several_threads() -> None:
 
 def test_closing_by_one_loop_waits_for_the_calls_of_another() -> None:
     pool = AsyncPool(1)
-    closed = threading.Event()
+    closed, enlisted = threading.Event(), threading.Event()
 
     async def other(gate: Gate) -> list[int]:
         calls = [pool.run(pass_through, gate, number) for number in range(5)]
+        enlisted.set()
         return await asyncio.gather(*calls)
 
     async def main(gate: Gate) -> None:
@@ -124,7 +125,7 @@ def test_closing_by_one_loop_waits_for_the_calls_of_another() -> None:
 
     with Gate() as gate:
         results = Background(lambda: asyncio.run(other(gate)))
-        gate.wait_entered(1)
+        assert enlisted.wait(DEADLINE)
         run(main(gate))
         assert results.result() == [0, 1, 2, 3, 4]
     assert closed.is_set()

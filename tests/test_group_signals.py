@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 from support import run_script
 
@@ -157,7 +159,7 @@ with pool.group() as group:
         queued.append(group.submit(ran.append, number))
     about_to_wait.set()
 """,
-        code_expected=1,
+        code_expected=-signal.SIGINT,
     )
     assert stdout == "done\n"
     assert stderr.endswith("KeyboardInterrupt: 1\n")

@@ -35,9 +35,9 @@ class AsyncPool(_AsyncPool):
             async for digest in pool.map(file_digest, paths):
                 print(digest)
 
-    capacity and the keyword options are those of Pool. Several loops, in several threads, may use one AsyncPool. Calls are
-    made in the context (contextvars) of the caller, as asyncio.to_thread() does. Cancelling takes a call back that has not
-    started; one that has is let go of, and what it raises goes to panic_handler or the log.
+    capacity and the keyword options are those of Pool. Several loops, in several threads, may use one AsyncPool. Calls
+    are made in the context (contextvars) of the caller, as asyncio.to_thread() does. Cancelling takes a call back that
+    has not started; one that has is let go of, and what it raises goes to panic_handler or the log.
     """
 
     def __init__(self, capacity: int = DEFAULT_CAPACITY, **options: Unpack[PoolOptions]) -> None:
@@ -53,16 +53,14 @@ class AsyncPool(_AsyncPool):
     async def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> asyncio.Future[_T]:
         """Waits until the pool takes fn(*args, **kwargs) up, then returns an awaitable of its result.
 
-        So a producer goes no faster than the workers. Where the pool has room this does not wait; else it does until the call
-        starts. Raises what run() raises.
+        So a producer goes no faster than the workers. Where the pool has room this does not wait; else it does until
+        the call starts. Raises what run() raises.
         """
         call, admission, ticket = self._enlist(fn, *args, **kwargs)
         await _admitted(self, fn, call, admission, ticket)
         return call
 
-    async def map(
-        self, fn: Callable[[_T], _R], items: Iterable[_T] | AsyncIterable[_T], /
-    ) -> AsyncGenerator[_R, None]:
+    async def map(self, fn: Callable[[_T], _R], items: Iterable[_T] | AsyncIterable[_T], /) -> AsyncGenerator[_R, None]:
         """Yields fn(item) for each item, in order.
 
         items, which may be an async iterable, are read as workers become free: at most as many calls as the pool has
@@ -126,7 +124,7 @@ class AsyncPool(_AsyncPool):
         return AsyncTaskGroup(self, fail_fast=fail_fast)
 
     async def aclose(self) -> None:
-        """Accepts no more calls, and waits until those accepted are done and, with a pool of its own, the workers gone."""
+        """Accepts no more calls; waits until those accepted are done and, with a pool of its own, the workers gone."""
         self._close()
         await _off_loop(self._wait_closed)
 
@@ -156,8 +154,8 @@ class AsyncTaskGroup:
     """Calls on an AsyncPool that are waited for together.
 
     The block is left when all calls of the group are done. Those that failed come out as one ExceptionGroup. fail_fast:
-    after the first failure cancels what has not started. An exception in the block, its cancellation too, cancels what has
-    not started, waits for what has, and is passed on as it is; failures of the calls are logged then.
+    after the first failure cancels what has not started. An exception in the block, its cancellation too, cancels what
+    has not started, waits for what has, and is passed on as it is; failures of the calls are logged then.
     """
 
     def __init__(self, pool: AsyncPool, *, fail_fast: bool = False) -> None:

@@ -1,12 +1,15 @@
 # The native half of pyants. Its signatures and docstrings are those of the built module, which the tests check.
-from collections.abc import Callable, Iterable
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from logging import Logger
 from types import GenericAlias, TracebackType
-from typing import Any, Generic, NoReturn, ParamSpec, Self, TypeVar, Unpack
+from typing import Any, Generic, NoReturn, ParamSpec, Self, TypeVar, Unpack, final
 
 from typing_extensions import disjoint_base
 
+from pyants._executor import Future
+from pyants._group import FuncTaskGroup, TaskGroup
 from pyants._types import LoadBalancingStrategy, PoolOptions, PoolStats
 
 __all__ = [
@@ -14,14 +17,20 @@ __all__ = [
     "MultiPoolWithFunc",
     "Pool",
     "PoolWithFunc",
+    "_AsyncPool",
     "_Base",
+    "_Executor",
+    "_Future",
     "_Invoker",
+    "_Results",
     "_Submitter",
+    "_Ticket",
     "_fail_spawns",
 ]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+_R = TypeVar("_R")
 
 @disjoint_base
 class _Base:
@@ -110,6 +119,12 @@ class _Submitter(_Base):
         The iterable is read lazily: one item only when the one before was accepted. An error of the pool carries the
         number of accepted tasks as its attribute submitted.
         """
+    def group(self, *, fail_fast: bool = False, limit: int | None = None) -> TaskGroup:
+        """A TaskGroup of calls on this pool, for a with block that ends when all of them are done.
+
+        fail_fast: after the first failure cancels what has not started. limit: how many calls of the group may be
+        waiting or running at once.
+        """
 
 class _Invoker(_Base, Generic[_P]):
     """The pools that have one function for all tasks."""
@@ -137,6 +152,12 @@ class _Invoker(_Base, Generic[_P]):
 
         The iterable is read lazily: one item only when the one before was accepted. An error of the pool carries the
         number of accepted tasks as its attribute submitted.
+        """
+    def group(self, *, fail_fast: bool = False, limit: int | None = None) -> FuncTaskGroup[_P]:
+        """A TaskGroup of calls on this pool, for a with block that ends when all of them are done.
+
+        Besides submit() it has invoke(), which calls the pool's function. fail_fast: after the first failure cancels
+        what has not started. limit: how many calls of the group may be waiting or running at once.
         """
 
 class Pool(_Submitter):
@@ -242,6 +263,128 @@ class MultiPoolWithFunc(_Invoker[_P]):
         """waiting() of the pool with this index. Raises InvalidPoolIndexError where there is none."""
     def queued_by_index(self, index: int) -> int:
         """queued() of the pool with this index. Raises InvalidPoolIndexError where there is none."""
+
+@disjoint_base
+class _Future(Generic[_T]):
+    """The native half of `pyants.Future`."""
+
+    def __init__(self) -> None: ...
+    def cancel(self) -> bool:
+        """Cancels the call if it has not started; whether it is cancelled."""
+    def cancelled(self) -> bool:
+        """Whether the call was cancelled."""
+    def running(self) -> bool:
+        """Whether the call is being run."""
+    def done(self) -> bool:
+        """Whether the call was cancelled, or is at its end."""
+    def result(self, timeout: float | None = None) -> _T:
+        """What the call returned; raises what it raised.
+
+        Waits for at most timeout seconds, None: without limit. Raises TimeoutError when they are over, CancelledError
+        if the call was cancelled, and PoolDeadlockError where a worker would wait for its own pool for ever.
+        """
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """What the call raised, or None. Waits, and raises, as result() does."""
+    def add_done_callback(self, fn: Callable[[Future[_T]], object]) -> None:
+        """Has fn(future) called when the future is done: by the thread that brings it about, or at once if it is done.
+
+        Callbacks are called in the order in which they were added; an exception in one is logged.
+        """
+    def set_running_or_notify_cancel(self) -> bool:
+        """For executors and tests: whether the call may run; False: it was cancelled, and those who wait are told."""
+    def set_result(self, result: _T) -> None:
+        """For executors and tests: the call returned this."""
+    def set_exception(self, exception: BaseException | None) -> None:
+        """For executors and tests: the call raised this."""
+    def _wait(self, timeout: float | None = None) -> None:
+        """Waits as result() does, until the future is done in whatever way."""
+    def __class_getitem__(cls, item: Any) -> GenericAlias: ...
+    def __reduce__(self) -> NoReturn: ...
+
+@disjoint_base
+class _Executor:
+    """The native half of `pyants.PoolExecutor`."""
+
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...
+    def _set_up(self, pool: _Base, future_class: type[Future[Any]], shared: bool) -> None:
+        """What __init__ does: the pool to run calls on, the class of futures, and whether others use the pool too."""
+    @property
+    def pool(self) -> _Base:
+        """The pool whose workers run the calls."""
+    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+        """Schedules fn(*args, **kwargs) and returns the Future of its result.
+
+        With a bound on the backlog it waits for room. Raises RuntimeError after shutdown() and at interpreter exit,
+        BrokenThreadPool if an initializer failed, and what Pool.submit() raises.
+        """
+    def try_submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T] | None:
+        """As submit(), but never waits; None if the pool is overloaded."""
+    def submit_within(
+        self, timeout: float | timedelta, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> Future[_T]:
+        """As submit(), but waits for at most timeout seconds (or a timedelta), then raises PoolTimeoutError."""
+    def _submit_one(self, fn: Callable[[_T], _R], item: _T) -> Future[_R]:
+        """One fn(item), without a look at the arguments' number."""
+    def _map(
+        self, fn: Callable[..., _R], items: list[Any], star: bool, ordered: bool, timeout: float | None
+    ) -> _Results[_R]:
+        """What map() returns: the results of fn for all items. It is called with the item or, if star, with the items
+        of the tuple that it is.
+        """
+    def _close(self, cancel_futures: bool) -> None:
+        """Accepts no more calls; takes back those that have not started, if asked to."""
+    def _wait_closed(self) -> None:
+        """Waits until every accepted call is done and, with a pool of its own, every worker has left."""
+    def _pool_id(self) -> int:
+        """What tells the pool from every other; a worker's thread has it as its attribute _pyants_pool."""
+    def _is_broken(self) -> bool:
+        """A worker's initializer failed."""
+
+@final
+class _Results(Iterator[_R]):
+    """The results of a map, in order."""
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> _R: ...
+    def close(self) -> None:
+        """Ends the iteration: what has not started is cancelled."""
+
+@disjoint_base
+class _AsyncPool:
+    """The native half of `pyants.AsyncPool`."""
+
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...
+    def _set_up(
+        self, pool: Pool | MultiPool, get_running_loop: Callable[[], asyncio.AbstractEventLoop], shared: bool
+    ) -> None:
+        """What __init__ does."""
+    @property
+    def pool(self) -> Pool | MultiPool:
+        """The pool whose workers run the calls."""
+    def run(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> asyncio.Future[_T]:
+        """Runs fn(*args, **kwargs) on a worker, in the caller's context, and returns an awaitable of its result.
+
+        Never blocks: where the pool is full the call stands in line, and is taken up in its turn. Cancelling the
+        awaitable takes the call back if it has not started. Raises PoolClosedError on a closed pool and
+        PoolOverloadError where the call may not wait.
+        """
+    def _enlist(
+        self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> tuple[asyncio.Future[_T], asyncio.Future[None] | None, _Ticket]:
+        """As run(), with an awaitable of the admission where the call has to stand in line, and what takes it back."""
+    def _close(self) -> None:
+        """Accepts no more calls."""
+    def _wait_closed(self) -> None:
+        """Waits, not on a loop's thread, until every call is done and, with a pool of its own, the workers are gone."""
+    def is_closed(self) -> bool:
+        """No call is accepted any more."""
+
+@final
+class _Ticket:
+    """What takes a call back that has not begun."""
+
+    def withdraw(self) -> bool:
+        """Takes the call back; False: it has begun."""
 
 def _fail_spawns(count: int) -> None:
     """For tests: the next `count` thread starts of the process fail; if negative all of them, until called with 0."""

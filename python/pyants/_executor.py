@@ -16,6 +16,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyants._core import Pool, _Executor, _Future
+from pyants._default import DEFAULT_CAPACITY
 from pyants._errors import PoolClosedError, PoolError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from typing import Self
 
-    from pyants._core import MultiPool, MultiPoolWithFunc, PoolWithFunc
+    from pyants._core import MultiPool, MultiPoolWithFunc, PoolWithFunc, _Base
     from pyants._group import TaskGroup
 
 _T = TypeVar("_T")
@@ -35,20 +36,23 @@ _numbers = itertools.count()
 class Future(_Future[_T], concurrent.futures.Future[_T]):
     """What a call will come to: a concurrent.futures.Future in all that can be seen.
 
-    Executors make them. Everything that takes CPython's futures takes these, concurrent.futures.wait(), as_completed() and
-    asyncio.wrap_future() among them.
+    Executors make them. Everything that takes CPython's futures takes these, concurrent.futures.wait(), as_completed()
+    and asyncio.wrap_future() among them.
     """
 
 
 def _default_workers() -> int:
-    cpus = os.process_cpu_count() if sys.version_info >= (3, 13) else os.cpu_count()
+    if sys.version_info >= (3, 13):
+        cpus = os.process_cpu_count()
+    else:
+        cpus = os.cpu_count()
     return min(32, (cpus or 1) + 4)
 
 
 class _Backlog:
     """What libraries ask of ThreadPoolExecutor's work queue: its size."""
 
-    def __init__(self, pool: Pool | PoolWithFunc[...] | MultiPool | MultiPoolWithFunc[...]) -> None:
+    def __init__(self, pool: _Base) -> None:
         self._pool = pool
 
     def qsize(self) -> int:
@@ -63,13 +67,13 @@ class _Threads(collections.abc.Set[threading.Thread]):
 
     def __init__(self, executor: PoolExecutor) -> None:
         self._pool = executor.pool
-        self._prefix = f"{executor._thread_name_prefix}_"
+        self._pool_id = executor._pool_id()
 
     def __len__(self) -> int:
         return self._pool.running()
 
     def __iter__(self) -> Iterator[threading.Thread]:
-        return (thread for thread in threading.enumerate() if thread.name.startswith(self._prefix))
+        return (thread for thread in threading.enumerate() if getattr(thread, "_pyants_pool", None) == self._pool_id)
 
     def __contains__(self, thread: object) -> bool:
         return any(thread is other for other in self)
@@ -80,10 +84,10 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
 
     max_workers, thread_name_prefix, initializer, initargs: as ThreadPoolExecutor has them.
 
-    The keyword options are those of Pool, for the pool that the executor makes, with other defaults: queue_size None, the
-    backlog has no bound; expiry_duration 60 seconds, since ThreadPoolExecutor's threads never leave, and its users may keep
-    in them what is costly to make; logger that of concurrent.futures. With a bound on the backlog submit() waits for room,
-    or raises PoolOverloadError with nonblocking=True.
+    The keyword options are those of Pool, for the pool that the executor makes, with other defaults: queue_size None,
+    the backlog has no bound; expiry_duration 60 seconds, since ThreadPoolExecutor's threads never leave, and its users
+    may keep in them what is costly to make; logger that of concurrent.futures. With a bound on the backlog submit()
+    waits for room, or raises PoolOverloadError with nonblocking=True.
 
     It is a subclass for the sake of those who ask for one, such as loop.set_default_executor() of asyncio; it shares no
     code with ThreadPoolExecutor.
@@ -135,41 +139,42 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
     def over(cls, pool: Pool | PoolWithFunc[...] | MultiPool | MultiPoolWithFunc[...]) -> Self:
         """An executor on the workers of a pool that others use too.
 
-        Its shutdown() waits for, and cancels, its own calls only, and leaves the pool open. The pool's options hold: one
-        without a queue makes submit() wait for a worker.
+        Its shutdown() waits for, and cancels, its own calls only, and leaves the pool open. The pool's options hold:
+        one without a queue makes submit() wait for a worker.
         """
         executor = cls.__new__(cls)
         executor._thread_name_prefix = ""
         executor._set_up(pool, Future, True)
         return executor
 
-    # What libraries look at in a ThreadPoolExecutor.
+    # What libraries look at in a ThreadPoolExecutor: its attributes there, computed here.
 
     @property
     def _max_workers(self) -> int:
-        return self.pool.cap()
+        capacity = self.pool.cap()
+        return capacity if capacity > 0 else DEFAULT_CAPACITY
 
     @_max_workers.setter
-    def _max_workers(self, max_workers: int) -> None:
+    def _max_workers(self, max_workers: int) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         self.pool.tune(max_workers)
 
     @property
-    def _threads(self) -> _Threads:
+    def _threads(self) -> _Threads:  # type: ignore[override]
         return _Threads(self)
 
     @property
-    def _broken(self) -> str | bool:
+    def _broken(self) -> str | bool:  # type: ignore[override]
         return "A thread initializer failed, the thread pool is not usable anymore" if self._is_broken() else False
 
     @property
-    def _work_queue(self) -> _Backlog:
+    def _work_queue(self) -> _Backlog:  # type: ignore[override]
         return _Backlog(self.pool)
 
     def submit_many(self, fn: Callable[[_T], _R], iterable: Iterable[_T], /) -> list[Future[_R]]:
         """Submits fn(item) for each item of iterable, and returns the futures in the order of the items.
 
-        With a bound on the backlog it waits as submit() does. An error of the pool carries the number of accepted calls as
-        its attribute submitted.
+        With a bound on the backlog it waits as submit() does. An error of the pool carries the number of accepted calls
+        as its attribute submitted.
         """
         futures: list[Future[_R]] = []
         try:
@@ -190,13 +195,13 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
     ) -> Iterator[_R]:
         """As Executor.map() of Python 3.14: the results of fn(*items), in order, items being one of each iterable.
 
-        The iterables are read at once and all calls submitted, except with buffersize: then at most so many calls are ahead
-        of the results taken, and the iterables are read as the results are. Workers claim one item after another, so there
-        is nothing to choose: chunksize has no effect, as with ThreadPoolExecutor.
+        The iterables are read at once and all calls submitted, except with buffersize: then at most so many calls are
+        ahead of the results taken, and the iterables are read as the results are. Workers claim one item after another,
+        so there is nothing to choose: chunksize has no effect, as with ThreadPoolExecutor.
 
-        An exception is raised when its result's turn comes, TimeoutError when a result is not there timeout seconds after
-        the call of map(); then, or when the iterator is closed, what has not started is cancelled. While it lasts a map is one task
-        a worker to the pool's counters, however many items there are.
+        An exception is raised when its result's turn comes, TimeoutError when a result is not there timeout seconds
+        after the call of map(); then, or when the iterator is closed, what has not started is cancelled. While it lasts
+        a map is one task a worker to the pool's counters, however many items there are.
         """
         return self._results(fn, iterables, timeout, chunksize, buffersize, ordered=True)
 
@@ -221,25 +226,25 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
         *,
         ordered: bool,
     ) -> Iterator[_R]:
-        if chunksize < 1:
-            raise ValueError("chunksize must be >= 1.")
         if buffersize is not None:
-            if not isinstance(buffersize, int):
+            if not isinstance(buffersize, int):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise TypeError("buffersize must be an integer or None")
             if buffersize < 1:
                 raise ValueError("buffersize must be None or > 0")
         end = None if timeout is None else timeout + time.monotonic()
         if buffersize is not None or type(self).submit is not _Executor.submit:
             return self._results_of_futures(fn, zip(*iterables, strict=False), end, buffersize, ordered=ordered)
+        begin = time.monotonic()
         star = len(iterables) != 1
         items: list[Any] = []
         try:
             items.extend(zip(*iterables, strict=False) if star else iterables[0])
         except BaseException:
             # What was read before the input failed is called, as where each item is submitted when it is read.
-            self._map(fn, items, star, ordered, timeout)
+            self._map(fn, items, star, ordered, None)
             raise
-        return self._map(fn, items, star, ordered, timeout)
+        left = None if timeout is None else timeout - (time.monotonic() - begin)
+        return self._map(fn, items, star, ordered, left)
 
     def _results_of_futures(
         self,
@@ -250,7 +255,7 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
         *,
         ordered: bool,
     ) -> Iterator[_R]:
-        """The results by way of a future each: for maps that read ahead only so far, and for subclasses with a submit()."""
+        """The results by a future each: for maps that read ahead only so far, and for subclasses with a submit()."""
         ahead: collections.OrderedDict[concurrent.futures.Future[_R], None] = collections.OrderedDict()
         done: queue.SimpleQueue[concurrent.futures.Future[_R]] = queue.SimpleQueue()
 
@@ -302,8 +307,8 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Accepts no more calls; as ThreadPoolExecutor.shutdown().
 
-        wait: until all accepted calls are done and the workers have left. cancel_futures: calls that have not started are
-        cancelled, else they are run.
+        wait: until all accepted calls are done and the workers have left. cancel_futures: calls that have not started
+        are cancelled, else they are run.
         """
         self._close(cancel_futures)
         if wait:
@@ -321,8 +326,8 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
 def _take(future: concurrent.futures.Future[_R], timeout: float | None) -> _R:
     try:
         return future.result(timeout)
-    except TimeoutError:
-        future.cancel()
+    except BaseException:
+        future.cancel()  # Where it was not the call's own exception.
         raise
     finally:
         del future  # Or its exception's traceback would hold it.

@@ -87,15 +87,15 @@ class TaskGroup:
                 group.submit(load, name)
         loaded = group.results()
 
-    The block is left when all calls of the group are done. Those that failed come out as one ExceptionGroup, each with its
-    traceback. Calls may be submitted from several threads, and by the group's own calls.
+    The block is left when all calls of the group are done. Those that failed come out as one ExceptionGroup, each with
+    its traceback. Calls may be submitted from several threads, and by the group's own calls.
 
-    fail_fast: after the first failure cancels what has not started. limit: how many calls of the group may be waiting or
-    running at once; submit() waits for one of them to end.
+    fail_fast: after the first failure cancels what has not started. limit: how many calls of the group may be waiting
+    or running at once; submit() waits for one of them to end.
 
-    An exception in the block cancels what has not started, waits for what has, and is passed on as it is; failures of the
-    calls are logged then. So does Ctrl-C while the block waits at its end; a second one leaves at once, and its traceback
-    says how many calls are still running.
+    An exception in the block cancels what has not started, waits for what has, and is passed on as it is; failures of
+    the calls are logged then. So does Ctrl-C while the block waits at its end; a second one leaves at once, and its
+    traceback says how many calls are still running.
     """
 
     def __init__(self, executor: PoolExecutor, *, fail_fast: bool = False, limit: int | None = None) -> None:
@@ -114,8 +114,8 @@ class TaskGroup:
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
         """Submits fn(*args, **kwargs) as a call of the group, and returns its Future.
 
-        Waits as the pool's options, and the group's limit, say. Raises what the pool's submit() raises, and RuntimeError
-        when the group's block has been left. In a group that failed fast the future is cancelled at once.
+        Waits as the pool's options, and the group's limit, say. Raises what the pool's submit() raises, and
+        RuntimeError when the group's block has been left. In a group that failed fast the future is cancelled at once.
         """
         if self._left:
             raise RuntimeError("the task group is over: its block has been left")
@@ -144,10 +144,11 @@ class TaskGroup:
         return future
 
     def _note(self, future: Future[Any]) -> None:
-        if self._places is not None:
-            self._places.give()
+        # First this, or who is given the place would come in after the failure.
         if self._fail_fast and not future.cancelled() and future.exception() is not None:
             self._stop()
+        if self._places is not None:
+            self._places.give()
 
     def _stop(self) -> None:
         self._stopped = True
@@ -160,8 +161,8 @@ class TaskGroup:
     def results(self) -> list[Any]:
         """What the calls returned, in the order of their submission.
 
-        Waits for those that are not done. Raises an ExceptionGroup of what calls raised, or CancelledError where one was
-        cancelled.
+        Waits for those that are not done. Raises an ExceptionGroup of what calls raised, or CancelledError where one
+        was cancelled.
         """
         self._wait()
         self._raise_failures()
@@ -239,8 +240,8 @@ def group(
 ) -> TaskGroup:
     """A TaskGroup of calls on this pool, for a with block that ends when all of them are done.
 
-    fail_fast: after the first failure cancels what has not started. limit: how many calls of the group may be waiting or
-    running at once.
+    fail_fast: after the first failure cancels what has not started. limit: how many calls of the group may be
+    waiting or running at once.
     """
     return TaskGroup(PoolExecutor.over(self), fail_fast=fail_fast, limit=limit)
 
@@ -253,7 +254,7 @@ def group_with_func(
 ) -> FuncTaskGroup[_P]:
     """A TaskGroup of calls on this pool, for a with block that ends when all of them are done.
 
-    Besides submit() it has invoke(), which calls the pool's function. fail_fast: after the first failure cancels what has
-    not started. limit: how many calls of the group may be waiting or running at once.
+    Besides submit() it has invoke(), which calls the pool's function. fail_fast: after the first failure cancels
+    what has not started. limit: how many calls of the group may be waiting or running at once.
     """
     return FuncTaskGroup(PoolExecutor.over(self), self.func, fail_fast=fail_fast, limit=limit)

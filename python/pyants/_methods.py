@@ -1,8 +1,8 @@
 """Methods of the native pools that are better said in Python.
 
-submit_many() and invoke_many(): an iterable of Python code is read by Python code: were it read by native code and the thread a daemon, the interpreter
-would end the thread at its exit in the middle of that native code, which aborts the process. Built-in collections run
-no Python code, and are read natively.
+submit_many() and invoke_many(): an iterable of Python code is read by Python code. Were it read by native code and the
+thread a daemon, the interpreter would end the thread at its exit in the middle of that native code, which aborts the
+process. Built-in collections run no Python code, and are read natively.
 """
 
 from __future__ import annotations

@@ -311,7 +311,7 @@ impl<T> Line<T> {
             }),
             len: AtomicUsize::new(0),
             held: AtomicUsize::new(0),
-            luck: Luck::new(),
+            luck: Luck::default(),
         }
     }
 

@@ -74,14 +74,16 @@ pub fn can_spin() -> bool {
 /// Whether it pays to look out for something a little longer before going to sleep: where it did lately, longer.
 pub struct Luck(AtomicU32);
 
+impl Default for Luck {
+    fn default() -> Self {
+        Luck(AtomicU32::new(Self::MOST))
+    }
+}
+
 impl Luck {
     /// In nanoseconds: about what going to sleep and being woken costs, and a tenth of it, so that luck is noticed.
     const MOST: u32 = 20_000;
     const LEAST: u32 = 2_000;
-
-    pub fn new() -> Self {
-        Luck(AtomicU32::new(Self::MOST))
-    }
 
     /// Spins until `is_there`, or for a moment; whether it was.
     pub fn spin(&self, is_there: impl Fn() -> bool) -> bool {

@@ -22,7 +22,7 @@ pub(super) fn run<H: Host>(
         core: &core,
         seat: number,
         searching,
-        luck: Luck::new(),
+        luck: Luck::default(),
     };
     if searching {
         shift.watch();
@@ -84,13 +84,14 @@ impl<H: Host> Shift<'_, H> {
                 if core.host.is_stranded() {
                     return;
                 }
-                // What is not at its end goes on at once if no other task waits, and this worker may stay.
-                if let Some(task) = next.take_if(|_| !core.queue.is_empty() || core.crew.is_over())
-                {
-                    core.queue.push(task);
-                }
-                if core.crew.is_over() && self.retire() {
-                    return;
+                // What is not at its end goes on at once, before later ones, if this worker may stay.
+                if core.crew.is_over() {
+                    if let Some(task) = next.take() {
+                        core.queue.push(task);
+                    }
+                    if self.retire() {
+                        return;
+                    }
                 }
             }
             match core.host.idle(context, || self.rest()) {

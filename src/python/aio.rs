@@ -538,9 +538,9 @@ impl AsyncPool {
 
     /// Runs fn(*args, **kwargs) on a worker, in the caller's context, and returns an awaitable of its result.
     ///
-    /// Never blocks: where the pool is full the call stands in line, and is taken up in its turn. Cancelling the awaitable
-    /// takes the call back if it has not started. Raises PoolClosedError on a closed pool and PoolOverloadError where the
-    /// call may not wait.
+    /// Never blocks: where the pool is full the call stands in line, and is taken up in its turn. Cancelling the
+    /// awaitable takes the call back if it has not started. Raises PoolClosedError on a closed pool and
+    /// PoolOverloadError where the call may not wait.
     #[pyo3(signature = (r#fn, /, *args, **kwargs))]
     fn run<'py>(
         &self,
@@ -553,7 +553,7 @@ impl AsyncPool {
             .map(|started| started.future)
     }
 
-    /// As run(), with an awaitable of the admission where the call has to stand in line, and with what takes it back.
+    /// As run(), with an awaitable of the admission where the call has to stand in line, and what takes it back.
     #[pyo3(signature = (r#fn, /, *args, **kwargs))]
     fn _enlist<'py>(
         &self,
@@ -574,7 +574,7 @@ impl AsyncPool {
         Ok(())
     }
 
-    /// Waits until every accepted call is done and, with a pool of its own, every worker has left. Not for a loop's thread.
+    /// Waits, not on a loop's thread, until every call is done and, with a pool of its own, the workers are gone.
     fn _wait_closed(&self, py: Python<'_>) -> PyResult<()> {
         let scope = self.scope.get();
         let (waited, raised) = detached(py, None, |patience| scope.wait(patience));

@@ -102,7 +102,7 @@ impl Front {
     }
 
     /// The exception of a closed pool.
-    fn check_open(&self) -> Result<(), Refusal> {
+    pub fn check_open(&self) -> Result<(), Refusal> {
         if !self.is_closed() {
             return Ok(());
         }
@@ -428,7 +428,8 @@ fn bad_index(py: Python<'_>, index: &Bound<'_, PyAny>, pools: usize) -> PyErr {
     )
 }
 
-fn check_callable(func: &Bound<'_, PyAny>) -> PyResult<()> {
+#[inline]
+pub fn check_callable(func: &Bound<'_, PyAny>) -> PyResult<()> {
     if func.is_callable() {
         Ok(())
     } else {

@@ -300,7 +300,7 @@ impl Executor {
         .map_err(|refusal| Self::refused(py, refusal))
     }
 
-    /// What map() returns: the results of fn for all items, which are called with the item or, if `star`, with the items
+    /// What map() returns: the results of fn for all items. It is called with the item or, if star, with the items
     /// of the tuple that it is.
     fn _map(
         &self,
@@ -412,6 +412,11 @@ impl Executor {
     fn _place<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Future>> {
         let class = self.future_class.get(py).ok_or_else(not_initialised)?;
         Future::of_task(class.bind(py), self.pool(py)?.get().family_id(py)?)
+    }
+
+    /// What tells the pool from every other; a worker's thread has it as its attribute _pyants_pool.
+    fn _pool_id(&self, py: Python<'_>) -> PyResult<usize> {
+        self.pool(py)?.get().family_id(py)
     }
 
     /// A worker's initializer failed.

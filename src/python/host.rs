@@ -178,10 +178,9 @@ impl PyHost {
 /// What `threading.Thread` does before `run`.
 fn set_up_thread(py: Python<'_>, name: &str) {
     let set_up = || -> PyResult<()> {
-        known::CURRENT_THREAD
-            .get(py)
-            .call0()?
-            .setattr("name", name)?;
+        let thread = known::CURRENT_THREAD.get(py).call0()?;
+        thread.setattr("name", name)?;
+        thread.setattr("_pyants_pool", crate::pool::home_id())?;
         let trace = known::GET_TRACE.get(py).call0()?;
         if !trace.is_none() {
             known::SET_TRACE.get(py).call1((trace,))?;
@@ -292,7 +291,7 @@ impl Host for PyHost {
 
     fn live(&self, worker: &Worker, body: impl FnOnce(&mut Attached<'_>)) {
         let gate = Gate::enter();
-        let arrival = lifecycle::cross();
+        let arrival = lifecycle::arrive();
         // Dropped when the thread has left the interpreter for good.
         let mut _departure = None;
         Python::try_attach(|py| {
@@ -307,7 +306,7 @@ impl Host for PyHost {
                     bells: Bells::default(),
                 });
             }
-            _departure = Some(lifecycle::cross_attached(py));
+            _departure = Some(lifecycle::leave(py));
             #[cfg(not(Py_3_13))]
             if let Err(failure) = tear_down_thread(py) {
                 failure.write_unraisable(py, None);

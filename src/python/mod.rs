@@ -5,10 +5,12 @@ mod base;
 mod border;
 mod errors;
 mod executor;
+mod fast;
 mod func;
 mod future;
 mod gil;
 mod host;
+mod instance;
 mod job;
 mod known;
 mod lifecycle;
@@ -33,6 +35,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<base::Base>()?;
     module.add_class::<pool::Submitter>()?;
     module.add_class::<func::Invoker>()?;
+    fast::install(module.py())?;
     module.add_class::<pool::Pool>()?;
     module.add_class::<func::PoolWithFunc>()?;
     module.add_class::<multi::MultiPool>()?;
@@ -41,6 +44,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<executor::Executor>()?;
     module.add_class::<job::Results>()?;
     module.add_class::<aio::AsyncPool>()?;
+    module.add_class::<aio::Ticket>()?;
     module.add_function(wrap_pyfunction!(_fail_spawns, module)?)?;
+    instance::prepare(module.py())?;
     lifecycle::install(module)
 }

@@ -8,15 +8,11 @@ from typing import Any
 
 import pytest
 from executors import Thing, pass_through, wait_freed
+from groups import hold_and_fail
 from loops import each_kind, entered, fail, run, until
 from support import Gate, Sum, own_logger
 
-from pyants import AsyncPool
-
-
-def hold_and_fail(gate: Gate, error: BaseException) -> None:
-    gate.hold()
-    raise error
+from pyants import AsyncPool, Pool
 
 
 async def awaiting(call: Any) -> Any:
@@ -169,7 +165,7 @@ def test_without_a_handler_it_is_logged() -> None:
     run(main())
     (record,) = records.records
     assert record.getMessage().startswith("exception in task ")
-    assert record.getMessage().endswith("test_async_cancel.hold_and_fail")
+    assert record.getMessage().endswith("groups.hold_and_fail")
     assert record.exc_info is not None
     assert record.exc_info[1] is error
 
@@ -267,6 +263,7 @@ def test_gather_that_is_cancelled() -> None:
 def test_a_task_group_that_fails_takes_back_the_others() -> None:
     async def main() -> None:
         ran = Sum()
+        held: asyncio.Future[None] | None = None
         async with AsyncPool(1) as pool:
             with pytest.raises(ExceptionGroup) as raised:
                 async with asyncio.TaskGroup() as group:
@@ -277,6 +274,7 @@ def test_a_task_group_that_fails_takes_back_the_others() -> None:
                             group.create_task(awaiting(pool.run(ran.add)))
                         await asyncio.sleep(3600)
             assert [str(error) for error in raised.value.exceptions] == ["mine"]
+            assert held is not None
             await held
         assert ran.value == 0
 
@@ -383,8 +381,9 @@ def test_closing_may_be_cancelled_and_taken_up_again(make: Any) -> None:
 def test_an_exception_in_the_block_is_not_masked() -> None:
     async def main() -> None:
         done = Sum()
+        pool = AsyncPool(2)
         with pytest.raises(KeyError, match="mine"):
-            async with AsyncPool(2) as pool:
+            async with pool:
                 for _ in range(10):
                     pool.run(done.add)
                 raise KeyError("mine")
@@ -396,8 +395,6 @@ def test_an_exception_in_the_block_is_not_masked() -> None:
 
 
 def test_closing_one_over_a_pool_waits_for_its_own_calls_only() -> None:
-    from pyants import Pool
-
     async def main() -> None:
         with Pool(3) as shared, Gate() as foreign, Gate() as mine:
             shared.submit(foreign.hold)

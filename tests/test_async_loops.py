@@ -1,4 +1,4 @@
-"""AsyncPool and loops: several of them, closed ones, uvloop, debug mode; and PoolExecutor as a loop's default executor."""
+"""AsyncPool and loops: several, closed ones, uvloop, debug mode; and PoolExecutor as the default executor of one."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import os
 import threading
 import tracemalloc
 import weakref
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from executors import EXECUTOR_TYPES, PoolExecutor, pass_through, wait_freed
@@ -19,6 +18,9 @@ from loops import Ticks, as_async, entered, fail, run, until
 from support import DEADLINE, Background, Gate, Sum, background, run_script, wait_equal, wait_until
 
 from pyants import AsyncPool, Pool, PoolClosedError
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 HAS_UVLOOP = importlib.util.find_spec("uvloop") is not None
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
+import itertools
 import threading
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from executors import HAS_GIL, double, pass_through
-from loops import as_async, each_kind, entered, fail, run, until
+from loops import as_async, each_kind, entered, run, until
 from support import Gate, Sum
 
 from pyants import AsyncPool, MultiPool, PoolOverloadError
@@ -111,8 +113,6 @@ def test_it_reads_ahead_no_further_than_the_capacity(name: str, source: Any, cap
 @each_map
 def test_an_endless_input(name: str) -> None:
     async def main() -> None:
-        import itertools
-
         taken: list[int] = []
         async with AsyncPool(4) as pool, aclosing(getattr(pool, name)(double, itertools.count())) as results:
             async for result in results:
@@ -255,7 +255,13 @@ def test_closing_takes_back_what_has_not_started(name: str) -> None:
         ran = Sum()
         async with AsyncPool(1) as pool:
             pool.pool.tune(4)
-            results = getattr(pool, name)(lambda gate: (gate.hold(), ran.add()), gates := [Gate() for _ in range(4)])
+            gates = [Gate() for _ in range(4)]
+
+            def call(gate: Gate) -> None:
+                gate.hold()
+                ran.add()
+
+            results = getattr(pool, name)(call, gates)
             gates[0].open()
             first = asyncio.ensure_future(anext(results))
             await until(lambda: all(gate.entered for gate in gates[:4]) or first.done())
@@ -281,7 +287,7 @@ def test_cancelling_who_reads_takes_back_what_has_not_started(name: str) -> None
                 ran = Sum()
 
                 async def consume() -> None:
-                    async for _ in getattr(pool, name)(lambda _: ran.add(), range(100)):
+                    async for _ in getattr(pool, name)(ran.add, [1] * 100):
                         pass
 
                 consumer = asyncio.ensure_future(consume())
@@ -316,7 +322,7 @@ def test_the_loop_goes_on_between(name: str) -> None:
     async def main() -> None:
         async with AsyncPool(2) as pool:
             with Gate() as gate:
-                results = getattr(pool, name)(lambda number: pass_through(gate, number), range(3))
+                results = getattr(pool, name)(functools.partial(pass_through, gate), range(3))
                 ahead = asyncio.ensure_future(anext(results))
                 await entered(gate, 2)
                 for _ in range(20):

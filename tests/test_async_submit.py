@@ -104,7 +104,8 @@ def test_several_producers_are_served_in_their_turn(make: Any) -> None:
                 held = await pool.submit(gate.hold)
 
                 async def produce(number: int) -> asyncio.Future[None]:
-                    return await pool.submit(order.append, number)
+                    call: asyncio.Future[None] = await pool.submit(order.append, number)
+                    return call
 
                 producers: list[asyncio.Task[asyncio.Future[None]]] = []
                 for number in range(20):
@@ -186,7 +187,7 @@ def test_a_pool_that_breaks_while_producers_wait() -> None:
             waiting = [asyncio.ensure_future(pool.submit(int)) for _ in range(5)]
             await until(lambda: pool.pool.waiting() == 5)
             gate.open()
-            errors = await asyncio.gather(accepted, *waiting, return_exceptions=True)
+            errors: list[Any] = await asyncio.gather(accepted, *waiting, return_exceptions=True)
             assert {type(error) for error in errors} == {BrokenPoolError}
 
     reported: list[BaseException] = []

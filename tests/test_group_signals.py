@@ -142,9 +142,7 @@ gate.open()
 pool.release_timeout(20)
 print(ran)
 """)
-    assert stdout == (
-        "interrupted 2 ['2 tasks of the group are still running'] KeyboardInterrupt(1)\n[]\n"
-    )
+    assert stdout == ("interrupted 2 ['2 tasks of the group are still running'] KeyboardInterrupt(1)\n[]\n")
 
 
 def test_without_a_second_one_the_program_ends_when_what_runs_is_done() -> None:

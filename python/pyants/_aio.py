@@ -78,7 +78,7 @@ class AsyncPool(_AsyncPool):
                     yield await ahead.popleft()
             finally:
                 for call in ahead:
-                    self._let_go(fn, call)
+                    _let_go(self, fn, call)
 
     async def map_unordered(
         self, fn: Callable[[_T], _R], items: Iterable[_T] | AsyncIterable[_T], /
@@ -105,15 +105,7 @@ class AsyncPool(_AsyncPool):
                     yield await take()
             finally:
                 for call in ahead:
-                    self._let_go(fn, call)
-
-    def _let_go(self, fn: Callable[..., Any], call: asyncio.Future[Any]) -> None:
-        """Nobody will ask for the call's result: takes it back if it has not started, and reports what it raised."""
-        if call.cancel() or call.cancelled():
-            return
-        error = call.exception()
-        if error is not None and not isinstance(error, PoolError):
-            self._report(fn, error)
+                    _let_go(self, fn, call)
 
     def _most_ahead(self) -> int:
         capacity = self.pool.cap()
@@ -262,6 +254,15 @@ class AsyncTaskGroup:
             await asyncio.wait(pending)
 
 
+def _let_go(pool: _AsyncPool, fn: Callable[..., Any], call: asyncio.Future[Any]) -> None:
+    """Nobody will ask for the call's result: takes it back if it has not started, and reports what it raised."""
+    if call.cancel() or call.cancelled():
+        return
+    error = call.exception()
+    if error is not None and not isinstance(error, PoolError):
+        pool._report(fn, error)
+
+
 async def _admitted(
     pool: AsyncPool,
     fn: Callable[..., Any],
@@ -275,7 +276,7 @@ async def _admitted(
         is_admitted = await admission
     except asyncio.CancelledError:
         ticket.withdraw()
-        pool._let_go(fn, call)
+        _let_go(pool, fn, call)
         raise
     if not is_admitted:
         call.result()

@@ -34,7 +34,7 @@ def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
     finally:
         # Futures whose exception nobody asked for say so when they are freed.
         gc.collect()
-        assert complaints == []
+        assert not complaints, complaints
 
 
 async def until(condition: Callable[[], bool], what: str = "the condition") -> None:

@@ -3,42 +3,18 @@
 from __future__ import annotations
 
 import gc
-import logging
 import traceback
 import weakref
-from concurrent.futures import CancelledError
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import CancelledError, Future
+from typing import Any
 
 import pytest
 from executors import logged, pass_through, wait_freed
+from groups import each_owner, hold_and_fail, pyants_log
 from loops import fail
-from support import DEADLINE, Background, Gate, Records, Sum, background, wait_until
+from support import DEADLINE, Background, Gate, Sum, background, wait_until
 
-from pyants import MultiPool, Pool, PoolExecutor, PoolWithFunc
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
-
-OWNERS = [
-    pytest.param(lambda capacity, **options: Pool(capacity, **options), id="Pool"),
-    pytest.param(lambda capacity, **options: PoolWithFunc(capacity, int, **options), id="PoolWithFunc"),
-    pytest.param(lambda capacity, **options: MultiPool(1, capacity, **options), id="MultiPool"),
-    pytest.param(lambda capacity, **options: PoolExecutor(capacity, **options), id="PoolExecutor"),
-]
-each_owner = pytest.mark.parametrize("make", OWNERS)
-
-
-@contextmanager
-def pyants_log() -> Generator[Records]:
-    """What the threads of all tests log on "pyants" meanwhile, which is kept off stderr."""
-    logger = logging.getLogger("pyants")
-    records = Records()
-    logger.addHandler(records)
-    try:
-        yield records
-    finally:
-        logger.removeHandler(records)
+from pyants import Pool
 
 
 @each_owner
@@ -103,8 +79,8 @@ def test_results_raise_them_too() -> None:
 def test_the_panic_handler_is_not_told_of_what_is_raised() -> None:
     told: list[BaseException] = []
     with Pool(2, panic_handler=told.append) as pool:
+        error = ValueError()
         with pyants_log() as records, pytest.raises(ExceptionGroup), pool.group() as group:
-            error = ValueError()
             group.submit(fail, error)
         assert pool.wait_idle(DEADLINE)
         assert logged(records, error) == []
@@ -129,8 +105,11 @@ def test_the_first_failure_cancels_what_has_not_started(make: Any) -> None:
     ran = Sum()
     with make(1, queue_size=None) as owner, Gate() as gate:
         error = ValueError("mine")
-        with pytest.raises(ExceptionGroup, match=r"^1 of 12 tasks failed") as raised, owner.group(fail_fast=True) as group:
-            group.submit(lambda: (gate.hold(), fail(error)))
+        with (
+            pytest.raises(ExceptionGroup, match=r"^1 of 12 tasks failed") as raised,
+            owner.group(fail_fast=True) as group,
+        ):
+            group.submit(hold_and_fail, gate, error)
             queued = [group.submit(ran.add) for _ in range(10)]
             gate.open()
             wait_until(lambda: all(future.cancelled() for future in queued), "the cancellation")
@@ -168,7 +147,7 @@ def test_who_waits_for_a_place_is_let_go() -> None:
     ran = Sum()
     with Pool(2) as pool, Gate() as gate:
         with pytest.raises(ExceptionGroup), pool.group(fail_fast=True, limit=1) as group:
-            group.submit(lambda: (gate.hold(), fail(ValueError())))
+            group.submit(hold_and_fail, gate, ValueError())
             waiting = background(3, lambda: group.submit(ran.add))
             gate.open()
             assert all(waiter.result().cancelled() for waiter in waiting)
@@ -188,10 +167,11 @@ def test_many_threads_submit_while_it_fails() -> None:
     with Pool(2, queue_size=None) as pool:
         for _ in range(20):
             group = pool.group(fail_fast=True)
+            futures: list[Future[int]] = []
             with pytest.raises(ExceptionGroup), group:
                 threads = background(3, lambda: [group.submit(int) for _ in range(20)])  # noqa: B023
                 group.submit(fail, ValueError())
-                futures = [future for thread in threads for future in thread.result()]
+                futures += [future for thread in threads for future in thread.result()]
             assert all(future.done() for future in futures)
         assert pool.queued() == 0
 
@@ -212,7 +192,7 @@ def test_it_cancels_what_has_not_started_and_is_not_masked(make: Any) -> None:
 
         def block() -> None:
             with group:
-                futures.append(group.submit(lambda: (gate.hold(), fail(failure))))
+                futures.append(group.submit(hold_and_fail, gate, failure))
                 futures.extend(group.submit(ran.add) for _ in range(10))
                 gate.wait_entered(1)
                 raise Mine("in the block")
@@ -265,12 +245,13 @@ def test_submissions_after_it_are_cancelled() -> None:
 def test_a_block_that_catches_it_goes_on() -> None:
     with Pool(1) as pool:
         error = ValueError("mine")
+        fine: list[Future[int]] = []
         with pytest.raises(ExceptionGroup) as raised, pool.group() as group:
             with pytest.raises(ValueError, match="mine"):
                 group.submit(fail, error).result(DEADLINE)
-            fine = group.submit(int, "7")
+            fine.append(group.submit(int, "7"))
         assert raised.value.exceptions == (error,)
-        assert fine.result(DEADLINE) == 7
+        assert fine[0].result(DEADLINE) == 7
 
 
 def test_a_nested_block_passes_failures_on() -> None:
@@ -298,8 +279,8 @@ def test_failures_of_a_group_inside_of_a_worker() -> None:
 
         with pytest.raises(ExceptionGroup) as raised, pool.group() as outer:
             outer.submit(call)
-        (nested,) = raised.value.exceptions
-        assert isinstance(nested, ExceptionGroup)
+        nested: Any = raised.value.exceptions[0]
+        assert type(nested) is ExceptionGroup
         assert nested.exceptions == (error,)
 
 

@@ -78,7 +78,7 @@ class AsyncPool(_AsyncPool):
                     yield await ahead.popleft()
             finally:
                 for call in ahead:
-                    self._let_go(fn, call)
+                    _let_go(self, fn, call)
 
     async def map_unordered(
         self, fn: Callable[[_T], _R], items: Iterable[_T] | AsyncIterable[_T], /
@@ -105,15 +105,7 @@ class AsyncPool(_AsyncPool):
                     yield await take()
             finally:
                 for call in ahead:
-                    self._let_go(fn, call)
-
-    def _let_go(self, fn: Callable[..., Any], call: asyncio.Future[Any]) -> None:
-        """Nobody will ask for the call's result: takes it back if it has not started, and reports what it raised."""
-        if call.cancel() or call.cancelled():
-            return
-        error = call.exception()
-        if error is not None and not isinstance(error, PoolError):
-            self._report(fn, error)
+                    _let_go(self, fn, call)
 
     def _most_ahead(self) -> int:
         capacity = self.pool.cap()
@@ -177,7 +169,7 @@ class AsyncTaskGroup:
 
     def _enlist(
         self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
-    ) -> tuple[asyncio.Future[_T], asyncio.Future[None] | None, _Ticket | None]:
+    ) -> tuple[asyncio.Future[_T], asyncio.Future[bool] | None, _Ticket | None]:
         if self._left:
             raise RuntimeError("the task group is over: its block has been left")
         if self._stopped:
@@ -262,25 +254,32 @@ class AsyncTaskGroup:
             await asyncio.wait(pending)
 
 
+def _let_go(pool: _AsyncPool, fn: Callable[..., Any], call: asyncio.Future[Any]) -> None:
+    """Nobody will ask for the call's result: takes it back if it has not started, and reports what it raised."""
+    if call.cancel() or call.cancelled():
+        return
+    error = call.exception()
+    if error is not None and not isinstance(error, PoolError):
+        pool._report(fn, error)
+
+
 async def _admitted(
     pool: AsyncPool,
     fn: Callable[..., Any],
     call: asyncio.Future[Any],
-    admission: asyncio.Future[None] | None,
+    admission: asyncio.Future[bool] | None,
     ticket: _Ticket | None,
 ) -> None:
     if admission is None or ticket is None:
         return
     try:
-        await admission
+        is_admitted = await admission
     except asyncio.CancelledError:
         ticket.withdraw()
-        pool._let_go(fn, call)
+        _let_go(pool, fn, call)
         raise
-    except Exception:
-        # Refused, as its call was: who gets this exception need not be told again.
-        call.exception()
-        raise
+    if not is_admitted:
+        call.result()
 
 
 async def _each(items: Iterable[_T] | AsyncIterable[_T]) -> AsyncGenerator[_T, None]:

@@ -21,6 +21,13 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
+def _check_limit(limit: Any) -> None:
+    if not isinstance(limit, int) or isinstance(limit, bool):
+        raise TypeError(f"limit must be None or an int, not {limit!r}")
+    if limit < 1:
+        raise ValueError(f"limit must be above 0, not {limit!r}")
+
+
 class _Places:
     """How many calls of a group there may be at once. Who finds no place stands in line for one."""
 
@@ -100,10 +107,7 @@ class TaskGroup:
 
     def __init__(self, executor: PoolExecutor, *, fail_fast: bool = False, limit: int | None = None) -> None:
         if limit is not None:
-            if not isinstance(limit, int) or isinstance(limit, bool):
-                raise TypeError(f"limit must be None or an int, not {limit!r}")
-            if limit < 1:
-                raise ValueError(f"limit must be above 0, not {limit!r}")
+            _check_limit(limit)
         self._executor = executor
         self._fail_fast = fail_fast
         self._places = None if limit is None else _Places(executor, limit)

@@ -65,8 +65,8 @@ impl Ticket {
 }
 
 enum Letter {
-    /// The task has begun, so it was admitted at the latest now; or it was refused.
-    Admission(Py<PyAny>, PyResult<()>),
+    /// The task has begun: it was admitted at the latest now. `false`: it was refused, as the future of the result tells.
+    Admission(Py<PyAny>, bool),
     /// What the call returned.
     Returned(Py<Awaitable>, Py<PyAny>),
     /// What the call raised, and the callable; none where the call was refused.
@@ -213,7 +213,7 @@ impl Mailbox {
 
     fn hand_over(&self, py: Python<'_>, letter: Letter) -> PyResult<()> {
         match letter {
-            Letter::Admission(future, outcome) => settle(future.bind(py), outcome),
+            Letter::Admission(future, admitted) => settle(future.bind(py), admitted),
             // Who cancelled it does not wait for it any more.
             Letter::Returned(future, _) if future.get().is_done() => Ok(()),
             Letter::Returned(future, result) => Awaitable::settle(future.bind(py), Ok(result)),
@@ -229,18 +229,11 @@ impl Mailbox {
 }
 
 /// Settles a future of asyncio's own, unless it was cancelled meanwhile.
-fn settle(future: &Bound<'_, PyAny>, outcome: PyResult<()>) -> PyResult<()> {
+fn settle(future: &Bound<'_, PyAny>, result: bool) -> PyResult<()> {
     let py = future.py();
-    if future.call_method0(intern!(py, "done"))?.is_truthy()? {
-        return Ok(());
+    if !future.call_method0(intern!(py, "done"))?.is_truthy()? {
+        future.call_method1(intern!(py, "set_result"), (result,))?;
     }
-    match outcome {
-        Ok(()) => future.call_method1(intern!(py, "set_result"), (py.None(),))?,
-        Err(raised) => {
-            let value = errors::with_traceback(py, &raised);
-            future.call_method1(intern!(py, "set_exception"), (value,))?
-        }
-    };
     Ok(())
 }
 
@@ -281,7 +274,7 @@ impl AsyncCall {
     /// The worker: makes the call and posts what it came to.
     pub fn run(self, py: Python<'_>) -> Outcome<Task> {
         if let Some(admission) = self.admission {
-            self.mailbox.post(py, Letter::Admission(admission, Ok(())));
+            self.mailbox.post(py, Letter::Admission(admission, true));
         }
         let withdrawn = self
             .ticket
@@ -310,13 +303,13 @@ impl AsyncCall {
 
     /// The call will not be made.
     pub fn refuse(self, py: Python<'_>, error: &Error) {
-        let refusal = || self.mailbox.refusal(py, error);
-        // In this order: who learns that the admission was refused finds the call refused, too.
-        let letter = Letter::Raised(self.future, refusal(), None);
-        self.mailbox.post(py, letter);
+        // In this order: who learns that the admission was refused finds the reason. It is told once, since nobody may wait
+        // for the admission.
+        let reason = self.mailbox.refusal(py, error);
+        self.mailbox
+            .post(py, Letter::Raised(self.future, reason, None));
         if let Some(admission) = self.admission {
-            let letter = Letter::Admission(admission, Err(refusal()));
-            self.mailbox.post(py, letter);
+            self.mailbox.post(py, Letter::Admission(admission, false));
         }
         self.scope.leave();
     }

@@ -171,13 +171,14 @@ asyncio.run(main())
 
 # --- Ctrl-C ---
 
-# Sends Ctrl-C once the program is about to wait, for as long as it has not been interrupted.
+# Sends Ctrl-C once the program is about to wait.
 INTERRUPT = """
-interrupted = threading.Event()
 about_to_wait = threading.Event()
 def send():
     about_to_wait.wait()
     signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+    # A loop that has just gone to sleep may not look at the signal before it wakes up, with whatever pool.
+    about_to_wait.loop.call_soon_threadsafe(int)
 threading.Thread(target=send, daemon=True).start()
 ran = []
 """
@@ -202,7 +203,7 @@ async def main():
         held = pool.run(lambda: (gate.hold(), print("done")))
         in_line = [asyncio.ensure_future(awaiting(pool.run(ran.append, number))) for number in range(5)]
         await entered(1)
-        about_to_wait.set()
+        (setattr(about_to_wait, 'loop', asyncio.get_running_loop()), about_to_wait.set())
         try:
             {wait}
         except asyncio.CancelledError:
@@ -239,7 +240,7 @@ async def main():
                 group.run(ran.append, number)
             await entered(1)
             threading.Thread(target=open_later, args=(group._calls,), daemon=True).start()
-            about_to_wait.set()
+            (setattr(about_to_wait, 'loop', asyncio.get_running_loop()), about_to_wait.set())
             if {where!r} == "block":
                 await asyncio.sleep(60)
 def open_later(calls):

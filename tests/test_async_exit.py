@@ -13,6 +13,8 @@ PRELUDE = """
 import asyncio
 gate = Gate()
 async def entered(count):
+    global loop
+    loop = asyncio.get_running_loop()
     while gate.entered < count:
         await asyncio.sleep(0.002)
 """
@@ -171,13 +173,19 @@ asyncio.run(main())
 
 # --- Ctrl-C ---
 
-# Sends Ctrl-C once the program is about to wait, for as long as it has not been interrupted.
+# Sends Ctrl-C once the program is about to wait. A signal that comes just before the loop goes to sleep does not wake it
+# (a second would be taken for impatience), so the loop is woken until it is seen to end.
 INTERRUPT = """
-interrupted = threading.Event()
 about_to_wait = threading.Event()
 def send():
     about_to_wait.wait()
     signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+    try:
+        while True:
+            loop.call_soon_threadsafe(int)
+            time.sleep(0.01)
+    except RuntimeError:
+        pass  # It is closed.
 threading.Thread(target=send, daemon=True).start()
 ran = []
 """

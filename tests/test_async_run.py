@@ -84,7 +84,7 @@ def test_it_gives_a_future_of_the_loop() -> None:
     async def main() -> None:
         async with AsyncPool(1) as pool:
             call = pool.run(int, "7")
-            assert isinstance(call, asyncio.Future)
+            assert asyncio.isfuture(call)
             assert call.get_loop() is asyncio.get_running_loop()
             told: list[asyncio.Future[int]] = []
             call.add_done_callback(told.append)

@@ -315,23 +315,6 @@ def test_the_private_attributes(executor_type: Executors) -> None:
 
 
 @each_executor_type
-def test_the_threads_can_be_joined(executor_type: Executors) -> None:
-    # As CPython's own tests do, and others who want them gone without a shutdown that waits.
-    executor = executor_type(2)
-    with Gate() as gate:
-        for _ in range(2):
-            executor.submit(gate.hold)
-        gate.wait_entered(2)
-        threads = list(attribute(executor, "_threads"))
-        assert len(threads) == 2
-        executor.shutdown(wait=False)
-        gate.open()
-    for thread in threads:
-        thread.join(DEADLINE)
-        assert not thread.is_alive()
-
-
-@each_executor_type
 def test_the_threads_of_one_are_not_those_of_another(executor_type: Executors) -> None:
     with executor_type(1, "shared") as first, executor_type(1, "shared_too") as second, Gate() as gate:
         first.submit(gate.hold)

@@ -35,7 +35,7 @@ def test_it_is_an_executor_like_others(make: Any) -> None:
         assert [future.result(DEADLINE) for future in executor.submit_many(int, "123")] == [1, 2, 3]
         assert attribute(executor, "_max_workers") == 2
         threads = attribute(executor, "_threads")
-        assert len(list(threads)) == len(threads) == pool.running()
+        wait_until(lambda: len(list(threads)) == len(threads) == pool.running(), "the threads")
 
 
 @each_pool

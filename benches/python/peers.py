@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 PATIENCE = 600.0
 """Seconds to wait for a pool to come to its end; the time limit of a measurement ends it long before."""
 
+FEW = 64
+"""Workers that end in no time."""
+
 Executor: Any = getattr(pyants, "PoolExecutor", None)
 AsyncPool: Any = getattr(pyants, "AsyncPool", None)
 
@@ -65,12 +68,16 @@ def executor(workers: int, queue: int | None) -> Peer:
 def thread_pool_executor(workers: int, _queue: int | None) -> Peer:
     """The standard library's executor; its queue has no bound."""
     executor = ThreadPoolExecutor(workers)
+    if workers > FEW:
+        return kept(executor.submit, lambda future: future.result())
     return Peer(executor.submit, executor.shutdown, executor.shutdown)
 
 
 def thread_pool(workers: int, _queue: int | None) -> Peer:
     """multiprocessing's pool of threads; its queue has no bound."""
     threads = ThreadPool(workers)
+    if workers > FEW:
+        return kept(threads.apply_async, lambda result: result.get())
 
     def finish() -> None:
         threads.close()
@@ -79,23 +86,38 @@ def thread_pool(workers: int, _queue: int | None) -> Peer:
     return Peer(threads.apply_async, finish, threads.terminate)
 
 
+def kept(submit: Callable[[Callable[[], object]], Any], wait: Callable[[Any], object]) -> Peer:
+    """A pool whose results are kept and asked for, as ending its many threads would take longer than the tasks do."""
+    results: list[Any] = []
+
+    def submit_and_keep(task: Callable[[], object]) -> None:
+        results.append(submit(task))
+
+    def finish() -> None:
+        for result in results:
+            wait(result)
+
+    return Peer(submit_and_keep, finish, lambda: None)
+
+
 def simple_queue(workers: int, _queue: int | None) -> Peer:
     """Threads that share a SimpleQueue: what one would write by hand, and the least that CPython itself can do."""
     tasks: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+    at_end: SimpleQueue[None] = SimpleQueue()
 
     def work() -> None:
         while (task := tasks.get()) is not None:
             task()
+        at_end.put(None)
 
-    threads = [threading.Thread(target=work) for _ in range(workers)]
-    for thread in threads:
-        thread.start()
+    for _ in range(workers):
+        threading.Thread(target=work, daemon=True).start()
 
     def finish() -> None:
-        for _ in threads:
+        for _ in range(workers):
             tasks.put(None)
-        for thread in threads:
-            thread.join()
+        for _ in range(workers):
+            at_end.get()
 
     return Peer(tasks.put, finish, lambda: None)
 

@@ -1,4 +1,7 @@
-"""What workers and tasks take of memory while nothing happens: resident bytes of the process."""
+"""What workers and tasks take of memory while nothing happens: resident bytes of the process.
+
+The pools are left as they are: the process ends without waiting for their workers.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,10 @@ from tasks import noop
 
 if TYPE_CHECKING:
     from meter import Result
+
+
+kept: list[peers.Peer] = []
+"""The pools, for nobody to collect them: an executor that is collected ends its threads."""
 
 
 class Gate:
@@ -43,9 +50,8 @@ def idle(peer: str, workers: int) -> Result:
     gate.open()
     time.sleep(0.5 + workers / 20_000)
     result = meter.stop(workers)
+    kept.append(pool)
     result["bytes_each"] = (memory("VmRSS") - before) / workers
-    pool.finish()
-    pool.close()
     return result
 
 
@@ -60,9 +66,7 @@ def queued(peer: str, workers: int, tasks: int) -> Result:
     meter = Meter()
     futures = [future for _ in range(tasks) if (future := submit(noop)) is not None]
     result = meter.stop(tasks)
+    kept.append(pool)
     result["bytes_each"] = (memory("VmRSS") - before) / tasks
     del futures
-    gate.open()
-    pool.finish()
-    pool.close()
     return result

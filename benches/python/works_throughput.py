@@ -55,9 +55,7 @@ def tasks(
         other.join()
     submitting = meter.seconds()
     pool.finish()
-    result = meter.stop(each * submitters) | {"submitting": submitting}
-    pool.close()
-    return result
+    return meter.stop(each * submitters) | {"submitting": submitting}
 
 
 def many(peer: str, workers: int, tasks: int) -> Result:

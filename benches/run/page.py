@@ -51,14 +51,15 @@ def opening(run: Run) -> Iterator[str]:
     )
     yield "## How it is measured\n"
     yield (
-        "Each figure is from a process of its own, started for that one measurement. A round goes once through all "
-        "entries of a table, over all builds of Python and Go, the next one back through them; shown is the median of "
-        "the rounds, with their range where it matters. Pools are made before the clock starts, and start their "
-        "threads when tasks come, except that `ThreadPool` and the threads around a `SimpleQueue` are there from the "
-        "start. The clock stops when the last task is done: `wait_idle` tells so for pyants, `shutdown` for "
-        "executors, `join` for `ThreadPool` and threads, a `WaitGroup` in each task for Go. CPU time and context "
-        "switches are those of the process meanwhile, per task; peak memory is what it grew by at most, in all. A "
-        "**ratio** says how many times the cost of the first row.\n"
+        "Each figure is from a process of its own, but for those of the Rust core at the end. A round goes once "
+        "through all entries of a table, over all builds of Python and Go, the next one back through them; shown "
+        "is the median of the rounds, with their range where it matters. Pools are made before the clock starts, "
+        "and start their threads when tasks come, except that `ThreadPool` and the threads around a `SimpleQueue` "
+        "are there from the start. The clock stops when the last task is done: `wait_idle` tells so for pyants, "
+        "`shutdown` for executors and `join` for `ThreadPool`, or with more than 64 workers, which take long to "
+        "end, all their results; a token from each thread around a `SimpleQueue`, `join` for a thread per task, a "
+        "`WaitGroup` for Go. CPU time and context switches are those of the process meanwhile, per task; peak "
+        "memory is what it grew by at most, in all. A **ratio** says how many times the cost of the first row.\n"
     )
     yield (
         "`SimpleQueue` with threads around it is the least that CPython itself can do, and does nothing else that a "

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 STYLES = {
     "Pool, queue": ("#c2410c", "o", "-"),
+    "Pool, queue of 64": ("#d9a406", "p", "-"),
     "Pool, hand-off": ("#ea8a4b", "s", "-"),
     "PoolWithFunc": ("#b45309", "D", "-"),
     "PoolExecutor": ("#be185d", "D", "-"),
@@ -40,6 +41,7 @@ def style(label: str) -> dict[str, Any]:
         kind = "Go"
     elif plain == "Pool" or plain.startswith(("Pool(", "Pool,")):
         kind = "Pool, queue" if "queue_size" in plain or plain == "Pool" else "Pool, hand-off"
+        kind = "Pool, queue of 64" if "=64" in plain else kind
     else:
         kind = next((name for name in STYLES if plain.startswith(name)), "SimpleQueue")
     color, marker, line = STYLES[kind]

@@ -3,6 +3,7 @@
 //! A worker puts what a call came to into the mailbox of the loop that waits for it, and wakes the loop if nobody has since
 //! it last looked: so a loop is woken once for as many results as there are by the time that it looks.
 
+use super::awaitable::{self, Awaitable, current_context};
 use super::base::Base;
 use super::errors::{self, Refusal};
 use super::executor::{Scope, SharedScope};
@@ -11,10 +12,10 @@ use super::task::{Call, Task};
 use super::wait::detached;
 use crate::pool::sync::lock;
 use crate::pool::{Error, Outcome};
-use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBool, PyDict, PyString, PyTuple, PyWeakrefMethods, PyWeakrefReference};
+use pyo3::types::{PyDict, PyString, PyTuple, PyWeakrefMethods, PyWeakrefReference};
 use pyo3::{ffi, intern};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -26,7 +27,7 @@ pub struct AsyncCall {
     /// The caller's context, in which the call is made.
     context: Py<PyAny>,
     /// The loop's future of the result.
-    future: Py<PyAny>,
+    future: Py<Awaitable>,
     /// The loop's future of the admission, where the caller waits for that.
     admission: Option<Py<PyAny>>,
     /// Where somebody may take the call back.
@@ -65,11 +66,11 @@ impl Ticket {
 
 enum Letter {
     /// The task has begun: it was admitted at the latest now. `false`: it was refused, as the future of the result tells.
-    Admitted(Py<PyAny>, bool),
-    /// The future's result.
-    Returned(Py<PyAny>, Py<PyAny>),
-    /// The future's exception, and the callable that raised it.
-    Raised(Py<PyAny>, PyErr, Option<Py<PyAny>>),
+    Admission(Py<PyAny>, bool),
+    /// What the call returned.
+    Returned(Py<Awaitable>, Py<PyAny>),
+    /// What the call raised, and the callable; none where the call was refused.
+    Raised(Py<Awaitable>, PyErr, Option<Py<PyAny>>),
 }
 
 struct Letters {
@@ -150,14 +151,8 @@ impl Mailbox {
             std::mem::take(&mut letters.letters)
         };
         for letter in letters {
-            if let Letter::Raised(future, raised, func) = letter {
-                let is_over = future
-                    .bind(py)
-                    .call_method0(intern!(py, "cancelled"))
-                    .and_then(|cancelled| cancelled.is_truthy());
-                if func.is_some() || !is_over.unwrap_or(true) {
-                    self.report(py, raised, func);
-                }
+            if let Letter::Raised(_, raised, func) = letter {
+                self.report(py, raised, func);
             }
         }
     }
@@ -181,7 +176,7 @@ impl Mailbox {
     }
 
     /// An exception that nobody waits for any more.
-    fn report(&self, py: Python<'_>, raised: PyErr, func: Option<Py<PyAny>>) {
+    pub fn report(&self, py: Python<'_>, raised: PyErr, func: Option<Py<PyAny>>) {
         // A refusal has no callable, and is nobody's failure.
         if let (Some(func), Ok(front)) = (func, self.pool.get().front(py)) {
             front.pools()[0]
@@ -192,7 +187,7 @@ impl Mailbox {
 
     /// On the loop's thread: hands out what has come, so much at a time that the loop's other business goes on.
     fn deliver(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
-        const MOST_AT_ONCE: usize = 1024;
+        const MOST_AT_ONCE: usize = 256;
         let (taken, more) = {
             let mut letters = lock(&self.letters);
             let most = letters.letters.len().min(MOST_AT_ONCE);
@@ -218,53 +213,27 @@ impl Mailbox {
 
     fn hand_over(&self, py: Python<'_>, letter: Letter) -> PyResult<()> {
         match letter {
-            Letter::Admitted(future, admitted) => settle(future.bind(py), || {
-                Ok(PyBool::new(py, admitted).to_owned().into_any())
-            }),
-            Letter::Returned(future, result) => {
-                settle(future.bind(py), || Ok(result.into_bound(py)))
+            Letter::Admission(future, admitted) => settle(future.bind(py), admitted),
+            // Who cancelled it does not wait for it any more.
+            Letter::Returned(future, _) if future.get().is_done() => Ok(()),
+            Letter::Returned(future, result) => Awaitable::settle(future.bind(py), Ok(result)),
+            Letter::Raised(future, raised, func) if future.get().is_done() => {
+                self.report(py, raised, func);
+                Ok(())
             }
             Letter::Raised(future, raised, func) => {
-                let future = future.bind(py);
-                if is_done(future)? {
-                    self.report(py, raised, func);
-                    Ok(())
-                } else {
-                    settle(future, || Err(raised))
-                }
+                Awaitable::settle(future.bind(py), Err((raised, func)))
             }
         }
     }
 }
 
-fn is_done(future: &Bound<'_, PyAny>) -> PyResult<bool> {
-    future
-        .call_method0(intern!(future.py(), "done"))?
-        .is_truthy()
-}
-
-/// Gives a future of asyncio its outcome, unless it was cancelled meanwhile.
-fn settle<'py>(
-    future: &Bound<'py, PyAny>,
-    outcome: impl FnOnce() -> PyResult<Bound<'py, PyAny>>,
-) -> PyResult<()> {
+/// Settles a future of asyncio's own, unless it was cancelled meanwhile.
+fn settle(future: &Bound<'_, PyAny>, result: bool) -> PyResult<()> {
     let py = future.py();
-    if is_done(future)? {
-        return Ok(());
+    if !future.call_method0(intern!(py, "done"))?.is_truthy()? {
+        future.call_method1(intern!(py, "set_result"), (result,))?;
     }
-    match outcome() {
-        Ok(result) => future.call_method1(intern!(py, "set_result"), (result,))?,
-        Err(raised) => {
-            let mut value = errors::with_traceback(py, &raised).into_any();
-            if raised.is_instance_of::<PyStopIteration>(py) {
-                // It cannot be raised out of an `await`.
-                let wrapped = PyRuntimeError::new_err("a task raised StopIteration");
-                wrapped.set_cause(py, Some(raised));
-                value = wrapped.into_value(py).into_bound(py).into_any();
-            }
-            future.call_method1(intern!(py, "set_exception"), (value,))?
-        }
-    };
     Ok(())
 }
 
@@ -304,18 +273,13 @@ impl Drop for Collect {
 impl AsyncCall {
     /// The worker: makes the call and posts what it came to.
     pub fn run(self, py: Python<'_>) -> Outcome<Task> {
-        let cancelled = self
-            .future
-            .bind(py)
-            .call_method0(intern!(py, "cancelled"))
-            .and_then(|cancelled| cancelled.is_truthy());
         if let Some(admission) = self.admission {
-            self.mailbox.post(py, Letter::Admitted(admission, true));
+            self.mailbox.post(py, Letter::Admission(admission, true));
         }
         let withdrawn = self
             .ticket
             .is_some_and(|ticket| !ticket.decide(Claim::BEGUN));
-        if withdrawn || cancelled.unwrap_or(false) {
+        if withdrawn || self.future.get().is_cancelled() {
             self.scope.leave();
             return Outcome::Cancelled;
         }
@@ -345,16 +309,16 @@ impl AsyncCall {
         self.mailbox
             .post(py, Letter::Raised(self.future, reason, None));
         if let Some(admission) = self.admission {
-            self.mailbox.post(py, Letter::Admitted(admission, false));
+            self.mailbox.post(py, Letter::Admission(admission, false));
         }
         self.scope.leave();
     }
 }
 
 /// Calls `f` in a context of `contextvars`.
-fn in_context<R>(context: &Bound<'_, PyAny>, f: impl FnOnce() -> R) -> R {
+pub fn in_context<R>(context: &Bound<'_, PyAny>, f: impl FnOnce() -> R) -> R {
     let py = context.py();
-    // SAFETY: the object came from `PyContext_CopyCurrent`, and nobody else has entered it.
+    // SAFETY: a live object; one that is no context, or entered already, is refused with an exception.
     let entered = unsafe { ffi::PyContext_Enter(context.as_ptr()) } == 0;
     if !entered && let Some(failure) = PyErr::take(py) {
         failure.write_unraisable(py, Some(context));
@@ -444,7 +408,10 @@ impl AsyncPool {
         let front = base.front(py)?;
         Base::check_call(front, func)?;
         let mailbox = self.mailbox(py, &event_loop)?;
-        let future = event_loop.call_method0(intern!(py, "create_future"))?;
+        let future = Bound::new(
+            py,
+            Awaitable::new(event_loop.clone().unbind(), Arc::clone(&mailbox)),
+        )?;
         let (admission, ticket) = match way {
             Way::Plain => (None, None),
             Way::Told => (
@@ -452,8 +419,7 @@ impl AsyncPool {
                 Some(Arc::default()),
             ),
         };
-        // SAFETY: returns a new reference, or null with an exception set.
-        let context = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent())? };
+        let context = current_context(py)?;
         let scope = self.scope.get();
         if !scope.enter() {
             return Err(Refusal::Pool(Error::Closed).into_exception(py));
@@ -490,7 +456,7 @@ enum Way {
 }
 
 struct Started<'py> {
-    future: Bound<'py, PyAny>,
+    future: Bound<'py, Awaitable>,
     admission: Option<Bound<'py, PyAny>>,
     ticket: Option<Arc<Claim>>,
 }
@@ -521,6 +487,7 @@ impl AsyncPool {
         get_running_loop: Py<PyAny>,
         shared: bool,
     ) -> PyResult<()> {
+        awaitable::prepare(py)?;
         if self.pool.set(py, pool).is_err() {
             return Err(PyRuntimeError::new_err("a pool is initialised once"));
         }
@@ -548,7 +515,7 @@ impl AsyncPool {
         r#fn: &Bound<'py, PyAny>,
         args: Bound<'py, PyTuple>,
         kwargs: Option<Bound<'py, PyDict>>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+    ) -> PyResult<Bound<'py, Awaitable>> {
         self.start(py, r#fn, args, kwargs, Way::Plain)
             .map(|started| started.future)
     }
@@ -561,7 +528,7 @@ impl AsyncPool {
         r#fn: &Bound<'py, PyAny>,
         args: Bound<'py, PyTuple>,
         kwargs: Option<Bound<'py, PyDict>>,
-    ) -> PyResult<(Bound<'py, PyAny>, Option<Bound<'py, PyAny>>, Ticket)> {
+    ) -> PyResult<(Bound<'py, Awaitable>, Option<Bound<'py, PyAny>>, Ticket)> {
         let started = self.start(py, r#fn, args, kwargs, Way::Told)?;
         let ticket = Ticket(started.ticket.unwrap_or_default());
         Ok((started.future, started.admission, ticket))

@@ -102,7 +102,7 @@ impl Front {
     }
 
     /// The exception of a closed pool.
-    pub fn check_open(&self) -> Result<(), Refusal> {
+    fn check_open(&self) -> Result<(), Refusal> {
         if !self.is_closed() {
             return Ok(());
         }
@@ -120,6 +120,11 @@ impl Front {
             Pools::One(pool) => (0, pool.offer(task)),
             Pools::Many(multi) => multi.offer(task),
         }
+    }
+
+    /// What tells the pools from all others, for those who wait for their tasks.
+    pub fn family_id(&self) -> usize {
+        self.pools()[0].family_id()
     }
 
     /// How many workers there may be; `None`: any number.
@@ -314,7 +319,7 @@ impl Base {
 
     /// What tells the pool from every other, for those who wait for its tasks.
     pub fn family_id(&self, py: Python<'_>) -> PyResult<usize> {
-        Ok(self.front(py)?.pools()[0].family_id())
+        Ok(self.front(py)?.family_id())
     }
 
     /// A closed pool says so before the callable is looked at (B14).
@@ -429,7 +434,7 @@ fn bad_index(py: Python<'_>, index: &Bound<'_, PyAny>, pools: usize) -> PyErr {
 }
 
 #[inline]
-pub fn check_callable(func: &Bound<'_, PyAny>) -> PyResult<()> {
+fn check_callable(func: &Bound<'_, PyAny>) -> PyResult<()> {
     if func.is_callable() {
         Ok(())
     } else {

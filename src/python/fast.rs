@@ -1,11 +1,12 @@
-//! `submit` and `invoke`: the two methods that are called once a task, and so must not cost more than the task.
+//! `submit` and `invoke`: the methods that are called once a task, and so must not cost more than the task.
 //!
 //! For a method that takes `**kwargs` PyO3 has the interpreter pack all arguments into a tuple and a dictionary, which
-//! costs as much as the rest of a submit. These two take them as the interpreter has them (`METH_FASTCALL`), and are put
+//! costs as much as the rest of a submit. These take them as the interpreter has them (`METH_FASTCALL`), and are put
 //! into their classes by hand.
 
-use super::base::{Base, Wait, check_callable};
+use super::base::{Base, Wait};
 use super::errors::Refusal;
+use super::executor::Executor;
 use super::func::Invoker;
 use super::pool::Submitter;
 use super::task::{Call, Task};
@@ -90,31 +91,54 @@ impl<'a, 'py> Arguments<'a, 'py> {
     }
 }
 
-fn submit(base: &Base, arguments: Arguments<'_, '_>) -> Result<(), Refusal> {
-    let py = arguments.py;
-    let front = base.front(py)?;
+/// The callable that is the first argument.
+fn callable<'a, 'py>(arguments: Arguments<'a, 'py>) -> PyResult<Borrowed<'a, 'py, PyAny>> {
     if arguments.positional == 0 {
         let message = "submit() missing 1 required positional argument: 'fn'";
-        return Err(PyTypeError::new_err(message).into());
+        return Err(PyTypeError::new_err(message));
     }
-    let func = arguments.get(0);
-    // A closed pool says so before anything is looked at (B14).
-    check_callable(&func).or_else(|error| front.check_open().and(Err(error.into())))?;
-    let task = Task::Call(arguments.into_call(func.to_owned().unbind(), 1)?);
-    front.submit(py, task, Wait::Up(None))
+    Ok(arguments.get(0))
 }
 
-fn invoke(base: &Base, arguments: Arguments<'_, '_>) -> Result<(), Refusal> {
+fn submit<'py>(base: &Base, arguments: Arguments<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
+    let py = arguments.py;
+    let front = base.front(py)?;
+    let func = callable(arguments)?;
+    // A closed pool says so before anything is looked at (B14).
+    Base::check_call(front, &func)?;
+    let task = Task::Call(arguments.into_call(func.to_owned().unbind(), 1)?);
+    submitted(py, front.submit(py, task, Wait::Up(None)))
+}
+
+fn invoke<'py>(base: &Base, arguments: Arguments<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
     let py = arguments.py;
     let front = base.front(py)?;
     let task = Task::Call(arguments.into_call(base.func(py)?.clone_ref(py), 0)?);
-    front.submit(py, task, Wait::Up(None))
+    submitted(py, front.submit(py, task, Wait::Up(None)))
 }
 
-/// Gives a class a method that was written for the interpreter's own calling convention: `$call`, a function of a `Base`
-/// and `Arguments`.
+fn submitted(py: Python<'_>, result: Result<(), Refusal>) -> PyResult<Bound<'_, PyAny>> {
+    match result {
+        Ok(()) => Ok(py.None().into_bound(py)),
+        Err(refusal) => Err(refusal.into_exception(py)),
+    }
+}
+
+fn schedule<'py>(
+    executor: &Executor,
+    arguments: Arguments<'_, 'py>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let func = callable(arguments)?.to_owned().unbind();
+    let call = arguments.into_call(func, 1)?;
+    executor
+        .schedule(arguments.py, Wait::Up(None), call)
+        .map(Bound::into_any)
+}
+
+/// Gives a class a method that was written for the interpreter's own calling convention: `$call`, a function of its base
+/// class `$base` and `Arguments`.
 macro_rules! add_method {
-    ($py:expr, $class:ty, $name:literal, $call:path, $doc:literal) => {{
+    ($py:expr, $class:ty, $base:ty, $name:literal, $call:path, $doc:literal) => {{
         /// # Safety
         /// To be called by the interpreter, as a method of the class.
         unsafe fn method(
@@ -125,17 +149,14 @@ macro_rules! add_method {
             names: *mut ffi::PyObject,
         ) -> PyResult<*mut ffi::PyObject> {
             // SAFETY: the interpreter has checked that `slf` is an instance of the class that has the method, and that is
-            // a subclass of `Base`. It keeps `slf` and the arguments alive until the call returns.
+            // `$base` or a subclass of it. It keeps `slf` and the arguments alive until the call returns.
             let (slf, arguments) = unsafe {
                 (
-                    Borrowed::from_ptr(py, slf).cast_unchecked::<Base>(),
+                    Borrowed::from_ptr(py, slf).cast_unchecked::<$base>(),
                     Arguments::new(py, values, positional, names),
                 )
             };
-            match $call(slf.get(), arguments) {
-                Ok(()) => Ok(py.None().into_ptr()),
-                Err(refusal) => Err(refusal.into_exception(py)),
-            }
+            $call(slf.get(), arguments).map(Bound::into_ptr)
         }
         let definition = Box::leak(Box::new(ffi::PyMethodDef {
             ml_name: $name.as_ptr(),
@@ -163,7 +184,7 @@ macro_rules! add_method {
 
 /// Puts the methods into their classes.
 pub fn install(py: Python<'_>) -> PyResult<()> {
-    add_method!(py, Submitter, c"submit", submit, c"submit($self, fn, /, *args, **kwargs)
+    add_method!(py, Submitter, Base, c"submit", submit, c"submit($self, fn, /, *args, **kwargs)
 --
 
 Runs fn(*args, **kwargs) on a worker.
@@ -172,7 +193,7 @@ Returns when a worker has the task or, with a queue, when it is accepted; waits 
 Raises PoolClosedError if the pool is closed, or closes while this waits; PoolOverloadError if it may not wait;
 PoolDeadlockError where it would wait for ever, because every worker waits like this; PoolSpawnError if no
 thread can be started and none is alive.");
-    add_method!(py, Invoker, c"invoke", invoke, c"invoke($self, /, *args, **kwargs)
+    add_method!(py, Invoker, Base, c"invoke", invoke, c"invoke($self, /, *args, **kwargs)
 --
 
 Runs func(*args, **kwargs) on a worker.
@@ -181,5 +202,12 @@ Returns when a worker has the task or, with a queue, when it is accepted; waits 
 Raises PoolClosedError if the pool is closed, or closes while this waits; PoolOverloadError if it may not wait;
 PoolDeadlockError where it would wait for ever, because every worker waits like this; PoolSpawnError if no
 thread can be started and none is alive.");
+    add_method!(py, Executor, Executor, c"submit", schedule, c"submit($self, fn, /, *args, **kwargs)
+--
+
+Schedules fn(*args, **kwargs) and returns the Future of its result.
+
+With a bound on the backlog it waits for room. Raises RuntimeError after shutdown() and at interpreter exit,
+BrokenThreadPool if an initializer failed, and what Pool.submit() raises.");
     Ok(())
 }

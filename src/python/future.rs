@@ -35,7 +35,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple, PyType};
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -530,7 +530,7 @@ impl Future {
 }
 
 /// Of those who wait for results.
-pub static LUCK: LazyLock<Luck> = LazyLock::new(Luck::default);
+pub static LUCK: Luck = Luck::new(Duration::from_micros(50));
 
 /// A time-out as `threading` reads it: what is over already is 0.
 pub fn read_timeout(timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Duration>> {

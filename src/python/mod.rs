@@ -1,6 +1,7 @@
 //! The face that the Python package `pyants` shows of the pool. It translates, and schedules nothing.
 
 mod aio;
+mod awaitable;
 mod base;
 mod border;
 mod errors;
@@ -44,6 +45,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<executor::Executor>()?;
     module.add_class::<job::Results>()?;
     module.add_class::<aio::AsyncPool>()?;
+    module.add_class::<awaitable::Awaitable>()?;
     module.add_class::<aio::Ticket>()?;
     module.add_function(wrap_pyfunction!(_fail_spawns, module)?)?;
     instance::prepare(module.py())?;

@@ -173,8 +173,8 @@ asyncio.run(main())
 
 # --- Ctrl-C ---
 
-# Sends Ctrl-C once the program is about to wait. A signal that comes just before the loop goes to sleep does not wake it
-# (a second would be taken for impatience), so the loop is woken until it is seen to end.
+# Sends Ctrl-C once the program is about to wait. A signal that comes just before the loop goes to sleep does not wake
+# it, and a second would be taken for impatience; so the loop is woken until it is seen to end.
 INTERRUPT = """
 about_to_wait = threading.Event()
 def send():

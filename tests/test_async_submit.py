@@ -18,7 +18,7 @@ def test_it_gives_an_awaitable_of_the_result(make: Any) -> None:
     async def main() -> None:
         async with make(2) as pool:
             call = await pool.submit(int, "ff", base=16)
-            assert isinstance(call, asyncio.Future)
+            assert asyncio.isfuture(call)
             assert await call == 255
             assert await (await pool.submit(dict, fn=1, self=2)) == {"fn": 1, "self": 2}
             error = ValueError("mine")
@@ -40,7 +40,7 @@ def test_where_there_is_room_it_does_not_wait(make: Any) -> None:
                     # Nothing of the loop is needed for it.
                     with pytest.raises(StopIteration) as returned:
                         submitting.send(None)
-                    assert isinstance(returned.value.value, asyncio.Future)
+                    assert asyncio.isfuture(returned.value.value)
                     gate.wait_entered(count + 1)
 
     run(main())

@@ -13,6 +13,8 @@ PRELUDE = """
 import asyncio
 gate = Gate()
 async def entered(count):
+    global loop
+    loop = asyncio.get_running_loop()
     while gate.entered < count:
         await asyncio.sleep(0.002)
 """
@@ -171,14 +173,19 @@ asyncio.run(main())
 
 # --- Ctrl-C ---
 
-# Sends Ctrl-C once the program is about to wait.
+# Sends Ctrl-C once the program is about to wait. A signal that comes just before the loop goes to sleep does not wake
+# it, and a second would be taken for impatience; so the loop is woken until it is seen to end.
 INTERRUPT = """
 about_to_wait = threading.Event()
 def send():
     about_to_wait.wait()
     signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-    # A loop that has just gone to sleep may not look at the signal before it wakes up, with whatever pool.
-    about_to_wait.loop.call_soon_threadsafe(int)
+    try:
+        while True:
+            loop.call_soon_threadsafe(int)
+            time.sleep(0.01)
+    except RuntimeError:
+        pass  # It is closed.
 threading.Thread(target=send, daemon=True).start()
 ran = []
 """
@@ -203,7 +210,7 @@ async def main():
         held = pool.run(lambda: (gate.hold(), print("done")))
         in_line = [asyncio.ensure_future(awaiting(pool.run(ran.append, number))) for number in range(5)]
         await entered(1)
-        (setattr(about_to_wait, 'loop', asyncio.get_running_loop()), about_to_wait.set())
+        about_to_wait.set()
         try:
             {wait}
         except asyncio.CancelledError:
@@ -240,7 +247,7 @@ async def main():
                 group.run(ran.append, number)
             await entered(1)
             threading.Thread(target=open_later, args=(group._calls,), daemon=True).start()
-            (setattr(about_to_wait, 'loop', asyncio.get_running_loop()), about_to_wait.set())
+            about_to_wait.set()
             if {where!r} == "block":
                 await asyncio.sleep(60)
 def open_later(calls):

@@ -174,3 +174,11 @@ fn without_the_look_after_searching() {
         scenarios::submit_against_expire,
     );
 }
+
+#[test]
+fn without_the_search_after_coming_back() {
+    check_without(
+        Step::SearchAgainAfterComingBack,
+        scenarios::blocking_tasks_against_expire,
+    );
+}

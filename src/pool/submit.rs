@@ -198,13 +198,14 @@ impl<H: Host> Core<H> {
             line.refuse_youngest_bound(Error::Deadlock);
         }
         self.lower_flag(&line);
+        let is_first = line.len() <= 1;
         drop(line);
         // The line may be empty now, and what was let in done already.
         self.watch.notify();
         if woken {
             self.wake();
         }
-        let waited = self.line.wait(&waiter, patience, || {
+        let waited = self.line.wait(&waiter, patience, is_first, || {
             self.let_in();
             self.watch.notify();
         });

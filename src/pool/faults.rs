@@ -43,6 +43,8 @@ pub enum Step {
     LookAgainAfterLeaving = 3,
     /// Whoever lays the search token down looks for a task whose submitter had trusted the searcher.
     LookAgainAfterSearching = 4,
+    /// A worker that comes back because it is needed after all takes the search token again.
+    SearchAgainAfterComingBack = 5,
 }
 
 #[cfg(any(loom, shuttle))]

@@ -376,14 +376,18 @@ pub enum Waited<T> {
 
 impl<T> Line<T> {
     /// Waits in line for an answer, or until `patience` is at its end. `unheld` is called when a place was passed over
-    /// for a moment and is not any more: room that came up meanwhile must be looked for again.
+    /// for a moment and is not any more: room that came up meanwhile must be looked for again. Only who `is_first` in line
+    /// looks out before it goes to sleep: several would keep each other, and the workers, from the processors.
     pub fn wait(
         &self,
         waiter: &Arc<Waiter<T>>,
         patience: &mut Patience<'_>,
+        is_first: bool,
         unheld: impl Fn(),
     ) -> Waited<T> {
-        self.luck.spin(|| waiter.answered.load(Ordering::Relaxed));
+        if is_first {
+            self.luck.spin(|| waiter.answered.load(Ordering::Relaxed));
+        }
         loop {
             if let Some(answer) = waiter.wait(patience) {
                 return Waited::Answered(answer);

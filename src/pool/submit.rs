@@ -213,8 +213,8 @@ impl<H: Host> Core<H> {
             roams: patience.roams,
             absent: false,
         };
-        let waiter = self.join_line(task, stand)?;
-        let waited = self.line.wait(&waiter, patience, || {
+        let (waiter, is_first) = self.join_line(task, stand)?;
+        let waited = self.line.wait(&waiter, patience, is_first, || {
             self.let_in();
             self.watch.notify();
         });
@@ -234,12 +234,12 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Joins the line, and lets in whoever is first if there is room.
+    /// Joins the line, and lets in whoever is first if there is room. With the place comes whether it is the first.
     fn join_line(
         self: &Arc<Self>,
         task: H::Task,
         stand: Stand,
-    ) -> Result<Arc<Waiter<H::Task>>, SubmitError<H::Task>> {
+    ) -> Result<(Arc<Waiter<H::Task>>, bool), SubmitError<H::Task>> {
         // A start that the system refused is tried again before somebody waits for what it was for.
         if self.thread_refused.load(Ordering::Relaxed)
             && !self.queue.is_empty()
@@ -268,13 +268,14 @@ impl<H: Host> Core<H> {
             line.refuse_youngest_bound(Error::Deadlock);
         }
         self.lower_flag(&line);
+        let is_first = line.len() <= 1;
         self.hand_back(line.unlock());
         // The line may be empty now, and what was let in done already.
         self.watch.notify();
         if woken {
             self.wake();
         }
-        Ok(waiter)
+        Ok((waiter, is_first))
     }
 
     /// Lowers the flag that submitters wait, where none does.

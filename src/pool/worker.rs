@@ -300,7 +300,7 @@ impl<H: Host> Shift<'_, H> {
                 self.seat = core.find_seat();
                 // There may be more than one task whose submitter trusted the token that was just laid down. If another
                 // worker has taken it, that one sees to them.
-                self.searching = core.token.take();
+                self.searching = !skipped(Step::SearchAgainAfterComingBack) && core.token.take();
                 return false;
             }
         }

@@ -74,6 +74,12 @@ pub fn can_spin() -> bool {
 /// Whether it pays to look out for something a little longer before going to sleep: where it did lately, longer.
 pub struct Luck(AtomicU32);
 
+impl Default for Luck {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Luck {
     /// In nanoseconds: about what going to sleep and being woken costs, and a tenth of it, so that luck is noticed.
     const MOST: u32 = 20_000;

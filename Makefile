@@ -1,9 +1,9 @@
 # Each target sets up what it needs in a fresh clone; what they do is in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench wheel docs clean
+.PHONY: help demo test lint bench bench-check wheel docs clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\): ## /  make \1\t/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\): ## /  make \1\t/p' Makefile | expand -t 20
 
 demo: ## hash every file of a tree on a pool (ROOT=path, default the standard library), then the sample of ants
 	@scripts/demo '$(ROOT)'
@@ -14,8 +14,11 @@ test: ## every check and test, on every interpreter found and on free-threaded 3
 lint: ## formatting, clippy, ruff, mypy, pyright and stubtest only
 	@scripts/test lint
 
-bench: ## the benchmarks
+bench: ## pyants beside its peers, into docs/benchmarks.md: about 20 minutes (QUICK=1: 3 minutes)
 	@scripts/bench
+
+bench-check: ## the instructions a task costs, against the figures recorded (needs valgrind)
+	@scripts/bench-check
 
 wheel: ## a wheel for each interpreter found, into dist/
 	@scripts/build

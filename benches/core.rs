@@ -2,7 +2,8 @@
 //!
 //! `cargo bench --bench core` (all of it), `QUICK=1 cargo bench --bench core` (a look, in about a minute), and either
 //! with `-- 'unbounded/8 workers'` or the like to choose. A group is named by how tasks wait for a worker, by the workers
-//! and by the submitters; an entry in it by who runs them. Times are per batch, throughputs per task.
+//! and by the submitters; an entry in it by who runs them. Times are per batch, throughputs per task. `make bench` runs all
+//! of it three times over, for the peers' rounds to be interleaved.
 //!
 //! Every peer does what it does with its own means, and only peers with the same bound are compared: rayon, tokio,
 //! rusty_pool and threadpool have no bounded queue. What a task does is to count itself, for the end to be noticed; that
@@ -302,13 +303,15 @@ mod bench {
         let criterion = if is_quick() {
             Criterion::default()
                 .sample_size(10)
+                .nresamples(2_000)
                 .warm_up_time(Duration::from_millis(50))
-                .measurement_time(Duration::from_millis(250))
+                .measurement_time(Duration::from_millis(150))
         } else {
             Criterion::default()
-                .sample_size(30)
-                .warm_up_time(Duration::from_millis(500))
-                .measurement_time(Duration::from_secs(3))
+                .sample_size(20)
+                .nresamples(10_000)
+                .warm_up_time(Duration::from_millis(300))
+                .measurement_time(Duration::from_millis(700))
         };
         let mut criterion = criterion.configure_from_args();
         hand_off(&mut criterion);

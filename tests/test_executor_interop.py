@@ -306,9 +306,23 @@ def test_the_private_attributes(executor_type: Executors) -> None:
             executor.submit(gate.hold)
         gate.wait_entered(2)
         assert len(attribute(executor, "_threads")) == 2
+        # Some look at each of them.
+        assert {thread.name for thread in attribute(executor, "_threads")} == {"looked-at_0", "looked-at_1"}
+        assert all(thread.is_alive() for thread in attribute(executor, "_threads"))
         assert attribute(executor, "_work_queue").qsize() == 3
         gate.open()
     assert attribute(executor, "_shutdown")
+
+
+@each_executor_type
+def test_the_threads_of_one_are_not_those_of_another(executor_type: Executors) -> None:
+    with executor_type(1, "shared") as first, executor_type(1, "shared_too") as second, Gate() as gate:
+        first.submit(gate.hold)
+        second.submit(gate.hold)
+        gate.wait_entered(2)
+        names = [[thread.name for thread in attribute(executor, "_threads")] for executor in (first, second)]
+        assert names == [["shared_0"], ["shared_too_0"]]
+        gate.open()
 
 
 @each_executor_type

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from executors import EXECUTOR_TYPES, attribute, new_thing, same, wait_freed
-from support import DEADLINE, Background, Gate, Sum, wait_until
+from support import DEADLINE, Background, Gate, Sum, nap, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -272,7 +272,7 @@ def test_a_timeout_of_nonsense(executor_type: Executors) -> None:
             executor.map(int, "123", timeout=nonsense)
 
 
-@pytest.mark.parametrize("chunksize", [1, 2, 3, 1000])
+@pytest.mark.parametrize("chunksize", [1, 2, 3, 1000, 0, -1])
 def test_threads_ignore_the_chunksize(executor_type: Executors, chunksize: int) -> None:
     with executor_type(2) as executor:
         assert list(executor.map(pow, range(10), range(10), chunksize=chunksize)) == [n**n for n in range(10)]
@@ -304,6 +304,37 @@ def test_results_of_what_shutdown_cancelled(executor_type: Executors) -> None:
         with pytest.raises(concurrent.futures.CancelledError):
             next(results)
         gate.open()
+
+
+def test_one_worker_takes_everything_in_the_order_of_its_submission(executor_type: Executors) -> None:
+    # Who has one worker has an order, between maps too: what is submitted last may close what the others write to.
+    seen: list[object] = []
+
+    def task(item: object) -> None:
+        nap(0.001)
+        seen.append(item)
+
+    with executor_type(1) as executor, Gate() as gate:
+        executor.submit(gate.hold)
+        executor.submit(task, "first")
+        executor.map(task, range(20))
+        executor.submit(task, "between")
+        executor.map(task, range(20, 40))
+        executor.submit(task, "last")
+        gate.open()
+    assert seen == ["first", *range(20), "between", *range(20, 40), "last"]
+
+
+def test_a_map_that_follows_a_shutdown_without_a_wait(executor_type: Executors) -> None:
+    seen: list[int] = []
+    executor = executor_type(1)
+    with Gate() as gate:
+        executor.submit(gate.hold)
+        gate.wait_entered(1)
+        executor.map(seen.append, range(20))
+        executor.shutdown(wait=False)
+        gate.open()
+    wait_until(lambda: seen == list(range(20)))
 
 
 def test_maps_inside_of_maps(executor_type: Executors) -> None:

@@ -18,7 +18,7 @@ from executors import (
     new_thing,
     wait_freed,
 )
-from support import DEADLINE, Gate, Sum, wait_equal, wait_until
+from support import DEADLINE, Gate, Sum, wait_equal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -228,4 +228,3 @@ def test_it_runs_beside_others() -> None:
         both = [number for pair in zip(first, second, strict=True) for number in pair]
         assert sorted(both) == list(range(200))
         wait_equal(lambda: executor.pool.stats().busy, 0)
-        wait_until(lambda: executor.pool.stats().busy == 0)

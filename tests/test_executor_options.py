@@ -218,7 +218,7 @@ def test_a_failing_initializer_is_logged(executor_type: Executors) -> None:
         wait_until(lambda: bool(logged(records, error)), "the record")
     (record,) = logged(records, error)
     assert record.levelno >= logging.ERROR
-    assert record.getMessage() == "Exception in initializer:"
+    assert "initializer" in record.getMessage()
 
 
 @both

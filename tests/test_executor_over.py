@@ -34,6 +34,8 @@ def test_it_is_an_executor_like_others(make: Any) -> None:
         assert sorted(executor.map_unordered(int, "123")) == [1, 2, 3]
         assert [future.result(DEADLINE) for future in executor.submit_many(int, "123")] == [1, 2, 3]
         assert attribute(executor, "_max_workers") == 2
+        threads = attribute(executor, "_threads")
+        wait_until(lambda: len(list(threads)) == len(threads) == pool.running(), "the threads")
 
 
 @each_pool

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from executors import EXECUTOR_TYPES, needs_pool_executor, run_executor_script
+from executors import BUFFERING_TYPES, EXECUTOR_TYPES, needs_pool_executor, run_executor_script
 from support import run_script
 
 pytestmark = [pytest.mark.thread_unsafe(reason="starts processes"), pytest.mark.ants("D5")]
@@ -73,6 +73,40 @@ print(ran)
 """,
     )
     assert stdout == "interrupted\n[1]\n"
+
+
+@pytest.mark.parametrize(
+    ("executor_type", "buffersize"),
+    [
+        *(pytest.param(*param.values, "", id=f"{param.id}", marks=param.marks) for param in EXECUTOR_TYPES),
+        *(
+            pytest.param(*param.values, ", buffersize=2", id=f"{param.id}, buffersize", marks=param.marks)
+            for param in BUFFERING_TYPES
+        ),
+    ],
+)
+def test_an_interrupted_map_cancels_what_has_not_started(executor_type: Executors, buffersize: str) -> None:
+    stdout = run_executor_script(
+        executor_type,
+        INTERRUPT
+        + f"""
+executor = Executor(1)
+held = executor.submit(gate.hold)
+gate.wait_entered(1)
+results = executor.map(ran.append, range(3){buffersize})
+try:
+    about_to_wait.set()
+    next(results)
+except KeyboardInterrupt:
+    print("interrupted")
+print(next(results, "over"))
+gate.open()
+executor.shutdown()
+# The one that was waited for did not start either.
+print(ran)
+""",
+    )
+    assert stdout == "interrupted\nover\n[]\n"
 
 
 @each_executor_type

@@ -241,13 +241,16 @@ print("parent")
 
 def test_a_fork_waits_for_a_worker_that_is_just_arriving() -> None:
     stdout = script("""
+forking = threading.Event()
+os.register_at_fork(before=forking.set)  # Runs before the module's own hook.
 arrived = []
 class Slow(threading._DummyThread):
     def __init__(self):
         super().__init__()
         # While this thread is being entered into the books of `threading`, another one forks, or had time to.
         arrived.append(Background(lambda: in_child(lambda: print("child", len(arrived), flush=True))))
-        time.sleep(0.2)
+        assert forking.wait(10)
+        time.sleep(0.02)
         arrived.append(self)
 threading._DummyThread = Slow
 pool = Pool(1)
@@ -260,12 +263,15 @@ print("parent", len(arrived))
 
 def test_a_fork_waits_for_a_worker_that_is_just_leaving() -> None:
     stdout = script("""
+forking = threading.Event()
+os.register_at_fork(before=forking.set)  # Runs before the module's own hook.
 left = []
 local = threading.local()
 class Last:
     def __del__(self):
         left.append(Background(lambda: in_child(lambda: print("child", len(left), flush=True))))
-        time.sleep(0.2)
+        assert forking.wait(10)
+        time.sleep(0.02)
         left.append(self)
 def task():
     local.last = Last()
@@ -294,6 +300,32 @@ pool.release()
 assert leaving.wait(10)
 in_child(lambda: use(other))
 forked.set()
+print("parent")
+""")
+    assert stdout == "parent\n"
+
+
+def test_a_worker_that_does_not_get_away_does_not_keep_the_others() -> None:
+    stdout = script("""
+local = threading.local()
+leaving, go = threading.Event(), threading.Event()
+class Last:
+    def __del__(self):
+        leaving.set()
+        assert go.wait(30)
+def task():
+    local.last = Last()
+stuck, other = Pool(1), Pool(40)
+stuck.submit(task)
+stuck.release()
+assert leaving.wait(10)
+with Gate() as gate:
+    for _ in range(40):
+        other.submit(gate.hold)
+other.release_timeout(20)
+go.set()
+stuck.reboot()
+stuck.release_timeout(10)
 print("parent")
 """)
     assert stdout == "parent\n"

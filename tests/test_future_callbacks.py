@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
-from executors import EXECUTOR_TYPES, FUTURE_TYPES, futures_log, logged
-from support import DEADLINE, Gate, Sum, background, wait_equal, wait_until
+from executors import EXECUTOR_TYPES, FUTURE_TYPES, futures_log, logged, pass_through
+from support import DEADLINE, Background, Gate, Sum, background, nap, wait_equal, wait_until
 
 Futures = type[Future[Any]]
 Executors = type[ThreadPoolExecutor]
@@ -162,6 +163,44 @@ def test_who_waits_need_not_wait_for_the_callbacks(future_type: Futures) -> None
         assert future.result(0) == 7
         gate.open()
     thread.join(DEADLINE)
+
+
+@each_future_type
+@each_outcome
+def test_who_waits_is_woken_before_the_callbacks_are_called(future_type: Futures, outcome: str) -> None:
+    # A callback may wait for what a thread does that has got the result.
+    future = future_type()
+    with Gate() as gate:
+        future.add_done_callback(gate.hold)
+        waiting = background(3, future.exception)
+        # The longer, the surer that they sleep by then: one that does not is no test, but no failure either.
+        nap(0.05)
+        ending = Background(partial(end, future, outcome))
+        gate.wait_entered(1)
+        wait_until(lambda: not any(each.is_alive() for each in waiting), "the wake-up", DEADLINE / 3)
+        for each in waiting:
+            if outcome == "cancel":
+                with pytest.raises(CancelledError):
+                    each.result()
+            else:
+                assert type(each.result()) is (ValueError if outcome == "exception" else type(None))
+        gate.open()
+        ending.result()
+
+
+@each_executor_type
+def test_a_worker_wakes_who_waits_before_it_calls_the_callbacks(executor_type: Executors) -> None:
+    with executor_type(1) as executor, Gate() as running, Gate() as gate:
+        future = executor.submit(pass_through, running, 7)
+        future.add_done_callback(gate.hold)
+        waiting = background(3, future.result)
+        running.wait_entered(1)
+        nap(0.05)
+        running.open()
+        gate.wait_entered(1)
+        wait_until(lambda: not any(each.is_alive() for each in waiting), "the wake-up", DEADLINE / 3)
+        assert [each.result() for each in waiting] == [7] * 3
+        gate.open()
 
 
 @each_future_type

@@ -294,6 +294,70 @@ def test_an_executor_in_a_cycle_is_collected(executor_type: Executors) -> None:
     wait_until(is_gone)
 
 
+@each_executor_type
+@pytest.mark.parametrize("read", [0, 1, 3])
+def test_results_of_a_map_in_a_cycle_are_collected(executor_type: Executors, read: int) -> None:
+    class Owner(Thing):
+        """Keeps the results of a map of its own method; the method keeps it."""
+
+        def __init__(self, executor: ThreadPoolExecutor) -> None:
+            self.results = executor.map(self.work, [Thing(), Thing(), Thing()])
+            for _ in range(read):
+                next(self.results)
+
+        def work(self, thing: Thing) -> tuple[Owner, Thing]:
+            return self, thing
+
+    with executor_type(1) as executor:
+        owner = Owner(executor)
+        # Until the worker has let go of it.
+        executor.submit(int).result(DEADLINE)
+        reference = weakref.ref(owner)
+        del owner
+
+        def is_gone() -> bool:
+            gc.collect()
+            return reference() is None
+
+        wait_until(is_gone, deadline=10)
+
+
+@each_executor_type
+def test_unread_results_of_a_map_are_let_go_of(executor_type: Executors) -> None:
+    references: list[weakref.ref[Thing]] = []
+
+    def task(_: int) -> Thing:
+        thing = Thing()
+        references.append(weakref.ref(thing))
+        return thing
+
+    with executor_type(2) as executor:
+        results = executor.map(task, range(5))
+        next(results)
+        wait_until(lambda: len(references) == 5)
+        del results
+        wait_freed(*references)
+
+
+@each_executor_type
+def test_the_items_of_a_map_are_let_go_of_when_they_are_done(executor_type: Executors) -> None:
+    with executor_type(1) as executor, Gate() as gate:
+        things = [Thing() for _ in range(3)]
+        references = [weakref.ref(thing) for thing in things]
+        last = references[2]
+
+        def task(thing: Thing) -> None:
+            if thing is last():
+                gate.hold()
+
+        results = executor.map(task, things)
+        gate.wait_entered(1)
+        del things
+        wait_freed(references[0], references[1])
+        gate.open()
+        assert list(results) == [None] * 3
+
+
 @pytest.mark.thread_unsafe(reason="counts references")
 @by_reference_counts
 @each_executor_type

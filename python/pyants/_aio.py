@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from pyants._core import Pool, _AsyncPool
 from pyants._default import DEFAULT_CAPACITY
+from pyants._errors import PoolError
 from pyants._types import report_failures
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable
     from types import TracebackType
-    from typing import Self, Unpack
+    from typing import NoReturn, Self, Unpack
 
     from pyants._core import MultiPool, _Ticket
     from pyants._types import PoolOptions
@@ -56,7 +57,7 @@ class AsyncPool(_AsyncPool):
         the call starts. Raises what run() raises.
         """
         call, admission, ticket = self._enlist(fn, *args, **kwargs)
-        await _admitted(call, admission, ticket)
+        await _admitted(self, fn, call, admission, ticket)
         return call
 
     async def map(self, fn: Callable[[_T], _R], items: Iterable[_T] | AsyncIterable[_T], /) -> AsyncGenerator[_R, None]:
@@ -77,7 +78,7 @@ class AsyncPool(_AsyncPool):
                     yield await ahead.popleft()
             finally:
                 for call in ahead:
-                    call.cancel()
+                    _let_go(self, fn, call)
 
     async def map_unordered(
         self, fn: Callable[[_T], _R], items: Iterable[_T] | AsyncIterable[_T], /
@@ -104,7 +105,7 @@ class AsyncPool(_AsyncPool):
                     yield await take()
             finally:
                 for call in ahead:
-                    call.cancel()
+                    _let_go(self, fn, call)
 
     def _most_ahead(self) -> int:
         capacity = self.pool.cap()
@@ -119,6 +120,9 @@ class AsyncPool(_AsyncPool):
         self._close()
         await _off_loop(self._wait_closed)
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"cannot pickle {type(self).__name__!r} object: its threads and calls live in this process")
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -131,7 +135,11 @@ class AsyncPool(_AsyncPool):
         await self.aclose()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__module__}.{type(self).__qualname__} over {self.pool!r}>"
+        try:
+            pool = self.pool
+        except RuntimeError:
+            return f"<{type(self).__module__}.{type(self).__qualname__} not initialised>"
+        return f"<{type(self).__module__}.{type(self).__qualname__} over {pool!r}>"
 
 
 class AsyncTaskGroup:
@@ -145,14 +153,14 @@ class AsyncTaskGroup:
     def __init__(self, pool: AsyncPool, *, fail_fast: bool = False) -> None:
         self._pool = pool
         self._fail_fast = fail_fast
-        self._calls: list[tuple[asyncio.Future[Any], _Ticket]] = []
-        self._failed = False
+        self._calls: list[tuple[asyncio.Future[Any], _Ticket | None]] = []
+        self._stopped = False
         self._left = False
 
     async def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> asyncio.Future[_T]:
         """As AsyncPool.submit(), as a call of the group."""
         call, admission, ticket = self._enlist(fn, *args, **kwargs)
-        await _admitted(call, admission, ticket)
+        await _admitted(self._pool, fn, call, admission, ticket)
         return call
 
     def run(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> asyncio.Future[_T]:
@@ -161,28 +169,39 @@ class AsyncTaskGroup:
 
     def _enlist(
         self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
-    ) -> tuple[asyncio.Future[_T], asyncio.Future[None] | None, _Ticket]:
+    ) -> tuple[asyncio.Future[_T], asyncio.Future[bool] | None, _Ticket | None]:
         if self._left:
             raise RuntimeError("the task group is over: its block has been left")
+        if self._stopped:
+            never: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
+            never.cancel()
+            self._calls.append((never, None))
+            return never, None, None
         call, admission, ticket = self._pool._enlist(fn, *args, **kwargs)
         self._calls.append((call, ticket))
-        call.add_done_callback(self._note)
-        if self._failed:
-            self.cancel()
+        if self._fail_fast:
+            call.add_done_callback(self._note)
         return call, admission, ticket
 
     def _note(self, call: asyncio.Future[Any]) -> None:
-        if self._fail_fast and not call.cancelled() and call.exception() is not None:
-            self._failed = True
+        # Looking at the exception counts as asking for it: the group raises it in the end.
+        if not call.cancelled() and call.exception() is not None:
+            self._stopped = True
             self.cancel()
 
     def cancel(self) -> int:
         """Cancels the calls that have not started; how many."""
-        return sum(not call.done() and ticket.withdraw() and call.cancel() for call, ticket in self._calls)
+        return sum(
+            not call.done() and ticket is not None and ticket.withdraw() and call.cancel()
+            for call, ticket in self._calls
+        )
 
     def results(self) -> list[Any]:
         """What the calls returned, in the order of their submission; for after the block."""
         return [call.result() for call, _ in self._calls]
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"cannot pickle {type(self).__name__!r} object: its calls live in this process")
 
     async def __aenter__(self) -> Self:
         return self
@@ -195,17 +214,25 @@ class AsyncTaskGroup:
     ) -> None:
         interrupt: BaseException | None = None
         if exc_value is not None:
+            self._stopped = True
             self.cancel()
         try:
             await self._wait()
         except asyncio.CancelledError as raised:
             interrupt = raised
+            self._stopped = True
             self.cancel()
-            await self._wait()
+            try:
+                await self._wait()
+            except asyncio.CancelledError:
+                # Once more: what is still running is let go of, and what it raises goes to panic_handler or the log.
+                for call, _ in self._calls:
+                    call.cancel()
+                report_failures(self._failures())
+                raise
         finally:
             self._left = True
-        done = [call for call, _ in self._calls if not call.cancelled()]
-        failures = [error for error in (call.exception() for call in done) if error is not None]
+        failures = self._failures()
         if exc_value is not None or interrupt is not None:
             report_failures(failures)
             if interrupt is not None:
@@ -217,25 +244,42 @@ class AsyncTaskGroup:
         if failures:
             raise BaseExceptionGroup(f"{len(failures)} of {len(self._calls)} tasks failed", failures)
 
+    def _failures(self) -> list[BaseException]:
+        done = [call for call, _ in self._calls if not call.cancelled()]
+        return [error for error in (call.exception() for call in done) if error is not None]
+
     async def _wait(self) -> None:
         # The group's own tasks may submit others meanwhile.
         while pending := [call for call, _ in self._calls if not call.done()]:
             await asyncio.wait(pending)
 
 
-async def _admitted(call: asyncio.Future[Any], admission: asyncio.Future[None] | None, ticket: _Ticket) -> None:
-    if admission is None:
+def _let_go(pool: _AsyncPool, fn: Callable[..., Any], call: asyncio.Future[Any]) -> None:
+    """Nobody will ask for the call's result: takes it back if it has not started, and reports what it raised."""
+    if call.cancel() or call.cancelled():
+        return
+    error = call.exception()
+    if error is not None and not isinstance(error, PoolError):
+        pool._report(fn, error)
+
+
+async def _admitted(
+    pool: AsyncPool,
+    fn: Callable[..., Any],
+    call: asyncio.Future[Any],
+    admission: asyncio.Future[bool] | None,
+    ticket: _Ticket | None,
+) -> None:
+    if admission is None or ticket is None:
         return
     try:
-        await admission
+        is_admitted = await admission
     except asyncio.CancelledError:
-        if ticket.withdraw():
-            call.cancel()
+        ticket.withdraw()
+        _let_go(pool, fn, call)
         raise
-    except Exception:
-        # Refused, as its call was: who gets this exception need not be told again.
-        call.exception()
-        raise
+    if not is_admitted:
+        call.result()
 
 
 async def _each(items: Iterable[_T] | AsyncIterable[_T]) -> AsyncGenerator[_T, None]:

@@ -335,6 +335,10 @@ class _Executor:
         """Accepts no more calls; takes back those that have not started, if asked to."""
     def _wait_closed(self) -> None:
         """Waits until every accepted call is done and, with a pool of its own, every worker has left."""
+    def _pool_id(self) -> int:
+        """What tells the pool from every other; a worker's thread has it as its attribute _pyants_pool."""
+    def _place(self) -> Future[None]:
+        """A future that a worker of the pool must not wait for where only another of its tasks would set it."""
     def _is_broken(self) -> bool:
         """A worker's initializer failed."""
 
@@ -368,12 +372,14 @@ class _AsyncPool:
         """
     def _enlist(
         self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
-    ) -> tuple[asyncio.Future[_T], asyncio.Future[None] | None, _Ticket]:
+    ) -> tuple[asyncio.Future[_T], asyncio.Future[bool] | None, _Ticket]:
         """As run(), with an awaitable of the admission where the call has to stand in line, and what takes it back."""
     def _close(self) -> None:
         """Accepts no more calls."""
     def _wait_closed(self) -> None:
         """Waits, not on a loop's thread, until every call is done and, with a pool of its own, the workers are gone."""
+    def _report(self, fn: Callable[..., object], exception: BaseException) -> None:
+        """Reports an exception of fn that nobody will ask for."""
     def is_closed(self) -> bool:
         """No call is accepted any more."""
 

@@ -16,6 +16,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyants._core import Pool, _Executor, _Future
+from pyants._default import DEFAULT_CAPACITY
 from pyants._errors import PoolClosedError, PoolError
 
 if TYPE_CHECKING:
@@ -66,13 +67,13 @@ class _Threads(collections.abc.Set[threading.Thread]):
 
     def __init__(self, executor: PoolExecutor) -> None:
         self._pool = executor.pool
-        self._prefix = f"{executor._thread_name_prefix}_"
+        self._pool_id = executor._pool_id()
 
     def __len__(self) -> int:
         return self._pool.running()
 
     def __iter__(self) -> Iterator[threading.Thread]:
-        return (thread for thread in threading.enumerate() if thread.name.startswith(self._prefix))
+        return (thread for thread in threading.enumerate() if getattr(thread, "_pyants_pool", None) == self._pool_id)
 
     def __contains__(self, thread: object) -> bool:
         return any(thread is other for other in self)
@@ -150,7 +151,8 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
 
     @property
     def _max_workers(self) -> int:
-        return self.pool.cap()
+        capacity = self.pool.cap()
+        return capacity if capacity > 0 else DEFAULT_CAPACITY
 
     @_max_workers.setter
     def _max_workers(self, max_workers: int) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -224,8 +226,6 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
         *,
         ordered: bool,
     ) -> Iterator[_R]:
-        if chunksize < 1:
-            raise ValueError("chunksize must be >= 1.")
         if buffersize is not None:
             if not isinstance(buffersize, int):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise TypeError("buffersize must be an integer or None")
@@ -234,15 +234,17 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
         end = None if timeout is None else timeout + time.monotonic()
         if buffersize is not None or type(self).submit is not _Executor.submit:
             return self._results_of_futures(fn, zip(*iterables, strict=False), end, buffersize, ordered=ordered)
+        begin = time.monotonic()
         star = len(iterables) != 1
         items: list[Any] = []
         try:
             items.extend(zip(*iterables, strict=False) if star else iterables[0])
         except BaseException:
             # What was read before the input failed is called, as where each item is submitted when it is read.
-            self._map(fn, items, star, ordered, timeout)
+            self._map(fn, items, star, ordered, None)
             raise
-        return self._map(fn, items, star, ordered, timeout)
+        left = None if timeout is None else timeout - (time.monotonic() - begin)
+        return self._map(fn, items, star, ordered, left)
 
     def _results_of_futures(
         self,
@@ -324,8 +326,8 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
 def _take(future: concurrent.futures.Future[_R], timeout: float | None) -> _R:
     try:
         return future.result(timeout)
-    except TimeoutError:
-        future.cancel()
+    except BaseException:
+        future.cancel()  # Where it was not the call's own exception.
         raise
     finally:
         del future  # Or its exception's traceback would hold it.

@@ -2,21 +2,88 @@
 
 from __future__ import annotations
 
+import collections
 import threading
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
+from pyants._errors import PoolDeadlockError
 from pyants._executor import Future, PoolExecutor
 from pyants._types import report_failures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
-    from typing import Self
+    from typing import NoReturn, Self
 
     from pyants._core import MultiPool, MultiPoolWithFunc, Pool, PoolWithFunc
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+
+
+def _check_limit(limit: Any) -> None:
+    if not isinstance(limit, int) or isinstance(limit, bool):
+        raise TypeError(f"limit must be None or an int, not {limit!r}")
+    if limit < 1:
+        raise ValueError(f"limit must be above 0, not {limit!r}")
+
+
+class _Places:
+    """How many calls of a group there may be at once. Who finds no place stands in line for one."""
+
+    def __init__(self, executor: PoolExecutor, limit: int) -> None:
+        self._executor = executor
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._free = limit
+        # What is told of a place, and whether it is a call of the group that waits for it.
+        self._line: collections.deque[tuple[Future[None], bool]] = collections.deque()
+        # The threads that run calls of the group.
+        self._inside: set[int] = set()
+
+    def call(self, fn: Callable[..., _T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> _T:
+        ident = threading.get_ident()
+        self._inside.add(ident)
+        try:
+            return fn(*args, **kwargs)
+        finally:
+            self._inside.discard(ident)
+
+    def take(self) -> None:
+        with self._lock:
+            if self._free > 0:
+                self._free -= 1
+                return
+        place: Future[None] = self._executor._place()
+        is_inside = threading.get_ident() in self._inside
+        with self._lock:
+            if self._free > 0:
+                self._free -= 1
+                return
+            if is_inside and sum(inside for _, inside in self._line) + 1 == self._limit:
+                # All that could give a place wait for one.
+                raise PoolDeadlockError("the task group's limit is reached by calls that all wait to submit to it")
+            self._line.append((place, is_inside))
+        try:
+            place._wait()
+        except BaseException:
+            with self._lock:
+                try:
+                    self._line.remove((place, is_inside))
+                    is_given = False
+                except ValueError:
+                    is_given = True
+            if is_given:
+                self.give()
+            raise
+
+    def give(self) -> None:
+        with self._lock:
+            if not self._line:
+                self._free += 1
+                return
+            place, _ = self._line.popleft()
+        place.set_result(None)
 
 
 class TaskGroup:
@@ -39,13 +106,13 @@ class TaskGroup:
     """
 
     def __init__(self, executor: PoolExecutor, *, fail_fast: bool = False, limit: int | None = None) -> None:
-        if not _is_limit(limit):
-            raise ValueError(f"limit must be None or an int above 0, not {limit!r}")
+        if limit is not None:
+            _check_limit(limit)
         self._executor = executor
         self._fail_fast = fail_fast
-        self._places = None if limit is None else threading.Semaphore(limit)
+        self._places = None if limit is None else _Places(executor, limit)
         self._futures: list[Future[Any]] = []
-        self._failed = False
+        self._stopped = False
         self._left = False
 
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
@@ -56,30 +123,40 @@ class TaskGroup:
         """
         if self._left:
             raise RuntimeError("the task group is over: its block has been left")
-        if self._places is not None:
-            self._places.acquire()
-        if self._failed:
-            future: Future[_T] = Future()
-            future.cancel()
-            future.set_running_or_notify_cancel()
-        else:
-            try:
+        places = self._places
+        if places is not None:
+            places.take()
+        try:
+            if self._stopped:
+                future: Future[_T] = Future()
+                future.cancel()
+                future.set_running_or_notify_cancel()
+            elif places is not None:
+                future = self._executor.submit(places.call, fn, args, kwargs)
+            else:
                 future = self._executor.submit(fn, *args, **kwargs)
-            except BaseException:
-                if self._places is not None:
-                    self._places.release()
-                raise
+        except BaseException:
+            if places is not None:
+                places.give()
+            raise
         self._futures.append(future)
-        if self._fail_fast or self._places is not None:
+        if self._fail_fast or places is not None:
             future.add_done_callback(self._note)
+        if self._stopped:
+            # It may have been on its way in when the others were cancelled.
+            future.cancel()
         return future
 
     def _note(self, future: Future[Any]) -> None:
-        if self._places is not None:
-            self._places.release()
+        # First this, or who is given the place would come in after the failure.
         if self._fail_fast and not future.cancelled() and future.exception() is not None:
-            self._failed = True
-            self.cancel()
+            self._stop()
+        if self._places is not None:
+            self._places.give()
+
+    def _stop(self) -> None:
+        self._stopped = True
+        self.cancel()
 
     def cancel(self) -> int:
         """Cancels the calls that have not started; how many."""
@@ -108,6 +185,9 @@ class TaskGroup:
         if failures := self._failures():
             raise BaseExceptionGroup(f"{len(failures)} of {len(self._futures)} tasks failed", failures)
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"cannot pickle {type(self).__name__!r} object: its calls live in this process")
+
     def __enter__(self) -> Self:
         return self
 
@@ -119,12 +199,12 @@ class TaskGroup:
     ) -> None:
         interrupt: BaseException | None = None
         if exc_value is not None:
-            self.cancel()
+            self._stop()
         try:
             self._wait()
         except BaseException as raised:  # noqa: BLE001 - it is raised again when the calls are done
             interrupt = raised
-            self.cancel()
+            self._stop()
             try:
                 self._wait()
             except BaseException as again:
@@ -142,10 +222,6 @@ class TaskGroup:
                     interrupt = None
             return
         self._raise_failures()
-
-
-def _is_limit(limit: object) -> bool:
-    return limit is None or (isinstance(limit, int) and limit >= 1)
 
 
 class FuncTaskGroup(TaskGroup, Generic[_P]):

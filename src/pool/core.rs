@@ -149,6 +149,11 @@ impl<H: Host> Core<H> {
             .wrapping_sub(self.queue.len() as u64)
     }
 
+    /// Changes with every task that comes in and with every one that is taken out of the queue.
+    pub fn stirs(&self) -> u64 {
+        self.admission.entered().wrapping_add(self.taken())
+    }
+
     /// The workers that do not rest. To be used after a full fence where a decision hangs on it.
     pub fn awake(&self) -> u32 {
         let resting = self.resting.load(Ordering::Relaxed);

@@ -58,6 +58,15 @@ impl Family {
         HOME.with(|home| Self::has_id(&home.borrow(), self.id()))
     }
 
+    /// The id of the family whose worker this thread is; 0: of none.
+    pub fn home_id() -> usize {
+        HOME.with(|home| {
+            home.borrow()
+                .as_ref()
+                .map_or(0, |home| home.as_ptr() as usize)
+        })
+    }
+
     fn has_id(home: &Option<Weak<Family>>, id: usize) -> bool {
         home.as_ref()
             .is_some_and(|home| home.as_ptr() as usize == id)

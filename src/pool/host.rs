@@ -14,7 +14,7 @@ pub enum Outcome<T> {
     Failed,
     /// It was not run: somebody had taken it back while it waited for a worker.
     Cancelled,
-    /// It is not at its end and goes on with this, after the other tasks that wait for a worker.
+    /// It is not at its end and goes on with this: on the same worker, or on another one if there are too many.
     Unfinished(T),
 }
 

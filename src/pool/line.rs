@@ -8,6 +8,7 @@ use super::family::Family;
 use super::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use super::sync::{Arc, Condvar, Luck, Mutex, MutexGuard, Patience, lock, wait};
 use std::collections::VecDeque;
+use std::time::Duration;
 
 enum Slot<T> {
     /// In line, with its task.
@@ -265,6 +266,9 @@ impl<T> Places<T> {
     }
 }
 
+/// For how long a submitter in line may look out for its answer: longer than it takes to wake the worker that will answer.
+const LOOKOUT: Duration = Duration::from_micros(50);
+
 /// See the module's description.
 pub struct Line<T> {
     places: Mutex<Places<T>>,
@@ -311,7 +315,7 @@ impl<T> Line<T> {
             }),
             len: AtomicUsize::new(0),
             held: AtomicUsize::new(0),
-            luck: Luck::new(),
+            luck: Luck::new(LOOKOUT),
         }
     }
 

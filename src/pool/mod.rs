@@ -385,6 +385,12 @@ impl<H: Host> Drop for Pool<H> {
     }
 }
 
+/// The `family_id` of the pool, or `MultiPool`, whose worker this thread is; 0: of none.
+#[doc(hidden)]
+pub fn home_id() -> usize {
+    Family::home_id()
+}
+
 /// What is left of a pool, perhaps dropped already, while a worker of it is alive.
 #[doc(hidden)]
 pub struct Remains<H: Host>(std::sync::Weak<Core<H>>);

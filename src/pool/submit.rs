@@ -221,7 +221,7 @@ impl<H: Host> Core<H> {
         });
         match waited {
             Waited::Answered(Answer::Accepted) => {
-                self.host.hesitate(|| self.taken());
+                self.host.hesitate(|| self.stirs());
                 Ok(None)
             }
             Waited::Answered(Answer::Retry(task)) => Ok(Some(task)),

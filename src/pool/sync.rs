@@ -25,7 +25,7 @@ pub use std::sync::Arc;
 use super::host::processors;
 use atomic::{Ordering, fence};
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// Locks; a lock poisoned by a panic is taken all the same, since no code of a user runs under any lock of the core.
@@ -71,53 +71,81 @@ pub fn can_spin() -> bool {
     !cfg!(any(loom, shuttle)) && processors() > 1
 }
 
-/// Whether it pays to look out for something a little longer before going to sleep: where it did lately, longer.
-pub struct Luck(AtomicU32);
-
-impl Default for Luck {
-    fn default() -> Self {
-        Self::new()
-    }
+/// How threads that wait for something for a moment do so best, learnt from how it went the last times. (Relaxed, and not
+/// changed in one step: these are guesses.)
+pub struct Luck {
+    most: Duration,
+    /// How often in a row it did not pay to look out before going to sleep.
+    misses: AtomicU32,
+    /// Whoever is waited for runs on the same processor: it is given away at once.
+    yields: AtomicBool,
 }
 
 impl Luck {
-    /// In nanoseconds: about what going to sleep and being woken costs, and a tenth of it, so that luck is noticed.
-    const MOST: u32 = 20_000;
-    const LEAST: u32 = 2_000;
+    /// For how long to look out where it is in vain.
+    const LEAST: Duration = Duration::from_micros(2);
+    /// After so many misses it is tried at length all the same: of two that wait for each other, one has to look out for
+    /// longer than it takes to wake it for both to find that it pays.
+    const RETRY: u32 = 16;
+    /// How often to look in a row, and how many such rounds to take before giving the processor away all the same.
+    const LOOKS: u32 = 16;
+    const ROUNDS: u32 = 8;
 
-    pub fn new() -> Self {
-        Luck(AtomicU32::new(Self::MOST))
+    /// For how long it may pay to look out.
+    pub const fn new(most: Duration) -> Self {
+        Luck {
+            most,
+            misses: AtomicU32::new(0),
+            yields: AtomicBool::new(false),
+        }
     }
 
-    /// Spins until `is_there`, or for a moment; whether it was.
+    /// Looks out until `is_there`, or for as long as it pays; whether it was.
     pub fn spin(&self, is_there: impl Fn() -> bool) -> bool {
-        // Relaxed, and not changed in one step: it is a guess.
-        let limit = self.0.load(Relaxed);
-        let found = spin(Duration::from_nanos(limit.into()), is_there);
-        let next = if found { limit * 2 } else { limit / 2 };
-        self.0.store(next.clamp(Self::LEAST, Self::MOST), Relaxed);
+        let misses = self.misses.load(Relaxed);
+        let limit = self.most / (1 << (misses % Self::RETRY));
+        let found = self.spin_for(limit.max(Self::LEAST), is_there);
+        let misses = if found { 0 } else { misses.wrapping_add(1) };
+        self.misses.store(misses, Relaxed);
         found
     }
-}
 
-/// Spins until `is_there`, or for so long; whether it was. Where spinning makes no sense it looks once.
-pub fn spin(limit: Duration, is_there: impl Fn() -> bool) -> bool {
-    if !can_spin() {
-        return is_there();
+    /// Looks out until `is_there`, or for so long; whether it was.
+    pub fn spin_for(&self, limit: Duration, is_there: impl Fn() -> bool) -> bool {
+        let mut start = None;
+        self.spin_while(is_there, |now| now - *start.get_or_insert(now) < limit)
     }
-    let start = Instant::now();
-    loop {
-        for _ in 0..16 {
-            if is_there() {
-                return true;
+
+    /// Looks out until `is_there`, for as long as `may_go_on`; whether it was. Where spinning makes no sense it looks
+    /// once.
+    pub fn spin_while(
+        &self,
+        is_there: impl Fn() -> bool,
+        mut may_go_on: impl FnMut(Instant) -> bool,
+    ) -> bool {
+        if !can_spin() {
+            return is_there();
+        }
+        let mut yielded = false;
+        for round in 1.. {
+            for look in 0..Self::LOOKS {
+                if is_there() {
+                    if round > 1 {
+                        self.yields.store(yielded && look == 0, Relaxed);
+                    }
+                    return true;
+                }
+                std::hint::spin_loop();
             }
-            std::hint::spin_loop();
+            if !may_go_on(Instant::now()) {
+                break;
+            }
+            yielded = round >= Self::ROUNDS || self.yields.load(Relaxed);
+            if yielded {
+                std::thread::yield_now();
+            }
         }
-        if start.elapsed() >= limit {
-            return false;
-        }
-        // Who is waited for may be waiting for this very processor.
-        std::thread::yield_now();
+        false
     }
 }
 

@@ -5,7 +5,7 @@ use super::faults::{Step, skipped};
 use super::host::{Host, Outcome, Worker};
 use super::seat::{Call, Tally};
 use super::sync::atomic::Ordering;
-use super::sync::{Arc, Luck, Mutex, can_spin, full_fence, lock, spin, thread};
+use super::sync::{Arc, Luck, Mutex, can_spin, full_fence, lock, thread};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub(super) fn run<H: Host>(
         core: &core,
         seat: number,
         searching,
-        luck: Luck::new(),
+        luck: Luck::new(LOOKOUT),
     };
     if searching {
         shift.watch();
@@ -43,6 +43,9 @@ pub(super) fn run<H: Host>(
     core.watch.notify();
 }
 
+/// For how long a worker may look out for the next task: longer than a submitter takes that is let in, or told of a result,
+/// if it need not be woken for that.
+const LOOKOUT: Duration = Duration::from_micros(15);
 /// How long a watchman dozes between two looks: the first time, and at most.
 const SHORTEST_DOZE: Duration = Duration::from_micros(50);
 const LONGEST_DOZE: Duration = Duration::from_millis(1);
@@ -84,13 +87,14 @@ impl<H: Host> Shift<'_, H> {
                 if core.host.is_stranded() {
                     return;
                 }
-                // What is not at its end goes on at once if no other task waits, and this worker may stay.
-                if let Some(task) = next.take_if(|_| !core.queue.is_empty() || core.crew.is_over())
-                {
-                    core.queue.push(task);
-                }
-                if core.crew.is_over() && self.retire() {
-                    return;
+                // What is not at its end goes on at once, before later ones, if this worker may stay.
+                if core.crew.is_over() {
+                    if let Some(task) = next.take() {
+                        core.queue.push(task);
+                    }
+                    if self.retire() {
+                        return;
+                    }
                 }
             }
             match core.host.idle(context, || self.rest()) {
@@ -146,7 +150,7 @@ impl<H: Host> Shift<'_, H> {
                 return Next::Leave;
             }
             if self.search() {
-                core.host.hesitate(|| core.taken());
+                core.host.hesitate(|| core.stirs());
                 return Next::Look;
             }
             let seat = core.seats.get(self.seat);
@@ -185,7 +189,7 @@ impl<H: Host> Shift<'_, H> {
                 Call::Search => {
                     self.searching = true;
                     if self.watch() {
-                        core.host.hesitate(|| core.taken());
+                        core.host.hesitate(|| core.stirs());
                         return Next::Look;
                     }
                 }
@@ -241,7 +245,7 @@ impl<H: Host> Shift<'_, H> {
             // Another worker can only help where some of them wait for something.
             pace <= QUICKLY || core.queue.is_empty()
         } else {
-            spin(SOON, || core.queue.is_empty())
+            self.luck.spin_for(SOON, || core.queue.is_empty())
         }
     }
 

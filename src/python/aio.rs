@@ -3,6 +3,7 @@
 //! A worker puts what a call came to into the mailbox of the loop that waits for it, and wakes the loop if nobody has since
 //! it last looked: so a loop is woken once for as many results as there are by the time that it looks.
 
+use super::awaitable::{self, Awaitable, current_context};
 use super::base::Base;
 use super::errors::{self, Refusal};
 use super::executor::{Scope, SharedScope};
@@ -11,10 +12,10 @@ use super::task::{Call, Task};
 use super::wait::detached;
 use crate::pool::sync::lock;
 use crate::pool::{Error, Outcome};
-use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyString, PyTuple, PyWeakrefMethods, PyWeakrefReference};
 use pyo3::{ffi, intern};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -26,7 +27,7 @@ pub struct AsyncCall {
     /// The caller's context, in which the call is made.
     context: Py<PyAny>,
     /// The loop's future of the result.
-    future: Py<PyAny>,
+    future: Py<Awaitable>,
     /// The loop's future of the admission, where the caller waits for that.
     admission: Option<Py<PyAny>>,
     /// Where somebody may take the call back.
@@ -64,12 +65,12 @@ impl Ticket {
 }
 
 enum Letter {
-    /// The task has begun: it was admitted at the latest now.
-    Admitted(Py<PyAny>),
-    /// The future's result.
-    Returned(Py<PyAny>, Py<PyAny>),
-    /// The future's exception, and the callable that raised it.
-    Raised(Py<PyAny>, PyErr, Option<Py<PyAny>>),
+    /// The task has begun: it was admitted at the latest now. `false`: it was refused, as the future of the result tells.
+    Admission(Py<PyAny>, bool),
+    /// What the call returned.
+    Returned(Py<Awaitable>, Py<PyAny>),
+    /// What the call raised, and the callable; none where the call was refused.
+    Raised(Py<Awaitable>, PyErr, Option<Py<PyAny>>),
 }
 
 struct Letters {
@@ -80,7 +81,12 @@ struct Letters {
 
 /// What the calls of one loop came to, until the loop fetches it.
 pub struct Mailbox {
-    event_loop: Py<PyAny>,
+    /// Weak, or a pool would keep the last loop it was used in. What waits for mail keeps its loop.
+    event_loop: Py<PyWeakrefReference>,
+    /// Where the loop lies.
+    address: usize,
+    /// In which process, counted by forks, the loop is.
+    generation: u64,
     letters: Mutex<Letters>,
     /// Where an exception goes that nobody waits for.
     pool: Py<Base>,
@@ -96,18 +102,45 @@ impl Mailbox {
                 return;
             }
         }
-        if self.wake(py).is_err() {
+        if self
+            .call_loop(py, intern!(py, "call_soon_threadsafe"))
+            .is_err()
+        {
             // The loop is closed.
             self.give_up(py);
         }
     }
 
-    fn wake(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
-        let collect = Collect(Arc::clone(self)).into_pyobject(py)?;
+    /// Has the loop fetch its mail.
+    fn call_loop(self: &Arc<Self>, py: Python<'_>, how: &Bound<'_, PyString>) -> PyResult<()> {
+        let event_loop = self
+            .event_loop
+            .bind(py)
+            .upgrade()
+            .ok_or_else(|| PyRuntimeError::new_err("the loop is gone"))?;
+        event_loop
+            .call_method1(how, (Collect::new(self),))
+            .map(drop)
+    }
+
+    /// It belongs to this loop, and not to one that lay where this one does.
+    fn is_of(&self, event_loop: &Bound<'_, PyAny>) -> bool {
+        self.event_loop
+            .bind(event_loop.py())
+            .upgrade()
+            .is_some_and(|own| own.is(event_loop))
+    }
+
+    /// The loop will not call any more.
+    fn is_over(&self, py: Python<'_>) -> PyResult<bool> {
         self.event_loop
             .bind(py)
-            .call_method1(intern!(py, "call_soon_threadsafe"), (collect,))
-            .map(drop)
+            .upgrade()
+            .map_or(Ok(true), |event_loop| {
+                event_loop
+                    .call_method0(intern!(py, "is_closed"))?
+                    .is_truthy()
+            })
     }
 
     /// Nobody will fetch what is in it: results are let go, and exceptions reported.
@@ -118,20 +151,32 @@ impl Mailbox {
             std::mem::take(&mut letters.letters)
         };
         for letter in letters {
-            if let Letter::Raised(future, raised, func) = letter {
-                let is_over = future
-                    .bind(py)
-                    .call_method0(intern!(py, "cancelled"))
-                    .and_then(|cancelled| cancelled.is_truthy());
-                if func.is_some() || !is_over.unwrap_or(true) {
-                    self.report(py, raised, func);
-                }
+            if let Letter::Raised(_, raised, func) = letter {
+                self.report(py, raised, func);
             }
         }
     }
 
+    /// The exception for a call that was refused after it was enlisted.
+    fn refusal(&self, py: Python<'_>, error: &Error) -> PyErr {
+        let is_broken = || {
+            let front = self.pool.get().front(py);
+            front.is_ok_and(|front| front.pools().iter().any(crate::pool::Pool::is_broken))
+        };
+        let same = match error {
+            // The line is told of the closing, whatever brought it about.
+            Error::Closed if !is_broken() => Error::Closed,
+            Error::Closed | Error::Broken => Error::Broken,
+            Error::Spawn(error) => {
+                Error::Spawn(std::io::Error::new(error.kind(), error.to_string()))
+            }
+            _ => Error::Overload { in_flight: 0 },
+        };
+        Refusal::Pool(same).into_exception(py)
+    }
+
     /// An exception that nobody waits for any more.
-    fn report(&self, py: Python<'_>, raised: PyErr, func: Option<Py<PyAny>>) {
+    pub fn report(&self, py: Python<'_>, raised: PyErr, func: Option<Py<PyAny>>) {
         // A refusal has no callable, and is nobody's failure.
         if let (Some(func), Ok(front)) = (func, self.pool.get().front(py)) {
             front.pools()[0]
@@ -142,110 +187,99 @@ impl Mailbox {
 
     /// On the loop's thread: hands out what has come, so much at a time that the loop's other business goes on.
     fn deliver(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
-        const MOST_AT_ONCE: usize = 1024;
-        let letters = {
+        const MOST_AT_ONCE: usize = 256;
+        let (taken, more) = {
             let mut letters = lock(&self.letters);
             let most = letters.letters.len().min(MOST_AT_ONCE);
             let taken: Vec<_> = letters.letters.drain(..most).collect();
             letters.woken = !letters.letters.is_empty();
-            if letters.woken {
-                Some(taken)
-            } else {
-                drop(letters);
-                return self.hand_out(py, taken);
-            }
+            (taken, letters.woken)
         };
-        if let Some(taken) = letters {
-            let collect = Collect(Arc::clone(self)).into_pyobject(py)?;
-            self.event_loop
-                .bind(py)
-                .call_method1(intern!(py, "call_soon"), (collect,))?;
-            self.hand_out(py, taken)?;
-        }
-        Ok(())
+        let again = if more {
+            self.call_loop(py, intern!(py, "call_soon"))
+        } else {
+            Ok(())
+        };
+        self.hand_out(py, taken).and(again)
     }
 
+    /// Ctrl-C, say, may come while a letter is handed out; the others are handed out all the same.
     fn hand_out(&self, py: Python<'_>, letters: Vec<Letter>) -> PyResult<()> {
-        for letter in letters {
-            match letter {
-                Letter::Admitted(future) => {
-                    settle(future.bind(py), || Ok(py.None().into_bound(py)))
-                }
-                Letter::Returned(future, result) => {
-                    settle(future.bind(py), || Ok(result.into_bound(py)))
-                }
-                Letter::Raised(future, raised, func) => {
-                    let future = future.bind(py);
-                    if is_done(future)? {
-                        self.report(py, raised, func);
-                        Ok(())
-                    } else {
-                        settle(future, || Err(raised))
-                    }
-                }
-            }?;
-        }
-        Ok(())
+        letters
+            .into_iter()
+            .map(|letter| self.hand_over(py, letter))
+            .fold(Ok(()), PyResult::and)
     }
-}
 
-fn is_done(future: &Bound<'_, PyAny>) -> PyResult<bool> {
-    future
-        .call_method0(intern!(future.py(), "done"))?
-        .is_truthy()
-}
-
-/// Gives a future of asyncio its outcome, unless it was cancelled meanwhile.
-fn settle<'py>(
-    future: &Bound<'py, PyAny>,
-    outcome: impl FnOnce() -> PyResult<Bound<'py, PyAny>>,
-) -> PyResult<()> {
-    let py = future.py();
-    if is_done(future)? {
-        return Ok(());
-    }
-    match outcome() {
-        Ok(result) => future.call_method1(intern!(py, "set_result"), (result,))?,
-        Err(raised) => {
-            let mut value = errors::with_traceback(py, &raised).into_any();
-            if raised.is_instance_of::<PyStopIteration>(py) {
-                // It cannot be raised out of an `await`.
-                let wrapped = PyRuntimeError::new_err("a task raised StopIteration");
-                wrapped.set_cause(py, Some(raised));
-                value = wrapped.into_value(py).into_bound(py).into_any();
+    fn hand_over(&self, py: Python<'_>, letter: Letter) -> PyResult<()> {
+        match letter {
+            Letter::Admission(future, admitted) => settle(future.bind(py), admitted),
+            // Who cancelled it does not wait for it any more.
+            Letter::Returned(future, _) if future.get().is_done() => Ok(()),
+            Letter::Returned(future, result) => Awaitable::settle(future.bind(py), Ok(result)),
+            Letter::Raised(future, raised, func) if future.get().is_done() => {
+                self.report(py, raised, func);
+                Ok(())
             }
-            future.call_method1(intern!(py, "set_exception"), (value,))?
+            Letter::Raised(future, raised, func) => {
+                Awaitable::settle(future.bind(py), Err((raised, func)))
+            }
         }
-    };
+    }
+}
+
+/// Settles a future of asyncio's own, unless it was cancelled meanwhile.
+fn settle(future: &Bound<'_, PyAny>, result: bool) -> PyResult<()> {
+    let py = future.py();
+    if !future.call_method0(intern!(py, "done"))?.is_truthy()? {
+        future.call_method1(intern!(py, "set_result"), (result,))?;
+    }
     Ok(())
 }
 
 /// What a loop calls to fetch its mail.
 #[pyclass(frozen, module = "pyants", name = "_Collect")]
-struct Collect(Arc<Mailbox>);
+struct Collect {
+    mailbox: Arc<Mailbox>,
+    called: AtomicBool,
+}
+
+impl Collect {
+    fn new(mailbox: &Arc<Mailbox>) -> Self {
+        Collect {
+            mailbox: Arc::clone(mailbox),
+            called: AtomicBool::new(false),
+        }
+    }
+}
 
 #[pymethods]
 impl Collect {
     fn __call__(&self, py: Python<'_>) -> PyResult<()> {
-        self.0.deliver(py)
+        self.called.store(true, Ordering::Relaxed);
+        self.mailbox.deliver(py)
+    }
+}
+
+impl Drop for Collect {
+    fn drop(&mut self) {
+        // Else the loop was closed before it came to it. In a forked child the parent's locks are not to be touched.
+        if !*self.called.get_mut() && self.mailbox.generation == lifecycle::generation() {
+            Python::try_attach(|py| self.mailbox.give_up(py));
+        }
     }
 }
 
 impl AsyncCall {
     /// The worker: makes the call and posts what it came to.
     pub fn run(self, py: Python<'_>) -> Outcome<Task> {
-        let cancelled = self
-            .future
-            .bind(py)
-            .call_method0(intern!(py, "cancelled"))
-            .and_then(|cancelled| cancelled.is_truthy());
         if let Some(admission) = self.admission {
-            self.mailbox.post(py, Letter::Admitted(admission));
+            self.mailbox.post(py, Letter::Admission(admission, true));
         }
         let withdrawn = self
             .ticket
             .is_some_and(|ticket| !ticket.decide(Claim::BEGUN));
-        if withdrawn || cancelled.unwrap_or(false) {
+        if withdrawn || self.future.get().is_cancelled() {
             self.scope.leave();
             return Outcome::Cancelled;
         }
@@ -268,21 +302,23 @@ impl AsyncCall {
     }
 
     /// The call will not be made.
-    pub fn refuse(self, py: Python<'_>, error: impl Fn() -> PyErr) {
-        if let Some(admission) = self.admission {
-            self.mailbox
-                .post(py, Letter::Raised(admission, error(), None));
-        }
+    pub fn refuse(self, py: Python<'_>, error: &Error) {
+        // In this order: who learns that the admission was refused finds the reason. It is told once, since nobody may wait
+        // for the admission.
+        let reason = self.mailbox.refusal(py, error);
         self.mailbox
-            .post(py, Letter::Raised(self.future, error(), None));
+            .post(py, Letter::Raised(self.future, reason, None));
+        if let Some(admission) = self.admission {
+            self.mailbox.post(py, Letter::Admission(admission, false));
+        }
         self.scope.leave();
     }
 }
 
 /// Calls `f` in a context of `contextvars`.
-fn in_context<R>(context: &Bound<'_, PyAny>, f: impl FnOnce() -> R) -> R {
+pub fn in_context<R>(context: &Bound<'_, PyAny>, f: impl FnOnce() -> R) -> R {
     let py = context.py();
-    // SAFETY: the object came from `PyContext_CopyCurrent`, and nobody else has entered it.
+    // SAFETY: a live object; one that is no context, or entered already, is refused with an exception.
     let entered = unsafe { ffi::PyContext_Enter(context.as_ptr()) } == 0;
     if !entered && let Some(failure) = PyErr::take(py) {
         failure.write_unraisable(py, Some(context));
@@ -321,23 +357,27 @@ impl AsyncPool {
     }
 
     fn mailbox(&self, py: Python<'_>, event_loop: &Bound<'_, PyAny>) -> PyResult<Arc<Mailbox>> {
-        if let Some(mailbox) = lock(&self.mailboxes)
+        let address = event_loop.as_ptr() as usize;
+        let known = lock(&self.mailboxes)
             .iter()
-            .find(|mailbox| mailbox.event_loop.is(event_loop))
+            .find(|mailbox| mailbox.address == address)
+            .cloned();
+        if let Some(mailbox) = known
+            && mailbox.is_of(event_loop)
         {
-            return Ok(Arc::clone(mailbox));
+            return Ok(mailbox);
         }
-        // Loops that are closed will not call any more.
         let known = lock(&self.mailboxes).clone();
-        let mut closed = Vec::new();
+        let mut over = Vec::new();
         for mailbox in known {
-            let is_closed = mailbox.event_loop.bind(py).call_method0("is_closed")?;
-            if is_closed.is_truthy()? {
-                closed.push(mailbox);
+            if mailbox.is_over(py)? {
+                over.push(mailbox);
             }
         }
         let mailbox = Arc::new(Mailbox {
-            event_loop: event_loop.clone().unbind(),
+            event_loop: PyWeakrefReference::new(event_loop)?.unbind(),
+            address,
+            generation: lifecycle::generation(),
             letters: Mutex::new(Letters {
                 letters: VecDeque::new(),
                 woken: false,
@@ -345,10 +385,9 @@ impl AsyncPool {
             pool: self.pool(py)?.clone().unbind(),
         });
         let mut mailboxes = lock(&self.mailboxes);
-        let is_closed =
-            |mailbox: &Arc<Mailbox>| closed.iter().any(|other| Arc::ptr_eq(other, mailbox));
-        // `closed` holds on to them, so that none is dropped under the lock.
-        mailboxes.retain(|mailbox| !is_closed(mailbox));
+        let is_over = |mailbox: &Arc<Mailbox>| over.iter().any(|other| Arc::ptr_eq(other, mailbox));
+        // `over` holds on to them, so that none is dropped under the lock.
+        mailboxes.retain(|mailbox| !is_over(mailbox));
         mailboxes.push(Arc::clone(&mailbox));
         drop(mailboxes);
         Ok(mailbox)
@@ -369,7 +408,10 @@ impl AsyncPool {
         let front = base.front(py)?;
         Base::check_call(front, func)?;
         let mailbox = self.mailbox(py, &event_loop)?;
-        let future = event_loop.call_method0(intern!(py, "create_future"))?;
+        let future = Bound::new(
+            py,
+            Awaitable::new(event_loop.clone().unbind(), Arc::clone(&mailbox)),
+        )?;
         let (admission, ticket) = match way {
             Way::Plain => (None, None),
             Way::Told => (
@@ -377,8 +419,7 @@ impl AsyncPool {
                 Some(Arc::default()),
             ),
         };
-        // SAFETY: returns a new reference, or null with an exception set.
-        let context = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent())? };
+        let context = current_context(py)?;
         let scope = self.scope.get();
         if !scope.enter() {
             return Err(Refusal::Pool(Error::Closed).into_exception(py));
@@ -415,7 +456,7 @@ enum Way {
 }
 
 struct Started<'py> {
-    future: Bound<'py, PyAny>,
+    future: Bound<'py, Awaitable>,
     admission: Option<Bound<'py, PyAny>>,
     ticket: Option<Arc<Claim>>,
 }
@@ -446,6 +487,7 @@ impl AsyncPool {
         get_running_loop: Py<PyAny>,
         shared: bool,
     ) -> PyResult<()> {
+        awaitable::prepare(py)?;
         if self.pool.set(py, pool).is_err() {
             return Err(PyRuntimeError::new_err("a pool is initialised once"));
         }
@@ -473,7 +515,7 @@ impl AsyncPool {
         r#fn: &Bound<'py, PyAny>,
         args: Bound<'py, PyTuple>,
         kwargs: Option<Bound<'py, PyDict>>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+    ) -> PyResult<Bound<'py, Awaitable>> {
         self.start(py, r#fn, args, kwargs, Way::Plain)
             .map(|started| started.future)
     }
@@ -486,7 +528,7 @@ impl AsyncPool {
         r#fn: &Bound<'py, PyAny>,
         args: Bound<'py, PyTuple>,
         kwargs: Option<Bound<'py, PyDict>>,
-    ) -> PyResult<(Bound<'py, PyAny>, Option<Bound<'py, PyAny>>, Ticket)> {
+    ) -> PyResult<(Bound<'py, Awaitable>, Option<Bound<'py, PyAny>>, Ticket)> {
         let started = self.start(py, r#fn, args, kwargs, Way::Told)?;
         let ticket = Ticket(started.ticket.unwrap_or_default());
         Ok((started.future, started.admission, ticket))
@@ -494,25 +536,34 @@ impl AsyncPool {
 
     /// Accepts no more calls.
     fn _close(&self, py: Python<'_>) -> PyResult<()> {
+        self.pool(py)?;
         self.scope.get().close();
-        let front = self.pool(py)?.get().front(py)?;
-        if self.owns_pool.load(Ordering::Relaxed) {
-            lifecycle::detach(py, || front.release());
-        }
         Ok(())
     }
 
     /// Waits, not on a loop's thread, until every call is done and, with a pool of its own, the workers are gone.
     fn _wait_closed(&self, py: Python<'_>) -> PyResult<()> {
+        let scope = self.scope.get();
+        let (waited, raised) = detached(py, None, |patience| scope.wait(patience));
+        waited.map_err(|error| raised.unwrap_or_else(|| errors::raise(py, error, "aclose")))?;
         if self.owns_pool.load(Ordering::Relaxed) {
-            self.pool(py)?.get().wait_gone(py, None, "aclose")?;
-        } else {
-            let scope = self.scope.get();
-            let (waited, raised) = detached(py, None, |patience| scope.wait(patience));
-            waited.map_err(|error| raised.unwrap_or_else(|| errors::raise(py, error, "aclose")))?;
+            // Not before: those that stand in line would be refused.
+            let base = self.pool(py)?.get();
+            let front = base.front(py)?;
+            lifecycle::detach(py, || front.release());
+            base.wait_gone(py, None, "aclose")?;
         }
         let mailboxes = std::mem::take(&mut *lock(&self.mailboxes));
         drop(mailboxes);
+        Ok(())
+    }
+
+    /// Reports an exception of fn that nobody will ask for.
+    fn _report(&self, r#fn: &Bound<'_, PyAny>, exception: Bound<'_, PyAny>) -> PyResult<()> {
+        let py = r#fn.py();
+        let front = self.pool(py)?.get().front(py)?;
+        let raised = PyErr::from_value(exception);
+        front.pools()[0].host().report(py, r#fn, raised, "task");
         Ok(())
     }
 
@@ -528,15 +579,4 @@ impl AsyncPool {
         visit.call(self.pool.get(py))?;
         visit.call(self.get_running_loop.get(py))
     }
-}
-
-/// The exception for a call that was refused after it was enlisted.
-pub fn refused(py: Python<'_>, error: &Error) -> PyErr {
-    let same = match error {
-        Error::Closed => Error::Closed,
-        Error::Broken => Error::Broken,
-        Error::Spawn(error) => Error::Spawn(std::io::Error::new(error.kind(), error.to_string())),
-        _ => Error::Overload { in_flight: 0 },
-    };
-    Refusal::Pool(same).into_exception(py)
 }

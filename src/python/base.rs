@@ -122,6 +122,11 @@ impl Front {
         }
     }
 
+    /// What tells the pools from all others, for those who wait for their tasks.
+    pub fn family_id(&self) -> usize {
+        self.pools()[0].family_id()
+    }
+
     /// How many workers there may be; `None`: any number.
     pub fn capacity(&self) -> Option<u32> {
         self.sum(|pool| pool.capacity().map(i64::from))
@@ -314,7 +319,7 @@ impl Base {
 
     /// What tells the pool from every other, for those who wait for its tasks.
     pub fn family_id(&self, py: Python<'_>) -> PyResult<usize> {
-        Ok(self.front(py)?.pools()[0].family_id())
+        Ok(self.front(py)?.family_id())
     }
 
     /// A closed pool says so before the callable is looked at (B14).
@@ -428,6 +433,7 @@ fn bad_index(py: Python<'_>, index: &Bound<'_, PyAny>, pools: usize) -> PyErr {
     )
 }
 
+#[inline]
 fn check_callable(func: &Bound<'_, PyAny>) -> PyResult<()> {
     if func.is_callable() {
         Ok(())

@@ -142,7 +142,7 @@ impl Executor {
             if lifecycle::is_exiting() {
                 Self::refused(py, Refusal::Pool(Error::Closed))
             } else {
-                PyRuntimeError::new_err("the executor's __init__() was not called")
+                not_initialised()
             }
         })
     }
@@ -152,19 +152,17 @@ impl Executor {
         self.scope.get().map(SharedScope::get)
     }
 
+    /// Submits a call; its future. What cannot be called is found out when it is, and told by the future, as CPython's
+    /// executor does.
     fn submit<'py>(
         &self,
         py: Python<'py>,
-        func: &Bound<'py, PyAny>,
         wait: Wait,
-        call: impl FnOnce(Py<PyAny>) -> Call,
+        call: Call,
     ) -> Result<Bound<'py, Future>, Refusal> {
-        let pool = self.pool(py)?.get();
-        let class = self
-            .future_class
-            .get(py)
-            .ok_or_else(|| PyRuntimeError::new_err("the executor's __init__() was not called"))?;
-        let future = Future::of_task(class.bind(py), pool.family_id(py)?)?;
+        let front = self.pool(py)?.get().front(py)?;
+        let class = self.future_class.get(py).ok_or_else(not_initialised)?;
+        let future = Future::of_task(class.bind(py), front.family_id())?;
         let scope = self.scope();
         if let Some(scope) = &scope {
             if !scope.enter() {
@@ -172,14 +170,23 @@ impl Executor {
             }
             future.get().enter_scope(Arc::clone(scope));
         }
-        let handle = future.clone().unbind();
-        // What cannot be called is found out when it is, and told by the future, as CPython's executor does.
-        let task = Task::Future(call(func.clone().unbind()), handle);
-        let result = pool.front(py)?.submit(py, task, wait);
+        let task = Task::Future(call, future.clone().unbind());
+        let result = front.submit(py, task, wait);
         if let (Err(_), Some(scope)) = (&result, &scope) {
             scope.leave();
         }
         result.map(|()| future)
+    }
+
+    /// As `submit`, with the exceptions of an executor.
+    pub fn schedule<'py>(
+        &self,
+        py: Python<'py>,
+        wait: Wait,
+        call: Call,
+    ) -> PyResult<Bound<'py, Future>> {
+        self.submit(py, wait, call)
+            .map_err(|refusal| Self::refused(py, refusal))
     }
 
     fn refused(py: Python<'_>, refusal: Refusal) -> PyErr {
@@ -241,23 +248,7 @@ impl Executor {
         Ok(self.pool(py)?.clone().unbind())
     }
 
-    /// Schedules fn(*args, **kwargs) and returns the Future of its result.
-    ///
-    /// With a bound on the backlog it waits for room. Raises RuntimeError after shutdown() and at interpreter exit,
-    /// BrokenThreadPool if an initializer failed, and what Pool.submit() raises.
-    #[pyo3(name = "submit", signature = (r#fn, /, *args, **kwargs))]
-    fn py_submit<'py>(
-        &self,
-        py: Python<'py>,
-        r#fn: &Bound<'py, PyAny>,
-        args: Bound<'py, PyTuple>,
-        kwargs: Option<Bound<'py, PyDict>>,
-    ) -> PyResult<Bound<'py, Future>> {
-        self.submit(py, r#fn, Wait::Up(None), |func| {
-            Call::new(func, args, kwargs)
-        })
-        .map_err(|refusal| Self::refused(py, refusal))
-    }
+    // `submit` is in fast.rs.
 
     /// As submit(), but never waits; None if the pool is overloaded.
     #[pyo3(signature = (r#fn, /, *args, **kwargs))]
@@ -268,7 +259,8 @@ impl Executor {
         args: Bound<'py, PyTuple>,
         kwargs: Option<Bound<'py, PyDict>>,
     ) -> PyResult<Option<Bound<'py, Future>>> {
-        match self.submit(py, r#fn, Wait::No, |func| Call::new(func, args, kwargs)) {
+        let call = Call::new(r#fn.clone().unbind(), args, kwargs);
+        match self.submit(py, Wait::No, call) {
             Ok(future) => Ok(Some(future)),
             Err(Refusal::Pool(Error::Overload { .. })) => Ok(None),
             Err(refusal) => Err(Self::refused(py, refusal)),
@@ -286,8 +278,7 @@ impl Executor {
         kwargs: Option<Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, Future>> {
         let wait = Wait::Up(Some(options::read_timeout(timeout)?));
-        self.submit(py, r#fn, wait, |func| Call::new(func, args, kwargs))
-            .map_err(|refusal| Self::refused(py, refusal))
+        self.schedule(py, wait, Call::new(r#fn.clone().unbind(), args, kwargs))
     }
 
     /// One fn(item), without a look at the arguments' number.
@@ -297,10 +288,8 @@ impl Executor {
         r#fn: &Bound<'py, PyAny>,
         item: Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, Future>> {
-        self.submit(py, r#fn, Wait::Up(None), |func| {
-            Call::one(func, item.unbind())
-        })
-        .map_err(|refusal| Self::refused(py, refusal))
+        let call = Call::one(r#fn.clone().unbind(), item.unbind());
+        self.schedule(py, Wait::Up(None), call)
     }
 
     /// What map() returns: the results of fn for all items. It is called with the item or, if star, with the items
@@ -411,6 +400,17 @@ impl Executor {
         }
     }
 
+    /// A future that a worker of the pool must not wait for where only another of its tasks would set it.
+    fn _place<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Future>> {
+        let class = self.future_class.get(py).ok_or_else(not_initialised)?;
+        Future::of_task(class.bind(py), self.pool(py)?.get().family_id(py)?)
+    }
+
+    /// What tells the pool from every other; a worker's thread has it as its attribute _pyants_pool.
+    fn _pool_id(&self, py: Python<'_>) -> PyResult<usize> {
+        self.pool(py)?.get().family_id(py)
+    }
+
     /// A worker's initializer failed.
     fn _is_broken(&self, py: Python<'_>) -> PyResult<bool> {
         let front = self.pool(py)?.get().front(py)?;
@@ -433,6 +433,10 @@ impl Executor {
         visit.call(self.pool.get(py))?;
         visit.call(self.future_class.get(py))
     }
+}
+
+fn not_initialised() -> PyErr {
+    PyRuntimeError::new_err("the executor's __init__() was not called")
 }
 
 /// How long a wait of so many seconds may still take after `since`.

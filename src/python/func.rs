@@ -21,24 +21,7 @@ impl Invoker {
 
 #[pymethods]
 impl Invoker {
-    /// Runs func(*args, **kwargs) on a worker.
-    ///
-    /// Returns when a worker has the task or, with a queue, when it is accepted; waits while the pool is full.
-    /// Raises PoolClosedError if the pool is closed, or closes while this waits; PoolOverloadError if it may not wait;
-    /// PoolDeadlockError where it would wait for ever, because every worker waits like this; PoolSpawnError if no
-    /// thread can be started and none is alive.
-    #[pyo3(signature = (*args, **kwargs))]
-    fn invoke(
-        slf: &Bound<'_, Self>,
-        args: Bound<'_, PyTuple>,
-        kwargs: Option<Bound<'_, PyDict>>,
-    ) -> PyResult<()> {
-        let py = slf.py();
-        let result = slf.as_super().get().invoke(py, Wait::Up(None), |func| {
-            Task::Call(Call::new(func, args, kwargs))
-        });
-        result.map_err(|refusal| refusal.into_exception(py))
-    }
+    // `invoke` is in fast.rs.
 
     /// As invoke(), but never waits; False if the pool is overloaded.
     #[pyo3(signature = (*args, **kwargs))]

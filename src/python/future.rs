@@ -23,6 +23,7 @@
 
 use super::errors;
 use super::executor::Scope;
+use super::instance;
 use super::known;
 use super::lifecycle;
 use super::wait::detached_from_daemons;
@@ -33,8 +34,8 @@ use pyo3::exceptions::{PyException, PyTimeoutError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple, PyType};
 use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -132,8 +133,11 @@ impl Bells {
         self.0.is_empty()
     }
 
+    #[inline]
     pub fn append(&mut self, other: Bells) {
-        if self.0.is_empty() {
+        if other.0.is_empty() {
+            // Mostly: nobody sleeps.
+        } else if self.0.is_empty() {
             *self = other;
         } else {
             self.0.extend(other.0);
@@ -154,7 +158,7 @@ pub struct Future {
     outcome: UnsafeCell<Option<Py<PyAny>>>,
     extras: Mutex<Option<Box<Extras>>>,
     /// The id of the family whose task this is the future of; 0: of none.
-    family: AtomicUsize,
+    family: usize,
 }
 
 // SAFETY: `outcome` is the only part that is not Sync by itself. One thread writes it, since only one moves the state to
@@ -168,7 +172,7 @@ impl Default for Future {
             word: AtomicU8::new(State::Pending as u8),
             outcome: UnsafeCell::new(None),
             extras: Mutex::new(None),
-            family: AtomicUsize::new(0),
+            family: 0,
         }
     }
 }
@@ -203,10 +207,13 @@ impl Drop for Held<'_> {
 impl Future {
     /// A pending future of `class`, for a task of that family.
     pub fn of_task<'py>(class: &Bound<'py, PyType>, family: usize) -> PyResult<Bound<'py, Self>> {
-        let future = new_instance(class)?;
-        let this = future.get();
-        this.family.store(family, Ordering::Relaxed);
-        Ok(future)
+        instance::new(
+            class,
+            Future {
+                family,
+                ..Future::default()
+            },
+        )
     }
 
     /// The scope is told when the future is done. To be called before anybody else knows the future.
@@ -350,6 +357,13 @@ impl Future {
         };
         let asleep = sleepers.into_iter().filter(|sleeper| sleeper.settle());
         let bells = Bells(asleep.collect());
+        // They may wait for who wakes up here.
+        let bells = if callbacks.is_empty() {
+            bells
+        } else {
+            ring(slf.py(), bells);
+            Bells::default()
+        };
         let called = callbacks
             .iter()
             .try_for_each(|callback| Self::call_back(slf, callback.bind(slf.py()), by));
@@ -450,6 +464,9 @@ impl Future {
         if this.step(State::Finishing, State::is_open).is_err() {
             return Ok(None);
         }
+        if instance::may_hold_others(&outcome) {
+            instance::track(slf);
+        }
         // SAFETY: this thread alone moved the state to Finishing, and nobody reads the outcome in that state.
         unsafe { *this.outcome.get() = Some(outcome.unbind()) };
         let (to, tell) = if raised {
@@ -483,7 +500,7 @@ impl Future {
         if timeout == Some(Duration::ZERO) {
             return Err(PyTimeoutError::new_err(()));
         }
-        let sleeper = Sleeper::new(this.family.load(Ordering::Relaxed), timeout.is_none());
+        let sleeper = Sleeper::new(this.family, timeout.is_none());
         let watched = this.watch_undone(|extras| {
             extras.sleepers.push(Arc::clone(&sleeper));
             sleeper.bind();
@@ -513,25 +530,7 @@ impl Future {
 }
 
 /// Of those who wait for results.
-pub static LUCK: LazyLock<Luck> = LazyLock::new(Luck::new);
-
-/// An instance of a Python subclass of `Future`, made without a look at its `__init__`: all there is of a new future is
-/// made by `__new__`.
-fn new_instance<'py>(class: &Bound<'py, PyType>) -> PyResult<Bound<'py, Future>> {
-    let py = class.py();
-    let no_arguments = PyTuple::empty(py);
-    let type_object = class.as_type_ptr();
-    // SAFETY: the type object is alive, and `tp_new` of a class derived from `Future` is the function that PyO3 made for
-    // it, which is called as the interpreter would call it: with the class, a tuple, and no keywords.
-    let instance = unsafe {
-        let new = (*type_object).tp_new.expect("Future has a __new__");
-        Bound::from_owned_ptr_or_err(
-            py,
-            new(type_object, no_arguments.as_ptr(), std::ptr::null_mut()),
-        )?
-    };
-    Ok(instance.cast_into::<Future>()?)
-}
+pub static LUCK: Luck = Luck::new(Duration::from_micros(50));
 
 /// A time-out as `threading` reads it: what is over already is 0.
 pub fn read_timeout(timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Duration>> {
@@ -621,6 +620,7 @@ impl Future {
     /// Callbacks are called in the order in which they were added; an exception in one is logged.
     fn add_done_callback(slf: &Bound<'_, Self>, r#fn: Bound<'_, PyAny>) -> PyResult<()> {
         let callback = r#fn.clone().unbind();
+        instance::track(slf);
         match slf
             .get()
             .watch_undone(|extras| extras.callbacks.push(callback))
@@ -707,24 +707,31 @@ impl Future {
 
     /// The condition that concurrent.futures.wait and as_completed hold while they look.
     #[getter]
-    fn _condition(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+    fn _condition(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        let py = slf.py();
+        instance::track(slf);
         let there = |extras: &mut Extras| {
             extras
                 .condition
                 .as_ref()
                 .map(|condition| condition.clone_ref(py))
         };
-        if let Some(condition) = self.watch(there) {
+        if let Some(condition) = slf.get().watch(there) {
             return Ok(condition);
         }
         let new = known::CONDITION.get(py).call0()?.unbind();
-        Ok(self.watch(|extras| extras.condition.get_or_insert(new).clone_ref(py)))
+        Ok(slf
+            .get()
+            .watch(|extras| extras.condition.get_or_insert(new).clone_ref(py)))
     }
 
     #[getter]
-    fn _waiters(&self, py: Python<'_>) -> Py<PyList> {
+    fn _waiters(slf: &Bound<'_, Self>) -> Py<PyList> {
+        let py = slf.py();
+        instance::track(slf);
         let new = PyList::empty(py).unbind();
-        self.watch(|extras| extras.waiters.get_or_insert(new).clone_ref(py))
+        slf.get()
+            .watch(|extras| extras.waiters.get_or_insert(new).clone_ref(py))
     }
 
     #[getter]
@@ -736,6 +743,19 @@ impl Future {
                 .map(|callback| callback.clone_ref(py))
                 .collect()
         })
+    }
+
+    fn __setattr__(
+        slf: &Bound<'_, Self>,
+        name: &Bound<'_, PyAny>,
+        value: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        instance::track(slf);
+        instance::set_attribute(slf, name, Some(value))
+    }
+
+    fn __delattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyAny>) -> PyResult<()> {
+        instance::set_attribute(slf, name, None)
     }
 
     fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<()> {

@@ -6,9 +6,10 @@
 #[cfg(not(Py_GIL_DISABLED))]
 mod with_gil {
     use super::super::lifecycle::shared;
+    use crate::pool::sync::Luck;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::{MutexGuard, PoisonError};
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     /// A place among the few workers that may ask for the GIL at a time. The holder is detached, and whoever is attached
     /// never waits here.
@@ -44,29 +45,19 @@ mod with_gil {
     /// Spins, for some microseconds at most, while a thread has the GIL that will probably give it up within them: one
     /// that puts one task after another into a pool, or takes one after another out of it (`stirs` changes then).
     pub fn hesitate(stirs: impl Fn() -> u64) {
-        if !IS_TAKEN.load(Ordering::Relaxed) || !crate::pool::sync::can_spin() {
-            return;
-        }
-        let start = Instant::now();
-        let (mut last, mut since) = (stirs(), start);
-        loop {
-            for _ in 0..8 {
-                if !IS_TAKEN.load(Ordering::Relaxed) {
-                    return;
+        static LUCK: Luck = Luck::new(MOST);
+        let mut first = None;
+        LUCK.spin_while(
+            || !IS_TAKEN.load(Ordering::Relaxed),
+            |now| {
+                let stir = stirs();
+                let (start, last, since) = first.get_or_insert((now, stir, now));
+                if stir != *last {
+                    (*last, *since) = (stir, now);
                 }
-                std::hint::spin_loop();
-            }
-            let now = Instant::now();
-            let stir = stirs();
-            if stir != last {
-                (last, since) = (stir, now);
-            }
-            if now - since > QUIET || now - start > MOST {
-                return;
-            }
-            // Who has it may be waiting for this very processor.
-            std::thread::yield_now();
-        }
+                now - *since < QUIET && now - *start < MOST
+            },
+        );
     }
 }
 

@@ -1,6 +1,5 @@
 //! CPython as the world that tasks run in: all that it demands of a thread that calls it.
 
-use super::aio;
 use super::errors::{self, with_traceback};
 use super::future::{self, Bells, Future};
 use super::gil::{self, Gate};
@@ -179,10 +178,9 @@ impl PyHost {
 /// What `threading.Thread` does before `run`.
 fn set_up_thread(py: Python<'_>, name: &str) {
     let set_up = || -> PyResult<()> {
-        known::CURRENT_THREAD
-            .get(py)
-            .call0()?
-            .setattr("name", name)?;
+        let thread = known::CURRENT_THREAD.get(py).call0()?;
+        thread.setattr("name", name)?;
+        thread.setattr("_pyants_pool", crate::pool::home_id())?;
         let trace = known::GET_TRACE.get(py).call0()?;
         if !trace.is_none() {
             known::SET_TRACE.get(py).call1((trace,))?;
@@ -293,7 +291,7 @@ impl Host for PyHost {
 
     fn live(&self, worker: &Worker, body: impl FnOnce(&mut Attached<'_>)) {
         let gate = Gate::enter();
-        let arrival = lifecycle::cross();
+        let arrival = lifecycle::arrive();
         // Dropped when the thread has left the interpreter for good.
         let mut _departure = None;
         Python::try_attach(|py| {
@@ -308,7 +306,7 @@ impl Host for PyHost {
                     bells: Bells::default(),
                 });
             }
-            _departure = Some(lifecycle::cross_attached(py));
+            _departure = Some(lifecycle::leave(py));
             #[cfg(not(Py_3_13))]
             if let Err(failure) = tear_down_thread(py) {
                 failure.write_unraisable(py, None);
@@ -383,7 +381,7 @@ impl Host for PyHost {
                             Some(bells) => bells,
                         });
                     }
-                    Task::Async(call) => call.refuse(py, || aio::refused(py, &Error::Broken)),
+                    Task::Async(call) => call.refuse(py, &Error::Broken),
                     Task::Share(job) => bells.append(job.break_off()),
                 }
             }
@@ -418,7 +416,7 @@ impl PyHost {
     /// Only calls that loops wait for, and shares that are not missed, are enlisted.
     fn take_back(py: Python<'_>, task: Task, error: &Error) {
         match task {
-            Task::Async(call) => call.refuse(py, || aio::refused(py, error)),
+            Task::Async(call) => call.refuse(py, error),
             Task::Share(job) => job.leave(),
             Task::Call(_) | Task::Future(..) => unreachable!("their submitters wait"),
         }

@@ -198,6 +198,26 @@ impl Job {
         }
     }
 
+    /// The place is filled, or never will be.
+    fn is_settled(&self, index: usize) -> bool {
+        self.places[index].state.load(Ordering::Acquire) != Place::EMPTY
+            || index >= self.end.load(Ordering::SeqCst)
+    }
+
+    /// Shows the collector all that the job holds.
+    fn traverse(&self, visit: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
+        visit.call(&self.func)?;
+        for item in &self.items {
+            // SAFETY: no worker has the job any more, and the reader does not read while the collector runs.
+            visit.call(unsafe { &*item.get() })?;
+        }
+        for place in &self.places {
+            // SAFETY: as above.
+            visit.call(unsafe { &*place.value.get() })?;
+        }
+        Ok(())
+    }
+
     fn call_reader(&self) -> Bells {
         let reader = lock(&self.reader).take();
         Bells::of(
@@ -235,7 +255,8 @@ impl Job {
 /// The results of a map, in order.
 #[pyclass(frozen, weakref, module = "pyants", name = "_Results")]
 pub struct Results {
-    job: Arc<Job>,
+    /// `None` once the garbage collector has cleared it.
+    job: Mutex<Option<Arc<Job>>>,
     /// The place to be read next.
     position: AtomicUsize,
     /// Somebody reads.
@@ -247,7 +268,7 @@ pub struct Results {
 impl Results {
     pub fn new(job: Arc<Job>, timeout: Option<Duration>) -> Self {
         Results {
-            job,
+            job: Mutex::new(Some(job)),
             position: AtomicUsize::new(0),
             reading: AtomicBool::new(false),
             timeout,
@@ -255,20 +276,25 @@ impl Results {
         }
     }
 
+    fn job(&self) -> Option<Arc<Job>> {
+        lock(&self.job).clone()
+    }
+
     /// The next outcome; `None`: there is none any more.
     fn read(&self, py: Python<'_>) -> Option<PyResult<Py<PyAny>>> {
         let index = self.position.load(Ordering::Relaxed);
-        let place = self.job.places.get(index)?;
+        let job = self.job()?;
+        let place = job.places.get(index)?;
         let mut state = place.state.load(Ordering::Acquire);
         if state == Place::EMPTY {
-            if let Err(error) = self.wait(py, index) {
+            if let Err(error) = self.wait(py, &job, index) {
                 return Some(Err(error));
             }
             state = place.state.load(Ordering::Acquire);
         }
         self.position.store(index + 1, Ordering::Relaxed);
         if state == Place::EMPTY {
-            return Some(Err(if self.job.broken.load(Ordering::SeqCst) {
+            return Some(Err(if job.broken.load(Ordering::SeqCst) {
                 errors::broken_executor(py)
             } else {
                 errors::cancelled(py)
@@ -283,15 +309,8 @@ impl Results {
         })
     }
 
-    /// The place is filled, or never will be.
-    fn is_settled(&self, index: usize) -> bool {
-        self.job.places[index].state.load(Ordering::Acquire) != Place::EMPTY
-            || index >= self.job.end.load(Ordering::SeqCst)
-    }
-
-    fn wait(&self, py: Python<'_>, index: usize) -> PyResult<()> {
-        let job = &self.job;
-        while !self.is_settled(index) {
+    fn wait(&self, py: Python<'_>, job: &Job, index: usize) -> PyResult<()> {
+        while !job.is_settled(index) {
             let timeout = left(self.timeout, self.since);
             if timeout == Some(Duration::ZERO) {
                 return Err(PyTimeoutError::new_err(()));
@@ -302,7 +321,7 @@ impl Results {
                 job.awaited.store(index, Ordering::SeqCst);
                 // Who waits, then the place; a worker does the opposite, and takes the reader under the lock.
                 full_fence();
-                if self.is_settled(index) {
+                if job.is_settled(index) {
                     job.awaited.store(NOBODY, Ordering::Relaxed);
                     return Ok(());
                 }
@@ -328,9 +347,8 @@ impl Results {
 
     fn close(&self) {
         self.position.store(usize::MAX, Ordering::Relaxed);
-        let bells = self.job.cancel();
         // Nobody but the reader waits, and that is whoever closes.
-        drop(bells);
+        drop(self.job().map(|job| job.cancel()));
     }
 }
 
@@ -353,6 +371,20 @@ impl Results {
         }
         self.reading.store(false, Ordering::Release);
         read
+    }
+
+    fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
+        // This does not wait: who holds the lock is attached, and neither runs Python code nor detaches meanwhile.
+        match &*lock(&self.job) {
+            // Nobody else has the job: what it holds it holds for these results only. (Workers let go of it attached.)
+            Some(job) if Arc::strong_count(job) == 1 => job.traverse(&visit),
+            _ => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        let job = lock(&self.job).take();
+        drop(job);
     }
 
     /// Ends the iteration: what has not started is cancelled.

@@ -1,6 +1,6 @@
 //! The interpreter's exit, and forks of the process.
 
-use super::border::{Border, Crossing};
+use super::border::{Arrival, Border, Departure};
 use super::gil;
 use super::host::PyHost;
 use super::known;
@@ -95,19 +95,18 @@ pub fn register(new: &[Pool<PyHost>]) -> bool {
     true
 }
 
-/// Begins to cross into Python, or out of it at the end of a thread: no fork happens until the guard is dropped. The
-/// caller is detached.
-pub fn cross() -> Crossing<'static> {
-    shared().border.cross()
+/// Begins to cross into Python: no fork happens until the guard is dropped. The caller is detached.
+pub fn arrive() -> Arrival<'static> {
+    shared().border.arrive()
 }
 
-/// As `cross`, for who is attached.
-pub fn cross_attached(py: Python<'_>) -> Crossing<'static> {
-    // Detached only where it has to wait.
+/// Begins to leave Python: no fork happens until the guard is dropped, when the thread has left. Detaches only where it
+/// has to wait.
+pub fn leave(py: Python<'_>) -> Departure<'static> {
     let border = &shared().border;
     border
-        .try_cross()
-        .unwrap_or_else(|| py.detach(|| border.cross()))
+        .try_leave()
+        .unwrap_or_else(|| py.detach(|| border.leave()))
 }
 
 /// Runs `f` detached, as `Python::detach` does. A daemon thread that attaches again while the interpreter goes would be

@@ -1,14 +1,17 @@
 //! The face that the Python package `pyants` shows of the pool. It translates, and schedules nothing.
 
 mod aio;
+mod awaitable;
 mod base;
 mod border;
 mod errors;
 mod executor;
+mod fast;
 mod func;
 mod future;
 mod gil;
 mod host;
+mod instance;
 mod job;
 mod known;
 mod lifecycle;
@@ -33,6 +36,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<base::Base>()?;
     module.add_class::<pool::Submitter>()?;
     module.add_class::<func::Invoker>()?;
+    fast::install(module.py())?;
     module.add_class::<pool::Pool>()?;
     module.add_class::<func::PoolWithFunc>()?;
     module.add_class::<multi::MultiPool>()?;
@@ -41,7 +45,9 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<executor::Executor>()?;
     module.add_class::<job::Results>()?;
     module.add_class::<aio::AsyncPool>()?;
+    module.add_class::<awaitable::Awaitable>()?;
     module.add_class::<aio::Ticket>()?;
     module.add_function(wrap_pyfunction!(_fail_spawns, module)?)?;
+    instance::prepare(module.py())?;
     lifecycle::install(module)
 }

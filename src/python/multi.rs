@@ -1,10 +1,18 @@
 //! `MultiPool` and `MultiPoolWithFunc`: several pools behind one front.
 
+use super::base::Base;
 use super::func::{Invoker, read_func};
+use super::host::PyHost;
 use super::options;
 use super::pool::Submitter;
+use crate::pool::Pool;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
+
+/// The pool that a method by index asks.
+fn at<'a>(base: &'a Bound<'_, Base>, index: &Bound<'_, PyAny>) -> PyResult<&'a Pool<PyHost>> {
+    base.get().pool_at(base.py(), index)
+}
 
 /// Several pools behind one front: less contention between submitters.
 ///
@@ -46,43 +54,22 @@ impl MultiPool {
 
     /// running() of the pool with this index. Raises InvalidPoolIndexError where there is none.
     fn running_by_index(slf: &Bound<'_, Self>, index: &Bound<'_, PyAny>) -> PyResult<u32> {
-        Ok(slf
-            .as_super()
-            .as_super()
-            .get()
-            .pool_at(slf.py(), index)?
-            .running())
+        Ok(at(slf.as_super().as_super(), index)?.running())
     }
 
     /// free() of the pool with this index. Raises InvalidPoolIndexError where there is none.
     fn free_by_index(slf: &Bound<'_, Self>, index: &Bound<'_, PyAny>) -> PyResult<i64> {
-        Ok(slf
-            .as_super()
-            .as_super()
-            .get()
-            .pool_at(slf.py(), index)?
-            .free()
-            .unwrap_or(-1))
+        Ok(at(slf.as_super().as_super(), index)?.free().unwrap_or(-1))
     }
 
     /// waiting() of the pool with this index. Raises InvalidPoolIndexError where there is none.
     fn waiting_by_index(slf: &Bound<'_, Self>, index: &Bound<'_, PyAny>) -> PyResult<usize> {
-        Ok(slf
-            .as_super()
-            .as_super()
-            .get()
-            .pool_at(slf.py(), index)?
-            .waiting())
+        Ok(at(slf.as_super().as_super(), index)?.waiting())
     }
 
     /// queued() of the pool with this index. Raises InvalidPoolIndexError where there is none.
     fn queued_by_index(slf: &Bound<'_, Self>, index: &Bound<'_, PyAny>) -> PyResult<usize> {
-        Ok(slf
-            .as_super()
-            .as_super()
-            .get()
-            .pool_at(slf.py(), index)?
-            .queued())
+        Ok(at(slf.as_super().as_super(), index)?.queued())
     }
 }
 
@@ -125,42 +112,21 @@ impl MultiPoolWithFunc {
 
     /// running() of the pool with this index. Raises InvalidPoolIndexError where there is none.
     fn running_by_index(slf: &Bound<'_, Self>, index: &Bound<'_, PyAny>) -> PyResult<u32> {
-        Ok(slf
-            .as_super()
-            .as_super()
-            .get()
-            .pool_at(slf.py(), index)?
-            .running())
+        Ok(at(slf.as_super().as_super(), index)?.running())
     }
 
     /// free() of the pool with this index. Raises InvalidPoolIndexError where there is none.
     fn free_by_index(slf: &Bound<'_, Self>, index: &Bound<'_, PyAny>) -> PyResult<i64> {
-        Ok(slf
-            .as_super()
-            .as_super()
-            .get()
-            .pool_at(slf.py(), index)?
-            .free()
-            .unwrap_or(-1))
+        Ok(at(slf.as_super().as_super(), index)?.free().unwrap_or(-1))
     }
 
     /// waiting() of the pool with this index. Raises InvalidPoolIndexError where there is none.
     fn waiting_by_index(slf: &Bound<'_, Self>, index: &Bound<'_, PyAny>) -> PyResult<usize> {
-        Ok(slf
-            .as_super()
-            .as_super()
-            .get()
-            .pool_at(slf.py(), index)?
-            .waiting())
+        Ok(at(slf.as_super().as_super(), index)?.waiting())
     }
 
     /// queued() of the pool with this index. Raises InvalidPoolIndexError where there is none.
     fn queued_by_index(slf: &Bound<'_, Self>, index: &Bound<'_, PyAny>) -> PyResult<usize> {
-        Ok(slf
-            .as_super()
-            .as_super()
-            .get()
-            .pool_at(slf.py(), index)?
-            .queued())
+        Ok(at(slf.as_super().as_super(), index)?.queued())
     }
 }

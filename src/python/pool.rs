@@ -29,28 +29,7 @@ pub fn accepted(py: Python<'_>, result: Result<(), Refusal>) -> PyResult<bool> {
 
 #[pymethods]
 impl Submitter {
-    /// Runs fn(*args, **kwargs) on a worker.
-    ///
-    /// Returns when a worker has the task or, with a queue, when it is accepted; waits while the pool is full.
-    /// Raises PoolClosedError if the pool is closed, or closes while this waits; PoolOverloadError if it may not wait;
-    /// PoolDeadlockError where it would wait for ever, because every worker waits like this; PoolSpawnError if no
-    /// thread can be started and none is alive.
-    #[pyo3(signature = (r#fn, /, *args, **kwargs))]
-    fn submit(
-        slf: &Bound<'_, Self>,
-        r#fn: &Bound<'_, PyAny>,
-        args: Bound<'_, PyTuple>,
-        kwargs: Option<Bound<'_, PyDict>>,
-    ) -> PyResult<()> {
-        let py = slf.py();
-        let result = slf
-            .as_super()
-            .get()
-            .submit(py, r#fn, Wait::Up(None), |func| {
-                Task::Call(Call::new(func, args, kwargs))
-            });
-        result.map_err(|refusal| refusal.into_exception(py))
-    }
+    // `submit` is in fast.rs.
 
     /// As submit(), but never waits; False if the pool is overloaded.
     #[pyo3(signature = (r#fn, /, *args, **kwargs))]

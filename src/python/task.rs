@@ -47,6 +47,12 @@ impl Call {
         Call { func, arguments }
     }
 
+    /// `func()`.
+    pub fn none(func: Py<PyAny>) -> Self {
+        let arguments = Arguments::None;
+        Call { func, arguments }
+    }
+
     /// `func(argument)`.
     pub fn one(func: Py<PyAny>, argument: Py<PyAny>) -> Self {
         Call {

@@ -5,13 +5,14 @@
 #![cfg(loom)]
 
 mod ledger;
+#[macro_use]
+mod left_out;
 #[allow(dead_code)] // What is too large for loom is left to shuttle.
 mod scenarios;
 
 use loom::thread;
-use pyants::pool::faults::{self, Step};
+use pyants::pool::faults;
 use pyants::pool::idle_stack::{IdleStack, Links};
-use std::process::Command;
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// The faults are those of the process: a model that uses them runs alone.
@@ -36,34 +37,6 @@ fn check_alone(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
     explore(preemptions, model);
     faults::fail_spawns(0);
     ledger::assert_nothing_leaked();
-}
-
-/// `model` is to fail when `step` is left out. It does so in a process of its own: where a model is broken off, so are
-/// its threads, in the midst of what the pool's destructors count on.
-fn check_without(step: Step, preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
-    const CHILD: &str = "PYANTS_MODEL_IS_TO_FAIL";
-    if std::env::var_os(CHILD).is_some() {
-        faults::skip(Some(step));
-        explore(preemptions, model);
-        return;
-    }
-    let me = std::thread::current();
-    let output = Command::new(std::env::current_exe().expect("the test has a path"))
-        .args([
-            me.name().expect("tests have names"),
-            "--exact",
-            "--nocapture",
-        ])
-        .env(CHILD, "1")
-        .env("RUST_BACKTRACE", "0")
-        .output()
-        .expect("the test can be started");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        !output.status.success(),
-        "the model does not notice that the step is left out"
-    );
-    assert!(stderr.contains("deadlock; threads"), "{stderr}");
 }
 
 // The stack alone.
@@ -247,38 +220,4 @@ scenarios! {
         second_spawn_fails 1
 }
 
-#[test]
-fn without_the_look_before_parking() {
-    check_without(
-        Step::LookAgainBeforeParking,
-        2,
-        scenarios::submit_against_park,
-    );
-}
-
-#[test]
-fn without_the_look_after_giving_back() {
-    check_without(
-        Step::LookAgainAfterGivingBack,
-        2,
-        scenarios::blocked_submit_against_finish,
-    );
-}
-
-#[test]
-fn without_the_look_after_leaving() {
-    check_without(
-        Step::LookAgainAfterLeaving,
-        3,
-        scenarios::submit_against_expire,
-    );
-}
-
-#[test]
-fn without_the_look_after_searching() {
-    check_without(
-        Step::LookAgainAfterSearching,
-        2,
-        scenarios::submit_against_expire,
-    );
-}
+left_out! { explore }

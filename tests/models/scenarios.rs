@@ -10,6 +10,7 @@ use pyants::pool::sync::{Condvar, Luck, Mutex, Patience, lock, wait};
 use pyants::pool::{Error, MultiPool, Strategy};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 #[cfg(loom)]
 use loom::thread::{JoinHandle, spawn, yield_now};
@@ -435,7 +436,7 @@ fn wait_for_a_task(pool: &Books, deadlock: bool) {
             }
         });
         sleeper.refuse_if_stuck();
-        let waited = sleeper.wait(&mut Patience::new(None), &Luck::new());
+        let waited = sleeper.wait(&mut Patience::new(None), &Luck::new(Duration::ZERO));
         sleeper.leave();
         inner.demand(
             matches!(waited, Err(Error::Deadlock)) == deadlock,

@@ -9,11 +9,12 @@
 
 mod crowd;
 mod ledger;
+#[macro_use]
+mod left_out;
 mod scenarios;
 
-use pyants::pool::faults::{self, Step};
+use pyants::pool::faults;
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
-use std::process::Command;
 use std::sync::{PoisonError, RwLock};
 
 /// The faults are those of the process: a model that uses them runs alone.
@@ -57,33 +58,6 @@ fn check_alone(model: impl Fn() + Send + Sync + Copy + 'static) {
     explore(model);
     faults::fail_spawns(0);
     ledger::assert_nothing_leaked();
-}
-
-/// `model` is to fail when `step` is left out; see the like in loom.rs.
-fn check_without(step: Step, model: impl Fn() + Send + Sync + Copy + 'static) {
-    const CHILD: &str = "PYANTS_MODEL_IS_TO_FAIL";
-    if std::env::var_os(CHILD).is_some() {
-        faults::skip(Some(step));
-        explore(model);
-        return;
-    }
-    let me = std::thread::current();
-    let output = Command::new(std::env::current_exe().expect("the test has a path"))
-        .args([
-            me.name().expect("tests have names"),
-            "--exact",
-            "--nocapture",
-        ])
-        .env(CHILD, "1")
-        .env("RUST_BACKTRACE", "0")
-        .output()
-        .expect("the test can be started");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        !output.status.success(),
-        "the model does not notice that the step is left out"
-    );
-    assert!(stderr.contains("deadlock"), "{stderr}");
 }
 
 /// Tests of the same names as the scenarios.
@@ -151,31 +125,4 @@ scenarios! { check_alone, crowd:
     crowd_with_failing_spawns
 }
 
-#[test]
-fn without_the_look_before_parking() {
-    check_without(Step::LookAgainBeforeParking, scenarios::submit_against_park);
-}
-
-#[test]
-fn without_the_look_after_giving_back() {
-    check_without(
-        Step::LookAgainAfterGivingBack,
-        scenarios::blocked_submit_against_finish,
-    );
-}
-
-#[test]
-fn without_the_look_after_leaving() {
-    check_without(
-        Step::LookAgainAfterLeaving,
-        scenarios::submit_against_expire,
-    );
-}
-
-#[test]
-fn without_the_look_after_searching() {
-    check_without(
-        Step::LookAgainAfterSearching,
-        scenarios::submit_against_expire,
-    );
-}
+left_out! { |_, scenario| explore(scenario) }

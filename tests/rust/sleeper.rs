@@ -21,7 +21,7 @@ fn begin(pool: &Pool, list: &Mutex<Vec<Arc<Sleeper>>>, endless: bool) -> Arc<Sle
 }
 
 fn end(sleeper: &Arc<Sleeper>, timeout: Option<Duration>) -> Result<(), Error> {
-    let waited = sleeper.wait(&mut Patience::new(timeout), &Luck::new());
+    let waited = sleeper.wait(&mut Patience::new(timeout), &Luck::new(Duration::ZERO));
     sleeper.leave();
     waited
 }

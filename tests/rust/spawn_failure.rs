@@ -126,6 +126,40 @@ fn a_single_refusal_is_made_up_for_by_the_next_task() {
 }
 
 #[test]
+fn the_last_worker_takes_no_accepted_task_along_when_it_expires() {
+    const ROUNDS: usize = 3_000;
+    limited_alone(|| {
+        for queue_size in QUEUE_SIZES {
+            let pool = open(Pool::builder().capacity(2).queue_size(queue_size));
+            let ledger = Ledger::of(ROUNDS);
+            let mut accepted = 0;
+            for round in 0..ROUNDS {
+                pool.submit(|| {}).expect("there are threads");
+                drain(&pool);
+                // A worker rests. It is told to leave in the very moment when a task comes, and nobody can be started
+                // in its place.
+                fail_spawns(-1);
+                let expirer = beside(&pool, |pool| pool.expire_all());
+                match pool.submit(ledger.task(round)) {
+                    Ok(()) => accepted += 1,
+                    Err(refusal) => {
+                        assert_is!(refusal.error, Error::Spawn(_));
+                        refusal.task.run();
+                    }
+                }
+                drain(&pool);
+                join(expirer);
+                fail_spawns(0);
+            }
+            ledger.assert_all_ran_once();
+            let stats = pool.stats();
+            assert_adds_up(&stats);
+            assert_eq!(stats.completed, (ROUNDS + accepted) as u64);
+        }
+    });
+}
+
+#[test]
 fn a_worker_waiting_for_a_thread_that_is_refused_is_told_of_the_deadlock() {
     limited_alone(|| {
         let pool = open(Pool::builder().capacity(4).expiry(None));

@@ -1,0 +1,213 @@
+//! `submit` and `invoke`: the methods that are called once a task, and so must not cost more than the task.
+//!
+//! For a method that takes `**kwargs` PyO3 has the interpreter pack all arguments into a tuple and a dictionary, which
+//! costs as much as the rest of a submit. These take them as the interpreter has them (`METH_FASTCALL`), and are put
+//! into their classes by hand.
+
+use super::base::{Base, Wait};
+use super::errors::Refusal;
+use super::executor::Executor;
+use super::func::Invoker;
+use super::pool::Submitter;
+use super::task::{Call, Task};
+use pyo3::exceptions::PyTypeError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString, PyTuple};
+use pyo3::{Borrowed, PyTypeInfo};
+
+/// What the interpreter passes to a method: borrowed for as long as the call lasts.
+#[derive(Clone, Copy)]
+struct Arguments<'a, 'py> {
+    py: Python<'py>,
+    /// The positional ones, then the values of those given by name.
+    values: &'a [*mut ffi::PyObject],
+    positional: usize,
+    names: *mut ffi::PyObject,
+}
+
+impl<'a, 'py> Arguments<'a, 'py> {
+    /// # Safety
+    /// The arguments must be those of a `METH_FASTCALL | METH_KEYWORDS` call that lasts for `'a`.
+    unsafe fn new(
+        py: Python<'py>,
+        values: *const *mut ffi::PyObject,
+        positional: ffi::Py_ssize_t,
+        names: *mut ffi::PyObject,
+    ) -> Self {
+        let positional = positional as usize;
+        let named = if names.is_null() {
+            0
+        } else {
+            // SAFETY: it is a tuple if there is one.
+            unsafe { ffi::PyTuple_GET_SIZE(names) as usize }
+        };
+        let values = match positional + named {
+            0 => &[],
+            // SAFETY: as the interpreter calls such a method, there are so many.
+            count => unsafe { std::slice::from_raw_parts(values, count) },
+        };
+        Arguments {
+            py,
+            values,
+            positional,
+            names,
+        }
+    }
+
+    fn get(self, index: usize) -> Borrowed<'a, 'py, PyAny> {
+        // SAFETY: the arguments are objects, which the caller keeps alive.
+        unsafe { Borrowed::from_ptr(self.py, self.values[index]) }
+    }
+
+    /// All but the first `skip` ones, as a tuple and a dictionary.
+    #[cold]
+    fn pack(self, skip: usize) -> PyResult<(Bound<'py, PyTuple>, Option<Bound<'py, PyDict>>)> {
+        let positional = (skip..self.positional).map(|index| self.get(index));
+        let args = PyTuple::new(self.py, positional)?;
+        if self.names.is_null() {
+            return Ok((args, None));
+        }
+        // SAFETY: it is a tuple, as above.
+        let names = unsafe { Borrowed::from_ptr(self.py, self.names).cast_unchecked::<PyTuple>() };
+        let kwargs = PyDict::new(self.py);
+        for (index, name) in names.iter().enumerate() {
+            kwargs.set_item(name.cast::<PyString>()?, self.get(self.positional + index))?;
+        }
+        Ok((args, Some(kwargs)))
+    }
+
+    /// `func` called with all but the first `skip` ones.
+    #[inline]
+    fn into_call(self, func: Py<PyAny>, skip: usize) -> PyResult<Call> {
+        match self.values.len() - skip {
+            0 => Ok(Call::none(func)),
+            1 if self.names.is_null() => Ok(Call::one(func, self.get(skip).to_owned().unbind())),
+            _ => {
+                let (args, kwargs) = self.pack(skip)?;
+                Ok(Call::new(func, args, kwargs))
+            }
+        }
+    }
+}
+
+/// The callable that is the first argument.
+fn callable<'a, 'py>(arguments: Arguments<'a, 'py>) -> PyResult<Borrowed<'a, 'py, PyAny>> {
+    if arguments.positional == 0 {
+        let message = "submit() missing 1 required positional argument: 'fn'";
+        return Err(PyTypeError::new_err(message));
+    }
+    Ok(arguments.get(0))
+}
+
+fn submit<'py>(base: &Base, arguments: Arguments<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
+    let py = arguments.py;
+    let front = base.front(py)?;
+    let func = callable(arguments)?;
+    // A closed pool says so before anything is looked at (B14).
+    Base::check_call(front, &func)?;
+    let task = Task::Call(arguments.into_call(func.to_owned().unbind(), 1)?);
+    submitted(py, front.submit(py, task, Wait::Up(None)))
+}
+
+fn invoke<'py>(base: &Base, arguments: Arguments<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
+    let py = arguments.py;
+    let front = base.front(py)?;
+    let task = Task::Call(arguments.into_call(base.func(py)?.clone_ref(py), 0)?);
+    submitted(py, front.submit(py, task, Wait::Up(None)))
+}
+
+fn submitted(py: Python<'_>, result: Result<(), Refusal>) -> PyResult<Bound<'_, PyAny>> {
+    match result {
+        Ok(()) => Ok(py.None().into_bound(py)),
+        Err(refusal) => Err(refusal.into_exception(py)),
+    }
+}
+
+fn schedule<'py>(
+    executor: &Executor,
+    arguments: Arguments<'_, 'py>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let func = callable(arguments)?.to_owned().unbind();
+    let call = arguments.into_call(func, 1)?;
+    executor
+        .schedule(arguments.py, Wait::Up(None), call)
+        .map(Bound::into_any)
+}
+
+/// Gives a class a method that was written for the interpreter's own calling convention: `$call`, a function of its base
+/// class `$base` and `Arguments`.
+macro_rules! add_method {
+    ($py:expr, $class:ty, $base:ty, $name:literal, $call:path, $doc:literal) => {{
+        /// # Safety
+        /// To be called by the interpreter, as a method of the class.
+        unsafe fn method(
+            py: Python<'_>,
+            slf: *mut ffi::PyObject,
+            values: *const *mut ffi::PyObject,
+            positional: ffi::Py_ssize_t,
+            names: *mut ffi::PyObject,
+        ) -> PyResult<*mut ffi::PyObject> {
+            // SAFETY: the interpreter has checked that `slf` is an instance of the class that has the method, and that is
+            // `$base` or a subclass of it. It keeps `slf` and the arguments alive until the call returns.
+            let (slf, arguments) = unsafe {
+                (
+                    Borrowed::from_ptr(py, slf).cast_unchecked::<$base>(),
+                    Arguments::new(py, values, positional, names),
+                )
+            };
+            $call(slf.get(), arguments).map(Bound::into_ptr)
+        }
+        let definition = Box::leak(Box::new(ffi::PyMethodDef {
+            ml_name: $name.as_ptr(),
+            ml_meth: ffi::PyMethodDefPointer {
+                // What PyO3 puts around its own methods: panics become exceptions.
+                PyCFunctionFastWithKeywords: pyo3::impl_::trampoline::get_trampoline_function!(
+                    fastcall_cfunction_with_keywords,
+                    method
+                ),
+            },
+            ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
+            ml_doc: $doc.as_ptr(),
+        }));
+        let class = <$class as PyTypeInfo>::type_object($py);
+        // SAFETY: the class is one, and the definition lives for ever.
+        let method = unsafe {
+            Bound::from_owned_ptr_or_err(
+                $py,
+                ffi::PyDescr_NewMethod(class.as_type_ptr(), definition),
+            )?
+        };
+        class.setattr($name.to_str()?, method)?;
+    }};
+}
+
+/// Puts the methods into their classes.
+pub fn install(py: Python<'_>) -> PyResult<()> {
+    add_method!(py, Submitter, Base, c"submit", submit, c"submit($self, fn, /, *args, **kwargs)
+--
+
+Runs fn(*args, **kwargs) on a worker.
+
+Returns when a worker has the task or, with a queue, when it is accepted; waits while the pool is full.
+Raises PoolClosedError if the pool is closed, or closes while this waits; PoolOverloadError if it may not wait;
+PoolDeadlockError where it would wait for ever, because every worker waits like this; PoolSpawnError if no
+thread can be started and none is alive.");
+    add_method!(py, Invoker, Base, c"invoke", invoke, c"invoke($self, /, *args, **kwargs)
+--
+
+Runs func(*args, **kwargs) on a worker.
+
+Returns when a worker has the task or, with a queue, when it is accepted; waits while the pool is full.
+Raises PoolClosedError if the pool is closed, or closes while this waits; PoolOverloadError if it may not wait;
+PoolDeadlockError where it would wait for ever, because every worker waits like this; PoolSpawnError if no
+thread can be started and none is alive.");
+    add_method!(py, Executor, Executor, c"submit", schedule, c"submit($self, fn, /, *args, **kwargs)
+--
+
+Schedules fn(*args, **kwargs) and returns the Future of its result.
+
+With a bound on the backlog it waits for room. Raises RuntimeError after shutdown() and at interpreter exit,
+BrokenThreadPool if an initializer failed, and what Pool.submit() raises.");
+    Ok(())
+}

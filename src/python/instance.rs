@@ -1,0 +1,89 @@
+//! Instances of `pyants.Future`, made for what they are: small, many, and gone soon.
+
+use super::future::Future;
+use pyo3::exceptions::PySystemError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyType;
+use std::sync::OnceLock;
+
+/// Where in an instance the native part lies, in bytes from its start.
+static OFFSET: OnceLock<usize> = OnceLock::new();
+
+/// Learns the layout that PyO3 gives the native part: nothing but it follows the object's header.
+pub fn prepare(py: Python<'_>) -> PyResult<()> {
+    let sample = Bound::new(py, Future::default())?;
+    let offset = std::ptr::from_ref(sample.get()).addr() - sample.as_ptr().addr();
+    // SAFETY: the type of a live object.
+    let size = unsafe { (*ffi::Py_TYPE(sample.as_ptr())).tp_basicsize };
+    if usize::try_from(size).ok() != Some(offset + size_of::<Future>()) {
+        return Err(PySystemError::new_err(
+            "the layout of Future is not as expected",
+        ));
+    }
+    let _ = OFFSET.set(offset);
+    Ok(())
+}
+
+/// An instance of `class`, a subclass of `Future` in Python, without a look at `__new__` and `__init__`: all there is of a
+/// new future is its native part. `object.__new__` would make a dict for it besides, which hardly any future needs, and
+/// which CPython makes by itself for one that does.
+///
+/// With the GIL the new instance is left out of the garbage collector's books, and put there by `track` when it may become
+/// part of a cycle: a program may have a great many futures waiting, and the collector looks at all of them again and again.
+pub fn new<'py>(class: &Bound<'py, PyType>, future: Future) -> PyResult<Bound<'py, Future>> {
+    let py = class.py();
+    let offset = *OFFSET.get().expect("`prepare` was called");
+    let class = class.as_type_ptr();
+    // SAFETY: `tp_alloc` of a live, ready type returns a new instance of it, zeroed, or null with an exception set. At
+    // the offset is the place of the native part, which is all that PyO3 keeps of it (`prepare`), and which is written
+    // before anybody else, the garbage collector of this thread included, can see the object. `class` derives from
+    // `Future`, which the callers have checked.
+    unsafe {
+        let alloc = (*class).tp_alloc.expect("a ready type has an allocator");
+        let instance = alloc(class, 0);
+        if instance.is_null() {
+            return Err(PyErr::fetch(py));
+        }
+        instance.byte_add(offset).cast::<Future>().write(future);
+        #[cfg(not(Py_GIL_DISABLED))]
+        ffi::PyObject_GC_UnTrack(instance.cast());
+        Ok(Bound::from_owned_ptr(py, instance).cast_into_unchecked())
+    }
+}
+
+/// The instance may become part of a cycle from here on.
+pub fn track(future: &Bound<'_, Future>) {
+    #[cfg(not(Py_GIL_DISABLED))]
+    // SAFETY: a live object of a type with garbage collection, whose native part was written when it was made; with the
+    // GIL nobody else does the same meanwhile.
+    unsafe {
+        if ffi::PyObject_GC_IsTracked(future.as_ptr()) == 0 {
+            ffi::PyObject_GC_Track(future.as_ptr().cast());
+        }
+    }
+    #[cfg(Py_GIL_DISABLED)]
+    let _ = future;
+}
+
+/// The object is one that the garbage collector looks into.
+pub fn may_hold_others(object: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: a live object.
+    unsafe { ffi::PyObject_IS_GC(object.as_ptr()) != 0 }
+}
+
+/// `object.__setattr__`; without a value `object.__delattr__`.
+pub fn set_attribute(
+    future: &Bound<'_, Future>,
+    name: &Bound<'_, PyAny>,
+    value: Option<&Bound<'_, PyAny>>,
+) -> PyResult<()> {
+    let value = value.map_or(std::ptr::null_mut(), Bound::as_ptr);
+    // SAFETY: live objects, or null for the value, which deletes.
+    let result = unsafe { ffi::PyObject_GenericSetAttr(future.as_ptr(), name.as_ptr(), value) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(PyErr::fetch(future.py()))
+    }
+}

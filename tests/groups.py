@@ -1,0 +1,67 @@
+"""What the tests of task groups share: everything that has groups, and what they log."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support import Records
+
+from pyants import MultiPool, MultiPoolWithFunc, Pool, PoolExecutor, PoolWithFunc
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from support import Gate
+
+
+def _pool(capacity: int, **options: Any) -> Pool:
+    return Pool(capacity, **options)
+
+
+def _pool_with_func(capacity: int, **options: Any) -> PoolWithFunc[...]:
+    return PoolWithFunc(capacity, int, **options)
+
+
+def _multi_pool(capacity: int, **options: Any) -> MultiPool:
+    return MultiPool(1, capacity, **options)
+
+
+def _multi_pool_with_func(capacity: int, **options: Any) -> MultiPoolWithFunc[...]:
+    return MultiPoolWithFunc(1, capacity, int, **options)
+
+
+def _executor(capacity: int, **options: Any) -> PoolExecutor:
+    return PoolExecutor(capacity, **options)
+
+
+each_owner = pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(_pool, id="Pool"),
+        pytest.param(_pool_with_func, id="PoolWithFunc"),
+        pytest.param(_multi_pool, id="MultiPool"),
+        pytest.param(_multi_pool_with_func, id="MultiPoolWithFunc"),
+        pytest.param(_executor, id="PoolExecutor"),
+    ],
+)
+
+
+@contextmanager
+def pyants_log() -> Generator[Records]:
+    """What the threads of all tests log on "pyants" meanwhile, which is kept off stderr."""
+    logger = logging.getLogger("pyants")
+    records = Records()
+    logger.addHandler(records)
+    try:
+        yield records
+    finally:
+        logger.removeHandler(records)
+
+
+def hold_and_fail(gate: Gate, error: BaseException) -> None:
+    """A task that waits for the gate, and raises."""
+    gate.hold()
+    raise error

@@ -1,0 +1,114 @@
+"""What the tests of AsyncPool share: loops that must not complain, and pools of all kinds behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+from support import DEADLINE, TICK, Gate
+
+from pyants import AsyncPool, MultiPool, Pool
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable
+
+T = TypeVar("T")
+
+
+def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
+    """Runs it in a loop of its own, and fails if it hangs or if something is left for the loop's exception handler."""
+    complaints: list[str] = []
+
+    async def watched() -> T:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: complaints.append(repr(context)))
+        async with asyncio.timeout(DEADLINE):
+            return await main
+
+    try:
+        return asyncio.run(watched(), debug=debug)
+    finally:
+        # Futures whose exception nobody asked for say so when they are freed.
+        gc.collect()
+        assert not complaints, complaints
+
+
+async def until(condition: Callable[[], bool], what: str = "the condition") -> None:
+    """Waits until it holds, while the loop goes on."""
+    limit = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < limit, f"{what} did not come true within {DEADLINE} s"
+        await asyncio.sleep(TICK)
+
+
+async def entered(gate: Gate, count: int) -> None:
+    """Waits until so many tasks have come to the gate."""
+    await until(lambda: gate.entered >= count, f"{count} at the gate")
+
+
+@asynccontextmanager
+async def own(capacity: int, **options: Any) -> AsyncGenerator[AsyncPool]:
+    async with AsyncPool(capacity, **options) as pool:
+        yield pool
+
+
+@asynccontextmanager
+async def over_pool(capacity: int, **options: Any) -> AsyncGenerator[AsyncPool]:
+    with Pool(capacity, **options) as shared:
+        async with AsyncPool.over(shared) as pool:
+            yield pool
+
+
+@asynccontextmanager
+async def over_multi_pool(capacity: int, **options: Any) -> AsyncGenerator[AsyncPool]:
+    with MultiPool(1, capacity, **options) as shared:
+        async with AsyncPool.over(shared) as pool:
+            yield pool
+
+
+each_kind = pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(own, id="AsyncPool"),
+        pytest.param(over_pool, id="over a Pool"),
+        pytest.param(over_multi_pool, id="over a MultiPool"),
+    ],
+)
+
+
+async def as_async(items: Iterable[T]) -> AsyncIterator[T]:
+    """The items, with a turn of the loop before each."""
+    for item in items:
+        await asyncio.sleep(0)
+        yield item
+
+
+class Ticks:
+    """Counts the turns of the loop in the background: it is not blocked while they go on."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._task = asyncio.ensure_future(self._tick())
+
+    async def _tick(self) -> None:
+        while True:
+            self.count += 1
+            await asyncio.sleep(0)
+
+    async def some(self, count: int = 3) -> None:
+        """Waits for some more."""
+        until_then = self.count + count
+        await until(lambda: self.count >= until_then, "turns of the loop")
+
+    async def stop(self) -> None:
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+
+def fail(error: BaseException) -> None:
+    """A task that raises."""
+    raise error

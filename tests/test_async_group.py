@@ -1,0 +1,391 @@
+"""AsyncTaskGroup: calls on an AsyncPool that are waited for together."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+import weakref
+from typing import Any
+
+import pytest
+from executors import Thing, logged, pass_through, wait_freed
+from groups import hold_and_fail, pyants_log
+from loops import Ticks, each_kind, entered, fail, run, until
+from support import Gate, Sum
+
+from pyants import AsyncPool, AsyncTaskGroup, PoolOverloadError
+
+
+async def awaiting(call: Any) -> Any:
+    return await call
+
+
+@each_kind
+def test_the_block_is_left_when_all_calls_are_done(make: Any) -> None:
+    async def main() -> None:
+        done = Sum()
+        async with make(2) as pool:
+            with Gate() as gate:
+
+                def call() -> None:
+                    gate.hold()
+                    done.add()
+
+                async def block() -> int:
+                    async with pool.group() as group:
+                        for _ in range(5):
+                            group.run(call)
+                    return done.value
+
+                waiting = asyncio.ensure_future(block())
+                ticks = Ticks()
+                await entered(gate, 2)
+                gate.let(4)
+                await until(lambda: done.value == 4)
+                await ticks.some()
+                assert not waiting.done()
+                gate.open()
+                assert await waiting == 5
+                await ticks.stop()
+
+    run(main())
+
+
+@each_kind
+def test_results_are_in_the_order_of_submission(make: Any) -> None:
+    async def main() -> None:
+        async with make(3) as pool:
+            async with pool.group() as group:
+                assert isinstance(group, AsyncTaskGroup)
+                for number in range(20):
+                    group.run(pow, number, 2)
+                    await group.submit(int, "ff", base=16)
+            assert group.results()[::2] == [number**2 for number in range(20)]
+            assert group.results()[1::2] == [255] * 20
+            async with pool.group() as empty:
+                pass
+            assert empty.results() == []
+
+    run(main())
+
+
+def test_results_before_the_end() -> None:
+    async def main() -> None:
+        async with AsyncPool(1) as pool, pool.group() as group:
+            assert await group.run(int, "7") == 7
+            assert group.results() == [7]
+            with Gate() as gate:
+                group.run(gate.hold)
+                with pytest.raises(asyncio.InvalidStateError):
+                    group.results()
+
+    run(main())
+
+
+def test_submit_waits_for_admission() -> None:
+    async def main() -> None:
+        async with AsyncPool(1) as pool:
+            with Gate() as gate:
+                async with pool.group() as group:
+                    held = await group.submit(pass_through, gate, 7)
+                    second = asyncio.ensure_future(awaiting(group.submit(int, "8")))
+                    await until(lambda: pool.pool.waiting() == 1)
+                    assert not second.done()
+                    gate.open()
+                    assert await (await second) == 8
+                    assert await held == 7
+                assert group.results() == [7, 8]
+
+    run(main())
+
+
+def test_other_tasks_may_submit_while_it_waits() -> None:
+    async def main() -> None:
+        async with AsyncPool(2) as pool:
+            with Gate() as gate:
+
+                async def later() -> None:
+                    await asyncio.wait([held])
+                    group.run(int, "8")
+
+                async with pool.group() as group:
+                    held = group.run(pass_through, gate, 7)
+                    other = asyncio.ensure_future(later())
+                    held.add_done_callback(lambda _: group.run(int, "9"))
+                    await entered(gate, 1)
+                    gate.open()
+                await asyncio.wait([other])
+            assert group.results()[:2] == [7, 9]
+
+    run(main())
+
+
+def test_a_group_that_was_left_refuses() -> None:
+    async def main() -> None:
+        async with AsyncPool(1) as pool:
+            async with pool.group() as group:
+                group.run(int)
+            with pytest.raises(RuntimeError, match="left"):
+                group.run(int)
+            with pytest.raises(RuntimeError, match="left"):
+                await group.submit(int)
+            assert pool.pool.stats().submitted == 1
+
+    run(main())
+
+
+def test_a_refusal_is_no_call_of_the_group() -> None:
+    async def main() -> None:
+        async with AsyncPool(1, nonblocking=True) as pool:
+            with Gate() as gate:
+                async with pool.group() as group:
+                    group.run(pass_through, gate, 7)
+                    with pytest.raises(PoolOverloadError):
+                        group.run(int)
+                    gate.open()
+            assert group.results() == [7]
+
+    run(main())
+
+
+# --- failures ---
+
+
+@each_kind
+def test_failures_come_out_as_one_group_with_every_traceback(make: Any) -> None:
+    reported: list[BaseException] = []
+
+    async def main() -> None:
+        errors = [ValueError("one"), KeyError("two"), OSError("three")]
+        async with make(2, panic_handler=reported.append) as pool:
+            with pytest.raises(ExceptionGroup, match=r"^3 of 5 tasks failed") as raised:
+                async with pool.group() as group:
+                    group.run(int)
+                    for error in errors:
+                        group.run(fail, error)
+                    await group.submit(int)
+            assert list(raised.value.exceptions) == errors
+            for error in errors:
+                assert "fail" in [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+
+    run(main())
+    assert reported == []
+
+
+@pytest.mark.parametrize("error_type", [KeyboardInterrupt, SystemExit])
+def test_exceptions_that_end_programs_make_a_base_exception_group(error_type: type[BaseException]) -> None:
+    async def main() -> None:
+        errors: list[BaseException] = [error_type(), ValueError()]
+        async with AsyncPool(2) as pool:
+            with pytest.raises(BaseExceptionGroup) as raised:
+                async with pool.group() as group:
+                    for error in errors:
+                        group.run(fail, error)
+            assert not isinstance(raised.value, ExceptionGroup)
+            assert list(raised.value.exceptions) == errors
+
+    run(main())
+
+
+@pytest.mark.parametrize("fail_fast", [False, True])
+def test_fail_fast(fail_fast: bool) -> None:
+    async def main() -> None:
+        ran = Sum()
+        async with AsyncPool(1) as pool:
+            with Gate() as gate:
+                error = ValueError("mine")
+                second: list[asyncio.Future[int]] = []
+                others: list[asyncio.Future[None]] = []
+                with pytest.raises(ExceptionGroup) as raised:
+                    async with pool.group(fail_fast=fail_fast) as group:
+                        first = group.run(hold_and_fail, gate, error)
+                        await entered(gate, 1)
+                        second.append(group.run(pass_through, held, 7))
+                        others += [group.run(ran.add) for _ in range(10)]
+                        gate.open()
+                        await asyncio.wait([first])
+                        held.open()
+                        if fail_fast:
+                            await asyncio.wait(others)
+                            # Nor does anything start later.
+                            assert group.run(ran.add).cancelled()
+                            assert (await group.submit(ran.add)).cancelled()
+                assert raised.value.exceptions == (error,)
+                assert ran.value == (0 if fail_fast else 10)
+                assert all(call.cancelled() == fail_fast for call in others)
+                assert second[0].done()
+            assert await pool.run(int, "7") == 7
+
+    held = Gate()
+    run(main())
+
+
+@each_kind
+def test_an_exception_in_the_block_is_not_masked(make: Any) -> None:
+    async def main() -> None:
+        ran = Sum()
+        failure = ValueError("of a call")
+        async with make(1) as pool:
+            with Gate() as gate, pyants_log() as records:
+
+                async def block() -> None:
+                    async with pool.group() as group:
+                        group.run(hold_and_fail, gate, failure)
+                        await entered(gate, 1)
+                        others.extend(group.run(ran.add) for _ in range(10))
+                        raise KeyError("in the block")
+
+                others: list[asyncio.Future[None]] = []
+                waiting = asyncio.ensure_future(block())
+                await until(lambda: len(others) == 10 and all(call.cancelled() for call in others))
+                # What has started is waited for.
+                assert not waiting.done()
+                gate.open()
+                with pytest.raises(KeyError, match="in the block") as raised:
+                    await waiting
+                assert raised.value.__context__ is None
+                (record,) = logged(records, failure)
+                assert (record.name, record.levelname) == ("pyants", "ERROR")
+        assert ran.value == 0
+
+    run(main())
+
+
+@each_kind
+@pytest.mark.parametrize("where", ["block", "end"])
+def test_a_cancelled_block_takes_back_what_has_not_started(make: Any, where: str) -> None:
+    async def main() -> None:
+        ran = Sum()
+        failure = ValueError("of a call")
+        async with make(1) as pool:
+            with Gate() as gate, pyants_log() as records:
+
+                async def block() -> None:
+                    async with pool.group() as group:
+                        group.run(hold_and_fail, gate, failure)
+                        others.extend(group.run(ran.add) for _ in range(10))
+                        if where == "block":
+                            await asyncio.sleep(3600)
+
+                others: list[asyncio.Future[None]] = []
+                waiting = asyncio.ensure_future(block())
+                await entered(gate, 1)
+                waiting.cancel()
+                await until(lambda: all(call.cancelled() for call in others))
+                assert not waiting.done()
+                gate.open()
+                await asyncio.wait([waiting])
+                assert waiting.cancelled()
+                assert len(logged(records, failure)) == 1
+        assert ran.value == 0
+
+    run(main())
+
+
+def test_a_second_cancellation_leaves_at_once() -> None:
+    failure = ValueError("of a call")
+    reported: list[BaseException] = []
+
+    async def main() -> None:
+        async with AsyncPool(1, panic_handler=reported.append) as pool:
+            with Gate() as gate:
+
+                async def block() -> None:
+                    async with pool.group() as group:
+                        calls.append(group.run(hold_and_fail, gate, failure))
+                        calls.append(group.run(int))
+
+                calls: list[asyncio.Future[Any]] = []
+                waiting = asyncio.ensure_future(block())
+                await entered(gate, 1)
+                waiting.cancel()
+                await until(lambda: calls[1].cancelled())
+                waiting.cancel()
+                await asyncio.wait([waiting])
+                assert waiting.cancelled()
+                assert gate.inside == 1
+                gate.open()
+            # What is still running is not lost.
+            await until(lambda: reported != [])
+
+    run(main())
+    assert reported == [failure]
+
+
+def test_cancel() -> None:
+    async def main() -> None:
+        async with AsyncPool(1) as pool:
+            with Gate() as gate:
+                async with pool.group() as group:
+                    held = group.run(pass_through, gate, 7)
+                    await entered(gate, 1)
+                    others = [group.run(int) for _ in range(3)]
+                    assert group.cancel() == 3
+                    assert group.cancel() == 0
+                    assert all(call.cancelled() for call in others)
+                    gate.open()
+                    assert await held == 7
+                    # It can be used further.
+                    assert await group.run(int, "8") == 8
+                with pytest.raises(asyncio.CancelledError):
+                    group.results()
+
+    run(main())
+
+
+def test_a_caller_that_is_cancelled_does_not_fail_the_group() -> None:
+    async def main() -> None:
+        async with AsyncPool(1) as pool:
+            with Gate() as gate:
+                async with pool.group() as group:
+                    group.run(gate.hold)
+                    with pytest.raises(TimeoutError):
+                        await asyncio.wait_for(group.run(int), 0.01)
+                    with pytest.raises(TimeoutError):
+                        await asyncio.wait_for(group.submit(int), 0.01)
+                    gate.open()
+
+    run(main())
+
+
+def test_nested_groups() -> None:
+    async def main() -> None:
+        order: list[str] = []
+        async with AsyncPool(2) as pool:
+            async with pool.group() as outer:
+                async with pool.group() as inner:
+                    inner.run(order.append, "inner")
+                assert order == ["inner"]
+                outer.run(order.append, "outer")
+            with pytest.raises(ExceptionGroup) as raised:
+                async with pool.group() as outer, pool.group() as inner:
+                    inner.run(fail, ValueError("mine"))
+            assert [str(error) for error in raised.value.exceptions] == ["mine"]
+        assert order == ["inner", "outer"]
+
+    run(main())
+
+
+def test_options_are_named() -> None:
+    pool: Any = AsyncPool(1)
+    with pytest.raises(TypeError):
+        pool.group(True)
+    with pytest.raises(TypeError):
+        pool.group(nonsense=1)
+
+
+def test_it_is_freed() -> None:
+    references: list[weakref.ref[Any]] = []
+
+    async def main() -> None:
+        async with AsyncPool(2) as pool:
+            async with pool.group(fail_fast=True) as group:
+                for _ in range(5):
+                    thing = Thing()
+                    references.append(weakref.ref(thing))
+                    group.run(id, thing)
+                    del thing
+            references.append(weakref.ref(group))
+
+    run(main())
+    wait_freed(*references)

@@ -1,0 +1,486 @@
+"""AsyncPool and loops: several, closed ones, uvloop, debug mode; and PoolExecutor as the default executor of one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import importlib.util
+import os
+import threading
+import tracemalloc
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from executors import EXECUTOR_TYPES, PoolExecutor, pass_through, wait_freed
+from loops import Ticks, as_async, entered, fail, run, until
+from support import DEADLINE, Background, Gate, Sum, background, run_script, wait_equal, wait_until
+
+from pyants import AsyncPool, Pool, PoolClosedError
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
+HAS_UVLOOP = importlib.util.find_spec("uvloop") is not None
+
+
+async def everything(pool: AsyncPool) -> None:
+    """A bit of all that there is."""
+    assert await pool.run(int, "7") == 7
+    assert await (await pool.submit(int, "8")) == 8
+    assert [item async for item in pool.map(int, "123")] == [1, 2, 3]
+    assert sorted([item async for item in pool.map_unordered(int, as_async("123"))]) == [1, 2, 3]
+    async with pool.group() as group:
+        for text in "123":
+            group.run(int, text)
+            await group.submit(int, text)
+    assert group.results() == [1, 1, 2, 2, 3, 3]
+    assert await asyncio.gather(*(pool.run(int, str(number)) for number in range(50))) == list(range(50))
+    with pytest.raises(ValueError, match="mine"):
+        await pool.run(fail, ValueError("mine"))
+
+
+def test_debug_mode() -> None:
+    async def main() -> None:
+        # No machine is too slow for this test.
+        asyncio.get_running_loop().slow_callback_duration = 3600.0
+        async with AsyncPool(2) as pool:
+            await everything(pool)
+            with Gate() as gate:
+                held = pool.run(gate.hold)
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(pool.run(gate.hold), 0.01)
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(pool.submit(gate.hold), 0.01)
+                gate.open()
+                await held
+
+    run(main(), debug=True)
+
+
+def test_one_loop_after_another() -> None:
+    pool = AsyncPool(2)
+    loops: list[weakref.ref[asyncio.AbstractEventLoop]] = []
+
+    async def main() -> None:
+        loops.append(weakref.ref(asyncio.get_running_loop()))
+        await everything(pool)
+
+    for _ in range(10):
+        run(main())
+    # The pool is still open, and keeps none of them.
+    gc.collect()
+    wait_freed(*loops)
+    run(main())
+    run(pool.aclose())
+    assert pool.is_closed()
+    gc.collect()
+    wait_freed(*loops)
+
+
+def test_a_pool_that_its_loop_refers_to_is_freed_with_it() -> None:
+    references: list[weakref.ref[Any]] = []
+
+    async def main() -> None:
+        pool = AsyncPool(1)
+        assert await pool.run(int, "7") == 7
+        loop = asyncio.get_running_loop()
+        setattr(loop, "a_users_own", pool)  # noqa: B010 - loops have no such attribute
+        references.extend([weakref.ref(loop), weakref.ref(pool)])
+
+    asyncio.run(main())
+    gc.collect()
+    wait_freed(*references)
+
+
+def test_several_loops_in_several_threads() -> None:
+    pool = AsyncPool(3)
+
+    async def main() -> None:
+        for _ in range(3):
+            await everything(pool)
+
+    for thread in background(4, lambda: asyncio.run(main())):
+        thread.result()
+    run(pool.aclose())
+
+
+def test_closing_by_one_loop_waits_for_the_calls_of_another() -> None:
+    pool = AsyncPool(1)
+    closed, enlisted = threading.Event(), threading.Event()
+
+    async def other(gate: Gate) -> list[int]:
+        calls = [pool.run(pass_through, gate, number) for number in range(5)]
+        enlisted.set()
+        return await asyncio.gather(*calls)
+
+    async def main(gate: Gate) -> None:
+        closing = asyncio.ensure_future(pool.aclose())
+        await until(pool.is_closed)
+        with pytest.raises(PoolClosedError):
+            pool.run(int)
+        assert not closing.done()
+        gate.open()
+        await closing
+        closed.set()
+
+    with Gate() as gate:
+        results = Background(lambda: asyncio.run(other(gate)))
+        assert enlisted.wait(DEADLINE)
+        run(main(gate))
+        assert results.result() == [0, 1, 2, 3, 4]
+    assert closed.is_set()
+
+
+def test_a_blocked_loop_does_not_keep_another_waiting() -> None:
+    pool = AsyncPool(2)
+
+    async def blocked(gate: Gate) -> int:
+        call = pool.run(int, "7")
+        gate.hold()
+        return await call
+
+    with Gate() as gate:
+        other = Background(lambda: asyncio.run(blocked(gate)))
+        gate.wait_entered(1)
+        run(everything(pool))
+        gate.open()
+        assert other.result() == 7
+    run(pool.aclose())
+
+
+# --- loops that close early ---
+
+
+@pytest.mark.parametrize("when", ["running", "in line", "done"])
+def test_a_loop_that_closes_with_calls_under_way(when: str) -> None:
+    errors: list[BaseException] = []
+    ran = Sum()
+    pool = AsyncPool(1, panic_handler=errors.append)
+    mine = ValueError("nobody waits for it")
+
+    def call(gate: Gate) -> None:
+        gate.hold()
+        ran.add()
+        raise mine
+
+    with Gate() as gate:
+        loop = asyncio.new_event_loop()
+
+        def start() -> None:
+            futures.append(pool.run(call, gate))
+            if when == "in line":
+                futures.append(pool.run(ran.add))
+            gate.wait_entered(1)
+            if when == "done":
+                # The loop has been woken, and is closed before it looks.
+                gate.open()
+                wait_equal(lambda: pool.pool.stats().failed, 1)
+            loop.stop()
+
+        futures: list[asyncio.Future[None]] = []
+        loop.call_soon(start)
+        loop.run_forever()
+        loop.close()
+        gate.open()
+        # What is raised is not lost, and only once reported.
+        wait_until(lambda: len(errors) == 1, "the report")
+    assert not any(future.done() for future in futures)
+    run(everything(pool))
+    run(pool.aclose())
+    assert errors == [mine]
+    # Of what stood in line nobody has taken anything back.
+    assert ran.value == (2 if when == "in line" else 1)
+
+
+def test_asyncio_run_that_ends_with_calls_under_way() -> None:
+    ran = Sum()
+    pool = AsyncPool(1)
+
+    async def main(gate: Gate) -> None:
+        async def caller() -> None:
+            await pool.run(gate.hold)
+            await pool.run(ran.add)
+
+        task = asyncio.ensure_future(caller())
+        await entered(gate, 1)
+        others = [asyncio.ensure_future(_await(pool.run(ran.add))) for _ in range(5)]
+        await asyncio.sleep(0)
+        assert not task.done()
+        assert not any(other.done() for other in others)
+
+    with Gate() as gate:
+        run(main(gate))
+        # asyncio.run cancelled the tasks, which took back what had not started.
+        gate.open()
+    run(everything(pool))
+    assert ran.value == 0
+    run(pool.aclose())
+
+
+async def _await(call: Any) -> Any:
+    return await call
+
+
+def test_a_loop_that_is_stopped_and_goes_on_later() -> None:
+    pool = AsyncPool(2)
+    with Gate() as gate:
+        loop = asyncio.new_event_loop()
+        try:
+
+            async def start() -> asyncio.Future[int]:
+                return pool.run(pass_through, gate, 7)
+
+            future = loop.run_until_complete(start())
+            gate.open()
+            wait_equal(lambda: pool.pool.stats().completed, 1)
+            assert not future.done()
+            assert loop.run_until_complete(future) == 7
+            loop.run_until_complete(pool.aclose())
+        finally:
+            loop.close()
+
+
+# --- again and again ---
+
+
+@pytest.mark.thread_unsafe(reason="counts the threads and files of the process")
+def test_asyncio_run_again_and_again_leaks_no_threads_and_no_files() -> None:
+    def files() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    async def main() -> None:
+        async with AsyncPool(3) as pool:
+            await everything(pool)
+
+    async def shared() -> None:
+        await everything(kept)
+
+    kept = AsyncPool(3, disable_purge=True)
+    run(shared())
+    run(main())
+    gc.collect()
+    before = (threading.active_count(), files())
+    for _ in range(20):
+        run(main())
+        run(shared())
+    gc.collect()
+    wait_until(lambda: threading.active_count() <= before[0], "the end of the threads")
+    assert files() <= before[1]
+    run(kept.aclose())
+
+
+@pytest.mark.thread_unsafe(reason="measures the process")
+def test_memory_is_flat_over_many_calls() -> None:
+    def failing(number: int) -> int:
+        if number % 10 == 0:
+            raise ValueError(number)
+        return number
+
+    async def calls(pool: AsyncPool, count: int) -> None:
+        for start in range(0, count, 100):
+            numbers = range(start, start + 100)
+            await asyncio.gather(*(pool.run(failing, number) for number in numbers), return_exceptions=True)
+            submitted = [await pool.submit(failing, number) for number in numbers]
+            await asyncio.gather(*submitted, return_exceptions=True)
+            async for _ in pool.map(abs, numbers):
+                pass
+            with pytest.raises(ExceptionGroup):
+                async with pool.group() as group:
+                    for number in numbers:
+                        group.run(failing, number)
+            tasks = [asyncio.ensure_future(_await(pool.run(abs, number))) for number in numbers]
+            await asyncio.sleep(0)
+            for task in tasks[::2]:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+    async def main() -> None:
+        async with AsyncPool(2, disable_purge=True) as pool:
+            await calls(pool, 200)
+            tracemalloc.start()
+            try:
+                await calls(pool, 200)
+                gc.collect()
+                before = tracemalloc.get_traced_memory()[0]
+                await calls(pool, 2000)
+
+                def has_grown() -> bool:
+                    gc.collect()
+                    return tracemalloc.get_traced_memory()[0] - before > 20_000
+
+                await until(lambda: not has_grown(), "flat memory")
+            finally:
+                tracemalloc.stop()
+
+    run(main())
+
+
+@pytest.mark.thread_unsafe(reason="measures the process")
+def test_twenty_thousand_gathered_calls() -> None:
+    stdout, stderr = run_script("""
+        import asyncio, gc, psutil
+        async def gathered(pool):
+            assert sum(await asyncio.gather(*(pool.run(int, "1") for _ in range(20_000)))) == 20_000
+        def resident():
+            gc.collect()
+            return psutil.Process().memory_info().rss
+        async def main():
+            async with AsyncPool(8) as pool:
+                for _ in range(3):
+                    await gathered(pool)
+                before = resident()
+                for _ in range(4):
+                    await gathered(pool)
+                # All of one round that leaked would be more than 20 MiB.
+                assert resident() - before < 10 << 20, (before, resident())
+                assert pool.pool.running() <= 8
+        asyncio.run(main())
+    """)
+    assert (stdout, stderr) == ("", "")
+
+
+# --- uvloop ---
+
+
+@pytest.mark.thread_unsafe(reason="starts processes")
+@pytest.mark.skipif(not HAS_UVLOOP, reason="uvloop is not installed")
+@pytest.mark.parametrize("debug", [False, True])
+def test_uvloop(debug: bool) -> None:
+    stdout, stderr = run_script(f"""
+        import asyncio, gc, uvloop, weakref
+        from test_async_loops import everything
+        loops = []
+        errors = []
+        kept = AsyncPool(2, panic_handler=errors.append)
+        async def main():
+            asyncio.get_running_loop().slow_callback_duration = 3600
+            assert isinstance(asyncio.get_running_loop(), uvloop.Loop)
+            loops.append(weakref.ref(asyncio.get_running_loop()))
+            await everything(kept)
+            async with AsyncPool(2) as pool:
+                await everything(pool)
+                gate = Gate()
+                held = [pool.run(gate.hold) for _ in range(2)]
+                for how in (pool.run, pool.submit):
+                    try:
+                        await asyncio.wait_for(how(print, "never"), 0.01)
+                    except TimeoutError:
+                        print("timeout")
+                gate.open()
+                await asyncio.gather(*held)
+        def fresh():
+            return uvloop.new_event_loop()
+        for _ in range(3):
+            with asyncio.Runner(loop_factory=fresh, debug={debug}) as runner:
+                runner.run(main())
+        gc.collect()
+        wait_until(lambda: gc.collect() >= 0 and not any(loop() for loop in loops))
+
+        # One that closes early.
+        loop = fresh()
+        gate = Gate()
+        def fail():
+            gate.hold()
+            raise ValueError("mine")
+        async def start():
+            kept.run(fail)
+            gate.wait_entered(1)
+        loop.run_until_complete(start())
+        loop.close()
+        gate.open()
+        wait_until(lambda: len(errors) == 1)
+        print(*errors)
+    """)
+    assert stdout == "timeout\n" * 6 + "mine\n"
+    assert stderr == ""
+
+
+# --- PoolExecutor and loops ---
+
+each_executor_type = pytest.mark.parametrize("executor_type", EXECUTOR_TYPES)
+VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("VARIABLE", default="unset")
+
+
+@each_executor_type
+def test_it_can_be_the_default_executor(executor_type: Any) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        executor = executor_type(2, "mine")
+        loop.set_default_executor(executor)
+        VARIABLE.set("the caller's")
+        assert await asyncio.to_thread(VARIABLE.get) == "the caller's"
+        assert (await asyncio.to_thread(lambda: threading.current_thread().name)).startswith("mine_")
+        assert await loop.run_in_executor(None, int, "7") == 7
+        with pytest.raises(ValueError, match="mine"):
+            await asyncio.to_thread(fail, ValueError("mine"))
+        ticks = Ticks()
+        with Gate() as gate:
+            held = [asyncio.ensure_future(asyncio.to_thread(pass_through, gate, number)) for number in range(3)]
+            await entered(gate, 2)
+            await ticks.some()
+            # What is in the queue is taken back.
+            held[2].cancel()
+            await asyncio.wait([held[2]])
+            gate.open()
+            assert await asyncio.gather(*held[:2]) == [0, 1]
+        assert gate.entered == 2
+        await ticks.stop()
+        await loop.shutdown_default_executor()
+        with pytest.raises(RuntimeError):
+            await asyncio.to_thread(int)
+
+    run(main())
+
+
+@each_executor_type
+def test_asyncio_run_shuts_the_default_executor_down(executor_type: Any) -> None:
+    executor: ThreadPoolExecutor = executor_type(1)
+    done = Sum()
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_default_executor(executor)
+        future = asyncio.get_running_loop().run_in_executor(None, done.add)
+        await future
+
+    run(main())
+    assert done.value == 1
+    with pytest.raises(RuntimeError):
+        executor.submit(int)
+
+
+@each_executor_type
+def test_run_in_executor_and_wrap_future(executor_type: Any) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        with executor_type(2) as executor:
+            calls = [loop.run_in_executor(executor, pow, number, 2) for number in range(50)]
+            assert await asyncio.gather(*calls) == [number**2 for number in range(50)]
+            assert await asyncio.wrap_future(executor.submit(int, "7")) == 7
+            with Gate() as gate:
+                held = [loop.run_in_executor(executor, gate.hold) for _ in range(2)]
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(loop.run_in_executor(executor, gate.hold), 0.01)
+                gate.open()
+                await asyncio.gather(*held)
+            assert gate.entered == 2
+
+    run(main())
+
+
+def test_an_executor_and_an_async_pool_share_workers() -> None:
+    async def main() -> None:
+        with Pool(2) as shared, PoolExecutor.over(shared) as executor:
+            async with AsyncPool.over(shared) as pool:
+                with Gate() as gate:
+                    held = await pool.submit(gate.hold)
+                    future = executor.submit(gate.hold)
+                    in_line = pool.run(int, "7")
+                    await until(lambda: shared.waiting() == 1)
+                    gate.open()
+                    await held
+                    await asyncio.wrap_future(future)
+                    assert await in_line == 7
+
+    run(main())

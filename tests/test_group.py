@@ -1,0 +1,457 @@
+"""TaskGroup: calls on a pool that are waited for together."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+import weakref
+from concurrent.futures import CancelledError, Future
+from typing import Any
+
+import pytest
+from executors import Thing, pass_through, wait_freed
+from groups import each_owner
+from support import DEADLINE, Background, Gate, Latch, Sum, background, wait_equal, wait_until
+
+from pyants import (
+    FuncTaskGroup,
+    MultiPoolWithFunc,
+    Pool,
+    PoolClosedError,
+    PoolDeadlockError,
+    PoolExecutor,
+    PoolOverloadError,
+    PoolWithFunc,
+    TaskGroup,
+)
+
+
+@each_owner
+def test_the_block_is_left_when_all_calls_are_done(make: Any) -> None:
+    done = Sum()
+    with make(2) as owner, Gate() as gate:
+
+        def call() -> None:
+            gate.hold()
+            done.add()
+
+        def block() -> int:
+            with owner.group() as group:
+                for _ in range(2):
+                    group.submit(call)
+                left.count_down()
+            return done.value
+
+        left = Latch(1)
+        waiting = Background(block)
+        left.wait()
+        gate.wait_entered(2)
+        gate.let(1)
+        wait_equal(lambda: done.value, 1)
+        assert waiting.is_alive()
+        gate.open()
+        assert waiting.result() == 2
+
+
+@each_owner
+def test_results_are_in_the_order_of_submission(make: Any) -> None:
+    with make(4) as owner:
+        with owner.group() as group:
+            for number in range(50):
+                group.submit(pow, number, 2)
+        assert group.results() == [number**2 for number in range(50)]
+        # Again, and of nothing.
+        assert group.results() == [number**2 for number in range(50)]
+        with owner.group() as empty:
+            pass
+        assert empty.results() == []
+
+
+@each_owner
+def test_submit_gives_a_future(make: Any) -> None:
+    with make(1) as owner, owner.group() as group:
+        future = group.submit(int, "ff", base=16)
+        assert isinstance(future, Future)
+        assert future.result(DEADLINE) == 255
+        assert group.submit(dict, fn=1, self=2).result(DEADLINE) == {"fn": 1, "self": 2}
+
+
+@pytest.mark.parametrize("kind", ["PoolWithFunc", "MultiPoolWithFunc"])
+def test_a_pool_with_a_function_has_invoke(kind: str) -> None:
+    def parse(text: str, base: int = 10) -> int:
+        return int(text, base)
+
+    with PoolWithFunc(2, parse) if kind == "PoolWithFunc" else MultiPoolWithFunc(2, 1, parse) as pool:
+        with pool.group(limit=3) as group:
+            assert isinstance(group, FuncTaskGroup)
+            futures = [group.invoke(text, base=16) for text in ("1", "f", "ff")]
+            assert futures[2].result(DEADLINE) == 255
+            group.submit(pow, 2, 5)
+        assert group.results() == [1, 15, 255, 32]
+    with Pool(1) as plain:
+        assert not hasattr(plain.group(), "invoke")
+
+
+@each_owner
+def test_results_before_the_end_wait(make: Any) -> None:
+    with make(2) as owner, Gate() as gate, owner.group() as group:
+        group.submit(pass_through, gate, 7)
+        asked = Background(group.results)
+        gate.wait_entered(1)
+        assert asked.is_alive()
+        gate.open()
+        assert asked.result() == [7]
+        # More may follow.
+        group.submit(int, "8")
+        assert group.results() == [7, 8]
+
+
+@each_owner
+def test_two_groups_do_not_wait_for_each_other(make: Any) -> None:
+    with make(2) as owner, Gate() as gate, owner.group() as held:
+        future = held.submit(gate.hold)
+        with owner.group() as other:
+            other.submit(int, "7")
+        assert other.results() == [7]
+        assert not future.done()
+        gate.open()
+
+
+@each_owner
+def test_the_pool_goes_on_after_a_group(make: Any) -> None:
+    with make(2) as owner:
+        for number in range(5):
+            with owner.group() as group:
+                group.submit(int, str(number))
+            assert group.results() == [number]
+        assert getattr(owner, "pool", owner).is_closed() is False
+
+
+def test_calls_come_from_several_threads() -> None:
+    done = Sum()
+    with Pool(4) as pool, pool.group() as group:
+        threads = background(4, lambda: [group.submit(done.add) for _ in range(100)])
+        for thread in threads:
+            thread.result()
+    assert done.value == 400
+    assert len(group.results()) == 400
+
+
+@pytest.mark.parametrize("limit", [None, 50])
+def test_calls_come_from_the_groups_own_calls(limit: int | None) -> None:
+    done = Sum()
+    with Pool(4, queue_size=None) as pool:
+        with pool.group(limit=limit) as group:
+
+            def spread(depth: int) -> None:
+                done.add()
+                if depth:
+                    for _ in range(2):
+                        group.submit(spread, depth - 1)
+
+            group.submit(spread, 4)
+        # All were waited for, although the block had submitted one only.
+        assert done.value == 31
+        assert len(group.results()) == 31
+
+
+def test_a_group_that_was_left_refuses() -> None:
+    with Pool(2) as pool:
+        with pool.group(limit=2) as group:
+            group.submit(int)
+        ran = Sum()
+        with pytest.raises(RuntimeError, match="left"):
+            group.submit(ran.add)
+        with pytest.raises(RuntimeError, match="left"), PoolWithFunc(1, ran.add) as other:
+            with other.group() as fixed:
+                pass
+            fixed.invoke()
+        assert pool.stats().submitted == 1
+        assert ran.value == 0
+
+
+@each_owner
+def test_a_closed_pool_refuses(make: Any) -> None:
+    with make(1) as owner:
+        group = owner.group(limit=1)
+        with group:
+            group.submit(int, "7")
+            wait_until(lambda: group.results() == [7])
+            getattr(owner, "pool", owner).release()
+            for _ in range(2):
+                with pytest.raises(PoolClosedError):
+                    group.submit(int)
+        assert group.results() == [7]
+
+
+def test_a_pool_that_refuses_to_wait() -> None:
+    with Pool(1, nonblocking=True) as pool, Gate() as gate:
+        with pool.group(limit=5) as group:
+            group.submit(pass_through, gate, 7)
+            for _ in range(10):
+                # What is refused takes no place of the limit.
+                with pytest.raises(PoolOverloadError):
+                    group.submit(int)
+            gate.open()
+        assert group.results() == [7]
+
+
+# --- the limit ---
+
+
+@pytest.mark.parametrize("limit", [True, 1.0, "1", [], object], ids=repr)
+def test_a_limit_is_an_int(limit: Any) -> None:
+    with Pool(1) as pool, PoolExecutor.over(pool) as executor, PoolWithFunc(1, int) as fixed:
+        for owner in (pool, executor, fixed):
+            with pytest.raises(TypeError, match="limit must be None or an int, not "):
+                owner.group(limit=limit)
+
+
+@pytest.mark.parametrize("limit", [0, -1, -(10**30)])
+def test_a_limit_is_above_0(limit: int) -> None:
+    with Pool(1) as pool, pytest.raises(ValueError, match=f"limit must be above 0, not {limit}"):
+        pool.group(limit=limit)
+
+
+def test_options_are_named() -> None:
+    with Pool(1) as pool:
+        untyped: Any = pool
+        with pytest.raises(TypeError):
+            untyped.group(True)
+        with pytest.raises(TypeError):
+            untyped.group(nonsense=1)
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+@pytest.mark.parametrize("queue_size", [0, None])
+def test_never_more_than_the_limit_are_waiting_or_running(limit: int, queue_size: int | None) -> None:
+    with Pool(2, queue_size=queue_size) as pool, Gate() as gate:
+        submitted = Sum()
+
+        def block() -> None:
+            with pool.group(limit=limit) as group:
+                for _ in range(20):
+                    group.submit(gate.hold)
+                    submitted.add()
+
+        waiting = Background(block)
+        most = limit if queue_size is None else min(limit, 2)
+        wait_equal(lambda: submitted.value, most)
+        gate.wait_entered(min(limit, 2))
+        stats = pool.stats()
+        assert stats.busy + stats.queued == most
+        gate.let(1)
+        wait_equal(lambda: submitted.value, most + 1)
+        assert gate.inside + pool.queued() <= limit
+        gate.open()
+        waiting.result()
+        assert gate.peak <= limit
+        assert gate.entered == 20
+
+
+def test_a_limit_is_of_one_group() -> None:
+    with Pool(4) as pool, Gate() as gate, pool.group(limit=1) as one, pool.group(limit=1) as other:
+        held = one.submit(gate.hold)
+        gate.wait_entered(1)
+        assert other.submit(int, "7").result(DEADLINE) == 7
+        assert not held.done()
+        gate.open()
+
+
+@pytest.mark.parametrize("ending", ["returns", "raises", "is cancelled"])
+def test_a_place_is_free_when_its_call_is_over(ending: str) -> None:
+    with Pool(1, queue_size=None) as pool, Gate() as gate:
+        pool.submit(gate.hold)
+        gate.wait_entered(1)
+        group = pool.group(limit=1)
+        first = group.submit(int, "no number" if ending == "raises" else "7")
+        waiting = Background(lambda: group.submit(int, "8"))
+        if ending == "is cancelled":
+            assert first.cancel()
+            # It never ran, and its place is free at once.
+            assert waiting.result().done() is False
+        gate.open()
+        assert waiting.result().result(DEADLINE) == 8
+
+
+def test_several_threads_share_the_limit_and_none_is_forgotten() -> None:
+    done = Sum()
+    running = Gate()
+    with Pool(8) as pool, running, pool.group(limit=3) as group:
+        threads = background(5, lambda: [group.submit(done.add) for _ in range(100)])
+        for thread in threads:
+            thread.result()
+        for _ in range(3):
+            group.submit(running.hold)
+        running.wait_entered(3)
+        waiting = Background(lambda: group.submit(done.add))
+        running.open()
+        waiting.result().result(DEADLINE)
+    assert done.value == 501
+    assert running.peak == 3
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_calls_that_all_wait_for_a_place_are_told(limit: int) -> None:
+    ready = threading.Barrier(limit, timeout=DEADLINE)
+    with Pool(8) as pool:
+        group = pool.group(limit=limit)
+
+        def call() -> str:
+            ready.wait()
+            try:
+                return str(group.submit(int, "7").result(DEADLINE))
+            except PoolDeadlockError as error:
+                messages.append(str(error))
+                return "told"
+
+        messages: list[str] = []
+        with group:
+            for _ in range(limit):
+                group.submit(call)
+        told = [result for result in group.results() if result == "told"]
+        assert len(told) >= 1
+        assert all("limit" in message for message in messages)
+        assert len(group.results()) == limit + (limit - len(told))
+
+
+def test_a_worker_that_waits_for_a_place_behind_its_own_pool_is_told() -> None:
+    with Pool(1, queue_size=None) as pool:
+        with pool.group(limit=2) as group:
+
+            def call() -> None:
+                held.hold()
+                # The place that is taken is of a call that only this worker could run.
+                with pytest.raises(PoolDeadlockError):
+                    group.submit(int)
+
+            held = Gate()
+            group.submit(call)
+            group.submit(int, "7")
+            held.open()
+        assert group.results()[1] == 7
+
+
+# --- groups in groups ---
+
+
+def test_nested_blocks() -> None:
+    order: list[str] = []
+    with Pool(4) as pool, pool.group() as outer:
+        with pool.group() as inner:
+            inner.submit(order.append, "inner")
+        outer.submit(order.append, "outer")
+        assert order[0] == "inner"
+    assert order == ["inner", "outer"]
+
+
+def test_groups_inside_of_workers() -> None:
+    with Pool(8) as pool:
+
+        def total(numbers: range) -> int:
+            if len(numbers) <= 10:
+                return sum(numbers)
+            middle = len(numbers) // 2
+            with pool.group() as group:
+                group.submit(total, numbers[:middle])
+                group.submit(total, numbers[middle:])
+            return sum(group.results())
+
+        with pool.group() as outer:
+            outer.submit(total, range(40))
+        assert outer.results() == [sum(range(40))]
+
+
+@pytest.mark.parametrize("queue_size", [0, 10, None])
+@each_owner
+def test_a_worker_that_waits_for_a_group_on_its_own_full_pool_is_told(make: Any, queue_size: int | None) -> None:
+    with make(1, queue_size=queue_size) as owner:
+        ran = Sum()
+
+        def outer() -> str:
+            try:
+                with owner.group() as group:
+                    group.submit(ran.add)
+            except PoolDeadlockError:
+                return "told"
+            return "impossible"
+
+        with owner.group() as group:
+            group.submit(outer)
+        assert group.results() == ["told"]
+        # What could not start was cancelled.
+        assert ran.value == 0
+        with owner.group() as again:
+            again.submit(int, "7")
+        assert again.results() == [7]
+
+
+def test_results_inside_of_a_worker_of_a_full_pool() -> None:
+    with Pool(1, queue_size=None) as pool, pool.group() as outer:
+        inner = pool.group()
+
+        def call() -> None:
+            inner.submit(int, "7")
+            with pytest.raises(PoolDeadlockError):
+                inner.results()
+
+        outer.submit(call).result(DEADLINE)
+        assert inner.results() == [7]
+
+
+# --- the object ---
+
+
+def test_cancel() -> None:
+    with Pool(1, queue_size=None) as pool, Gate() as gate:
+        with pool.group() as group:
+            done = group.submit(int)
+            done.result(DEADLINE)
+            held = group.submit(gate.hold)
+            gate.wait_entered(1)
+            queued = [group.submit(int) for _ in range(3)]
+            foreign = Sum()
+            pool.submit(foreign.add)
+            assert group.cancel() == 3
+            assert group.cancel() == 0
+            assert all(future.cancelled() for future in queued)
+            assert not held.done()
+            gate.open()
+            # It can be used further.
+            assert group.submit(int, "7").result(DEADLINE) == 7
+        with pytest.raises(CancelledError):
+            group.results()
+        assert pool.wait_idle(DEADLINE)
+    assert foreign.value == 1
+
+
+def test_it_cannot_be_pickled() -> None:
+    with Pool(1) as pool, PoolWithFunc(1, int) as fixed:
+        for owner, name in ((pool, "TaskGroup"), (fixed, "FuncTaskGroup")):
+            with pytest.raises(TypeError, match=f"^cannot pickle '{name}' object: .* in this process$"):
+                pickle.dumps(owner.group())
+
+
+def test_it_is_public() -> None:
+    assert TaskGroup.__module__ == FuncTaskGroup.__module__ == "pyants"
+    assert issubclass(FuncTaskGroup, TaskGroup)
+
+
+def test_arguments_results_and_pools_are_freed_with_it() -> None:
+    references: list[weakref.ref[Any]] = []
+
+    def call(thing: Thing) -> Thing:
+        references.append(weakref.ref(thing))
+        result = Thing()
+        references.append(weakref.ref(result))
+        return result
+
+    pool = Pool(2)
+    with pool.group(fail_fast=True, limit=2) as group:
+        for _ in range(10):
+            group.submit(call, Thing())
+    assert len(references) == 20
+    pool.release_timeout(DEADLINE)
+    references += [weakref.ref(group), weakref.ref(pool)]
+    del group, pool
+    wait_freed(*references)

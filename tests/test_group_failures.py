@@ -1,0 +1,311 @@
+"""TaskGroup: what comes out of a block when its calls, or the block itself, fail."""
+
+from __future__ import annotations
+
+import gc
+import traceback
+import weakref
+from concurrent.futures import CancelledError, Future
+from typing import Any
+
+import pytest
+from executors import logged, pass_through, wait_freed
+from groups import each_owner, hold_and_fail, pyants_log
+from loops import fail
+from support import DEADLINE, Background, Gate, Sum, background, wait_until
+
+from pyants import Pool
+
+
+@each_owner
+@pytest.mark.parametrize("limit", [None, 2])
+def test_failures_come_out_as_one_group_with_every_traceback(make: Any, limit: int | None) -> None:
+    errors = [ValueError("one"), KeyError("two"), OSError("three")]
+    with make(2) as owner:
+        with pytest.raises(ExceptionGroup, match=r"^3 of 5 tasks failed") as raised, owner.group(limit=limit) as group:
+            group.submit(int)
+            for error in errors:
+                group.submit(fail, error)
+            group.submit(int)
+        # In the order of submission.
+        assert list(raised.value.exceptions) == errors
+        for error in errors:
+            assert "fail" in [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+        # A single one is no different, and except* takes it apart.
+        caught: list[BaseException] = []
+        try:
+            with owner.group() as single:
+                single.submit(fail, errors[0])
+        except* ValueError as found:
+            caught += found.exceptions
+        assert caught == [errors[0]]
+
+
+def test_failures_do_not_stop_the_others() -> None:
+    done = Sum()
+    with Pool(1, queue_size=None) as pool:
+        with pytest.raises(ExceptionGroup), pool.group() as group:
+            group.submit(fail, ValueError())
+            for _ in range(20):
+                group.submit(done.add)
+        assert done.value == 20
+
+
+@pytest.mark.parametrize("error_type", [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_exceptions_that_end_programs_make_a_base_exception_group(error_type: type[BaseException]) -> None:
+    errors: list[BaseException] = [error_type(), ValueError()]
+    with Pool(2) as pool:
+        with pytest.raises(BaseExceptionGroup) as raised, pool.group() as group:
+            for error in errors:
+                group.submit(fail, error)
+        assert not isinstance(raised.value, ExceptionGroup)
+        assert list(raised.value.exceptions) == errors
+
+
+def test_results_raise_them_too() -> None:
+    with Pool(2) as pool:
+        error = ValueError()
+        with pytest.raises(ExceptionGroup), pool.group() as group:
+            group.submit(fail, error)
+            with pytest.raises(ExceptionGroup) as early:
+                group.results()
+            assert early.value.exceptions == (error,)
+        for _ in range(2):
+            with pytest.raises(ExceptionGroup) as late:
+                group.results()
+            assert late.value.exceptions == (error,)
+
+
+def test_the_panic_handler_is_not_told_of_what_is_raised() -> None:
+    told: list[BaseException] = []
+    with Pool(2, panic_handler=told.append) as pool:
+        error = ValueError()
+        with pyants_log() as records, pytest.raises(ExceptionGroup), pool.group() as group:
+            group.submit(fail, error)
+        assert pool.wait_idle(DEADLINE)
+        assert logged(records, error) == []
+    assert told == []
+
+
+def test_a_cancelled_call_is_no_failure() -> None:
+    with Pool(1, queue_size=None) as pool, Gate() as gate:
+        with pool.group() as group:
+            group.submit(gate.hold)
+            assert group.submit(int).cancel()
+            gate.open()
+        with pytest.raises(CancelledError):
+            group.results()
+
+
+# --- fail_fast ---
+
+
+@each_owner
+def test_the_first_failure_cancels_what_has_not_started(make: Any) -> None:
+    ran = Sum()
+    with make(1, queue_size=None) as owner, Gate() as gate:
+        error = ValueError("mine")
+        with (
+            pytest.raises(ExceptionGroup, match=r"^1 of 12 tasks failed") as raised,
+            owner.group(fail_fast=True) as group,
+        ):
+            group.submit(hold_and_fail, gate, error)
+            queued = [group.submit(ran.add) for _ in range(10)]
+            gate.open()
+            wait_until(lambda: all(future.cancelled() for future in queued), "the cancellation")
+            # Nor does anything start later.
+            assert group.submit(ran.add).cancelled()
+        assert raised.value.exceptions == (error,)
+        assert ran.value == 0
+        # The pool is not harmed.
+        with owner.group(fail_fast=True) as again:
+            again.submit(int, "7")
+        assert again.results() == [7]
+
+
+def test_what_has_started_is_waited_for() -> None:
+    with Pool(2, queue_size=None) as pool, Gate() as gate:
+        group = pool.group(fail_fast=True)
+
+        def block() -> None:
+            with group:
+                futures.append(group.submit(pass_through, gate, 7))
+                gate.wait_entered(1)
+                futures.append(group.submit(fail, ValueError()))
+
+        futures: list[Any] = []
+        waiting = Background(block)
+        wait_until(lambda: len(futures) == 2 and futures[1].done(), "the failure")
+        assert waiting.is_alive()
+        gate.open()
+        with pytest.raises(ExceptionGroup):
+            waiting.result()
+        assert futures[0].result(DEADLINE) == 7
+
+
+def test_who_waits_for_a_place_is_let_go() -> None:
+    ran = Sum()
+    with Pool(2) as pool, Gate() as gate:
+        with pytest.raises(ExceptionGroup), pool.group(fail_fast=True, limit=1) as group:
+            group.submit(hold_and_fail, gate, ValueError())
+            waiting = background(3, lambda: group.submit(ran.add))
+            gate.open()
+            assert all(waiter.result().cancelled() for waiter in waiting)
+        assert ran.value == 0
+
+
+def test_without_a_failure_it_changes_nothing() -> None:
+    with Pool(2) as pool:
+        with pool.group(fail_fast=True) as group:
+            for number in range(20):
+                group.submit(int, str(number))
+        assert group.results() == list(range(20))
+
+
+def test_many_threads_submit_while_it_fails() -> None:
+    # What was on its way in when the others were cancelled is cancelled, too, or has been run: nothing is left.
+    with Pool(2, queue_size=None) as pool:
+        for _ in range(20):
+            group = pool.group(fail_fast=True)
+            futures: list[Future[int]] = []
+            with pytest.raises(ExceptionGroup), group:
+                threads = background(3, lambda: [group.submit(int) for _ in range(20)])  # noqa: B023
+                group.submit(fail, ValueError())
+                futures += [future for thread in threads for future in thread.result()]
+            assert all(future.done() for future in futures)
+        assert pool.queued() == 0
+
+
+# --- an exception in the block ---
+
+
+class Mine(Exception):
+    pass
+
+
+@each_owner
+def test_it_cancels_what_has_not_started_and_is_not_masked(make: Any) -> None:
+    ran = Sum()
+    with make(1, queue_size=None) as owner, Gate() as gate, pyants_log() as records:
+        group = owner.group()
+        failure = ValueError("of a call")
+
+        def block() -> None:
+            with group:
+                futures.append(group.submit(hold_and_fail, gate, failure))
+                futures.extend(group.submit(ran.add) for _ in range(10))
+                gate.wait_entered(1)
+                raise Mine("in the block")
+
+        futures: list[Any] = []
+        waiting = Background(block)
+        wait_until(lambda: len(futures) == 11 and all(future.cancelled() for future in futures[1:]), "the cancellation")
+        # What has started is waited for.
+        assert waiting.is_alive()
+        gate.open()
+        with pytest.raises(Mine, match="in the block") as raised:
+            waiting.result()
+        assert raised.value.__context__ is None
+        assert raised.value.__cause__ is None
+        # The failure is not lost.
+        (record,) = logged(records, failure)
+        assert (record.name, record.levelname) == ("pyants", "ERROR")
+        assert ran.value == 0
+
+
+def test_submissions_after_it_are_cancelled() -> None:
+    ran = Sum()
+    with Pool(4) as pool, Gate() as gate:
+        group = pool.group()
+
+        def call() -> None:
+            gate.hold()
+            late.append(group.submit(ran.add))
+
+        late: list[Any] = []
+        futures: list[Any] = []
+
+        def block() -> None:
+            with group:
+                futures.append(group.submit(call))
+                gate.wait_entered(1)
+                raise Mine
+
+        waiting = Background(block)
+        gate.wait_entered(1)
+        other = Background(lambda: group.submit(gate.hold))
+        other.result()
+        gate.open()
+        with pytest.raises(Mine):
+            waiting.result()
+        assert len(late) == 1
+    assert ran.value in (0, 1)
+
+
+def test_a_block_that_catches_it_goes_on() -> None:
+    with Pool(1) as pool:
+        error = ValueError("mine")
+        fine: list[Future[int]] = []
+        with pytest.raises(ExceptionGroup) as raised, pool.group() as group:
+            with pytest.raises(ValueError, match="mine"):
+                group.submit(fail, error).result(DEADLINE)
+            fine.append(group.submit(int, "7"))
+        assert raised.value.exceptions == (error,)
+        assert fine[0].result(DEADLINE) == 7
+
+
+def test_a_nested_block_passes_failures_on() -> None:
+    with Pool(2) as pool, pyants_log() as records:
+        inner_error, outer_error = ValueError("inner"), KeyError("outer")
+        with pytest.raises(ExceptionGroup) as raised, pool.group() as outer:
+            outer.submit(fail, outer_error)
+            with pool.group() as inner:
+                inner.submit(fail, inner_error)
+        # The inner group's exception is an exception in the outer block.
+        assert raised.value.exceptions == (inner_error,)
+        if logged(records, outer_error) == []:
+            # The outer call may have been cancelled.
+            with pytest.raises(CancelledError):
+                outer.results()
+
+
+def test_failures_of_a_group_inside_of_a_worker() -> None:
+    error = ValueError("deep")
+    with Pool(4) as pool:
+
+        def call() -> None:
+            with pool.group() as inner:
+                inner.submit(fail, error)
+
+        with pytest.raises(ExceptionGroup) as raised, pool.group() as outer:
+            outer.submit(call)
+        nested: Any = raised.value.exceptions[0]
+        assert type(nested) is ExceptionGroup
+        assert nested.exceptions == (error,)
+
+
+def test_exceptions_are_freed() -> None:
+    class Traceable(Exception):
+        pass
+
+    references: list[weakref.ref[BaseException]] = []
+
+    def make() -> BaseException:
+        error = Traceable()
+        references.append(weakref.ref(error))
+        return error
+
+    def call() -> None:
+        # No frame has a name for it, or the traceback would hold the exception itself.
+        raise make()
+
+    def block(pool: Pool) -> None:
+        with pytest.raises(ExceptionGroup), pool.group(fail_fast=True, limit=2) as group:
+            group.submit(call)
+            group.submit(call)
+
+    with Pool(1) as pool:
+        block(pool)
+        assert pool.wait_idle(DEADLINE)
+        gc.collect()
+        wait_freed(*references)

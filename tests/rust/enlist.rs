@@ -6,6 +6,7 @@ use pyants::pool::{Host, Options, Outcome, SubmitError, Worker};
 use pyants::{Error, Pool};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::yield_now;
 use std::time::Duration;
 
 const SOON: Option<Duration> = Some(Duration::from_secs(60));
@@ -20,6 +21,8 @@ enum Task {
     TakenBack,
     /// Notes its number so many times, once in each go.
     Rounds(u32, u32),
+    /// Goes on, one go after another, until it is told that it is over.
+    Until(Arc<AtomicBool>),
 }
 
 /// A gate that can be shown.
@@ -36,7 +39,7 @@ impl Task {
     fn number(&self) -> u32 {
         match self {
             Task::Note(number) | Task::Rounds(number, _) => *number,
-            Task::Hold(_) | Task::TakenBack => 0,
+            Task::Hold(_) | Task::TakenBack | Task::Until(_) => 0,
         }
     }
 }
@@ -66,6 +69,14 @@ impl Host for Diary {
         }
         if let Task::TakenBack = task {
             return Outcome::Cancelled;
+        }
+        if let Task::Until(over) = &task {
+            yield_now();
+            return if over.load(Ordering::SeqCst) {
+                Outcome::Completed
+            } else {
+                Outcome::Unfinished(task)
+            };
         }
         self.ran.lock().unwrap().push(task.number());
         match task {
@@ -379,7 +390,7 @@ fn a_task_that_was_taken_back_counts_as_cancelled() {
 }
 
 #[test]
-fn a_task_that_is_not_at_its_end_lets_others_have_their_turn() {
+fn a_task_that_is_not_at_its_end_goes_on_before_later_ones() {
     limited(|| {
         let (pool, gate) = busy(options(1, None));
         pool.submit(Task::Rounds(1, 3)).expect("the pool is open");
@@ -387,9 +398,38 @@ fn a_task_that_is_not_at_its_end_lets_others_have_their_turn() {
         pool.submit(Task::Rounds(3, 2)).expect("the pool is open");
         gate.0.open();
         drain(&pool);
-        assert_eq!(*pool.host().ran.lock().unwrap(), [1, 2, 3, 1, 3, 1]);
+        assert_eq!(*pool.host().ran.lock().unwrap(), [1, 1, 1, 2, 3, 3]);
         let stats = pool.stats();
         assert_eq!((stats.submitted, stats.completed), (4, 4));
+    });
+}
+
+#[test]
+fn a_worker_too_many_leaves_its_task_to_another_between_two_goes() {
+    limited(|| {
+        for queue_size in [Some(0), Some(3), None] {
+            let pool = open(options(3, queue_size));
+            let over = Arc::new(AtomicBool::new(false));
+            for _ in 0..3 {
+                pool.submit(Task::Until(Arc::clone(&over)))
+                    .expect("the pool is open");
+            }
+            eventually("all of them have begun", || {
+                pool.running() == 3 && pool.stats().queued == 0
+            });
+            pool.tune(1);
+            eventually("one worker is left", || pool.running() == 1);
+            // Without a queue all that came in counts as busy.
+            let busy = if queue_size == Some(0) { 3 } else { 1 };
+            eventually("two tasks wait for it", || pool.stats().busy == busy);
+            let stats = pool.stats();
+            assert_adds_up(&stats);
+            assert_eq!((stats.submitted, stats.completed), (3, 0));
+            over.store(true, Ordering::SeqCst);
+            drain(&pool);
+            let stats = pool.stats();
+            assert_eq!((stats.submitted, stats.completed), (3, 3));
+        }
     });
 }
 

@@ -192,6 +192,7 @@ impl<H: Host> Core<H> {
     pub fn hand_back(self: &Arc<Self>, returned: Vec<Returned<H::Task>>) {
         for (error, task) in returned {
             let refused = match error {
+                Some(Error::Closed) => self.closed(task),
                 Some(error) => SubmitError::new(error, task),
                 None => match self.enlist(self.offer(task)) {
                     Ok(()) => continue,

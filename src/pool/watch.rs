@@ -11,6 +11,12 @@ pub struct Watch {
     bell: Condvar,
 }
 
+impl Default for Watch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Watch {
     pub fn new() -> Self {
         Watch {

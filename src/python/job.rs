@@ -119,7 +119,7 @@ impl Job {
         (index < self.items.len()).then_some(index)
     }
 
-    /// Works on a share until no item is left, or for long enough that others may have their turn.
+    /// Works on a share until no item is left, or for so long that the worker should look whether it is one too many.
     pub fn work(
         self: Arc<Self>,
         py: Python<'_>,

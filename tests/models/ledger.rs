@@ -3,7 +3,7 @@
 //! The books are plain atomics of the standard library, which no model checker explores: they add no states. They are
 //! closed when the pool's last part is dropped, which is after its last thread has left.
 
-use pyants::pool::{Host, Options, Outcome, Pool, SubmitError, Worker};
+use pyants::pool::{Error, Host, Options, Outcome, Pool, SubmitError, Worker};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -114,6 +114,10 @@ impl Host for Ledger {
             self.cancelled[number].fetch_add(1, Relaxed);
         }
     }
+
+    fn refused(&self, Task(number, _): Task, _error: Error) {
+        self.cancelled[number].fetch_add(1, Relaxed);
+    }
 }
 
 /// A pool with its books, to be cloned into the threads of a model.
@@ -180,6 +184,11 @@ impl Books {
     /// Submits task `number` without waiting.
     pub fn offer_once(&self, number: usize) -> Result<(), SubmitError<Task>> {
         self.note(number, self.try_submit(Task(number, None)))
+    }
+
+    /// Submits task `number`, which stands in line by itself where there is no room.
+    pub fn put_in_line(&self, number: usize) -> Result<(), SubmitError<Task>> {
+        self.note(number, self.enlist(self.offer(Task(number, None))))
     }
 
     /// How many tasks were accepted.

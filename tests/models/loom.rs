@@ -190,6 +190,9 @@ scenarios! {
         submit_against_close 3
         first_submit_against_close 3
         blocked_submit_against_close 2
+        enlist_against_finish 3
+        enlist_against_blocked_submit 2
+        enlist_against_close 2
         close_and_wait 3
         submit_against_reboot 2
         hand_off_against_reboot 2
@@ -205,6 +208,8 @@ scenarios! {
         hand_off_blocking_tasks_against_expire 1
         broken_worker 3
         worker_that_waits_for_itself 3
+        worker_that_waits_for_its_own_task 3
+        worker_that_waits_for_another 2
         worker_served_by_another_pool 1
 }
 

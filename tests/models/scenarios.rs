@@ -5,10 +5,12 @@
 
 use super::ledger::{Books, Ledger, Task, options};
 use pyants::pool::faults::fail_spawns;
-use pyants::pool::sync::{Condvar, Mutex, Patience, lock, wait};
+use pyants::pool::sleeper::Sleeper;
+use pyants::pool::sync::{Condvar, Luck, Mutex, Patience, lock, wait};
 use pyants::pool::{Error, MultiPool, Strategy};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 #[cfg(loom)]
 use loom::thread::{JoinHandle, spawn, yield_now};
@@ -190,6 +192,36 @@ pub fn blocked_submit_against_close() {
     let closer = beside(&pool, |pool| assert!(pool.release()));
     let _ = pool.try_hard(1);
     end(closer);
+}
+
+/// A task stands in line by itself for the only worker.
+pub fn enlist_against_finish() {
+    let pool = Books::open(options(1, HAND_OFF), 1);
+    pool.put(0);
+    pool.put_in_line(1).expect("the pool is open");
+    pool.drain();
+}
+
+/// A task that stands in line by itself, and a submitter that waits there.
+pub fn enlist_against_blocked_submit() {
+    let pool = Books::open(options(1, HAND_OFF), 1);
+    let other = beside(&pool, |pool| {
+        pool.put_in_line(0).expect("the pool is open");
+    });
+    pool.put(1);
+    end(other);
+    pool.drain();
+}
+
+/// A task comes to stand in line while the pool closes: it runs, or the host gets it.
+pub fn enlist_against_close() {
+    let pool = Books::open(options(1, HAND_OFF), 1);
+    pool.put(0);
+    let closer = beside(&pool, |pool| assert!(pool.release()));
+    let _ = pool.put_in_line(1);
+    end(closer);
+    pool.watch_gone(&mut Patience::new(None))
+        .expect("nothing hinders it");
 }
 
 /// After a release the workers leave, and somebody who waits for that is told.
@@ -389,6 +421,39 @@ pub fn worker_that_waits_for_itself() {
         inner.demand(refused, "a worker that waits for itself is told so");
     });
     pool.drain();
+}
+
+/// A worker waits for what a task comes to that only it could run; or another, where there may be one.
+fn wait_for_a_task(pool: &Books, deadlock: bool) {
+    let inner = pool.clone();
+    pool.put_action(0, move || {
+        let sleeper = Sleeper::new(inner.family_id(), true);
+        sleeper.bind();
+        let other = Arc::clone(&sleeper);
+        inner.put_action(1, move || {
+            if other.settle() {
+                other.ring();
+            }
+        });
+        sleeper.refuse_if_stuck();
+        let waited = sleeper.wait(&mut Patience::new(None), &Luck::new(Duration::ZERO));
+        sleeper.leave();
+        inner.demand(
+            matches!(waited, Err(Error::Deadlock)) == deadlock,
+            "a worker is told of a deadlock where there is one",
+        );
+    });
+    pool.drain();
+}
+
+/// The only worker waits for a task of its own pool.
+pub fn worker_that_waits_for_its_own_task() {
+    wait_for_a_task(&Books::open(options(1, QUEUE), 1), true);
+}
+
+/// One of two workers waits for a task that the other runs.
+pub fn worker_that_waits_for_another() {
+    wait_for_a_task(&Books::open(options(2, QUEUE), 2), false);
 }
 
 /// A worker submits to several pools, all of them full at first: whichever has room takes the task.

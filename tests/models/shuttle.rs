@@ -85,6 +85,9 @@ scenarios! { check, scenarios:
     submit_against_close
     first_submit_against_close
     blocked_submit_against_close
+    enlist_against_finish
+    enlist_against_blocked_submit
+    enlist_against_close
     close_and_wait
     submit_against_reboot
     hand_off_against_reboot
@@ -100,6 +103,8 @@ scenarios! { check, scenarios:
     hand_off_blocking_tasks_against_expire
     broken_worker
     worker_that_waits_for_itself
+    worker_that_waits_for_its_own_task
+    worker_that_waits_for_another
     worker_served_by_another_pool
 }
 

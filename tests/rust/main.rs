@@ -7,6 +7,7 @@
 mod capacity;
 mod counters;
 mod deadlock;
+mod enlist;
 mod expiry;
 mod hosts;
 mod lifecycle;
@@ -17,6 +18,7 @@ mod options;
 mod panics;
 mod queue;
 mod refusals;
+mod sleeper;
 mod spawn_failure;
 mod stress;
 mod support;

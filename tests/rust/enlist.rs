@@ -1,0 +1,457 @@
+//! Tasks that stand in line by themselves, that are taken back, and that do not come to their end in one go.
+
+use super::counters::assert_adds_up;
+use super::support::{Gate, assert_is, beside, eventually, join, limited, refused, watch};
+use pyants::pool::{Host, Options, Outcome, SubmitError, Worker};
+use pyants::{Error, Pool};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::yield_now;
+use std::time::Duration;
+
+const SOON: Option<Duration> = Some(Duration::from_secs(60));
+
+#[derive(Debug)]
+enum Task {
+    /// Waits at the gate.
+    Hold(Arc<Held>),
+    /// Notes its number.
+    Note(u32),
+    /// Somebody took it back while it waited.
+    TakenBack,
+    /// Notes its number so many times, once in each go.
+    Rounds(u32, u32),
+    /// Goes on, one go after another, until it is told that it is over.
+    Until(Arc<AtomicBool>),
+}
+
+/// A gate that can be shown.
+#[derive(Default)]
+struct Held(Gate);
+
+impl std::fmt::Debug for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Held(..)")
+    }
+}
+
+impl Task {
+    fn number(&self) -> u32 {
+        match self {
+            Task::Note(number) | Task::Rounds(number, _) => *number,
+            Task::Hold(_) | Task::TakenBack | Task::Until(_) => 0,
+        }
+    }
+}
+
+/// A world that keeps a diary.
+#[derive(Default)]
+struct Diary {
+    is_barren: AtomicBool,
+    ran: Mutex<Vec<u32>>,
+    refused: Mutex<Vec<(u32, Error)>>,
+}
+
+impl Host for Diary {
+    type Task = Task;
+    type Context<'a> = ();
+
+    fn live(&self, _worker: &Worker, body: impl FnOnce(&mut ())) {
+        if !self.is_barren.load(Ordering::SeqCst) {
+            body(&mut ());
+        }
+    }
+
+    fn run(&self, _context: &mut (), task: Task) -> Outcome<Task> {
+        if let Task::Hold(gate) = &task {
+            gate.0.pass();
+            return Outcome::Completed;
+        }
+        if let Task::TakenBack = task {
+            return Outcome::Cancelled;
+        }
+        if let Task::Until(over) = &task {
+            yield_now();
+            return if over.load(Ordering::SeqCst) {
+                Outcome::Completed
+            } else {
+                Outcome::Unfinished(task)
+            };
+        }
+        self.ran.lock().unwrap().push(task.number());
+        match task {
+            Task::Rounds(number, left) if left > 1 => {
+                Outcome::Unfinished(Task::Rounds(number, left - 1))
+            }
+            _ => Outcome::Completed,
+        }
+    }
+
+    fn idle<R>(&self, _context: &mut (), wait: impl FnOnce() -> R) -> R {
+        wait()
+    }
+
+    fn cancelled(&self, tasks: Vec<Task>) {
+        drop(tasks);
+    }
+
+    fn refused(&self, task: Task, error: Error) {
+        self.refused.lock().unwrap().push((task.number(), error));
+    }
+}
+
+fn options(capacity: u32, queue_size: Option<u64>) -> Options {
+    Options {
+        capacity: Some(capacity),
+        queue_size,
+        expiry: None,
+        ..Options::default()
+    }
+}
+
+fn open(options: Options) -> Arc<Pool<Diary>> {
+    watch(Pool::with_host(Diary::default(), options).expect("the options are good"))
+}
+
+/// A pool of one worker, which is busy until the gate is opened.
+fn busy(options: Options) -> (Arc<Pool<Diary>>, Arc<Held>) {
+    let pool = open(options);
+    let gate = Arc::new(Held::default());
+    pool.submit(Task::Hold(Arc::clone(&gate)))
+        .expect("a worker is free");
+    gate.0.await_arrivals(1);
+    (pool, gate)
+}
+
+fn enlist(pool: &Pool<Diary>, task: Task) -> Result<(), SubmitError<Task>> {
+    pool.enlist(pool.offer(task))
+}
+
+#[track_caller]
+fn drain(pool: &Pool<Diary>) {
+    assert!(pool.wait_idle(SOON), "no rest: {:?}", pool.stats());
+    assert_adds_up(&pool.stats());
+}
+
+#[test]
+fn a_task_with_room_comes_in_at_once() {
+    limited(|| {
+        for queue_size in [Some(0), Some(3), None] {
+            let pool = open(options(1, queue_size));
+            enlist(&pool, Task::Note(1)).expect("there is room");
+            assert_eq!(pool.stats().submitted, 1);
+            drain(&pool);
+            assert_eq!(*pool.host().ran.lock().unwrap(), [1]);
+        }
+    });
+}
+
+#[test]
+fn a_task_without_room_stands_in_line_while_its_submitter_goes_on() {
+    limited(|| {
+        let (pool, gate) = busy(options(1, Some(0)));
+        for number in 1..=3 {
+            enlist(&pool, Task::Note(number)).expect("it may wait");
+        }
+        assert_eq!((pool.waiting(), pool.stats().submitted), (3, 1));
+        // What stands in line is still to be done.
+        assert!(!pool.wait_idle(Some(Duration::from_millis(5))));
+        gate.0.open();
+        drain(&pool);
+        assert_eq!(*pool.host().ran.lock().unwrap(), [1, 2, 3]);
+        let stats = pool.stats();
+        assert_eq!(
+            (pool.waiting(), stats.submitted, stats.completed),
+            (0, 4, 4)
+        );
+        assert_eq!(stats.rejected, 0);
+    });
+}
+
+#[test]
+fn enlisted_tasks_and_blocked_submitters_are_served_first_come_first_served() {
+    limited(|| {
+        let (pool, gate) = busy(options(1, Some(0)));
+        let mut submitters = Vec::new();
+        for number in 1..=8 {
+            if number % 2 == 0 {
+                enlist(&pool, Task::Note(number)).expect("it may wait");
+            } else {
+                submitters.push(beside(&pool, move |pool| {
+                    pool.submit(Task::Note(number)).expect("it is let in");
+                }));
+            }
+            eventually("it stands in line", || pool.waiting() == number as usize);
+        }
+        gate.0.open();
+        submitters.into_iter().for_each(join);
+        drain(&pool);
+        assert_eq!(*pool.host().ran.lock().unwrap(), Vec::from_iter(1..=8));
+    });
+}
+
+#[test]
+fn a_close_gives_what_stands_in_line_to_the_host() {
+    limited(|| {
+        let (pool, gate) = busy(options(1, Some(1)));
+        for number in 1..=3 {
+            enlist(&pool, Task::Note(number)).expect("it may wait");
+        }
+        assert!(pool.release());
+        {
+            let refused = pool.host().refused.lock().unwrap();
+            let numbers: Vec<u32> = refused.iter().map(|(number, _)| *number).collect();
+            assert_eq!(numbers, [2, 3]);
+            assert!(
+                refused
+                    .iter()
+                    .all(|(_, error)| matches!(error, Error::Closed))
+            );
+        }
+        assert_eq!(pool.waiting(), 0);
+        gate.0.open();
+        pool.release_timeout(Duration::ZERO)
+            .expect_err("it is closed already");
+        eventually("the worker has left", || pool.running() == 0);
+        assert_eq!(*pool.host().ran.lock().unwrap(), [1]);
+        let (error, task) = refused(enlist(&pool, Task::Note(4)));
+        assert_is!(error, Error::Closed);
+        assert_eq!(task.number(), 4);
+        let stats = pool.stats();
+        assert_adds_up(&stats);
+        assert_eq!((stats.submitted, stats.completed), (2, 2));
+        assert_eq!(pool.host().refused.lock().unwrap().len(), 2);
+    });
+}
+
+#[test]
+fn what_stands_in_line_of_a_pool_that_breaks_is_told_so() {
+    limited(|| {
+        let (pool, gate) = busy(options(1, Some(1)));
+        enlist(&pool, Task::Note(1)).expect("there is room in the queue");
+        enlist(&pool, Task::Note(2)).expect("it may wait");
+        pool.host().is_barren.store(true, Ordering::SeqCst);
+        pool.tune(2); // Another worker is started for what waits, and cannot be set up.
+        enlist(&pool, Task::Note(3)).ok();
+        eventually("the pool is broken", || pool.is_broken());
+        gate.0.open();
+        eventually("the workers have left", || pool.running() == 0);
+        for (_, error) in pool.host().refused.lock().unwrap().iter() {
+            assert_is!(error, Error::Broken);
+        }
+        assert_adds_up(&pool.stats());
+    });
+}
+
+#[test]
+fn a_task_that_may_not_wait_is_refused() {
+    limited(|| {
+        let nonblocking = Options {
+            nonblocking: true,
+            ..options(1, Some(0))
+        };
+        let full_line = Options {
+            max_blocking_tasks: Some(2),
+            ..options(1, Some(0))
+        };
+        for (options, may_wait) in [(nonblocking, 0), (full_line, 2)] {
+            let (pool, gate) = busy(options);
+            for number in 0..may_wait {
+                enlist(&pool, Task::Note(number)).expect("it may wait");
+            }
+            let (error, task) = refused(enlist(&pool, Task::Note(9)));
+            assert_is!(error, Error::Overload { in_flight: 1 });
+            assert_eq!(task.number(), 9);
+            assert_eq!(pool.stats().rejected, 1);
+            gate.0.open();
+            drain(&pool);
+            assert!(pool.host().refused.lock().unwrap().is_empty());
+        }
+    });
+}
+
+#[test]
+fn every_enlisted_task_runs_once_or_is_refused_once() {
+    limited(|| {
+        const SUBMITTERS: u32 = 3;
+        const TASKS: u32 = 400;
+        for queue_size in [Some(0), Some(2)] {
+            let pool = open(options(2, queue_size));
+            let submitters: Vec<_> = (0..SUBMITTERS)
+                .map(|submitter| {
+                    beside(&pool, move |pool| {
+                        (0..TASKS)
+                            .map(|task| submitter * TASKS + task)
+                            .filter(|&number| enlist(pool, Task::Note(number)).is_ok())
+                            .collect::<Vec<u32>>()
+                    })
+                })
+                .collect();
+            eventually("some have run", || pool.stats().completed > 50);
+            assert!(pool.release());
+            let mut accepted: Vec<u32> = submitters.into_iter().flat_map(join).collect();
+            eventually("the workers have left", || pool.running() == 0);
+            let mut seen = pool.host().ran.lock().unwrap().clone();
+            let refused = pool.host().refused.lock().unwrap();
+            seen.extend(refused.iter().map(|(number, _)| *number));
+            accepted.sort_unstable();
+            seen.sort_unstable();
+            assert_eq!(seen, accepted);
+            assert_adds_up(&pool.stats());
+        }
+    });
+}
+
+#[test]
+fn tasks_that_wait_can_be_taken_back() {
+    limited(|| {
+        let (pool, gate) = busy(options(1, None));
+        for number in 1..=6 {
+            pool.submit(Task::Note(number)).expect("the pool is open");
+        }
+        let taken = pool.sift(|task| task.number() % 2 == 0);
+        let numbers: Vec<u32> = taken.iter().map(Task::number).collect();
+        assert_eq!(numbers, [2, 4, 6]);
+        let stats = pool.stats();
+        assert_adds_up(&stats);
+        assert_eq!((stats.cancelled, stats.queued), (3, 3));
+        assert!(pool.sift(|task| task.number() > 10).is_empty());
+        assert_eq!(pool.stats().cancelled, 3);
+        gate.0.open();
+        drain(&pool);
+        assert_eq!(*pool.host().ran.lock().unwrap(), [1, 3, 5]);
+        assert_eq!(pool.stats().submitted, 7);
+    });
+}
+
+#[test]
+fn a_task_taken_back_makes_room_for_those_in_line() {
+    limited(|| {
+        let (pool, gate) = busy(options(1, Some(2)));
+        for number in 1..=2 {
+            pool.submit(Task::Note(number)).expect("there is room");
+        }
+        let submitter = beside(&pool, |pool| {
+            pool.submit(Task::Note(3)).expect("it is let in");
+        });
+        eventually("it stands in line", || pool.waiting() == 1);
+        enlist(&pool, Task::Note(4)).expect("it may wait");
+        assert_eq!(pool.sift(|_| true).len(), 2);
+        join(submitter);
+        assert_eq!(pool.waiting(), 0);
+        gate.0.open();
+        drain(&pool);
+        assert_eq!(*pool.host().ran.lock().unwrap(), [3, 4]);
+    });
+}
+
+#[test]
+fn nothing_is_lost_where_tasks_are_taken_back_while_workers_come_and_go() {
+    limited(|| {
+        const TASKS: u32 = 2_000;
+        let pool = open(Options {
+            expiry: Some(Duration::from_micros(50)),
+            ..options(2, None)
+        });
+        let submitter = beside(&pool, |pool| {
+            for number in 1..=TASKS {
+                pool.submit(Task::Note(number)).expect("the pool is open");
+            }
+        });
+        let mut seen = Vec::new();
+        while !submitter.is_finished() {
+            let taken = pool.sift(|task| task.number() % 3 == 0);
+            seen.extend(taken.iter().map(Task::number));
+        }
+        join(submitter);
+        drain(&pool);
+        assert_eq!(pool.stats().cancelled, seen.len() as u64);
+        seen.extend(pool.host().ran.lock().unwrap().iter());
+        seen.sort_unstable();
+        assert_eq!(seen, Vec::from_iter(1..=TASKS));
+    });
+}
+
+#[test]
+fn a_task_that_was_taken_back_counts_as_cancelled() {
+    limited(|| {
+        for queue_size in [Some(0), Some(1), None] {
+            let pool = open(options(1, queue_size));
+            for _ in 0..5 {
+                pool.submit(Task::TakenBack).expect("the pool is open");
+                pool.submit(Task::Note(1)).expect("the pool is open");
+            }
+            drain(&pool);
+            let stats = pool.stats();
+            assert_eq!((stats.submitted, stats.completed), (10, 5));
+            assert_eq!((stats.cancelled, stats.failed), (5, 0));
+        }
+    });
+}
+
+#[test]
+fn a_task_that_is_not_at_its_end_goes_on_before_later_ones() {
+    limited(|| {
+        let (pool, gate) = busy(options(1, None));
+        pool.submit(Task::Rounds(1, 3)).expect("the pool is open");
+        pool.submit(Task::Note(2)).expect("the pool is open");
+        pool.submit(Task::Rounds(3, 2)).expect("the pool is open");
+        gate.0.open();
+        drain(&pool);
+        assert_eq!(*pool.host().ran.lock().unwrap(), [1, 1, 1, 2, 3, 3]);
+        let stats = pool.stats();
+        assert_eq!((stats.submitted, stats.completed), (4, 4));
+    });
+}
+
+#[test]
+fn a_worker_too_many_leaves_its_task_to_another_between_two_goes() {
+    limited(|| {
+        for queue_size in [Some(0), Some(3), None] {
+            let pool = open(options(3, queue_size));
+            let over = Arc::new(AtomicBool::new(false));
+            for _ in 0..3 {
+                pool.submit(Task::Until(Arc::clone(&over)))
+                    .expect("the pool is open");
+            }
+            eventually("all of them have begun", || {
+                pool.running() == 3 && pool.stats().queued == 0
+            });
+            pool.tune(1);
+            eventually("one worker is left", || pool.running() == 1);
+            // Without a queue all that came in counts as busy.
+            let busy = if queue_size == Some(0) { 3 } else { 1 };
+            eventually("two tasks wait for it", || pool.stats().busy == busy);
+            let stats = pool.stats();
+            assert_adds_up(&stats);
+            assert_eq!((stats.submitted, stats.completed), (3, 0));
+            over.store(true, Ordering::SeqCst);
+            drain(&pool);
+            let stats = pool.stats();
+            assert_eq!((stats.submitted, stats.completed), (3, 3));
+        }
+    });
+}
+
+#[test]
+fn a_task_that_is_not_at_its_end_is_one_task_until_it_is() {
+    limited(|| {
+        for queue_size in [Some(0), Some(1), None] {
+            for capacity in [1, 3] {
+                let pool = open(options(capacity, queue_size));
+                for number in 1..=6 {
+                    pool.submit(Task::Rounds(number, 100))
+                        .expect("the pool is open");
+                    assert_adds_up(&pool.stats());
+                }
+                // Accepted is accepted: a close waits for all of its rounds.
+                pool.release_timeout(Duration::from_secs(60))
+                    .expect("the workers leave");
+                assert_eq!(pool.host().ran.lock().unwrap().len(), 600);
+                let stats = pool.stats();
+                assert_adds_up(&stats);
+                assert_eq!((stats.submitted, stats.completed), (6, 6));
+            }
+        }
+    });
+}

@@ -214,7 +214,8 @@ impl<H: Host> Core<H> {
             roams: patience.roams,
             absent: false,
         };
-        let (waiter, is_first) = self.join_line(task, stand)?;
+        let waiter = self.join_line(task, stand)?;
+        let is_first = self.line.len() <= 1;
         let waited = self.line.wait(&waiter, patience, is_first, || {
             self.let_in();
             self.watch.notify();
@@ -235,12 +236,12 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Joins the line, and lets in whoever is first if there is room. With the place comes whether it is the first.
+    /// Joins the line, and lets in whoever is first if there is room.
     fn join_line(
         self: &Arc<Self>,
         task: H::Task,
         stand: Stand,
-    ) -> Result<(Arc<Waiter<H::Task>>, bool), SubmitError<H::Task>> {
+    ) -> Result<Arc<Waiter<H::Task>>, SubmitError<H::Task>> {
         // A start that the system refused is tried again before somebody waits for what it was for.
         if self.thread_refused.load(Ordering::Relaxed)
             && !self.queue.is_empty()
@@ -269,14 +270,13 @@ impl<H: Host> Core<H> {
             line.refuse_youngest_bound(Error::Deadlock);
         }
         self.lower_flag(&line);
-        let is_first = line.len() <= 1;
         self.hand_back(line.unlock());
         // The line may be empty now, and what was let in done already.
         self.watch.notify();
         if woken {
             self.wake();
         }
-        Ok((waiter, is_first))
+        Ok(waiter)
     }
 
     /// Lowers the flag that submitters wait, where none does.

@@ -31,7 +31,9 @@ struct Inner {
     unseen: Option<Py<PyAny>>,
 }
 
-/// See the module's description. As with asyncio's own, its methods are for the thread of its loop.
+/// A call that AsyncPool.run() has made: a future to asyncio, though not an instance of its class.
+///
+/// As with asyncio's own, its methods are for the thread of its loop.
 #[pyclass(frozen, weakref, module = "pyants", name = "AsyncCall")]
 pub struct Awaitable {
     event_loop: Py<PyAny>,
@@ -244,8 +246,9 @@ impl Awaitable {
         Ok(true)
     }
 
-    /// What the call returned; raises what it raised, CancelledError if it was cancelled, and InvalidStateError if it is
-    /// not done.
+    /// What the call returned.
+    ///
+    /// Raises what it raised, CancelledError if it was cancelled, and InvalidStateError if it is not done.
     fn result(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let (error, unseen) = {
             let mut inner = lock(&self.inner);

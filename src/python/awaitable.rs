@@ -31,7 +31,9 @@ struct Inner {
     unseen: Option<Py<PyAny>>,
 }
 
-/// See the module's description. As with asyncio's own, its methods are for the thread of its loop.
+/// An awaitable of what a call on an AsyncPool comes to: a future of asyncio, in all that asyncio asks of one.
+///
+/// As with asyncio's own, its methods are for the thread of its loop.
 #[pyclass(frozen, weakref, module = "pyants", name = "AsyncCall")]
 pub struct Awaitable {
     event_loop: Py<PyAny>,
@@ -244,8 +246,8 @@ impl Awaitable {
         Ok(true)
     }
 
-    /// What the call returned; raises what it raised, CancelledError if it was cancelled, and InvalidStateError if it is
-    /// not done.
+    /// What the call returned; raises what it raised, CancelledError if it was cancelled, and InvalidStateError if
+    /// it is not done.
     fn result(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let (error, unseen) = {
             let mut inner = lock(&self.inner);
@@ -288,7 +290,7 @@ impl Awaitable {
     }
 
     /// Has fn(call) called by the loop when the call is done.
-    #[pyo3(signature = (r#fn, *, context = None))]
+    #[pyo3(signature = (r#fn, /, *, context = None))]
     fn add_done_callback(
         slf: &Bound<'_, Self>,
         r#fn: &Bound<'_, PyAny>,
@@ -308,6 +310,7 @@ impl Awaitable {
     }
 
     /// Takes a callback back; how many there were of it.
+    #[pyo3(signature = (r#fn, /))]
     fn remove_done_callback(&self, py: Python<'_>, r#fn: &Bound<'_, PyAny>) -> PyResult<usize> {
         // Compared outside of the lock, since that calls Python.
         let callbacks = std::mem::take(&mut lock(&self.inner).callbacks);

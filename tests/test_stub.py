@@ -37,7 +37,7 @@ def stub() -> list[tuple[str, Documented, object]]:
 
 
 # Python documents these itself.
-USUAL = {"__new__", "__init__", "__enter__", "__reduce__", "__class_getitem__", "__iter__", "__next__"}
+USUAL = {"__new__", "__init__", "__enter__", "__reduce__", "__class_getitem__", "__iter__", "__next__", "__await__"}
 
 
 @pytest.mark.parametrize(("name", "node", "target"), [pytest.param(*case, id=case[0]) for case in stub()])

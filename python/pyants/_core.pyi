@@ -422,6 +422,35 @@ class _AsyncPool:
     def is_closed(self) -> bool:
         """No call is accepted any more."""
 
+# Not derived from asyncio's Future, but taken for one by asyncio, and so by type checkers.
+@final
+class AsyncCall(asyncio.Future[_T]):
+    """An awaitable of what a call on an AsyncPool comes to: a future of asyncio, in all that asyncio asks of one.
+
+    As with asyncio's own, its methods are for the thread of its loop.
+    """
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that waits for the call."""
+    def done(self) -> bool:
+        """Whether the call was cancelled, or is at its end."""
+    def cancelled(self) -> bool:
+        """Whether the call was cancelled."""
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Cancels the call: takes it back if it has not started, lets go of it if it has. False if it is done."""
+    def result(self) -> _T:
+        """What the call returned; raises what it raised, CancelledError if it was cancelled, and InvalidStateError if
+        it is not done.
+        """
+    def exception(self) -> BaseException | None:
+        """What the call raised, or None; raises as result() where it is not done or was cancelled."""
+    def add_done_callback(self, fn: Callable[[Self], object], /, *, context: Context | None = None) -> None:
+        """Has fn(call) called by the loop when the call is done."""
+    def remove_done_callback(self, fn: Callable[[Self], object], /) -> int:
+        """Takes a callback back; how many there were of it."""
+    def __await__(self) -> Generator[Any, None, _T]: ...
+    def __iter__(self) -> Generator[Any, None, _T]: ...
+
 @final
 class _Ticket:
     """What takes a call back that has not begun."""

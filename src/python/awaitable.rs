@@ -291,7 +291,7 @@ impl Awaitable {
     }
 
     /// Has fn(call) called by the loop when the call is done.
-    #[pyo3(signature = (r#fn, *, context = None))]
+    #[pyo3(signature = (r#fn, /, *, context = None))]
     fn add_done_callback(
         slf: &Bound<'_, Self>,
         r#fn: &Bound<'_, PyAny>,
@@ -311,6 +311,7 @@ impl Awaitable {
     }
 
     /// Takes a callback back; how many there were of it.
+    #[pyo3(signature = (r#fn, /))]
     fn remove_done_callback(&self, py: Python<'_>, r#fn: &Bound<'_, PyAny>) -> PyResult<usize> {
         // Compared outside of the lock, since that calls Python.
         let callbacks = std::mem::take(&mut lock(&self.inner).callbacks);

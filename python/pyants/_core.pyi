@@ -353,43 +353,6 @@ class _Results(Iterator[_R]):
     def close(self) -> None:
         """Ends the iteration: what has not started is cancelled."""
 
-@final
-class AsyncCall(Generic[_T]):
-    """A call that AsyncPool.run() has made: a future to asyncio, though not an instance of its class.
-
-    As with asyncio's own, its methods are for the thread of its loop.
-    """
-
-    _asyncio_future_blocking: bool
-    @property
-    def _loop(self) -> asyncio.AbstractEventLoop: ...
-    @property
-    def _state(self) -> str: ...
-    def _make_cancelled_error(self) -> asyncio.CancelledError: ...
-    def get_loop(self) -> asyncio.AbstractEventLoop:
-        """The loop that waits for the call."""
-    def done(self) -> bool:
-        """Whether the call was cancelled, or is at its end."""
-    def cancelled(self) -> bool:
-        """Whether the call was cancelled."""
-    def cancel(self, msg: object = None) -> bool:
-        """Cancels the call: takes it back if it has not started, lets go of it if it has. False if it is done."""
-    def result(self) -> _T:
-        """What the call returned.
-
-        Raises what it raised, CancelledError if it was cancelled, and InvalidStateError if it is not done.
-        """
-    def exception(self) -> BaseException | None:
-        """What the call raised, or None; raises as result() where it is not done or was cancelled."""
-    def add_done_callback(self, fn: Callable[[Self], object], *, context: Context | None = None) -> None:
-        """Has fn(call) called by the loop when the call is done."""
-    def remove_done_callback(self, fn: Callable[[Self], object]) -> int:
-        """Takes a callback back; how many there were of it."""
-    def __await__(self) -> Generator[Any, None, _T]: ...
-    def __iter__(self) -> Generator[Any, None, _T]: ...
-    def __next__(self) -> Any:
-        """A step of `await`: the loop's task is yielded the call itself until that is done."""
-
 @disjoint_base
 class _AsyncPool:
     """The native half of `pyants.AsyncPool`."""
@@ -425,7 +388,7 @@ class _AsyncPool:
 # Not derived from asyncio's Future, but taken for one by asyncio, and so by type checkers.
 @final
 class AsyncCall(asyncio.Future[_T]):
-    """An awaitable of what a call on an AsyncPool comes to: a future of asyncio, in all that asyncio asks of one.
+    """A call that AsyncPool.run() has made: a future to asyncio, though not an instance of its class.
 
     As with asyncio's own, its methods are for the thread of its loop.
     """
@@ -439,8 +402,9 @@ class AsyncCall(asyncio.Future[_T]):
     def cancel(self, msg: Any | None = None) -> bool:
         """Cancels the call: takes it back if it has not started, lets go of it if it has. False if it is done."""
     def result(self) -> _T:
-        """What the call returned; raises what it raised, CancelledError if it was cancelled, and InvalidStateError if
-        it is not done.
+        """What the call returned.
+
+        Raises what it raised, CancelledError if it was cancelled, and InvalidStateError if it is not done.
         """
     def exception(self) -> BaseException | None:
         """What the call raised, or None; raises as result() where it is not done or was cancelled."""

@@ -26,6 +26,9 @@ pub enum Offer<T> {
     Closed(T),
 }
 
+/// A place in line, and whether it is the first.
+type Joined<T> = (Arc<Waiter<T>>, bool);
+
 impl<H: Host> Core<H> {
     /// Offers a task. Never waits, nor makes a system call.
     #[inline]
@@ -240,7 +243,7 @@ impl<H: Host> Core<H> {
         self: &Arc<Self>,
         task: H::Task,
         stand: Stand,
-    ) -> Result<(Arc<Waiter<H::Task>>, bool), SubmitError<H::Task>> {
+    ) -> Result<Joined<H::Task>, SubmitError<H::Task>> {
         // A start that the system refused is tried again before somebody waits for what it was for.
         if self.thread_refused.load(Ordering::Relaxed)
             && !self.queue.is_empty()

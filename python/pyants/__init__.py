@@ -13,7 +13,7 @@ too long; who submits to a full pool waits, or is refused. The capacity can be t
 from typing import TYPE_CHECKING, Any
 
 from pyants import _methods
-from pyants._core import MultiPool, MultiPoolWithFunc, Pool, PoolWithFunc
+from pyants._core import AsyncCall, MultiPool, MultiPoolWithFunc, Pool, PoolWithFunc
 from pyants._default import (
     DEFAULT_CAPACITY,
     DEFAULT_EXPIRY_DURATION,
@@ -58,6 +58,7 @@ __version__ = "0.1.0"
 __all__ = [
     "DEFAULT_CAPACITY",
     "DEFAULT_EXPIRY_DURATION",
+    "AsyncCall",
     "AsyncPool",
     "AsyncTaskGroup",
     "BrokenPoolError",

@@ -313,25 +313,25 @@ impl Awaitable {
     /// Takes a callback back; how many there were of it.
     #[pyo3(signature = (r#fn, /))]
     fn remove_done_callback(&self, py: Python<'_>, r#fn: &Bound<'_, PyAny>) -> PyResult<usize> {
-        // Compared outside of the lock, since that calls Python.
-        let callbacks = std::mem::take(&mut lock(&self.inner).callbacks);
-        let count = callbacks.len();
-        let mut kept = Vec::with_capacity(count);
-        let mut compared = Ok(());
-        for pair in callbacks {
-            match r#fn.eq(pair.0.bind(py)) {
-                Ok(true) => {}
-                Ok(false) => kept.push(pair),
-                Err(error) => {
-                    kept.push(pair);
-                    compared = Err(error);
-                }
+        // Compared outside of the lock, since that calls Python. What is found is then known by its identity.
+        let known: Vec<_> = lock(&self.inner)
+            .callbacks
+            .iter()
+            .map(|(callback, _)| callback.clone_ref(py))
+            .collect();
+        let mut found = Vec::new();
+        for callback in known {
+            if r#fn.eq(callback.bind(py))? {
+                found.push(callback);
             }
         }
-        let removed = count - kept.len();
-        let added = std::mem::replace(&mut lock(&self.inner).callbacks, kept);
-        lock(&self.inner).callbacks.extend(added);
-        compared.map(|()| removed)
+        let mut inner = lock(&self.inner);
+        let (removed, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut inner.callbacks)
+            .into_iter()
+            .partition(|(callback, _)| found.iter().any(|other| other.is(callback)));
+        inner.callbacks = kept;
+        drop(inner);
+        Ok(removed.len())
     }
 
     fn __await__(slf: Py<Self>) -> Py<Self> {

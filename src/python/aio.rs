@@ -67,8 +67,9 @@ impl Ticket {
 enum Letter {
     /// The task has begun: it was admitted at the latest now. `false`: it was refused, as the future of the result tells.
     Admission(Py<PyAny>, bool),
-    /// What the call returned.
-    Returned(Py<Awaitable>, Py<PyAny>),
+    /// What the call returned. With it goes the context, for the thread that made it to let go of it: free-threaded builds
+    /// make much of objects that others let go of.
+    Returned(Py<Awaitable>, Py<PyAny>, Py<PyAny>),
     /// What the call raised, and the callable; none where the call was refused.
     Raised(Py<Awaitable>, PyErr, Option<Py<PyAny>>),
 }
@@ -215,8 +216,11 @@ impl Mailbox {
         match letter {
             Letter::Admission(future, admitted) => settle(future.bind(py), admitted),
             // Who cancelled it does not wait for it any more.
-            Letter::Returned(future, _) if future.get().is_done() => Ok(()),
-            Letter::Returned(future, result) => Awaitable::settle(future.bind(py), Ok(result)),
+            Letter::Returned(future, ..) if future.get().is_done() => Ok(()),
+            Letter::Returned(future, result, context) => {
+                drop(context);
+                Awaitable::settle(future.bind(py), Ok(result))
+            }
             Letter::Raised(future, raised, func) if future.get().is_done() => {
                 self.report(py, raised, func);
                 Ok(())
@@ -287,8 +291,10 @@ impl AsyncCall {
         let outcome = match result {
             Ok(result) => {
                 drop(func);
-                self.mailbox
-                    .post(py, Letter::Returned(self.future, result.unbind()));
+                self.mailbox.post(
+                    py,
+                    Letter::Returned(self.future, result.unbind(), self.context),
+                );
                 Outcome::Completed
             }
             Err(raised) => {

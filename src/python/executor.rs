@@ -3,6 +3,7 @@
 use super::base::{Base, Wait};
 use super::errors::{self, Refusal};
 use super::future::{self, Future};
+use super::instance;
 use super::job::{Job, Results};
 use super::lifecycle;
 use super::options;
@@ -170,7 +171,7 @@ impl Executor {
             }
             future.get().enter_scope(Arc::clone(scope));
         }
-        let task = Task::Future(call, future.clone().unbind());
+        let task = Task::Future(call, instance::share(&future));
         let result = front.submit(py, task, wait);
         if let (Err(_), Some(scope)) = (&result, &scope) {
             scope.leave();

@@ -52,6 +52,31 @@ pub fn new<'py>(class: &Bound<'py, PyType>, future: Future) -> PyResult<Bound<'p
     }
 }
 
+/// A reference for another thread to give up.
+///
+/// Free-threaded builds count the references of the thread that made an object apart from all others'. One that this thread
+/// takes and another gives up puts the object on a list, under a lock, for this thread to settle the two counts; one that
+/// is counted with the others' from the start does not.
+pub fn share(future: &Bound<'_, Future>) -> Py<Future> {
+    #[cfg(Py_GIL_DISABLED)]
+    {
+        const ONE: isize = 1 << 2; // The count is above two bits of flags: _Py_REF_SHARED_SHIFT of CPython's object.h.
+        let object = future.as_ptr();
+        // SAFETY: a live object, which is not immortal. This is what Py_INCREF does in every thread but the one that made
+        // the object, and that may call it as well; the new reference is owned by what is returned.
+        unsafe {
+            (*object)
+                .ob_ref_shared
+                .fetch_add(ONE, std::sync::atomic::Ordering::Relaxed);
+            Bound::from_owned_ptr(future.py(), object)
+                .cast_into_unchecked()
+                .unbind()
+        }
+    }
+    #[cfg(not(Py_GIL_DISABLED))]
+    future.clone().unbind()
+}
+
 /// The instance may become part of a cycle from here on.
 pub fn track(future: &Bound<'_, Future>) {
     #[cfg(not(Py_GIL_DISABLED))]

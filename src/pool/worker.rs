@@ -207,8 +207,12 @@ impl<H: Host> Shift<'_, H> {
     /// Looks into the queue for a moment with the search token, if it is to be had; `true`: there is something.
     fn search(&mut self) -> bool {
         let core = self.core;
-        // A model only takes the look that the spin would begin with; loom has enough to explore without it.
-        if !(can_spin() || cfg!(shuttle)) || !(self.searching || core.token.take()) {
+        // A model only takes the look that the spin would begin with; loom has enough to explore without it. And nothing
+        // new comes into a closed pool.
+        if !(can_spin() || cfg!(shuttle))
+            || core.admission.is_closed()
+            || !(self.searching || core.token.take())
+        {
             return false;
         }
         self.searching = true;

@@ -268,6 +268,34 @@ from support import *
 """
 
 
+# For scripts of run_script: runs `child` in a forked process, which must end with code 0 in time.
+IN_CHILD = """
+import traceback, warnings
+# Since 3.12 os.fork warns in a process with threads.
+warnings.simplefilter("ignore", DeprecationWarning)
+# faulthandler's own timer is a thread, which a child does not have and would wait for.
+faulthandler.cancel_dump_traceback_later()
+faulthandler.register(signal.SIGALRM, chain=True)
+signal.alarm(50)
+
+def in_child(child):
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            signal.alarm(30)
+            child()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0, status
+"""
+
+
 def run_script(code: str, *, code_expected: int = 0, deadline: float = 60.0, prelude: bool = True) -> tuple[str, str]:
     """Runs a script in a process of its own; gives what it wrote to stdout and stderr.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from support import run_script
+from support import IN_CHILD, run_script
 
 pytestmark = pytest.mark.thread_unsafe(reason="starts processes")
 
@@ -268,30 +268,9 @@ except KeyboardInterrupt:
 
 # --- forks ---
 
-FORK = """
-import traceback, warnings
-# Since 3.12 os.fork warns in a process with threads.
-warnings.simplefilter("ignore", DeprecationWarning)
-# faulthandler's own timer is a thread, which a child does not have and would wait for.
-faulthandler.cancel_dump_traceback_later()
-faulthandler.register(signal.SIGALRM, chain=True)
-signal.alarm(50)
-
-def in_child(child):
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            signal.alarm(30)
-            child()
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            os._exit(code)
-    _, status = os.waitpid(pid, 0)
-    assert os.waitstatus_to_exitcode(status) == 0, status
+FORK = (
+    IN_CHILD
+    + """
 
 async def use(pool):
     assert await pool.run(int, "7") == 7
@@ -302,6 +281,7 @@ async def use(pool):
             group.run(int)
     assert group.results() == [0] * 20
 """
+)
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 

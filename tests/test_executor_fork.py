@@ -6,7 +6,7 @@ import os
 
 import pytest
 from executors import needs_pool_executor
-from support import run_script
+from support import IN_CHILD, run_script
 
 pytestmark = [
     pytest.mark.thread_unsafe(reason="starts processes"),
@@ -15,31 +15,10 @@ pytestmark = [
     needs_pool_executor,
 ]
 
-# Runs `child` in a forked process, which must end with code 0 in time.
-FORK = """
-import concurrent.futures, traceback, warnings
-# Since 3.12 os.fork warns in a process with threads.
-warnings.simplefilter("ignore", DeprecationWarning)
-# faulthandler's own timer is a thread, which a child does not have and would wait for.
-faulthandler.cancel_dump_traceback_later()
-faulthandler.register(signal.SIGALRM, chain=True)
-signal.alarm(50)
-
-def in_child(child):
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            signal.alarm(30)
-            child()
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            os._exit(code)
-    _, status = os.waitpid(pid, 0)
-    assert os.waitstatus_to_exitcode(status) == 0, status
+FORK = (
+    IN_CHILD
+    + """
+import concurrent.futures
 
 def use(executor):
     futures = [executor.submit(pow, number, 2) for number in range(20)]
@@ -47,6 +26,7 @@ def use(executor):
     assert list(executor.map(int, "123")) == [1, 2, 3]
     assert not concurrent.futures.wait(futures, 20).not_done
 """
+)
 
 
 def script(code: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from support import run_script
+from support import IN_CHILD, run_script
 
 pytestmark = [
     pytest.mark.thread_unsafe(reason="starts processes"),
@@ -13,31 +13,9 @@ pytestmark = [
     pytest.mark.ants("D8"),
 ]
 
-# Runs `child` in a forked process, which must end with code 0 in time.
-FORK = """
-import traceback, warnings
-# Since 3.12 os.fork warns in a process with threads.
-warnings.simplefilter("ignore", DeprecationWarning)
-# faulthandler's own timer is a thread, which a child does not have and would wait for.
-faulthandler.cancel_dump_traceback_later()
-faulthandler.register(signal.SIGALRM, chain=True)
-signal.alarm(50)
-
-def in_child(child):
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            signal.alarm(30)
-            child()
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            os._exit(code)
-    _, status = os.waitpid(pid, 0)
-    assert os.waitstatus_to_exitcode(status) == 0, status
+FORK = (
+    IN_CHILD
+    + """
 
 def use(pool, count=20):
     done = Sum()
@@ -46,6 +24,7 @@ def use(pool, count=20):
     assert pool.wait_idle(20)
     assert done.value == count
 """
+)
 
 
 def script(code: str) -> str:

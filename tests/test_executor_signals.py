@@ -20,7 +20,12 @@ ran = []
 gate = Gate()
 interrupted = threading.Event()
 about_to_wait = threading.Event()
-def handler(*_):
+def handler(_, frame):
+    # Interrupted while they take the futures' locks, wait() and as_completed() of CPython leave some of them taken.
+    if "concurrent.futures." in globals().get("CALL", ""):
+        code = frame.f_code
+        if (code.co_name, os.path.basename(code.co_filename)) != ("wait", "threading.py"):
+            return
     if about_to_wait.is_set() and not interrupted.is_set():
         interrupted.set()
         raise KeyboardInterrupt
@@ -50,7 +55,8 @@ threading.Thread(target=send, daemon=True).start()
 def test_a_wait_is_interrupted_and_the_task_is_not(executor_type: Executors, call: str) -> None:
     stdout = run_executor_script(
         executor_type,
-        INTERRUPT
+        f"CALL = {call!r}"
+        + INTERRUPT
         + f"""
 executor = Executor(1)
 held = executor.submit(gate.hold)

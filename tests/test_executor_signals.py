@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from executors import BUFFERING_TYPES, EXECUTOR_TYPES, needs_pool_executor, run_executor_script
+from executors import BUFFERING_TYPES, EXECUTOR_TYPES, HAS_GIL, needs_pool_executor, run_executor_script
 from support import run_script
 
 pytestmark = [pytest.mark.thread_unsafe(reason="starts processes"), pytest.mark.ants("D5")]
@@ -175,6 +175,8 @@ executor.shutdown()
 
 @each_executor_type
 def test_the_exception_of_a_handler_is_the_one_raised(executor_type: Executors) -> None:
+    if not HAS_GIL:
+        pytest.skip("the script hangs now and then on free-threaded builds: not understood yet")
     stdout = run_executor_script(
         executor_type,
         INTERRUPT

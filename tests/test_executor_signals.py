@@ -175,8 +175,6 @@ executor.shutdown()
 
 @each_executor_type
 def test_the_exception_of_a_handler_is_the_one_raised(executor_type: Executors) -> None:
-    if not HAS_GIL:
-        pytest.skip("the script hangs now and then on free-threaded builds: not understood yet")
     stdout = run_executor_script(
         executor_type,
         INTERRUPT

@@ -149,6 +149,26 @@ def thread_per_task(workers: int, _queue: int | None) -> Peer:
     return Peer(submit if workers else submit_freely, finish, lambda: None)
 
 
+def busy_threads(workers: int, _queue: int | None) -> Peer:
+    """No pool: so many threads that compute, and nothing for them to do."""
+    over = threading.Event()
+
+    def compute() -> None:
+        while not over.is_set():
+            pass
+
+    threads = [threading.Thread(target=compute) for _ in range(workers)]
+    for thread in threads:
+        thread.start()
+
+    def close() -> None:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+    return Peer(callable, lambda: None, close)
+
+
 PEERS: dict[str, Callable[[int, int | None], Peer]] = {
     "Pool": pool,
     "PoolWithFunc": pool_with_func,
@@ -158,6 +178,7 @@ PEERS: dict[str, Callable[[int, int | None], Peer]] = {
     "ThreadPool": thread_pool,
     "SimpleQueue": simple_queue,
     "thread per task": thread_per_task,
+    "busy threads": busy_threads,
 }
 
 

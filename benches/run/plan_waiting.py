@@ -58,6 +58,7 @@ def fairness(size: Size) -> Group:
         python("`ThreadPoolExecutor(8)`", "fairness", "ThreadPoolExecutor", workers=8, tasks=slow),
         python("`ThreadPool(8)`", "fairness", "ThreadPool", workers=8, tasks=slow),
         python("`SimpleQueue`, 8 threads", "fairness", "SimpleQueue", workers=8, tasks=fast),
+        python("no pool, 1 thread that computes", "fairness", "busy threads", workers=1, tasks=10 * fast),
     ]
     return Group("fairness", entries, size.of(3, 1))
 

@@ -2,15 +2,19 @@
 //!
 //! A worker puts what a call came to into the mailbox of the loop that waits for it, and wakes the loop if nobody has since
 //! it last looked: so a loop is woken once for as many results as there are by the time that it looks.
+//!
+//! To be woken costs more than many a call takes. So a loop that has just made calls, and would go to sleep now, first
+//! looks out for their results for a moment, if that has paid lately.
 
 use super::awaitable::{self, Awaitable, current_context};
 use super::base::Base;
 use super::errors::{self, Refusal};
 use super::executor::{Scope, SharedScope};
+use super::gil;
 use super::lifecycle;
 use super::task::{Call, Task};
 use super::wait::detached;
-use crate::pool::sync::lock;
+use crate::pool::sync::{Luck, lock};
 use crate::pool::{Error, Outcome};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -20,6 +24,7 @@ use pyo3::{ffi, intern};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// A call that a loop waits for.
 pub struct AsyncCall {
@@ -76,9 +81,12 @@ enum Letter {
 
 struct Letters {
     letters: VecDeque<Letter>,
-    /// The loop was woken and has not looked yet.
+    /// The loop was woken and has not looked yet, or is looking out.
     woken: bool,
 }
+
+/// For how long a loop that would go to sleep may look out for its mail: longer than it takes to wake a worker.
+const LOOKOUT: Duration = Duration::from_micros(50);
 
 /// What the calls of one loop came to, until the loop fetches it.
 pub struct Mailbox {
@@ -89,6 +97,12 @@ pub struct Mailbox {
     /// In which process, counted by forks, the loop is.
     generation: u64,
     letters: Mutex<Letters>,
+    /// There are letters: for a loop that looks out.
+    has_mail: AtomicBool,
+    /// The loop is about to look out; or it never does, as it does not tell what else it has to do.
+    will_look: AtomicBool,
+    /// Whether it pays to look out.
+    luck: Luck,
     /// Where an exception goes that nobody waits for.
     pool: Py<Base>,
 }
@@ -99,12 +113,17 @@ impl Mailbox {
         {
             let mut letters = lock(&self.letters);
             letters.letters.push_back(letter);
+            self.has_mail.store(true, Ordering::Relaxed);
             if std::mem::replace(&mut letters.woken, true) {
                 return;
             }
         }
         if self
-            .call_loop(py, intern!(py, "call_soon_threadsafe"))
+            .call_loop(
+                py,
+                intern!(py, "call_soon_threadsafe"),
+                Collect::new(self, false),
+            )
             .is_err()
         {
             // The loop is closed.
@@ -113,15 +132,48 @@ impl Mailbox {
     }
 
     /// Has the loop fetch its mail.
-    fn call_loop(self: &Arc<Self>, py: Python<'_>, how: &Bound<'_, PyString>) -> PyResult<()> {
+    fn call_loop(
+        &self,
+        py: Python<'_>,
+        how: &Bound<'_, PyString>,
+        collect: Collect,
+    ) -> PyResult<()> {
         let event_loop = self
             .event_loop
             .bind(py)
             .upgrade()
             .ok_or_else(|| PyRuntimeError::new_err("the loop is gone"))?;
-        event_loop
-            .call_method1(how, (Collect::new(self),))
-            .map(drop)
+        event_loop.call_method1(how, (collect,)).map(drop)
+    }
+
+    /// On the loop's thread, which has just made a call: has it look out for the result before it goes to sleep.
+    fn call_to_look_out(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
+        if self.will_look.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.call_loop(py, intern!(py, "call_soon"), Collect::new(self, true))
+    }
+
+    /// On the loop's thread: if it has nothing else to do, looks out for mail for a moment, and hands it out.
+    fn look_out(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
+        self.will_look.store(false, Ordering::Relaxed);
+        let Some(event_loop) = self.event_loop.bind(py).upgrade() else {
+            return Ok(());
+        };
+        // What it is to do at once: asyncio's own loops have it so since there is asyncio.
+        if event_loop.getattr(intern!(py, "_ready"))?.is_truthy()? {
+            return Ok(());
+        }
+        // Who posts meanwhile need not wake the loop.
+        if std::mem::replace(&mut lock(&self.letters).woken, true) {
+            return Ok(());
+        }
+        lifecycle::detach(py, || {
+            if self.luck.spin(|| self.has_mail.load(Ordering::Relaxed)) {
+                gil::hesitate(|| 0);
+            }
+        });
+        self.deliver(py)
     }
 
     /// It belongs to this loop, and not to one that lay where this one does.
@@ -149,6 +201,7 @@ impl Mailbox {
         let letters = {
             let mut letters = lock(&self.letters);
             letters.woken = false;
+            self.has_mail.store(false, Ordering::Relaxed);
             std::mem::take(&mut letters.letters)
         };
         for letter in letters {
@@ -194,10 +247,11 @@ impl Mailbox {
             let most = letters.letters.len().min(MOST_AT_ONCE);
             let taken: Vec<_> = letters.letters.drain(..most).collect();
             letters.woken = !letters.letters.is_empty();
+            self.has_mail.store(letters.woken, Ordering::Relaxed);
             (taken, letters.woken)
         };
         let again = if more {
-            self.call_loop(py, intern!(py, "call_soon"))
+            self.call_loop(py, intern!(py, "call_soon"), Collect::new(self, false))
         } else {
             Ok(())
         };
@@ -245,13 +299,16 @@ fn settle(future: &Bound<'_, PyAny>, result: bool) -> PyResult<()> {
 #[pyclass(frozen, module = "pyants", name = "_Collect")]
 struct Collect {
     mailbox: Arc<Mailbox>,
+    /// There need not be any yet.
+    looks_out: bool,
     called: AtomicBool,
 }
 
 impl Collect {
-    fn new(mailbox: &Arc<Mailbox>) -> Self {
+    fn new(mailbox: &Arc<Mailbox>, looks_out: bool) -> Self {
         Collect {
             mailbox: Arc::clone(mailbox),
+            looks_out,
             called: AtomicBool::new(false),
         }
     }
@@ -261,14 +318,23 @@ impl Collect {
 impl Collect {
     fn __call__(&self, py: Python<'_>) -> PyResult<()> {
         self.called.store(true, Ordering::Relaxed);
-        self.mailbox.deliver(py)
+        if self.looks_out {
+            self.mailbox.look_out(py)
+        } else {
+            self.mailbox.deliver(py)
+        }
     }
 }
 
 impl Drop for Collect {
     fn drop(&mut self) {
-        // Else the loop was closed before it came to it. In a forked child the parent's locks are not to be touched.
-        if !*self.called.get_mut() && self.mailbox.generation == lifecycle::generation() {
+        if *self.called.get_mut() {
+            return;
+        }
+        if self.looks_out {
+            self.mailbox.will_look.store(false, Ordering::Relaxed);
+        } else if self.mailbox.generation == lifecycle::generation() {
+            // The loop was closed before it came to it. (In a forked child the parent's locks are not to be touched.)
             Python::try_attach(|py| self.mailbox.give_up(py));
         }
     }
@@ -388,6 +454,9 @@ impl AsyncPool {
                 letters: VecDeque::new(),
                 woken: false,
             }),
+            has_mail: AtomicBool::new(false),
+            will_look: AtomicBool::new(!event_loop.hasattr(intern!(py, "_ready"))?),
+            luck: Luck::new(LOOKOUT),
             pool: self.pool(py)?.clone().unbind(),
         });
         let mut mailboxes = lock(&self.mailboxes);
@@ -426,6 +495,7 @@ impl AsyncPool {
             ),
         };
         let context = current_context(py)?;
+        mailbox.call_to_look_out(py)?;
         let scope = self.scope.get();
         if !scope.enter() {
             return Err(Refusal::Pool(Error::Closed).into_exception(py));

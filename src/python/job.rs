@@ -22,16 +22,24 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// What an item came to.
+/// Room for an item, or for what one came to, or for one after the other.
 struct Place {
     state: AtomicU8,
     value: UnsafeCell<Option<Py<PyAny>>>,
 }
 
 impl Place {
-    const EMPTY: u8 = 0;
+    /// No outcome is there.
+    const OPEN: u8 = 0;
     const RETURNED: u8 = 1;
     const RAISED: u8 = 2;
+
+    fn new(value: Option<Py<PyAny>>) -> Self {
+        Place {
+            state: AtomicU8::new(Self::OPEN),
+            value: UnsafeCell::new(value),
+        }
+    }
 }
 
 /// The calls of one `map`, shared by its workers and the reader of its results.
@@ -39,11 +47,11 @@ pub struct Job {
     func: Py<PyAny>,
     /// An item is a tuple of arguments.
     star: bool,
-    /// Results are in the order of the items, else in that of their coming.
-    ordered: bool,
-    /// Each is taken by the worker that claims it.
-    items: Box<[UnsafeCell<Option<Py<PyAny>>>]>,
-    places: Box<[Place]>,
+    /// Each item is taken by the worker that claims it. Where the results are in the order of the items, each result takes
+    /// the place of its item.
+    items: Box<[Place]>,
+    /// The results where they are in the order of their coming.
+    results: Option<Box<[Place]>>,
     /// The next item to be claimed; past the end: none is left.
     next: CachePadded<AtomicUsize>,
     /// Where the next outcome goes if they are in the order of their coming.
@@ -61,10 +69,10 @@ pub struct Job {
     scope: Option<Arc<Scope>>,
 }
 
-// SAFETY: the parts that are not Sync by themselves are the items and the places' values. An item is taken by the one
-// thread whose `fetch_add` on `next` gave its index. A place's value is written by the one thread that has its index, from
-// the same or from `fetch_add` on `filled`, before it stores the state (Release); the one reader (`Results.reading`) takes
-// it after it has seen that state (Acquire).
+// SAFETY: the parts that are not Sync by themselves are the places' values. An item is taken by the one thread whose
+// `fetch_add` on `next` gave its index. A result is put in its place by the one thread that has its index, from the same or
+// from `fetch_add` on `filled`, before it changes the state (SeqCst, and so Release); the one reader (`Results.reading`)
+// takes it after it has seen that state (Acquire).
 unsafe impl Sync for Job {}
 
 /// Nobody waits.
@@ -81,19 +89,12 @@ impl Job {
     ) -> Self {
         let items: Box<[_]> = items
             .iter()
-            .map(|item| UnsafeCell::new(Some(item.unbind())))
+            .map(|item| Place::new(Some(item.unbind())))
             .collect();
-        let places = items
-            .iter()
-            .map(|_| Place {
-                state: AtomicU8::new(Place::EMPTY),
-                value: UnsafeCell::new(None),
-            })
-            .collect();
+        let results = (!ordered).then(|| items.iter().map(|_| Place::new(None)).collect());
         Job {
             func,
             star,
-            ordered,
             next: CachePadded::new(AtomicUsize::new(0)),
             filled: CachePadded::new(AtomicUsize::new(0)),
             end: AtomicUsize::new(items.len()),
@@ -101,7 +102,7 @@ impl Job {
             reader: Mutex::new(None),
             broken: AtomicBool::new(false),
             items,
-            places,
+            results,
             family,
             scope,
         }
@@ -165,7 +166,7 @@ impl Job {
     fn call(&self, func: &Bound<'_, PyAny>, index: usize, bells: &mut Bells) {
         let py = func.py();
         // SAFETY: the index was claimed, once (see `Sync`).
-        let item = unsafe { (*self.items[index].get()).take() };
+        let item = unsafe { (*self.items[index].value.get()).take() };
         let item = item.map(|item| item.into_bound(py));
         let result = match item {
             Some(item) if self.star => match item.cast_into::<PyTuple>() {
@@ -182,37 +183,37 @@ impl Job {
                 Place::RAISED,
             ),
         };
-        let index = if self.ordered {
-            index
-        } else {
-            self.filled.fetch_add(1, Ordering::Relaxed)
+        let index = match self.results {
+            None => index,
+            Some(_) => self.filled.fetch_add(1, Ordering::Relaxed),
         };
-        let place = &self.places[index];
+        let place = self.place(index).expect("there is one for every item");
         // SAFETY: as above; and the reader waits for the state.
         unsafe { *place.value.get() = Some(value) };
-        place.state.store(state, Ordering::Release);
-        // The place, then who waits for it; the reader does the opposite.
-        full_fence();
-        if self.awaited.load(Ordering::Relaxed) == index {
+        // The place, then who waits for it, both SeqCst; the reader does the opposite.
+        place.state.swap(state, Ordering::SeqCst);
+        if self.awaited.load(Ordering::SeqCst) == index {
             bells.append(self.call_reader());
         }
     }
 
+    /// Where the reader finds the result of this number.
+    fn place(&self, index: usize) -> Option<&Place> {
+        self.results.as_ref().unwrap_or(&self.items).get(index)
+    }
+
     /// The place is filled, or never will be.
     fn is_settled(&self, index: usize) -> bool {
-        self.places[index].state.load(Ordering::Acquire) != Place::EMPTY
+        self.place(index)
+            .is_none_or(|place| place.state.load(Ordering::SeqCst) != Place::OPEN)
             || index >= self.end.load(Ordering::SeqCst)
     }
 
     /// Shows the collector all that the job holds.
     fn traverse(&self, visit: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
         visit.call(&self.func)?;
-        for item in &self.items {
+        for place in self.items.iter().chain(self.results.iter().flatten()) {
             // SAFETY: no worker has the job any more, and the reader does not read while the collector runs.
-            visit.call(unsafe { &*item.get() })?;
-        }
-        for place in &self.places {
-            // SAFETY: as above.
             visit.call(unsafe { &*place.value.get() })?;
         }
         Ok(())
@@ -284,16 +285,16 @@ impl Results {
     fn read(&self, py: Python<'_>) -> Option<PyResult<Py<PyAny>>> {
         let index = self.position.load(Ordering::Relaxed);
         let job = self.job()?;
-        let place = job.places.get(index)?;
+        let place = job.place(index)?;
         let mut state = place.state.load(Ordering::Acquire);
-        if state == Place::EMPTY {
+        if state == Place::OPEN {
             if let Err(error) = self.wait(py, &job, index) {
                 return Some(Err(error));
             }
             state = place.state.load(Ordering::Acquire);
         }
         self.position.store(index + 1, Ordering::Relaxed);
-        if state == Place::EMPTY {
+        if state == Place::OPEN {
             return Some(Err(if job.broken.load(Ordering::SeqCst) {
                 errors::broken_executor(py)
             } else {

@@ -26,20 +26,18 @@ T = TypeVar("T")
 HAS_GIL: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
 
 # Any: what the tests ask of them is more than the types of CPython's classes know of.
-PoolExecutor: Any = getattr(pyants, "PoolExecutor", None)
-PoolFuture: Any = getattr(pyants, "Future", None)
-
-needs_pool_executor = pytest.mark.skipif(PoolExecutor is None, reason="pyants has no PoolExecutor yet")
+PoolExecutor: Any = pyants.PoolExecutor
+PoolFuture: Any = pyants.Future
 
 EXECUTOR_TYPES = [
     pytest.param(ThreadPoolExecutor, id="ThreadPoolExecutor"),
-    pytest.param(PoolExecutor, id="PoolExecutor", marks=needs_pool_executor),
+    pytest.param(PoolExecutor, id="PoolExecutor"),
 ]
 # Those whose map() has a buffersize.
 BUFFERING_TYPES = EXECUTOR_TYPES if sys.version_info >= (3, 14) else EXECUTOR_TYPES[1:]
 FUTURE_TYPES = [
     pytest.param(concurrent.futures.Future, id="concurrent.futures.Future"),
-    pytest.param(PoolFuture, id="pyants.Future", marks=needs_pool_executor),
+    pytest.param(PoolFuture, id="pyants.Future"),
 ]
 
 
@@ -64,7 +62,7 @@ def thread_count(executor: ThreadPoolExecutor) -> int:
 
 def wait_idle_worker(executor: ThreadPoolExecutor) -> None:
     """Waits until the executor knows that a worker of its has nothing to do."""
-    if isinstance(executor, PoolExecutor or ()):
+    if isinstance(executor, PoolExecutor):
         pool: Any = attribute(executor, "pool")
         wait_until(lambda: pool.stats().busy == 0 and pool.stats().idle == pool.running(), "an idle worker")
     else:

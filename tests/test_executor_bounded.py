@@ -12,15 +12,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from executors import REFUSED, PoolExecutor, Thing, attribute, needs_pool_executor, same, wait_freed
+from executors import REFUSED, PoolExecutor, Thing, attribute, same, wait_freed
 from support import DEADLINE, Background, Gate, Sum, background, wait_equal, wait_until
 
 from pyants import PoolOverloadError, PoolTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-pytestmark = needs_pool_executor
 
 
 def full(gate: Gate, queue_size: int = 1, **options: Any) -> Any:

@@ -8,12 +8,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from executors import PoolExecutor, PoolFuture, needs_pool_executor, pass_through
+from executors import PoolExecutor, PoolFuture, pass_through
 from support import DEADLINE, Background, Gate, Sum, wait_equal, wait_until
 
 from pyants import PoolDeadlockError, PoolTimeoutError
-
-pytestmark = needs_pool_executor
 
 
 @pytest.mark.parametrize("ask", ["result", "exception"])

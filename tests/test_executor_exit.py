@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from executors import EXECUTOR_TYPES, needs_pool_executor, run_executor_script
+from executors import EXECUTOR_TYPES, run_executor_script
 from support import run_script
 
 pytestmark = [pytest.mark.thread_unsafe(reason="starts processes"), pytest.mark.ants("D6")]
@@ -275,7 +275,6 @@ sys.keep = Owner()
     assert stdout == "done\n" * 2
 
 
-@needs_pool_executor
 def test_workers_who_wait_for_each_other_and_blocked_submitters() -> None:
     stdout, stderr = run_script("""
         executor = PoolExecutor(1, queue_size=1)
@@ -299,7 +298,6 @@ def test_workers_who_wait_for_each_other_and_blocked_submitters() -> None:
     assert stderr == ""
 
 
-@needs_pool_executor
 def test_an_executor_over_a_pool() -> None:
     stdout, stderr = run_script("""
         pool = Pool(1, queue_size=None)
@@ -311,7 +309,6 @@ def test_an_executor_over_a_pool() -> None:
     assert stderr == ""
 
 
-@needs_pool_executor
 @pytest.mark.parametrize("options", ["expiry_duration=1e6", "disable_purge=True", "expiry_duration=0.001"])
 def test_idle_workers_that_would_stay_long(options: str) -> None:
     _, stderr = run_script(f"""

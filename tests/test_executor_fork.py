@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 
 import pytest
-from executors import needs_pool_executor
 from support import IN_CHILD, run_script
 
 pytestmark = [
     pytest.mark.thread_unsafe(reason="starts processes"),
     pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here"),
     pytest.mark.ants("D8"),
-    needs_pool_executor,
 ]
 
 FORK = (

@@ -21,7 +21,6 @@ from executors import (
     PoolExecutor,
     PoolFuture,
     attribute,
-    needs_pool_executor,
     pass_through,
 )
 from support import DEADLINE, TICK, Gate, Sum, wait_until
@@ -222,7 +221,6 @@ def test_it_is_what_others_check_for(executor_type: Executors) -> None:
         assert executor in {executor}
 
 
-@needs_pool_executor
 def test_the_classes_are_at_home_in_pyants() -> None:
     assert ThreadPoolExecutor in PoolExecutor.__mro__
     assert (PoolExecutor.__module__, PoolExecutor.__qualname__) == ("pyants", "PoolExecutor")

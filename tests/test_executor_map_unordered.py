@@ -14,7 +14,6 @@ from executors import (
     REFUSED,
     PoolExecutor,
     double,
-    needs_pool_executor,
     new_thing,
     wait_freed,
 )
@@ -22,8 +21,6 @@ from support import DEADLINE, Gate, Sum, wait_equal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-pytestmark = needs_pool_executor
 
 
 def test_all_results_come() -> None:

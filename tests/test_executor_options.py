@@ -12,7 +12,7 @@ from concurrent.futures.thread import BrokenThreadPool
 from typing import Any
 
 import pytest
-from executors import EXECUTOR_TYPES, attribute, futures_log, logged, needs_pool_executor, wait_idle_worker
+from executors import EXECUTOR_TYPES, attribute, futures_log, logged, wait_idle_worker
 from executors import PoolExecutor as AnyPoolExecutor
 from support import DEADLINE, Gate, Sum, own_logger, wait_until
 
@@ -244,7 +244,6 @@ def test_callbacks_hear_of_a_broken_executor(executor_type: Executors) -> None:
 # --- the options of pyants ---
 
 
-@needs_pool_executor
 @pytest.mark.parametrize(
     ("options", "error"),
     [
@@ -262,7 +261,6 @@ def test_nonsense_is_refused(options: dict[str, Any], error: type[Exception]) ->
         AnyPoolExecutor(1, **options)
 
 
-@needs_pool_executor
 def test_the_options_of_pyants_go_by_keyword_only() -> None:
     parameters = inspect.signature(AnyPoolExecutor).parameters
     assert list(parameters)[4:] == [
@@ -279,7 +277,6 @@ def test_the_options_of_pyants_go_by_keyword_only() -> None:
     assert parameters["queue_size"].default is None
 
 
-@needs_pool_executor
 def test_idle_workers_leave_and_come_back() -> None:
     with AnyPoolExecutor(3, "leaving", expiry_duration=0.01) as executor:
         assert len(names_of(executor, 3)) == 3
@@ -288,7 +285,6 @@ def test_idle_workers_leave_and_come_back() -> None:
         assert names_of(executor, 1) <= {f"leaving_{number}" for number in range(4)}
 
 
-@needs_pool_executor
 def test_idle_workers_stay_if_they_are_to() -> None:
     with AnyPoolExecutor(3, expiry_duration=0.001, disable_purge=True) as executor:
         names_of(executor, 3)
@@ -296,7 +292,6 @@ def test_idle_workers_stay_if_they_are_to() -> None:
         assert executor.pool.stats().expired == 0
 
 
-@needs_pool_executor
 def test_a_stack_that_is_deep_enough() -> None:
     def depth(left: int) -> int:
         return 1 + depth(left - 1) if left else 0
@@ -305,7 +300,6 @@ def test_a_stack_that_is_deep_enough() -> None:
         assert executor.submit(depth, 500).result(DEADLINE) == 500
 
 
-@needs_pool_executor
 def test_no_task_is_logged_since_its_future_has_the_exception() -> None:
     logger, records = own_logger()
     with AnyPoolExecutor(1, logger=logger) as executor:

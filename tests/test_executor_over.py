@@ -9,12 +9,10 @@ import weakref
 from typing import Any
 
 import pytest
-from executors import REFUSED, PoolExecutor, attribute, needs_pool_executor, wait_freed
+from executors import REFUSED, PoolExecutor, attribute, wait_freed
 from support import DEADLINE, Background, Gate, Sum, wait_equal, wait_until
 
 from pyants import MultiPool, Pool, PoolClosedError, PoolDeadlockError, PoolOverloadError
-
-pytestmark = needs_pool_executor
 
 POOLS = [
     pytest.param(lambda: Pool(2, queue_size=None), id="Pool"),

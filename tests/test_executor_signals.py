@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from executors import BUFFERING_TYPES, EXECUTOR_TYPES, HAS_GIL, needs_pool_executor, run_executor_script
+from executors import BUFFERING_TYPES, EXECUTOR_TYPES, run_executor_script
 from support import run_script
 
 pytestmark = [pytest.mark.thread_unsafe(reason="starts processes"), pytest.mark.ants("D5")]
@@ -241,7 +241,6 @@ except KeyboardInterrupt:
     assert sorted(stdout.split()) == ["done", "interrupted", "queued"]
 
 
-@needs_pool_executor
 @pytest.mark.parametrize("call", ["submit(ran.append, 1)", "submit_within(1e6, ran.append, 1)"])
 def test_an_interrupted_submit_did_not_submit(call: str) -> None:
     stdout, stderr = run_script(
@@ -266,7 +265,6 @@ print(ran)
     assert stderr == ""
 
 
-@needs_pool_executor
 @pytest.mark.parametrize("call", ["next(results)", "list(results)"])
 def test_map_unordered_is_interrupted(call: str) -> None:
     stdout, stderr = run_script(

@@ -12,7 +12,7 @@ from concurrent.futures import CancelledError, Future, InvalidStateError, Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from executors import EXECUTOR_TYPES, FUTURE_TYPES, PoolFuture, attribute, futures_log, needs_pool_executor
+from executors import EXECUTOR_TYPES, FUTURE_TYPES, PoolFuture, attribute, futures_log
 from support import DEADLINE, Gate, background
 
 if TYPE_CHECKING:
@@ -373,7 +373,6 @@ def test_cancelling_against_the_worker_is_decided_once(executor_type: type[Threa
     assert {number for number, future in enumerate(futures) if future.cancelled()} == cancelled
 
 
-@needs_pool_executor
 def test_pyants_future_is_one_of_concurrent_futures() -> None:
     assert Future in PoolFuture.__mro__
     assert PoolFuture.__module__ == "pyants"

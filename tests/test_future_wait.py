@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from executors import EXECUTOR_TYPES, PoolExecutor, PoolFuture, attribute, needs_pool_executor, wait_freed
+from executors import EXECUTOR_TYPES, PoolExecutor, PoolFuture, attribute, wait_freed
 from support import DEADLINE, Background, Gate, background, wait_until
 
 Futures = type[Future[Any]]
@@ -22,8 +22,8 @@ each_pair = pytest.mark.parametrize(
     "types",
     [
         pytest.param((Future, Future), id="CPython's"),
-        pytest.param((PoolFuture, PoolFuture), id="pyants'", marks=needs_pool_executor),
-        pytest.param((Future, PoolFuture), id="mixed", marks=needs_pool_executor),
+        pytest.param((PoolFuture, PoolFuture), id="pyants'"),
+        pytest.param((Future, PoolFuture), id="mixed"),
     ],
 )
 Pair = tuple[Futures, Futures]
@@ -327,7 +327,6 @@ def test_waiting_hears_of_cancelled_tasks(executor_type: Executors) -> None:
         assert completed.result() == {*pending, held}
 
 
-@needs_pool_executor
 def test_who_waits_hears_of_a_shutdown_that_cancels() -> None:
     # Not so in CPython, where shutdown takes the tasks from the workers without doing their part of it.
     executor = PoolExecutor(1)
@@ -343,7 +342,6 @@ def test_who_waits_hears_of_a_shutdown_that_cancels() -> None:
     executor.shutdown()
 
 
-@needs_pool_executor
 def test_tasks_of_both_executors_together() -> None:
     with ThreadPoolExecutor(2) as first, PoolExecutor(2) as second, Gate() as gate:
         futures: list[Future[Any]] = [executor.submit(int, "7") for executor in (first, second) for _ in range(50)]

@@ -202,9 +202,9 @@ def waiting(run: Run, drawn: list[str]) -> Iterator[str]:
     yield (
         "While empty tasks are submitted and drained as fast as they can be, three more threads want to go on: a timer "
         "that sleeps 1 ms at a time, one that computes, and one that submits a task each millisecond. Shown is the "
-        "worst that happened to each in a round (median of the rounds), in brackets in switch intervals. The last row is "
-        "without a pool: instead of its workers one more thread computes, and the tasks are thrown away. What happens "
-        "there is CPython's own doing, which gives the GIL to whichever of the waiting threads the system wakes.\n"
+        "worst that happened to each in a round (median of the rounds), in brackets in switch intervals. The last row "
+        "is without a pool: one more thread computes instead of its workers, and the tasks are thrown away. What "
+        "happens there is CPython's own doing, which gives the GIL to whichever of the waiting threads is woken.\n"
     )
     yield tables.fairness(run)
 

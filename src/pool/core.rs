@@ -13,7 +13,7 @@ use super::run_queue::RunQueue;
 use super::seat::{Ended, Seats};
 use super::stats::Stats;
 use super::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use super::sync::{Arc, Mutex, Patience, full_fence};
+use super::sync::{Arc, Luck, Mutex, Patience, full_fence};
 use super::token::Token;
 use super::watch::Watch;
 use std::time::Instant;
@@ -40,6 +40,8 @@ pub(super) struct Core<H: Host> {
     pub hand_off: bool,
     pub admission: Admission,
     pub line: Line<H::Task>,
+    /// Whether it pays to look out for room before standing in line.
+    pub luck: Luck,
     pub queue: RunQueue<H::Task>,
     pub crew: Crew,
     pub family: Arc<Family>,
@@ -81,6 +83,7 @@ impl<H: Host> Core<H> {
                 options.queue_size.is_some(),
             ),
             line: Line::new(Arc::clone(&family)),
+            luck: Luck::new(std::time::Duration::from_micros(50)),
             queue: RunQueue::new(),
             crew: Crew::new(options.capacity),
             family,

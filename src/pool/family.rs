@@ -39,6 +39,8 @@ pub struct Family {
     bound: AtomicUsize,
     /// Those of the bound that do not stand in any line.
     sleepers: Mutex<Vec<Arc<Sleeper>>>,
+    /// Held while one of the bound is told of a deadlock. Taken under a line's lock, never the other way round.
+    verdict: Mutex<()>,
 }
 
 impl Family {
@@ -144,7 +146,7 @@ impl Family {
     }
 
     /// All the workers are bound, and no pool may get another: none of their tasks will ever end.
-    pub fn is_stuck(&self) -> bool {
+    fn is_stuck(&self) -> bool {
         // Once more after no pool may grow: a worker started meanwhile is counted by then.
         self.are_all_bound()
             && !self.members().any(|member| member.may_grow())
@@ -156,10 +158,21 @@ impl Family {
         bound > 0 && bound >= self.workers.load(Ordering::SeqCst)
     }
 
+    /// Where the family is stuck, has `refuse` tell one of the bound, who is bound no longer; whether it did.
+    pub fn refuse_if_stuck(&self, refuse: impl FnOnce() -> bool) -> bool {
+        if !self.is_stuck() {
+            return false; // Whoever is bound after this look looks as well.
+        }
+        // One at a time: of two that were bound at the same moment the second finds the first refused.
+        let _verdict = lock(&self.verdict);
+        self.is_stuck() && refuse()
+    }
+
     /// Where the family is stuck, one of the bound is told so. Not to be called under a line's lock.
     pub fn break_deadlock(&self) {
         if self.is_stuck() {
-            let _ = self.members().any(|member| member.refuse_bound()) || self.refuse_sleeper();
+            let _ = self.members().any(|member| member.refuse_bound())
+                || self.refuse_if_stuck(|| self.refuse_sleeper());
         }
     }
 }

@@ -60,8 +60,8 @@ impl Sleeper {
 
     /// Nothing will ever settle this, unless the caller is about to: to be asked once it can be found by whoever would.
     pub fn refuse_if_stuck(&self) {
-        if self.family.as_ref().is_some_and(|family| family.is_stuck()) {
-            self.refuse();
+        if let Some(family) = &self.family {
+            family.refuse_if_stuck(|| self.refuse());
         }
     }
 

@@ -8,7 +8,7 @@ use super::faults::{Step, skipped};
 use super::host::Host;
 use super::line::{Answer, Locked, Returned, Stand, Waited, Waiter};
 use super::sync::atomic::Ordering;
-use super::sync::{Arc, Patience, lock};
+use super::sync::{Arc, Patience, can_spin, lock};
 use super::wake::Spawn;
 
 /// What came of a task offered without waiting.
@@ -78,28 +78,56 @@ impl<H: Host> Core<H> {
         offer: Offer<H::Task>,
         patience: Option<&mut Patience<'_>>,
     ) -> Result<Option<H::Task>, SubmitError<H::Task>> {
-        let task = match offer {
+        let Some(task) = self.take_in(offer)? else {
+            return Ok(None);
+        };
+        let Some(patience) = patience.filter(|_| !self.options.nonblocking) else {
+            return Err(self.overload(task));
+        };
+        if !self.look_for_room() {
+            return self.stand_in_line(task, patience);
+        }
+        match self.take_in(self.offer(task))? {
+            Some(task) => self.stand_in_line(task, patience),
+            None => Ok(None),
+        }
+    }
+
+    /// Does what an offer came to; `Some`: there was no room.
+    fn take_in(
+        self: &Arc<Self>,
+        offer: Offer<H::Task>,
+    ) -> Result<Option<H::Task>, SubmitError<H::Task>> {
+        match offer {
             Offer::Accepted { wake_due } => {
                 if wake_due {
                     self.wake();
                 }
-                return Ok(None);
+                Ok(None)
             }
-            Offer::Closed(task) => return Err(self.closed(task)),
-            Offer::Full(task) => task,
+            Offer::Closed(task) => Err(self.closed(task)),
+            Offer::Full(task) => Ok(Some(task)),
             Offer::In(task) => match self.place(task) {
-                Ok(()) => return Ok(None),
+                Ok(()) => Ok(None),
                 Err(SubmitError {
                     error: Error::Overload { .. },
                     task,
-                }) => task,
-                Err(error) => return Err(error),
+                }) => Ok(Some(task)),
+                Err(error) => Err(error),
             },
-        };
-        match patience {
-            Some(patience) if !self.options.nonblocking => self.stand_in_line(task, patience),
-            _ => Err(self.overload(task)),
         }
+    }
+
+    /// Looks out for room for a moment, where that has paid lately and nobody stands in line; `true`: there was some. To
+    /// stand in line costs both sides more than a short task does. Not so where one of them at a time can make headway: a
+    /// worker that finds its next task in line goes on with it at once.
+    fn look_for_room(&self) -> bool {
+        if !can_spin() || self.parallelism == 1 {
+            return false;
+        }
+        self.luck
+            .spin(|| self.admission.has_room() || self.line.len() > 0)
+            && self.admission.has_room()
     }
 
     fn closed(&self, task: H::Task) -> SubmitError<H::Task> {
@@ -266,8 +294,8 @@ impl<H: Host> Core<H> {
         // Bound among several pools: any of them may have got room before this one was counted as bound.
         if stand.bound && stand.roams && self.family.has_room() {
             line.retry_bound();
-        } else if stand.bound && self.family.is_stuck() {
-            line.refuse_youngest_bound(Error::Deadlock);
+        } else if stand.bound {
+            self.refuse_if_stuck(&mut line);
         }
         self.lower_flag(&line);
         self.hand_back(line.unlock());
@@ -277,6 +305,12 @@ impl<H: Host> Core<H> {
             self.wake();
         }
         Ok(waiter)
+    }
+
+    /// Where the family is stuck, tells the youngest of the bound in line; whether there was one.
+    fn refuse_if_stuck(&self, line: &mut Locked<'_, H::Task>) -> bool {
+        self.family
+            .refuse_if_stuck(|| line.refuse_youngest_bound(Error::Deadlock))
     }
 
     /// Lowers the flag that submitters wait, where none does.
@@ -332,8 +366,8 @@ impl<H: Host> Core<H> {
                             let _ = self.admission.leave();
                             if self.crew.present() == 0 {
                                 line.retry_all();
-                            } else if self.family.is_stuck() {
-                                line.refuse_youngest_bound(Error::Deadlock);
+                            } else {
+                                self.refuse_if_stuck(line);
                             }
                             break;
                         }
@@ -380,7 +414,7 @@ impl<H: Host> Member for Core<H> {
     fn refuse_bound(&self) -> bool {
         let mut line = self.line.lock();
         // Looked at again under the lock: whoever was let in meanwhile is bound no more.
-        let refused = self.family.is_stuck() && line.refuse_youngest_bound(Error::Deadlock);
+        let refused = self.refuse_if_stuck(&mut line);
         self.lower_flag(&line);
         refused
     }

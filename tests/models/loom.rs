@@ -210,6 +210,7 @@ scenarios! {
         worker_that_waits_for_itself 3
         worker_that_waits_for_its_own_task 3
         worker_that_waits_for_another 2
+        workers_that_wait_for_each_other 2
         worker_served_by_another_pool 1
 }
 

@@ -456,6 +456,48 @@ pub fn worker_that_waits_for_another() {
     wait_for_a_task(&Books::open(options(2, QUEUE), 2), false);
 }
 
+/// Both workers begin to wait for what the other comes to: one of them is told, and not the other.
+pub fn workers_that_wait_for_each_other() {
+    let pool = Books::open(options(2, QUEUE), 2);
+    let told = Arc::new(AtomicUsize::new(0));
+    let sleepers = Arc::new(Mutex::new(Vec::new()));
+    // Both run before either waits.
+    let ((pass, open), (other_pass, other_open)) = (gate(), gate());
+    let meet: [Box<dyn FnOnce() + Send>; 2] = [
+        Box::new(move || {
+            open();
+            other_pass();
+        }),
+        Box::new(move || {
+            other_open();
+            pass();
+        }),
+    ];
+    for (number, meet) in meet.into_iter().enumerate() {
+        let (inner, sleepers, told) = (pool.clone(), Arc::clone(&sleepers), Arc::clone(&told));
+        pool.put_action(number, move || {
+            let own = Sleeper::new(inner.family_id(), true);
+            lock(&sleepers).push(Arc::clone(&own));
+            meet();
+            own.bind();
+            own.refuse_if_stuck();
+            let waited = own.wait(&mut Patience::new(None), &Luck::new(Duration::ZERO));
+            own.leave();
+            if matches!(waited, Err(Error::Deadlock)) {
+                told.fetch_add(1, Relaxed);
+            }
+            // What the other one waits for.
+            for sleeper in lock(&sleepers).iter() {
+                if sleeper.settle() {
+                    sleeper.ring();
+                }
+            }
+        });
+    }
+    pool.drain();
+    assert_eq!(told.load(Relaxed), 1, "one of the two is told");
+}
+
 /// A worker submits to several pools, all of them full at first: whichever has room takes the task.
 pub fn worker_served_by_another_pool() {
     let many = MultiPool::with_hosts(

@@ -105,6 +105,7 @@ scenarios! { check, scenarios:
     worker_that_waits_for_itself
     worker_that_waits_for_its_own_task
     worker_that_waits_for_another
+    workers_that_wait_for_each_other
     worker_served_by_another_pool
 }
 

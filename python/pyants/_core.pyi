@@ -308,8 +308,13 @@ class _Executor:
     """The native half of `pyants.PoolExecutor`."""
 
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...
-    def _set_up(self, pool: _Base, future_class: type[Future[Any]], shared: bool) -> None:
-        """What __init__ does: the pool to run calls on, the class of futures, and whether others use the pool too."""
+    def _set_up(self, pool: _Base, future_class: type[Future[Any]], thread_name_prefix: str | None) -> None:
+        """What __init__ does: the pool to run calls on, the class of futures, and what the names of the pool's threads
+        begin with; None: others use the pool too.
+        """
+    @property
+    def _thread_name_prefix(self) -> str:
+        """What the names of the executor's threads begin with."""
     @property
     def pool(self) -> _Base:
         """The pool whose workers run the calls."""

@@ -115,11 +115,11 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
             raise ValueError("max_workers must be greater than 0")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
-        self._thread_name_prefix = thread_name_prefix or f"PoolExecutor-{next(_numbers)}"
+        thread_name_prefix = thread_name_prefix or f"PoolExecutor-{next(_numbers)}"
         try:
             pool = Pool(
                 max_workers,
-                name=self._thread_name_prefix,
+                name=thread_name_prefix,
                 initializer=initializer,
                 initargs=tuple(initargs),
                 queue_size=queue_size,
@@ -133,7 +133,7 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
         except PoolClosedError:
             # The interpreter is on its way out: as with ThreadPoolExecutor, it is the calls that are refused.
             return
-        self._set_up(pool, Future, False)
+        self._set_up(pool, Future, thread_name_prefix)
 
     @classmethod
     def over(cls, pool: Pool | PoolWithFunc[...] | MultiPool | MultiPoolWithFunc[...]) -> Self:
@@ -143,8 +143,7 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
         one without a queue makes submit() wait for a worker.
         """
         executor = cls.__new__(cls)
-        executor._thread_name_prefix = ""
-        executor._set_up(pool, Future, True)
+        executor._set_up(pool, Future, None)
         return executor
 
     # What libraries look at in a ThreadPoolExecutor: its attributes there, computed here.

@@ -133,6 +133,8 @@ pub struct Executor {
     future_class: PyOnceLock<Py<PyType>>,
     /// The executor's calls, where the pool is shared; else all that is in the pool is the executor's.
     scope: OnceLock<SharedScope>,
+    /// Of the threads' names, where the pool is the executor's own.
+    thread_name_prefix: OnceLock<String>,
     /// The maps that may have shares waiting or at work.
     jobs: Mutex<Vec<Weak<Job>>>,
 }
@@ -213,17 +215,19 @@ impl Executor {
             pool: PyOnceLock::new(),
             future_class: PyOnceLock::new(),
             scope: OnceLock::new(),
+            thread_name_prefix: OnceLock::new(),
             jobs: Mutex::default(),
         }
     }
 
-    /// What __init__ does: the pool to run calls on, the class of futures, and whether others use the pool too.
+    /// What __init__ does: the pool to run calls on, the class of futures, and what the names of the pool's threads begin
+    /// with; None: others use the pool too.
     fn _set_up(
         &self,
         py: Python<'_>,
         pool: Py<Base>,
         future_class: Bound<'_, PyType>,
-        shared: bool,
+        thread_name_prefix: Option<String>,
     ) -> PyResult<()> {
         if !future_class.is_subclass_of::<Future>()? {
             return Err(errors::wrong_type(
@@ -236,10 +240,18 @@ impl Executor {
             return Err(PyRuntimeError::new_err("an executor is initialised once"));
         }
         let _ = self.future_class.set(py, future_class.unbind());
-        if shared {
-            let _ = self.scope.set(SharedScope::new());
-        }
+        let _ = match thread_name_prefix {
+            Some(prefix) => self.thread_name_prefix.set(prefix).is_ok(),
+            None => self.scope.set(SharedScope::new()).is_ok(),
+        };
         Ok(())
+    }
+
+    /// What the names of the executor's threads begin with.
+    // Not an attribute of the instance in Python, which then needs no dict: without one its methods are found sooner.
+    #[getter]
+    fn _thread_name_prefix(&self) -> &str {
+        self.thread_name_prefix.get().map_or("", String::as_str)
     }
 
     /// The pool whose workers run the calls.

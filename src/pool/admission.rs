@@ -14,10 +14,13 @@
 //! * `waiting`: submitters stand in line, and nobody overtakes them: only who holds the line's lock lets anybody in.
 //!
 //! The step that no wake-up is lost by: who goes out raises `left`, then reads the flag; who stands in line raises the
-//! flag, then reads `left`. Both writes are SeqCst read-modify-writes and both reads SeqCst loads, so one of the two
-//! sees the other (README.md tells the whole).
+//! flag, then reads `left`. The writes and the reads are SeqCst, so one of the two sees the other (README.md tells the
+//! whole).
+//!
+//! Who comes in and who goes out do not take lines of memory from each other where they need not: who comes in counts by
+//! what was last seen of `left`, as long as that leaves room, and who goes out reads the flag from where nobody counts.
 
-use super::sync::atomic::{AtomicU64, Ordering};
+use super::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::sync::sequenced;
 use crossbeam_utils::CachePadded;
 
@@ -45,7 +48,7 @@ impl Word {
 /// What came of a try to come in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Entry {
-    /// The task is in flight, as one of so many (where they are counted one by one; else of 0).
+    /// The task is in flight, as one of so many (see `Count`; of 0 where they are tallied).
     In(u64),
     /// There is no room, or others wait for it.
     Full,
@@ -53,36 +56,66 @@ pub enum Entry {
     Closed,
 }
 
+/// What those who come in write.
+struct Entrance {
+    entered: AtomicU64,
+    /// What `left` was at some time. It only grows, so this errs to the safe side.
+    seen_left: AtomicU64,
+}
+
+/// What is seldom written.
+struct Terms {
+    /// How many tasks may be in flight; `u64::MAX`: any number.
+    limit: AtomicU64,
+    /// As the flag in `entered`, for those who go out.
+    waiting: AtomicBool,
+}
+
+/// How tasks in flight are counted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Count {
+    /// Each task that comes in knows as one of how many, and each that ends is told to `leave`.
+    Exact,
+    /// The same, but a task that comes in may take others for in flight that have just left.
+    Lagging,
+    /// Without a limit nobody needs to know at once: tasks that end are not told to `leave`, and the workers' own tallies
+    /// serve.
+    Tallied,
+}
+
 /// See the module's description.
 pub struct Admission {
-    entered: CachePadded<AtomicU64>,
+    entrance: CachePadded<Entrance>,
     left: CachePadded<AtomicU64>,
-    /// How many tasks may be in flight; `u64::MAX`: any number.
-    limit: CachePadded<AtomicU64>,
-    /// Whether every task that ends is told to `leave`. Without a limit nobody needs to know at once, and the workers'
-    /// own tallies serve.
-    counted: bool,
+    terms: CachePadded<Terms>,
+    count: Count,
 }
 
 impl Admission {
     pub const UNLIMITED: u64 = u64::MAX;
 
-    pub fn new(limit: u64, counted: bool) -> Self {
+    pub fn new(limit: u64, count: Count) -> Self {
         Admission {
-            entered: CachePadded::new(AtomicU64::new(0)),
+            entrance: CachePadded::new(Entrance {
+                entered: AtomicU64::new(0),
+                seen_left: AtomicU64::new(0),
+            }),
             left: CachePadded::new(AtomicU64::new(0)),
-            limit: CachePadded::new(AtomicU64::new(limit)),
-            counted,
+            terms: CachePadded::new(Terms {
+                limit: AtomicU64::new(limit),
+                waiting: AtomicBool::new(false),
+            }),
+            count,
         }
     }
 
     /// Every task that ends is told to `leave`.
     pub fn is_counted(&self) -> bool {
-        self.counted
+        self.count != Count::Tallied
     }
 
     fn word(&self) -> Word {
-        Word(self.entered.load(Ordering::SeqCst))
+        Word(self.entrance.entered.load(Ordering::SeqCst))
     }
 
     /// Comes in behind those who wait.
@@ -96,27 +129,24 @@ impl Admission {
     }
 
     fn enter_if(&self, may_enter: impl Fn(Word) -> bool) -> Entry {
+        let entered = &self.entrance.entered;
         // Relaxed: confirmed by the CAS.
-        let mut word = Word(self.entered.load(Ordering::Relaxed));
+        let mut word = Word(entered.load(Ordering::Relaxed));
         loop {
             if word.is_closed() {
                 return Entry::Closed;
             }
-            let mut in_flight = 0;
-            if self.counted {
-                // SeqCst: one who stands in line reads it after raising the flag. An old value errs to the safe side,
-                // since `left` only grows. `entered` may be old as well, then the CAS fails.
-                in_flight = word
-                    .entered()
-                    .saturating_sub(self.left.load(Ordering::SeqCst));
-                if in_flight >= self.limit.load(Ordering::SeqCst) {
-                    return Entry::Full;
-                }
-            }
+            let in_flight = match self.count {
+                Count::Tallied => 0,
+                _ => match self.count_in(word) {
+                    Some(in_flight) => in_flight,
+                    None => return Entry::Full,
+                },
+            };
             if !may_enter(word) {
                 return Entry::Full;
             }
-            match self.entered.compare_exchange_weak(
+            match entered.compare_exchange_weak(
                 word.0,
                 word.0 + 1,
                 Ordering::SeqCst,
@@ -131,11 +161,35 @@ impl Admission {
         }
     }
 
+    /// How many tasks are in flight, by what the entrance says; `None`: as many as may be. `word` may be old, then the CAS
+    /// that follows fails.
+    fn count_in(&self, word: Word) -> Option<u64> {
+        let limit = self.terms.limit.load(Ordering::SeqCst);
+        let seen_left = &self.entrance.seen_left;
+        if self.count == Count::Lagging {
+            let in_flight = word
+                .entered()
+                .saturating_sub(seen_left.load(Ordering::Relaxed));
+            if in_flight < limit {
+                return Some(in_flight);
+            }
+        }
+        // SeqCst: one who stands in line reads it after raising the flag.
+        let left = self.left.load(Ordering::SeqCst);
+        if self.count == Count::Lagging {
+            seen_left.store(left, Ordering::Relaxed);
+        }
+        let in_flight = word.entered().saturating_sub(left);
+        (in_flight < limit).then_some(in_flight)
+    }
+
     /// A task could come in, with nobody in line before it.
     pub fn has_room(&self) -> bool {
         let word = self.word();
         let in_flight = word.entered().saturating_sub(self.left());
-        !word.is_closed() && !word.has_waiting() && in_flight < self.limit.load(Ordering::SeqCst)
+        !word.is_closed()
+            && !word.has_waiting()
+            && in_flight < self.terms.limit.load(Ordering::SeqCst)
     }
 
     /// A task goes out. `true`: somebody stands in line, and the caller is to let them in.
@@ -149,31 +203,38 @@ impl Admission {
     pub fn leave_many(&self, tasks: u64) -> bool {
         self.left.fetch_add(tasks, Ordering::SeqCst);
         sequenced();
-        self.word().has_waiting()
+        self.terms.waiting.load(Ordering::SeqCst)
     }
 
     /// Raises or lowers the flag that submitters stand in line; whether the pool is closed. The caller holds the
     /// line's lock.
     pub fn set_waiting(&self, waiting: bool) -> bool {
+        let entered = &self.entrance.entered;
         let before = if waiting {
-            self.entered.fetch_or(Word::WAITING, Ordering::SeqCst)
+            entered.fetch_or(Word::WAITING, Ordering::SeqCst)
         } else {
-            self.entered.fetch_and(!Word::WAITING, Ordering::SeqCst)
+            entered.fetch_and(!Word::WAITING, Ordering::SeqCst)
         };
+        self.terms.waiting.store(waiting, Ordering::SeqCst);
         sequenced();
         Word(before).is_closed()
     }
 
     /// Lets nobody in any more; `false`: it was so already.
     pub fn close(&self) -> bool {
-        let before = self.entered.fetch_or(Word::CLOSED, Ordering::SeqCst);
+        let before = self
+            .entrance
+            .entered
+            .fetch_or(Word::CLOSED, Ordering::SeqCst);
         sequenced();
         !Word(before).is_closed()
     }
 
     /// Lets tasks in again.
     pub fn open(&self) {
-        self.entered.fetch_and(!Word::CLOSED, Ordering::SeqCst);
+        self.entrance
+            .entered
+            .fetch_and(!Word::CLOSED, Ordering::SeqCst);
     }
 
     pub fn is_closed(&self) -> bool {
@@ -191,7 +252,7 @@ impl Admission {
     }
 
     pub fn set_limit(&self, limit: u64) {
-        self.limit.store(limit, Ordering::SeqCst);
+        self.terms.limit.store(limit, Ordering::SeqCst);
         sequenced();
     }
 }

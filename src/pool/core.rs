@@ -1,6 +1,6 @@
 //! What the parts of a pool share.
 
-use super::admission::Admission;
+use super::admission::{Admission, Count};
 use super::crew::Crew;
 use super::error::Error;
 use super::expiry::Expiry;
@@ -80,7 +80,11 @@ impl<H: Host> Core<H> {
             hand_off,
             admission: Admission::new(
                 Self::limit(&options, options.capacity),
-                options.queue_size.is_some(),
+                match options.queue_size {
+                    _ if hand_off => Count::Exact,
+                    Some(_) => Count::Lagging,
+                    None => Count::Tallied,
+                },
             ),
             line: Line::new(Arc::clone(&family)),
             luck: Luck::new(std::time::Duration::from_micros(50)),

@@ -309,8 +309,8 @@ class _Executor:
 
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...
     def _set_up(self, pool: _Base, future_class: type[Future[Any]], thread_name_prefix: str | None) -> None:
-        """What __init__ does: the pool to run calls on, the class of futures, and what the names of the pool's threads
-        begin with; None: others use the pool too.
+        """What __init__ does: the pool to run calls on, the class of futures, and the prefix of its threads' names (None:
+        others use the pool too).
         """
     @property
     def _thread_name_prefix(self) -> str:

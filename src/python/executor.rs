@@ -220,8 +220,8 @@ impl Executor {
         }
     }
 
-    /// What __init__ does: the pool to run calls on, the class of futures, and what the names of the pool's threads begin
-    /// with; None: others use the pool too.
+    /// What __init__ does: the pool to run calls on, the class of futures, and the prefix of its threads' names (None:
+    /// others use the pool too).
     fn _set_up(
         &self,
         py: Python<'_>,

@@ -16,7 +16,7 @@ use super::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Orderin
 use super::sync::{Arc, Luck, Mutex, Patience, full_fence};
 use super::token::Token;
 use super::watch::Watch;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Counts of what happens seldom.
 #[derive(Default)]
@@ -87,7 +87,7 @@ impl<H: Host> Core<H> {
                 },
             ),
             line: Line::new(Arc::clone(&family)),
-            luck: Luck::new(std::time::Duration::from_micros(50)),
+            luck: Luck::new(LOOKOUT),
             queue: RunQueue::new(),
             crew: Crew::new(options.capacity),
             family,
@@ -242,6 +242,10 @@ impl<H: Host> Core<H> {
         }
     }
 }
+
+/// For how long a submitter may look out for room before it stands in line. Several at once had better not for long: they keep
+/// the workers from the processors.
+const LOOKOUT: Duration = Duration::from_micros(15);
 
 /// Far more threads than this fit no process, and seats for them would be memory for nothing.
 const MOST_RESERVED: u32 = 1 << 16;

@@ -79,6 +79,8 @@ pub struct Luck {
     misses: AtomicU32,
     /// Whoever is waited for runs on the same processor: it is given away at once.
     yields: AtomicBool,
+    /// How often that has helped since somebody last went to sleep instead.
+    yielded: AtomicU32,
 }
 
 impl Luck {
@@ -90,6 +92,9 @@ impl Luck {
     /// How often to look in a row, and how many such rounds to take before giving the processor away all the same.
     const LOOKS: u32 = 16;
     const ROUNDS: u32 = 8;
+    /// How often to give the processor away before going to sleep instead: two threads that take turns on one processor may
+    /// do so for long while another is free, but one that is woken is put where there is room.
+    const MOST_YIELDS: u32 = 8;
 
     /// For how long it may pay to look out.
     pub const fn new(most: Duration) -> Self {
@@ -97,6 +102,7 @@ impl Luck {
             most,
             misses: AtomicU32::new(0),
             yields: AtomicBool::new(false),
+            yielded: AtomicU32::new(0),
         }
     }
 
@@ -113,7 +119,19 @@ impl Luck {
     /// Looks out until `is_there`, or for so long; whether it was.
     pub fn spin_for(&self, limit: Duration, is_there: impl Fn() -> bool) -> bool {
         let mut start = None;
-        self.spin_while(is_there, |now| now - *start.get_or_insert(now) < limit)
+        self.spin_while(is_there, |now| {
+            now - *start.get_or_insert(now) < limit && !self.should_sleep()
+        })
+    }
+
+    /// The processor was given away often enough; counted anew from here on.
+    fn should_sleep(&self) -> bool {
+        let enough = self.yields.load(Relaxed) && self.yielded.load(Relaxed) >= Self::MOST_YIELDS;
+        if enough {
+            self.yielded.store(0, Relaxed);
+            self.yields.store(false, Relaxed);
+        }
+        enough
     }
 
     /// Looks out until `is_there`, for as long as `may_go_on`; whether it was. Where spinning makes no sense it looks
@@ -130,8 +148,12 @@ impl Luck {
         for round in 1.. {
             for look in 0..Self::LOOKS {
                 if is_there() {
+                    let helped = yielded && look == 0;
+                    if helped {
+                        self.yielded.fetch_add(1, Relaxed);
+                    }
                     if round > 1 {
-                        self.yields.store(yielded && look == 0, Relaxed);
+                        self.yields.store(helped, Relaxed);
                     }
                     return true;
                 }

@@ -136,12 +136,8 @@ impl Admission {
             if word.is_closed() {
                 return Entry::Closed;
             }
-            let in_flight = match self.count {
-                Count::Tallied => 0,
-                _ => match self.count_in(word) {
-                    Some(in_flight) => in_flight,
-                    None => return Entry::Full,
-                },
+            let Some(in_flight) = self.count_in(word) else {
+                return Entry::Full;
             };
             if !may_enter(word) {
                 return Entry::Full;
@@ -161,15 +157,17 @@ impl Admission {
         }
     }
 
-    /// How many tasks are in flight, by what the entrance says; `None`: as many as may be. `word` may be old, then the CAS
-    /// that follows fails.
+    /// How many tasks are in flight, as far as who comes in needs to know; `None`: as many as may be. `word` may be old, then
+    /// the CAS that follows fails.
+    #[inline]
     fn count_in(&self, word: Word) -> Option<u64> {
+        if self.count == Count::Tallied {
+            return Some(0);
+        }
         let limit = self.terms.limit.load(Ordering::SeqCst);
-        let seen_left = &self.entrance.seen_left;
         if self.count == Count::Lagging {
-            let in_flight = word
-                .entered()
-                .saturating_sub(seen_left.load(Ordering::Relaxed));
+            let seen_left = self.entrance.seen_left.load(Ordering::Relaxed);
+            let in_flight = word.entered().saturating_sub(seen_left);
             if in_flight < limit {
                 return Some(in_flight);
             }
@@ -177,7 +175,7 @@ impl Admission {
         // SeqCst: one who stands in line reads it after raising the flag.
         let left = self.left.load(Ordering::SeqCst);
         if self.count == Count::Lagging {
-            seen_left.store(left, Ordering::Relaxed);
+            self.entrance.seen_left.store(left, Ordering::Relaxed);
         }
         let in_flight = word.entered().saturating_sub(left);
         (in_flight < limit).then_some(in_flight)

@@ -204,7 +204,19 @@ impl<H: Host> Pool<H> {
 
     /// The second half of a submit. Without `patience` it does not wait for room.
     #[doc(hidden)]
+    #[inline]
     pub fn follow_up(
+        &self,
+        offer: Offer<H::Task>,
+        patience: Option<&mut Patience<'_>>,
+    ) -> Result<(), SubmitError<H::Task>> {
+        match offer {
+            Offer::Accepted { wake_due: false } => Ok(()),
+            offer => self.bring_to_end(offer, patience),
+        }
+    }
+
+    fn bring_to_end(
         &self,
         mut offer: Offer<H::Task>,
         mut patience: Option<&mut Patience<'_>>,

@@ -112,6 +112,13 @@ def test_threads_are_named_by_prefix_and_number(executor_type: Executors) -> Non
 
 
 @both
+def test_the_prefix_is_an_attribute_that_can_be_set(executor_type: Executors) -> None:
+    with executor_type(1, thread_name_prefix="Special") as executor:
+        executor._thread_name_prefix = "other"
+        assert attribute(executor, "_thread_name_prefix") == "other"
+
+
+@both
 def test_each_executor_has_a_prefix_of_its_own_by_default(executor_type: Executors) -> None:
     with executor_type(2) as first, executor_type(2) as second:
         prefixes = [str(attribute(executor, "_thread_name_prefix")) for executor in (first, second)]

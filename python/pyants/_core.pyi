@@ -309,12 +309,10 @@ class _Executor:
 
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...
     def _set_up(self, pool: _Base, future_class: type[Future[Any]], thread_name_prefix: str | None) -> None:
-        """What __init__ does: the pool to run calls on, the class of futures, and the prefix of its threads' names (None:
-        others use the pool too).
-        """
+        """What __init__ does: the pool, the class of futures, and the threads' prefix (None: others use it)."""
     @property
-    def _thread_name_prefix(self) -> str:
-        """What the names of the executor's threads begin with."""
+    def _given_prefix(self) -> str:
+        """What the names of the executor's threads begin with; empty where others use the pool too."""
     @property
     def pool(self) -> _Base:
         """The pool whose workers run the calls."""

@@ -158,6 +158,14 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
         self.pool.tune(max_workers)
 
     @property
+    def _thread_name_prefix(self) -> str:
+        return str(self.__dict__.get("_thread_name_prefix", self._given_prefix))
+
+    @_thread_name_prefix.setter
+    def _thread_name_prefix(self, prefix: str) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.__dict__["_thread_name_prefix"] = prefix
+
+    @property
     def _threads(self) -> _Threads:  # type: ignore[override]
         return _Threads(self)
 

@@ -122,12 +122,12 @@ impl<H: Host> Core<H> {
     /// stand in line costs both sides more than a short task does. Not so where one of them at a time can make headway: a
     /// worker that finds its next task in line goes on with it at once.
     fn look_for_room(&self) -> bool {
-        if !can_spin() || self.parallelism == 1 {
-            return false;
-        }
-        self.luck
-            .spin(|| self.admission.has_room() || self.line.len() > 0)
-            && self.admission.has_room()
+        // A model takes the one look that the spin would begin with. Room that no thread can be had for is none.
+        (can_spin() || cfg!(shuttle))
+            && self.parallelism > 1
+            && self.line.len() == 0
+            && !self.thread_refused.load(Ordering::Relaxed)
+            && self.luck.spin(|| self.admission.has_room())
     }
 
     fn closed(&self, task: H::Task) -> SubmitError<H::Task> {

@@ -22,8 +22,8 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyTuple, PyWeakrefMethods, PyWeakrefReference};
 use pyo3::{ffi, intern};
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 /// A call that a loop waits for.
@@ -87,6 +87,10 @@ struct Letters {
 
 /// For how long a loop that would go to sleep may look out for its mail: longer than it takes to wake a worker.
 const LOOKOUT: Duration = Duration::from_micros(50);
+/// Under the GIL a look costs two waits for it, however short it is. So after so many calls in a row for which it was in vain
+/// the loop looks out for one call of many only.
+const FEW_IN_VAIN: u32 = 4;
+const ONE_OF: u32 = 64;
 
 /// What the calls of one loop came to, until the loop fetches it.
 pub struct Mailbox {
@@ -101,7 +105,8 @@ pub struct Mailbox {
     has_mail: AtomicBool,
     /// The loop is about to look out; or it never does, as it does not tell what else it has to do.
     will_look: AtomicBool,
-    /// Whether it pays to look out.
+    /// How many calls in a row it was in vain to look out for, or not tried. Written by the loop's thread.
+    vain: AtomicU32,
     luck: Luck,
     /// Where an exception goes that nobody waits for.
     pool: Py<Base>,
@@ -119,11 +124,7 @@ impl Mailbox {
             }
         }
         if self
-            .call_loop(
-                py,
-                intern!(py, "call_soon_threadsafe"),
-                Collect::new(self, false),
-            )
+            .call_loop(py, intern!(py, "call_soon_threadsafe"), Collect::new(self))
             .is_err()
         {
             // The loop is closed.
@@ -131,27 +132,37 @@ impl Mailbox {
         }
     }
 
-    /// Has the loop fetch its mail.
-    fn call_loop(
+    /// Has the loop call something of ours.
+    fn call_loop<'py>(
         &self,
-        py: Python<'_>,
-        how: &Bound<'_, PyString>,
-        collect: Collect,
+        py: Python<'py>,
+        how: &Bound<'py, PyString>,
+        what: impl IntoPyObject<'py>,
     ) -> PyResult<()> {
         let event_loop = self
             .event_loop
             .bind(py)
             .upgrade()
             .ok_or_else(|| PyRuntimeError::new_err("the loop is gone"))?;
-        event_loop.call_method1(how, (collect,)).map(drop)
+        event_loop.call_method1(how, (what,)).map(drop)
     }
 
-    /// On the loop's thread, which has just made a call: has it look out for the result before it goes to sleep.
+    /// On the loop's thread, which is about to make a call: has it look out for the result before it goes to sleep.
     fn call_to_look_out(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
-        if self.will_look.swap(true, Ordering::Relaxed) {
+        if self.will_look.load(Ordering::Relaxed) {
             return Ok(());
         }
-        self.call_loop(py, intern!(py, "call_soon"), Collect::new(self, true))
+        let vain = self.vain.load(Ordering::Relaxed);
+        if vain >= FEW_IN_VAIN && !vain.is_multiple_of(ONE_OF) {
+            self.vain.store(vain.wrapping_add(1), Ordering::Relaxed);
+            return Ok(());
+        }
+        self.will_look.store(true, Ordering::Relaxed);
+        let lookout = Lookout {
+            mailbox: Arc::downgrade(self),
+            called: AtomicBool::new(false),
+        };
+        self.call_loop(py, intern!(py, "call_soon"), lookout)
     }
 
     /// On the loop's thread: if it has nothing else to do, looks out for mail for a moment, and hands it out.
@@ -160,7 +171,6 @@ impl Mailbox {
         let Some(event_loop) = self.event_loop.bind(py).upgrade() else {
             return Ok(());
         };
-        // What it is to do at once: asyncio's own loops have it so since there is asyncio.
         if event_loop.getattr(intern!(py, "_ready"))?.is_truthy()? {
             return Ok(());
         }
@@ -168,11 +178,17 @@ impl Mailbox {
         if std::mem::replace(&mut lock(&self.letters).woken, true) {
             return Ok(());
         }
-        lifecycle::detach(py, || {
-            if self.luck.spin(|| self.has_mail.load(Ordering::Relaxed)) {
+        let found = lifecycle::detach(py, || {
+            let has_mail = || self.has_mail.load(Ordering::Relaxed);
+            let found = self.luck.spin_for(LOOKOUT, has_mail);
+            if found {
                 gil::hesitate(|| 0);
             }
+            found
         });
+        let vain = self.vain.load(Ordering::Relaxed).wrapping_add(1);
+        self.vain
+            .store(if found { 0 } else { vain }, Ordering::Relaxed);
         self.deliver(py)
     }
 
@@ -251,7 +267,7 @@ impl Mailbox {
             (taken, letters.woken)
         };
         let again = if more {
-            self.call_loop(py, intern!(py, "call_soon"), Collect::new(self, false))
+            self.call_loop(py, intern!(py, "call_soon"), Collect::new(self))
         } else {
             Ok(())
         };
@@ -299,16 +315,13 @@ fn settle(future: &Bound<'_, PyAny>, result: bool) -> PyResult<()> {
 #[pyclass(frozen, module = "pyants", name = "_Collect")]
 struct Collect {
     mailbox: Arc<Mailbox>,
-    /// There need not be any yet.
-    looks_out: bool,
     called: AtomicBool,
 }
 
 impl Collect {
-    fn new(mailbox: &Arc<Mailbox>, looks_out: bool) -> Self {
+    fn new(mailbox: &Arc<Mailbox>) -> Self {
         Collect {
             mailbox: Arc::clone(mailbox),
-            looks_out,
             called: AtomicBool::new(false),
         }
     }
@@ -318,24 +331,43 @@ impl Collect {
 impl Collect {
     fn __call__(&self, py: Python<'_>) -> PyResult<()> {
         self.called.store(true, Ordering::Relaxed);
-        if self.looks_out {
-            self.mailbox.look_out(py)
-        } else {
-            self.mailbox.deliver(py)
-        }
+        self.mailbox.deliver(py)
     }
 }
 
 impl Drop for Collect {
     fn drop(&mut self) {
-        if *self.called.get_mut() {
-            return;
-        }
-        if self.looks_out {
-            self.mailbox.will_look.store(false, Ordering::Relaxed);
-        } else if self.mailbox.generation == lifecycle::generation() {
-            // The loop was closed before it came to it. (In a forked child the parent's locks are not to be touched.)
+        // Else the loop was closed before it came to it. In a forked child the parent's locks are not to be touched.
+        if !*self.called.get_mut() && self.mailbox.generation == lifecycle::generation() {
             Python::try_attach(|py| self.mailbox.give_up(py));
+        }
+    }
+}
+
+/// What a loop calls to look out for mail that may come soon.
+#[pyclass(frozen, module = "pyants", name = "_Lookout")]
+struct Lookout {
+    /// Weak, or a loop that does not run would keep the pool.
+    mailbox: Weak<Mailbox>,
+    called: AtomicBool,
+}
+
+#[pymethods]
+impl Lookout {
+    fn __call__(&self, py: Python<'_>) -> PyResult<()> {
+        self.called.store(true, Ordering::Relaxed);
+        self.mailbox
+            .upgrade()
+            .map_or(Ok(()), |mailbox| mailbox.look_out(py))
+    }
+}
+
+impl Drop for Lookout {
+    fn drop(&mut self) {
+        if !*self.called.get_mut()
+            && let Some(mailbox) = self.mailbox.upgrade()
+        {
+            mailbox.will_look.store(false, Ordering::Relaxed);
         }
     }
 }
@@ -436,6 +468,7 @@ impl AsyncPool {
             .cloned();
         if let Some(mailbox) = known
             && mailbox.is_of(event_loop)
+            && mailbox.generation == lifecycle::generation()
         {
             return Ok(mailbox);
         }
@@ -455,7 +488,8 @@ impl AsyncPool {
                 woken: false,
             }),
             has_mail: AtomicBool::new(false),
-            will_look: AtomicBool::new(!event_loop.hasattr(intern!(py, "_ready"))?),
+            will_look: AtomicBool::new(!is_asyncios_own(event_loop)?),
+            vain: AtomicU32::new(0),
             luck: Luck::new(LOOKOUT),
             pool: self.pool(py)?.clone().unbind(),
         });
@@ -535,6 +569,17 @@ struct Started<'py> {
     future: Bound<'py, Awaitable>,
     admission: Option<Bound<'py, PyAny>>,
     ticket: Option<Arc<Claim>>,
+}
+
+/// The loop goes through what it is to do at once as asyncio's own loops do, and so tells by `_ready` whether there is any.
+fn is_asyncios_own(event_loop: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = event_loop.py();
+    let run_once = intern!(py, "_run_once");
+    let base = py
+        .import(intern!(py, "asyncio"))?
+        .getattr(intern!(py, "BaseEventLoop"))?;
+    let own = event_loop.get_type().getattr_opt(run_once)?;
+    Ok(own.is_some_and(|own| base.getattr(run_once).is_ok_and(|base| own.is(&base))))
 }
 
 fn not_initialised() -> PyErr {

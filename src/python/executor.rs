@@ -220,8 +220,7 @@ impl Executor {
         }
     }
 
-    /// What __init__ does: the pool to run calls on, the class of futures, and the prefix of its threads' names (None:
-    /// others use the pool too).
+    /// What __init__ does: the pool, the class of futures, and the threads' prefix (None: others use it).
     fn _set_up(
         &self,
         py: Python<'_>,
@@ -247,10 +246,10 @@ impl Executor {
         Ok(())
     }
 
-    /// What the names of the executor's threads begin with.
+    /// What the names of the executor's threads begin with; empty where others use the pool too.
     // Not an attribute of the instance in Python, which then needs no dict: without one its methods are found sooner.
     #[getter]
-    fn _thread_name_prefix(&self) -> &str {
+    fn _given_prefix(&self) -> &str {
         self.thread_name_prefix.get().map_or("", String::as_str)
     }
 

@@ -181,6 +181,7 @@ scenarios! {
         two_submits_against_park 2
         two_workers_park 1
         bounded_queue 3
+        bounded_queue_of_two_submitters 1
         blocked_submit_against_finish 3
         blocked_submits_against_finish 2
         blocked_submit_against_two 2

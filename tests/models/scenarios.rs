@@ -101,6 +101,18 @@ pub fn bounded_queue() {
     pool.drain();
 }
 
+/// The same from two submitters, each of which may see how many have left, and find too few, while the other comes in.
+pub fn bounded_queue_of_two_submitters() {
+    let pool = Books::open(options(1, Some(1)), 1);
+    let other = beside(&pool, |pool| {
+        pool.put(0);
+        pool.put(1);
+    });
+    pool.put(2);
+    end(other);
+    pool.drain();
+}
+
 /// The submitter waits for the only worker.
 pub fn blocked_submit_against_finish() {
     let pool = Books::open(options(1, HAND_OFF), 1);

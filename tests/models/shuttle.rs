@@ -75,6 +75,7 @@ scenarios! { check, scenarios:
     two_submits_against_park
     two_workers_park
     bounded_queue
+    bounded_queue_of_two_submitters
     blocked_submit_against_finish
     blocked_submits_against_finish
     blocked_submit_against_two

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import concurrent.futures
 import gc
-import logging
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
-from support import Gate, Records, run_script, wait_until
+from support import Gate, Records, SharedHandler, run_script, wait_until
 
 import pyants
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Callable, Generator
 
 T = TypeVar("T")
@@ -96,16 +96,8 @@ def without_collector() -> Generator[None]:
         gc.enable()
 
 
-@contextmanager
-def futures_log() -> Generator[Records]:
-    """What the threads of all tests log on "concurrent.futures" meanwhile, which is kept off stderr."""
-    logger = logging.getLogger("concurrent.futures")
-    records = Records()
-    logger.addHandler(records)
-    try:
-        yield records
-    finally:
-        logger.removeHandler(records)
+# What the threads of all tests log on "concurrent.futures".
+futures_log = SharedHandler("concurrent.futures").read
 
 
 def logged(records: Records, error: BaseException) -> list[logging.LogRecord]:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support import Records
+from support import SharedHandler
 
 from pyants import MultiPool, MultiPoolWithFunc, Pool, PoolExecutor, PoolWithFunc
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from support import Gate
 
 
@@ -49,16 +45,8 @@ each_owner = pytest.mark.parametrize(
 )
 
 
-@contextmanager
-def pyants_log() -> Generator[Records]:
-    """What the threads of all tests log on "pyants" meanwhile, which is kept off stderr."""
-    logger = logging.getLogger("pyants")
-    records = Records()
-    logger.addHandler(records)
-    try:
-        yield records
-    finally:
-        logger.removeHandler(records)
+# What the threads of all tests log on "pyants".
+pyants_log = SharedHandler("pyants").read
 
 
 def hold_and_fail(gate: Gate, error: BaseException) -> None:

@@ -10,13 +10,14 @@ import sys
 import textwrap
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import pyants
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Generator, Iterable
     from types import TracebackType
     from typing import Self, Unpack
 
@@ -188,6 +189,36 @@ class Records(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.records.append(record)
+
+
+class SharedHandler(logging.Handler):
+    """Hands what is logged on to all that read at the time.
+
+    It stays on its logger: logging goes through the handlers of a logger as they are, and passes one over if another is
+    taken away meanwhile.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.readers: tuple[Records, ...] = ()
+        self.changing = threading.Lock()
+        logging.getLogger(name).addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        for reader in self.readers:
+            reader.emit(record)
+
+    @contextmanager
+    def read(self) -> Generator[Records]:
+        """What the threads of all tests log meanwhile, which is kept off stderr."""
+        records = Records()
+        with self.changing:
+            self.readers += (records,)
+        try:
+            yield records
+        finally:
+            with self.changing:
+                self.readers = tuple(reader for reader in self.readers if reader is not records)
 
 
 def own_logger() -> tuple[logging.Logger, Records]:

@@ -186,7 +186,9 @@ executor.submit(task)
 started.wait()
 """,
     )
-    assert stdout.startswith("cannot schedule new futures after ")
+    # CPython's own may just have been about to start a thread.
+    own = ("can't create new thread at interpreter shutdown",) if executor_type is ThreadPoolExecutor else ()
+    assert stdout.startswith(("cannot schedule new futures after ", *own))
 
 
 @each_executor_type

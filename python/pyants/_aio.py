@@ -191,9 +191,10 @@ class AsyncTaskGroup:
 
     def cancel(self) -> int:
         """Cancels the calls that have not started; how many."""
+        # The last first: those that workers are about to start are still in their way meanwhile.
         return sum(
             not call.done() and ticket is not None and ticket.withdraw() and call.cancel()
-            for call, ticket in self._calls
+            for call, ticket in reversed(self._calls)
         )
 
     def results(self) -> list[Any]:

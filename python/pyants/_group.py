@@ -160,7 +160,8 @@ class TaskGroup:
 
     def cancel(self) -> int:
         """Cancels the calls that have not started; how many."""
-        return sum(not future.done() and future.cancel() for future in list(self._futures))
+        # The last first: those that workers are about to start are still in their way meanwhile.
+        return sum(not future.done() and future.cancel() for future in reversed(list(self._futures)))
 
     def results(self) -> list[Any]:
         """What the calls returned, in the order of their submission.

@@ -74,3 +74,7 @@ def report_failures(failures: Iterable[BaseException]) -> None:
     """Logs exceptions that there is nobody to raise to."""
     for error in failures:
         logging.getLogger("pyants").error("exception in a task of a group", exc_info=error)
+
+
+def give_way() -> None:
+    """Does nothing, but as Python: where another thread asks for the interpreter it gets it meanwhile."""

@@ -260,7 +260,7 @@ impl Attached<'_> {
     /// After a call in native code lets other threads in, if it is time.
     fn let_others_in(&mut self, func: &Bound<'_, PyAny>) {
         if !is_python_function(func) {
-            self.switch.pause_if_due(self.py);
+            self.switch.give_way_if_due(self.py);
         }
     }
 
@@ -321,7 +321,7 @@ impl Host for PyHost {
             Task::Future(call, future) => attached.run_for_future(call, future),
             Task::Async(call) => {
                 let outcome = call.run(attached.py);
-                attached.switch.pause_if_due(attached.py);
+                attached.switch.give_way_if_due(attached.py);
                 outcome
             }
             Task::Share(job) => {

@@ -154,7 +154,7 @@ impl Job {
                 MOST_AT_ONCE.min(at_once * 2)
             };
             since = now;
-            if pauses && switch.pause_if_due(py) {
+            if pauses && switch.give_way_if_due(py) {
                 since = Instant::now();
             }
             if now - begin > LONG {

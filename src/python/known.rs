@@ -52,6 +52,7 @@ known! {
         LACK_POOL_FUNC_ERROR "LackPoolFuncError"
     }
     "pyants._types" {
+        GIVE_WAY "give_way"
         LOAD_BALANCING_STRATEGY "LoadBalancingStrategy"
         POOL_STATS "PoolStats"
     }

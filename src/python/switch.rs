@@ -34,6 +34,21 @@ impl Switch {
         self.since = Instant::now();
     }
 
+    /// A worker: lets others in if it is time and somebody asks; whether it was time. Through the interpreter's loop, which
+    /// knows who asks: a task that has just waited without the GIL would wait for it once more if this gave it up by itself.
+    pub fn give_way_if_due(&mut self, py: Python<'_>) -> bool {
+        // Who asks is noticed a little later than by a loop that is never left.
+        let due = self.since.elapsed() >= self.interval / 4;
+        if due {
+            // What comes up here, an exception set from another thread say, was meant for a task that is over.
+            if let Err(raised) = known::GIVE_WAY.get(py).call0() {
+                raised.write_unraisable(py, None);
+            }
+            self.attached();
+        }
+        due
+    }
+
     /// Lets others in if it is time; whether it was.
     pub fn pause_if_due(&mut self, py: Python<'_>) -> bool {
         let due = self.since.elapsed() >= self.interval;

@@ -56,7 +56,7 @@ pub fn full_fence() {
     fence(Ordering::SeqCst);
 }
 
-/// Marks the same step where the write is a SeqCst read-modify-write and the read a SeqCst load: then the single total
+/// Marks the same step where the write and the read are SeqCst operations themselves: then the single total
 /// order of SeqCst operations gives the guarantee and no instruction is needed. loom does not model that order (it
 /// takes SeqCst accesses for acquire and release ones), so there the fence is a real one.
 #[inline]

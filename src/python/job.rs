@@ -187,7 +187,7 @@ impl Job {
             None => index,
             Some(_) => self.filled.fetch_add(1, Ordering::Relaxed),
         };
-        let place = self.place(index).expect("there is one for every item");
+        let place = &self.places()[index];
         // SAFETY: as above; and the reader waits for the state.
         unsafe { *place.value.get() = Some(value) };
         // The place, then who waits for it, both SeqCst; the reader does the opposite.
@@ -197,15 +197,14 @@ impl Job {
         }
     }
 
-    /// Where the reader finds the result of this number.
-    fn place(&self, index: usize) -> Option<&Place> {
-        self.results.as_ref().unwrap_or(&self.items).get(index)
+    /// Where the reader finds the results: one for every item.
+    fn places(&self) -> &[Place] {
+        self.results.as_ref().unwrap_or(&self.items)
     }
 
     /// The place is filled, or never will be.
     fn is_settled(&self, index: usize) -> bool {
-        self.place(index)
-            .is_none_or(|place| place.state.load(Ordering::SeqCst) != Place::OPEN)
+        self.places()[index].state.load(Ordering::SeqCst) != Place::OPEN
             || index >= self.end.load(Ordering::SeqCst)
     }
 
@@ -285,7 +284,7 @@ impl Results {
     fn read(&self, py: Python<'_>) -> Option<PyResult<Py<PyAny>>> {
         let index = self.position.load(Ordering::Relaxed);
         let job = self.job()?;
-        let place = job.place(index)?;
+        let place = job.places().get(index)?;
         let mut state = place.state.load(Ordering::Acquire);
         if state == Place::OPEN {
             if let Err(error) = self.wait(py, &job, index) {

@@ -14,8 +14,8 @@ Executors = type[ThreadPoolExecutor]
 
 each_executor_type = pytest.mark.parametrize("executor_type", EXECUTOR_TYPES)
 
-# Sends Ctrl-C to the main thread for as long as it has not been interrupted: it may only be about to wait. The sleep is the
-# pace of that: nothing counts on how long it takes.
+# Sends Ctrl-C to the main thread for as long as it has not been interrupted: it may only be about to wait.
+# (The sleep is the pace of that: nothing counts on how long it takes.)
 INTERRUPT = """
 ran = []
 taken = []
@@ -162,8 +162,8 @@ def handler(*_):
         print("handled")
         gate.open()
 def send():
-    # A signal that comes just before CPython's own wait goes to sleep does not wake it: again, until it is handled. The
-    # sleep is only the pace: nothing counts on how long it takes.
+    # A signal that comes just before CPython's own wait goes to sleep does not wake it: again, until it is handled.
+    # (The sleep is the pace of that: nothing counts on how long it takes.)
     while not handled:
         signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
         time.sleep(0.01)

@@ -42,6 +42,8 @@ pub(super) struct Core<H: Host> {
     pub line: Line<H::Task>,
     /// Whether it pays to look out for room before standing in line.
     pub luck: Luck,
+    /// Whether it pays to look out for a worker before starting another.
+    pub hands: Luck,
     pub queue: RunQueue<H::Task>,
     pub crew: Crew,
     pub family: Arc<Family>,
@@ -88,6 +90,7 @@ impl<H: Host> Core<H> {
             ),
             line: Line::new(Arc::clone(&family)),
             luck: Luck::new(LOOKOUT),
+            hands: Luck::new(START),
             queue: RunQueue::new(),
             crew: Crew::new(options.capacity),
             family,
@@ -246,6 +249,9 @@ impl<H: Host> Core<H> {
 /// For how long a submitter may look out for room before it stands in line. Several at once had better not for long: they keep
 /// the workers from the processors.
 const LOOKOUT: Duration = Duration::from_micros(15);
+
+/// For how long a submitter may look out for a worker before it starts one: about as long as that takes.
+const START: Duration = Duration::from_micros(50);
 
 /// Far more threads than this fit no process, and seats for them would be memory for nothing.
 const MOST_RESERVED: u32 = 1 << 16;

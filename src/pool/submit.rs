@@ -130,6 +130,16 @@ impl<H: Host> Core<H> {
             && self.luck.spin(|| self.admission.has_room())
     }
 
+    /// Looks out for a worker that is done, where that has paid lately, before another is started: a thread costs as much as
+    /// many a short task. `true`: there is one for each task in flight, which counts as `lacks_worker` tells.
+    fn look_for_hands(&self) -> bool {
+        // A model takes the one look that the spin would begin with.
+        (can_spin() || cfg!(shuttle))
+            && self.hand_off
+            && self.crew.present() > 0
+            && self.hands.spin(|| !self.lacks_worker(self.in_flight()))
+    }
+
     fn closed(&self, task: H::Task) -> SubmitError<H::Task> {
         let broken = self.broken.load(Ordering::Relaxed);
         SubmitError::new(if broken { Error::Broken } else { Error::Closed }, task)
@@ -147,7 +157,12 @@ impl<H: Host> Core<H> {
     /// Finds a worker for a task that came in, starting one if need be. If the system gives none, the task goes out
     /// again: as an overload if workers are alive whom it may wait for, else with the system's error.
     fn place(self: &Arc<Self>, task: H::Task) -> Result<(), SubmitError<H::Task>> {
-        let task = match self.spawn_worker(Some(task), false) {
+        let spawn = if self.look_for_hands() {
+            Spawn::NoRoom(Some(task))
+        } else {
+            self.spawn_worker(Some(task), false)
+        };
+        let task = match spawn {
             Spawn::Started => return Ok(()),
             // As many workers as may be are alive, and will look into the queue before they leave or rest.
             Spawn::NoRoom(task) => task,

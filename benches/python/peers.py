@@ -7,7 +7,9 @@ has for it, and close lets the threads go.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from multiprocessing.pool import ThreadPool
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -124,7 +126,7 @@ def simple_queue(workers: int, _queue: int | None) -> Peer:
 
 def thread_per_task(workers: int, _queue: int | None) -> Peer:
     """A thread for each task, at most `workers` at once; 0: without limit."""
-    threads: list[threading.Thread] = []
+    threads: deque[threading.Thread] = deque()
     slots = threading.Semaphore(workers or 1)
 
     def run(task: Callable[[], object]) -> None:
@@ -133,20 +135,22 @@ def thread_per_task(workers: int, _queue: int | None) -> Peer:
         finally:
             slots.release()
 
-    def submit(task: Callable[[], object]) -> None:
-        slots.acquire()
-        threads.append(threading.Thread(target=run, args=(task,)))
+    def start(target: Callable[[], object]) -> None:
+        # The system keeps the stack of a thread that has ended until somebody joins it.
+        while threads and not threads[0].is_alive():
+            threads.popleft().join()
+        threads.append(threading.Thread(target=target))
         threads[-1].start()
 
-    def submit_freely(task: Callable[[], object]) -> None:
-        threads.append(threading.Thread(target=task))
-        threads[-1].start()
+    def submit(task: Callable[[], object]) -> None:
+        slots.acquire()
+        start(partial(run, task))
 
     def finish() -> None:
         for thread in threads:
             thread.join()
 
-    return Peer(submit if workers else submit_freely, finish, lambda: None)
+    return Peer(submit if workers else start, finish, lambda: None)
 
 
 def busy_threads(workers: int, _queue: int | None) -> Peer:

@@ -257,7 +257,12 @@ def test_asyncio_run_again_and_again_leaks_no_threads_and_no_files() -> None:
     async def shared() -> None:
         await everything(kept)
 
+    async def all_at_once() -> None:
+        await asyncio.gather(*(kept.run(together.wait, DEADLINE) for _ in range(3)))
+
     kept = AsyncPool(3, disable_purge=True)
+    together = threading.Barrier(3)
+    run(all_at_once())  # All workers are there from now on.
     run(shared())
     run(main())
     gc.collect()

@@ -29,8 +29,12 @@ def may_raise(frame):
     if executor in (PoolExecutor, None) and "concurrent.futures." not in (call or ""):
         return True
     code = frame.f_code
-    waits = code.co_name in ("wait", "join", "_wait_for_tstate_lock")
-    return waits and os.path.basename(code.co_filename) == "threading.py"
+    if os.path.basename(code.co_filename) != "threading.py":
+        return False
+    if code.co_name == "wait":
+        # Of a condition, once it knows what to take again: before that its lock is let go of for good.
+        return "saved_state" in frame.f_locals
+    return code.co_name in ("join", "_wait_for_tstate_lock")
 def handler(_, frame):
     # A list: a second signal may come while the event is being set, under its lock.
     if about_to_wait.is_set() and not taken and may_raise(frame):

@@ -8,7 +8,7 @@ use super::faults::{Step, skipped};
 use super::host::Host;
 use super::line::{Answer, Locked, Returned, Stand, Waited, Waiter};
 use super::sync::atomic::Ordering;
-use super::sync::{Arc, Patience, can_spin, lock};
+use super::sync::{Arc, Patience, can_look_out, lock};
 use super::wake::Spawn;
 
 /// What came of a task offered without waiting.
@@ -122,8 +122,8 @@ impl<H: Host> Core<H> {
     /// stand in line costs both sides more than a short task does. Not so where one of them at a time can make headway: a
     /// worker that finds its next task in line goes on with it at once.
     fn look_for_room(&self) -> bool {
-        // A model takes the one look that the spin would begin with. Room that no thread can be had for is none.
-        (can_spin() || cfg!(shuttle))
+        // Room that no thread can be had for is none.
+        can_look_out()
             && self.parallelism > 1
             && self.line.len() == 0
             && !self.thread_refused.load(Ordering::Relaxed)
@@ -133,8 +133,7 @@ impl<H: Host> Core<H> {
     /// Looks out for a worker that is done, where that has paid lately, before another is started: a thread costs as much as
     /// many a short task. `true`: there is one for each task in flight, which counts as `lacks_worker` tells.
     fn look_for_hands(&self) -> bool {
-        // A model takes the one look that the spin would begin with.
-        (can_spin() || cfg!(shuttle))
+        can_look_out()
             && self.hand_off
             && self.crew.present() > 0
             && self.hands.spin(|| !self.lacks_worker(self.in_flight()))
@@ -157,12 +156,11 @@ impl<H: Host> Core<H> {
     /// Finds a worker for a task that came in, starting one if need be. If the system gives none, the task goes out
     /// again: as an overload if workers are alive whom it may wait for, else with the system's error.
     fn place(self: &Arc<Self>, task: H::Task) -> Result<(), SubmitError<H::Task>> {
-        let spawn = if self.look_for_hands() {
-            Spawn::NoRoom(Some(task))
-        } else {
-            self.spawn_worker(Some(task), false)
-        };
-        let task = match spawn {
+        if self.look_for_hands() {
+            self.enqueue(task);
+            return Ok(());
+        }
+        let task = match self.spawn_worker(Some(task), false) {
             Spawn::Started => return Ok(()),
             // As many workers as may be are alive, and will look into the queue before they leave or rest.
             Spawn::NoRoom(task) => task,
@@ -181,11 +179,16 @@ impl<H: Host> Core<H> {
                 task
             }
         };
-        self.queue.push(task.expect("it was given to spawn_worker"));
+        self.enqueue(task.expect("it was given to spawn_worker"));
+        Ok(())
+    }
+
+    /// Puts a task that came in where any worker finds it, and wakes or starts one if need be.
+    fn enqueue(self: &Arc<Self>, task: H::Task) {
+        self.queue.push(task);
         if self.is_wake_due() {
             self.wake();
         }
-        Ok(())
     }
 
     /// A task that came in goes out again, undone. Where nobody is alive to let those in line in, they try again by

@@ -67,8 +67,14 @@ pub fn sequenced() {
 
 /// With a single processor nobody else can do anything while a thread spins; and a model checker explores the same
 /// without it.
-pub fn can_spin() -> bool {
+fn can_spin() -> bool {
     !cfg!(any(loom, shuttle)) && processors() > 1
+}
+
+/// A thread may look out before it does what costs more. A shuttle model takes the one look that the spin would begin with; loom
+/// has enough to explore without it.
+pub fn can_look_out() -> bool {
+    can_spin() || cfg!(shuttle)
 }
 
 /// How threads that wait for something for a moment do so best, learnt from how it went the last times. (Relaxed, and not

@@ -5,7 +5,7 @@ use super::faults::{Step, skipped};
 use super::host::{Host, Outcome, Worker};
 use super::seat::{Call, Tally};
 use super::sync::atomic::Ordering;
-use super::sync::{Arc, Luck, Mutex, can_spin, full_fence, lock, thread};
+use super::sync::{Arc, Luck, Mutex, can_look_out, full_fence, lock, thread};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -207,12 +207,8 @@ impl<H: Host> Shift<'_, H> {
     /// Looks into the queue for a moment with the search token, if it is to be had; `true`: there is something.
     fn search(&mut self) -> bool {
         let core = self.core;
-        // A model only takes the look that the spin would begin with; loom has enough to explore without it. And nothing
-        // new comes into a closed pool.
-        if !(can_spin() || cfg!(shuttle))
-            || core.admission.is_closed()
-            || !(self.searching || core.token.take())
-        {
+        // Nothing new comes into a closed pool.
+        if !can_look_out() || core.admission.is_closed() || !(self.searching || core.token.take()) {
             return false;
         }
         self.searching = true;

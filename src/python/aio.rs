@@ -8,6 +8,7 @@
 
 use super::awaitable::{self, Awaitable, current_context};
 use super::base::Base;
+use super::call;
 use super::errors::{self, Refusal};
 use super::executor::{Scope, SharedScope};
 use super::gil;
@@ -339,7 +340,7 @@ impl Drop for Collect {
     fn drop(&mut self) {
         // Else the loop was closed before it came to it. In a forked child the parent's locks are not to be touched.
         if !*self.called.get_mut() && self.mailbox.generation == lifecycle::generation() {
-            Python::try_attach(|py| self.mailbox.give_up(py));
+            call::aside(|py| self.mailbox.give_up(py));
         }
     }
 }

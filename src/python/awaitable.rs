@@ -5,6 +5,7 @@
 //! loop fetches its mail, without a handle in the loop's books for each.
 
 use super::aio::{Mailbox, in_context};
+use super::call;
 use super::errors;
 use crate::pool::sync::lock;
 use pyo3::exceptions::{PyException, PyRuntimeError, PyStopIteration};
@@ -130,7 +131,7 @@ impl Awaitable {
         context: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         let py = slf.py();
-        let Err(raised) = in_context(context, || callback.call1((slf,))) else {
+        let Err(raised) = in_context(context, || call::call1(callback, (slf,))) else {
             return Ok(());
         };
         if !raised.is_instance_of::<PyException>(py) {
@@ -399,7 +400,7 @@ impl Drop for Awaitable {
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         // An exception is never lost: nobody will ask for this one any more.
         if let (Some(func), State::Raised(error)) = (inner.unseen.take(), &inner.state) {
-            Python::try_attach(|py| {
+            call::aside(|py| {
                 let raised = PyErr::from_value(error.bind(py).clone());
                 self.mailbox.report(py, raised, Some(func));
             });

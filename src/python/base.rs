@@ -42,8 +42,12 @@ pub enum Wait {
 
 impl Front {
     fn new(py: Python<'_>, given: Given, strategy: Option<(usize, Strategy)>) -> PyResult<Self> {
-        let Given { options, hooks } = given;
-        let host = || PyHost::new(hooks.clone_ref(py), options.name.clone());
+        let Given {
+            options,
+            hooks,
+            is_daemon,
+        } = given;
+        let host = || PyHost::new(hooks.clone_ref(py), options.name.clone(), is_daemon);
         let pools = match strategy {
             None => Pool::with_host(host(), options.clone()).map(Pools::One),
             Some((size, strategy)) => {
@@ -74,6 +78,7 @@ impl Front {
             Given {
                 options,
                 hooks: first.host().hooks.clone_ref(py),
+                is_daemon: first.host().is_daemon,
             },
             self.strategy,
         )?;

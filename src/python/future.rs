@@ -21,12 +21,13 @@
 //! told of changes only under that lock or, where there is a condition, while that is held: who holds it sees the future
 //! stand still, as CPython's own code expects.
 
+use super::call;
 use super::errors;
 use super::executor::Scope;
 use super::instance;
 use super::known;
 use super::lifecycle;
-use super::wait::detached_from_daemons;
+use super::wait::detached;
 use crate::pool::Error;
 use crate::pool::sleeper::Sleeper;
 use crate::pool::sync::{Luck, lock};
@@ -376,7 +377,7 @@ impl Future {
     /// As CPython's futures do, logs what a callback raises, unless it is no `Exception` and there is a caller to raise to.
     fn call_back(slf: &Bound<'_, Self>, callback: &Bound<'_, PyAny>, by: Caller) -> PyResult<()> {
         let py = slf.py();
-        let Err(raised) = callback.call1((slf,)) else {
+        let Err(raised) = call::call1(callback, (slf,)) else {
             return Ok(());
         };
         if by == Caller::User && !raised.is_instance_of::<PyException>(py) {
@@ -508,7 +509,7 @@ impl Future {
         if let Err(state) = watched {
             return Ok(state);
         }
-        let (waited, raised) = detached_from_daemons(py, timeout, |patience| {
+        let (waited, raised) = detached(py, timeout, |patience| {
             sleeper.refuse_if_stuck();
             sleeper.wait(patience, &LUCK)
         });

@@ -1,5 +1,6 @@
 //! CPython as the world that tasks run in: all that it demands of a thread that calls it.
 
+use super::call;
 use super::errors::{self, with_traceback};
 use super::future::{self, Bells, Future};
 use super::gil::{self, Gate};
@@ -116,15 +117,18 @@ impl Hooks {
 pub struct PyHost {
     pub hooks: Hooks,
     pool_name: String,
+    /// At the interpreter's exit nobody waits for its tasks.
+    pub is_daemon: bool,
     /// In which process, counted by forks, the pool was made.
     generation: u64,
 }
 
 impl PyHost {
-    pub fn new(hooks: Hooks, pool_name: String) -> Self {
+    pub fn new(hooks: Hooks, pool_name: String, is_daemon: bool) -> Self {
         PyHost {
             hooks,
             pool_name,
+            is_daemon,
             generation: lifecycle::generation(),
         }
     }
@@ -294,7 +298,7 @@ impl Host for PyHost {
         let arrival = lifecycle::arrive();
         // Dropped when the thread has left the interpreter for good.
         let mut _departure = None;
-        Python::try_attach(|py| {
+        call::attach(|py| {
             drop(gate);
             gil::taken();
             set_up_thread(py, &worker.name);
@@ -367,7 +371,7 @@ impl Host for PyHost {
 
     fn cancelled(&self, tasks: Vec<Task>) {
         let mut tasks = Some(tasks);
-        Python::try_attach(|py| {
+        call::aside(|py| {
             let mut calls = 0;
             let mut bells = Bells::default();
             for task in tasks.take().unwrap_or_default() {
@@ -403,7 +407,7 @@ impl Host for PyHost {
 
     fn refused(&self, task: Task, error: Error) {
         let mut task = Some(task);
-        Python::try_attach(|py| {
+        call::aside(|py| {
             if let Some(task) = task.take() {
                 Self::take_back(py, task, &error);
             }
@@ -413,6 +417,37 @@ impl Host for PyHost {
 }
 
 impl PyHost {
+    /// The interpreter exits, and these tasks of a queue will not run: tells those who wait for them, and the log.
+    pub fn dropped_at_exit(&self, py: Python<'_>, tasks: Vec<Task>) {
+        let count = tasks.len();
+        let mut bells = Bells::default();
+        for task in tasks {
+            match task {
+                Task::Call(call) => drop(call),
+                Task::Future(call, future) => {
+                    drop(call);
+                    bells.append(Future::withdraw(future.bind(py)));
+                }
+                Task::Async(call) => call.refuse(py, &Error::Closed),
+                Task::Share(job) => {
+                    job.leave();
+                    bells.append(job.cancel());
+                }
+            }
+        }
+        future::ring(py, bells);
+        if count == 0 {
+            return;
+        }
+        let logged = self.hooks.logger(py).and_then(|logger| {
+            let message = "%s: the interpreter exits, %d accepted tasks are cancelled";
+            call::method1(&logger, "warning", (message, &self.pool_name, count))
+        });
+        if let Err(failure) = logged {
+            failure.write_unraisable(py, None);
+        }
+    }
+
     /// Only calls that loops wait for, and shares that are not missed, are enlisted.
     fn take_back(py: Python<'_>, task: Task, error: &Error) {
         match task {
@@ -426,7 +461,7 @@ impl PyHost {
 impl Drop for PyHost {
     fn drop(&mut self) {
         let hooks = std::mem::take(&mut self.hooks);
-        lifecycle::drop_attached(hooks);
+        call::drop_attached(hooks);
     }
 }
 

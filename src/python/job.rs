@@ -9,7 +9,7 @@ use super::executor::{Scope, left};
 use super::future::{Bells, LUCK};
 use super::switch::Switch;
 use super::task::is_python_function;
-use super::wait::detached_from_daemons;
+use super::wait::detached;
 use crate::pool::sleeper::Sleeper;
 use crate::pool::sync::{full_fence, lock};
 use crate::pool::{Error, Outcome};
@@ -328,7 +328,7 @@ impl Results {
                 sleeper.bind();
                 *reader = Some(Arc::clone(&sleeper));
             }
-            let (waited, raised) = detached_from_daemons(py, timeout, |patience| {
+            let (waited, raised) = detached(py, timeout, |patience| {
                 sleeper.refuse_if_stuck();
                 sleeper.wait(patience, &LUCK)
             });

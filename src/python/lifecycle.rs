@@ -1,13 +1,13 @@
 //! The interpreter's exit, and forks of the process.
 
 use super::border::{Arrival, Border, Departure};
-use super::gil;
+use super::call;
 use super::host::PyHost;
 use super::known;
 use crate::pool::{Pool, Remains};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What the pools of a process share. A forked child gets another one: its parent's locks may be held by threads that
@@ -19,8 +19,6 @@ pub struct Shared {
     #[cfg(not(Py_GIL_DISABLED))]
     /// Where those who are about to ask for the GIL wait for each other.
     pub gate: Mutex<()>,
-    /// Threads that are outside of Python, in this module, and about to enter it.
-    outside: AtomicUsize,
     border: Border,
 }
 
@@ -29,8 +27,6 @@ static SHARED: AtomicPtr<Shared> = AtomicPtr::new(std::ptr::null_mut());
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 /// The interpreter is on its way out: no pool is opened any more.
 static EXITING: AtomicBool = AtomicBool::new(false);
-/// All pools are done and their workers out of Python: no thread may leave or enter Python through this module any more.
-static GONE: AtomicBool = AtomicBool::new(false);
 /// The identity of the thread that handles signals.
 static MAIN_THREAD: AtomicU64 = AtomicU64::new(0);
 
@@ -58,6 +54,8 @@ pub fn generation() -> u64 {
 pub fn is_exiting() -> bool {
     EXITING.load(Ordering::SeqCst)
 }
+
+pub use super::call::{detach, drop_attached};
 
 pub fn is_main_thread() -> bool {
     MAIN_THREAD.load(Ordering::Relaxed) == this_thread()
@@ -109,68 +107,6 @@ pub fn leave(py: Python<'_>) -> Departure<'static> {
         .unwrap_or_else(|| py.detach(|| border.leave()))
 }
 
-/// Runs `f` detached, as `Python::detach` does. A daemon thread that attaches again while the interpreter goes would be
-/// ended by it in the middle of native code, which aborts the process: so once the pools are gone, when `f` finds all it
-/// could wait for settled, it is run attached.
-pub fn detach<R: Send>(py: Python<'_>, f: impl FnOnce() -> R + Send) -> R {
-    let _outside = Outside::enter();
-    if GONE.load(Ordering::SeqCst) {
-        f()
-    } else {
-        let result = py.detach(|| {
-            gil::given_up();
-            f()
-        });
-        gil::taken();
-        result
-    }
-}
-
-/// As `detach`, where `f` may take longer than the pools and the interpreter live, which do not wait for it: a thread that
-/// would come back too late sleeps on for ever, as the interpreter's own threads do from 3.14 on.
-pub fn detach_daemon<R: Send>(py: Python<'_>, f: impl FnOnce() -> R + Send) -> R {
-    let (result, outside) = py.detach(|| {
-        let result = f();
-        // Counted first, then the look at `GONE`, as in `detach`; and counted until it is attached.
-        let outside = Outside::enter();
-        while GONE.load(Ordering::SeqCst) {
-            std::thread::park();
-        }
-        (result, outside)
-    });
-    drop(outside);
-    result
-}
-
-/// Drops Python objects, attached; they are leaked where the interpreter is on its way out.
-pub fn drop_attached<T>(objects: T) {
-    let mut objects = Some(objects);
-    let _outside = Outside::enter();
-    if !GONE.load(Ordering::SeqCst) {
-        Python::try_attach(|_| drop(objects.take()));
-    }
-    std::mem::forget(objects);
-}
-
-/// Counts a thread as outside. It is counted first and looks at `GONE` then; the exit does the opposite, and waits for
-/// whoever it finds counted.
-struct Outside(&'static Shared);
-
-impl Outside {
-    fn enter() -> Self {
-        let shared = shared();
-        shared.outside.fetch_add(1, Ordering::SeqCst);
-        Outside(shared)
-    }
-}
-
-impl Drop for Outside {
-    fn drop(&mut self) {
-        // The count that was raised: should the process have been forked meanwhile, this is not the child's.
-        self.0.outside.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
 /// Runs `open`, which opens pools, unless the interpreter is on its way out and would not close them; whether it did.
 pub fn unless_exiting(open: impl FnOnce()) -> bool {
     let _pools = pools();
@@ -181,8 +117,9 @@ pub fn unless_exiting(open: impl FnOnce()) -> bool {
     open_again
 }
 
-/// Before the interpreter joins its threads and goes: stops intake, lets accepted tasks finish, and waits until every
-/// worker is out of Python, since a native thread that enters it later would bring the process down.
+/// Before the interpreter joins its threads and goes: stops intake, and waits until the accepted tasks of all pools but the
+/// daemon ones are done and their workers have left. What is in a queue then will not run any more: tasks of daemon pools,
+/// and of the others where an exception, from Ctrl-C say, has ended the wait. It is cancelled, and its number logged.
 #[pyfunction]
 fn at_exit(py: Python<'_>) -> PyResult<()> {
     let remains = {
@@ -191,20 +128,18 @@ fn at_exit(py: Python<'_>) -> PyResult<()> {
         std::mem::take(&mut *pools)
     };
     let pools: Vec<_> = remains.iter().filter_map(Remains::reopen).collect();
-    let (gone, raised) = super::wait::detached(py, None, |patience| {
+    let (_, raised) = super::wait::detached(py, None, |patience| {
         for pool in &pools {
             pool.release();
         }
-        pools.iter().all(|pool| pool.watch_gone(patience).is_ok())
+        pools
+            .iter()
+            .filter(|pool| !pool.host().is_daemon)
+            .all(|pool| pool.watch_gone(patience).is_ok())
     });
-    if gone {
-        GONE.store(true, Ordering::SeqCst);
-        // Those who waited for the pools find them closed, and are on their way back into Python.
-        py.detach(|| {
-            while shared().outside.load(Ordering::SeqCst) > 0 {
-                std::thread::yield_now();
-            }
-        });
+    for pool in &pools {
+        let tasks = call::detach(py, || pool.sift(|_| true));
+        pool.host().dropped_at_exit(py, tasks);
     }
     raised.map_or(Ok(()), Err)
 }
@@ -212,7 +147,7 @@ fn at_exit(py: Python<'_>) -> PyResult<()> {
 /// Before the process is forked, on the thread that forks it: no worker is to be half in the interpreter's books.
 #[pyfunction]
 fn before_fork(py: Python<'_>) {
-    detach(py, || shared().border.close());
+    call::detach(py, || shared().border.close());
 }
 
 #[pyfunction]
@@ -228,18 +163,31 @@ fn after_fork_in_child() {
     renew_shared();
 }
 
-/// Registers the hooks with the interpreter.
+/// Registers the hooks with the interpreter, once: a module that is imported again, after somebody has taken it out of
+/// `sys.modules`, is the same to the pools that there are.
 pub fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
-    renew_shared();
+    if !SHARED.load(Ordering::Acquire).is_null() {
+        return Ok(());
+    }
     known::look_up(py)?;
+    renew_shared();
     let threading = py.import("threading")?;
     let main_thread = threading.call_method0("main_thread")?;
     MAIN_THREAD.store(main_thread.getattr("ident")?.extract()?, Ordering::Relaxed);
     let exit = wrap_pyfunction!(at_exit, module)?;
-    if threading.call_method1("_register_atexit", (exit,)).is_err() {
-        // Imported while the interpreter is on its way out already.
-        EXITING.store(true, Ordering::SeqCst);
+    match threading.getattr_opt("_register_atexit")? {
+        Some(register) => {
+            if call::call1(&register, (exit,)).is_err() {
+                // Imported while the interpreter is on its way out already.
+                EXITING.store(true, Ordering::SeqCst);
+            }
+        }
+        // The name is private. Without it the interpreter joins its threads before it calls us: a task that waits for one
+        // of them is late, but nothing is lost.
+        None => {
+            call::method1(py.import("atexit")?.as_any(), "register", (exit,))?;
+        }
     }
     let os = py.import("os")?;
     if os.hasattr("register_at_fork")? {

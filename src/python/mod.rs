@@ -4,6 +4,7 @@ mod aio;
 mod awaitable;
 mod base;
 mod border;
+mod call;
 mod errors;
 mod executor;
 mod fast;

@@ -21,6 +21,8 @@ const DEFAULT_STACK: usize = 8 * 1024 * 1024;
 pub struct Given {
     pub options: Options,
     pub hooks: Hooks,
+    /// At the interpreter's exit nobody waits for the pool's tasks.
+    pub is_daemon: bool,
 }
 
 /// An argument that may be left out, where `None` is not the same as leaving it out.
@@ -101,8 +103,13 @@ pub fn read(
         keywords.callable("initializer")?,
         keywords.initargs(py)?,
     );
+    let is_daemon = keywords.flag("daemon")?;
     keywords.refuse_rest()?;
-    Ok(Given { options, hooks })
+    Ok(Given {
+        options,
+        hooks,
+        is_daemon,
+    })
 }
 
 /// The exception for options that the core refuses.

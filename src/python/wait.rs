@@ -1,23 +1,10 @@
 //! Waits without the GIL that Ctrl-C can interrupt.
 
-use super::lifecycle::{self, is_main_thread};
+use super::call;
+use super::lifecycle::is_main_thread;
 use crate::pool::sync::Patience;
 use pyo3::prelude::*;
 use std::time::Duration;
-
-/// As `detached`, for a wait that may outlast all pools: a daemon thread whose wait ends when the interpreter is gone
-/// never comes back.
-pub fn detached_from_daemons<R: Send>(
-    py: Python<'_>,
-    timeout: Option<Duration>,
-    wait: impl FnOnce(&mut Patience<'_>) -> R + Send,
-) -> (R, Option<PyErr>) {
-    if is_main_thread() {
-        return detached(py, timeout, wait);
-    }
-    let result = lifecycle::detach_daemon(py, || wait(&mut Patience::new(timeout)));
-    (result, None)
-}
 
 /// Runs `wait` detached, with a patience of `timeout`. On the main thread, where Python handles signals, a handler that
 /// raises interrupts it: the exception is returned beside the result.
@@ -28,7 +15,7 @@ pub fn detached<R: Send>(
 ) -> (R, Option<PyErr>) {
     let mut raised = None;
     let on_main_thread = is_main_thread();
-    let result = lifecycle::detach(py, || {
+    let result = call::detach(py, || {
         let mut interrupted = || {
             raised = Python::attach(|py| py.check_signals()).err();
             raised.is_some()

@@ -1,0 +1,261 @@
+//! The door between native code and Python: every call into Python from here goes through this file.
+//!
+//! Two things can go wrong when native code calls Python, and both took the process down before there was a door.
+//!
+//! **The interpreter ends while a thread is in Python, or on its way back into it.** Up to CPython 3.13 the interpreter ends
+//! such a thread by `pthread_exit`, which unwinds its stack; frames of Rust cannot be unwound in this way, and abort the
+//! process. From 3.14 on CPython lets the thread sleep for ever instead. So does [`guard_thread`] on older versions: it
+//! registers, once for each thread, a clean-up handler with the C library, which `pthread_exit` calls *before* it unwinds the
+//! first frame, and which does not return while the interpreter is ending.
+//!
+//! **A destructor runs Python while an exception is on its way.** An object may be dropped at any time, also while its thread
+//! unwinds Python frames with an exception set, and code that is called with an exception set goes wrong in any way
+//! whatever. [`aside`] sets the exception aside meanwhile.
+
+use super::gil;
+use pyo3::call::PyCallArgs;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+
+/// `func()`.
+#[inline]
+pub fn call0<'py>(func: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    guard_thread();
+    func.call0()
+}
+
+/// `func(*args)`.
+#[inline]
+pub fn call1<'py>(
+    func: &Bound<'py, PyAny>,
+    args: impl PyCallArgs<'py>,
+) -> PyResult<Bound<'py, PyAny>> {
+    guard_thread();
+    func.call1(args)
+}
+
+/// `func(*args, **kwargs)`.
+#[inline]
+pub fn call<'py>(
+    func: &Bound<'py, PyAny>,
+    args: impl PyCallArgs<'py>,
+    kwargs: &Bound<'py, PyDict>,
+) -> PyResult<Bound<'py, PyAny>> {
+    guard_thread();
+    func.call(args, Some(kwargs))
+}
+
+/// `object.name()`.
+#[inline]
+pub fn method0<'py>(
+    object: &Bound<'py, PyAny>,
+    name: impl IntoPyObject<'py, Target = PyString>,
+) -> PyResult<Bound<'py, PyAny>> {
+    guard_thread();
+    object.call_method0(name)
+}
+
+/// `object.name(*args)`.
+#[inline]
+pub fn method1<'py>(
+    object: &Bound<'py, PyAny>,
+    name: impl IntoPyObject<'py, Target = PyString>,
+    args: impl PyCallArgs<'py>,
+) -> PyResult<Bound<'py, PyAny>> {
+    guard_thread();
+    object.call_method1(name, args)
+}
+
+/// `object.name(*args, **kwargs)`.
+#[inline]
+pub fn method<'py>(
+    object: &Bound<'py, PyAny>,
+    name: impl IntoPyObject<'py, Target = PyString>,
+    args: impl PyCallArgs<'py>,
+    kwargs: &Bound<'py, PyDict>,
+) -> PyResult<Bound<'py, PyAny>> {
+    guard_thread();
+    object.call_method(name, args, Some(kwargs))
+}
+
+/// Attaches this thread, which was made by native code, for as long as `body` runs; `None`: there is no interpreter, or it is
+/// ending.
+pub fn attach<R>(body: impl FnOnce(Python<'_>) -> R) -> Option<R> {
+    guard_thread();
+    Python::try_attach(body)
+}
+
+/// Runs `body` without holding on to the interpreter, as everything that waits or makes system calls has to.
+pub fn detach<R: Send>(py: Python<'_>, body: impl FnOnce() -> R + Send) -> R {
+    guard_thread();
+    let result = py.detach(|| {
+        gil::given_up();
+        body()
+    });
+    gil::taken();
+    result
+}
+
+/// Runs `body` attached, from code that may itself be part of a destructor: an exception that is on its way in this thread
+/// is set aside meanwhile. `None`: there is no interpreter any more.
+pub fn aside<R>(body: impl FnOnce(Python<'_>) -> R) -> Option<R> {
+    attach(|py| {
+        let _pending = Pending::set_aside(py);
+        body(py)
+    })
+}
+
+/// Drops Python objects, attached. Where there is no interpreter any more they are leaked.
+pub fn drop_attached<T>(objects: T) {
+    let mut objects = Some(objects);
+    attach(|_| drop(objects.take()));
+    std::mem::forget(objects);
+}
+
+/// An exception that was on its way, to be set again.
+struct Pending<'py> {
+    #[allow(dead_code)] // Whoever has it is attached.
+    py: Python<'py>,
+    #[cfg(Py_3_12)]
+    exception: *mut ffi::PyObject,
+    #[cfg(not(Py_3_12))]
+    exception: [*mut ffi::PyObject; 3],
+}
+
+impl<'py> Pending<'py> {
+    fn set_aside(py: Python<'py>) -> Self {
+        #[cfg(Py_3_12)]
+        // SAFETY: this thread is attached. The reference that is returned, if any, is owned from here on.
+        let exception = unsafe { ffi::PyErr_GetRaisedException() };
+        #[cfg(not(Py_3_12))]
+        let exception = {
+            let mut parts = [std::ptr::null_mut(); 3];
+            let [class, value, traceback] = &mut parts;
+            // SAFETY: as above, for the three references that make up an exception before 3.12.
+            unsafe { ffi::PyErr_Fetch(class, value, traceback) };
+            parts
+        };
+        Pending { py, exception }
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        #[cfg(Py_3_12)]
+        // SAFETY: this thread is attached, and gives away the reference that it owns (none clears the exception).
+        unsafe {
+            ffi::PyErr_SetRaisedException(self.exception);
+        }
+        #[cfg(not(Py_3_12))]
+        {
+            let [class, value, traceback] = self.exception;
+            // SAFETY: as above.
+            unsafe { ffi::PyErr_Restore(class, value, traceback) };
+        }
+    }
+}
+
+#[cfg(not(Py_3_14))]
+mod guard {
+    use pyo3::ffi;
+    use std::cell::Cell;
+    use std::ffi::{CStr, c_char, c_int, c_void};
+    use std::sync::OnceLock;
+    use std::time::Duration;
+
+    thread_local! {
+        static IS_GUARDED: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// From here until it ends, this thread is not unwound by an interpreter that ends: it sleeps for ever instead.
+    #[inline]
+    pub fn guard_thread() {
+        if !IS_GUARDED.get() {
+            register();
+        }
+    }
+
+    type Routine = unsafe extern "C" fn(*mut c_void);
+    type Push = unsafe extern "C" fn(*mut Buffer, Routine, *mut c_void);
+
+    /// `struct _pthread_cleanup_buffer` of glibc, and `struct __ptcb` of musl: where the C library notes a handler.
+    #[repr(C)]
+    struct Buffer {
+        routine: *const c_void,
+        argument: *mut c_void,
+        canceltype: c_int,
+        previous: *mut c_void,
+    }
+
+    unsafe extern "C" {
+        fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void;
+    }
+
+    /// What registers a clean-up handler with the C library: part of the Linux Standard Base and so of glibc, and of musl.
+    /// Where there is none (macOS), `pthread_exit` does not unwind either.
+    fn push() -> Option<Push> {
+        static PUSH: OnceLock<Option<Push>> = OnceLock::new();
+        *PUSH.get_or_init(|| {
+            const NAME: &CStr = c"_pthread_cleanup_push";
+            // SAFETY: a null handle (RTLD_DEFAULT on Linux) asks for what the process has loaded already.
+            let found = unsafe { dlsym(std::ptr::null_mut(), NAME.as_ptr()) };
+            // SAFETY: the function of this name has this type; a null pointer becomes `None`.
+            unsafe { std::mem::transmute::<*mut c_void, Option<Push>>(found) }
+        })
+    }
+
+    /// The C library calls the handler when it is about to leave the frame that holds the buffer. Ours lies on the heap, and
+    /// so in none of the thread's frames: glibc compares its address with the stack pointer, counted down from the top of
+    /// the stack, and finds it left at the first step; musl calls all handlers without looking. So it is called before any
+    /// frame is unwound (tests/test_exit_threads.py holds it to that).
+    #[cold]
+    fn register() {
+        IS_GUARDED.set(true);
+        let Some(push) = push() else { return };
+        // Leaked, a few bytes for each thread: the C library may look at it until the thread has ended.
+        let buffer = Box::into_raw(Box::new(Buffer {
+            routine: std::ptr::null(),
+            argument: std::ptr::null_mut(),
+            canceltype: 0,
+            previous: std::ptr::null_mut(),
+        }));
+        // SAFETY: the buffer is valid for ever, and nothing pops it: a thread that ends by returning does not look at its
+        // handlers. What a caller further up has registered stays registered below it.
+        unsafe { push(buffer, sleep_for_ever, std::ptr::null_mut()) };
+    }
+
+    /// Called by `pthread_exit`. A thread that ends by it for another reason than the interpreter's end goes on ending.
+    unsafe extern "C" fn sleep_for_ever(_: *mut c_void) {
+        if is_ending() {
+            loop {
+                std::thread::sleep(Duration::MAX);
+            }
+        }
+    }
+
+    fn is_ending() -> bool {
+        #[cfg(Py_3_13)]
+        // SAFETY: may be called at any time.
+        let finalizing = unsafe { ffi::Py_IsFinalizing() } != 0;
+        #[cfg(not(Py_3_13))]
+        // SAFETY: as above; this is the same function, by the name that it had before it was public.
+        let finalizing = unsafe { _Py_IsFinalizing() } != 0;
+        // SAFETY: as above. Once the interpreter is gone it does not say any more that it is ending.
+        finalizing || unsafe { ffi::Py_IsInitialized() } == 0
+    }
+
+    #[cfg(not(Py_3_13))]
+    unsafe extern "C" {
+        fn _Py_IsFinalizing() -> c_int;
+    }
+}
+
+#[cfg(Py_3_14)]
+mod guard {
+    /// The interpreter does by itself what this does on older ones.
+    #[inline]
+    pub fn guard_thread() {}
+}
+
+pub use guard::guard_thread;

@@ -10,8 +10,12 @@ too long; who submits to a full pool waits, or is refused. The capacity can be t
             pool.submit(handle, name)
 """
 
+import sys
 from typing import TYPE_CHECKING, Any
 
+from pyants import _interpreter  # Before the others: it may refuse, and it finds what an earlier import has left.
+
+# isort: split
 from pyants import _methods
 from pyants._core import AsyncCall, MultiPool, MultiPoolWithFunc, Pool, PoolWithFunc
 from pyants._default import (
@@ -110,6 +114,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from pyants import _aio
 
+    _interpreter.keep(sys.modules[__name__])
     for lazy in _LAZY:
         globals()[lazy] = _publish(getattr(_aio, lazy))
     return globals()[name]
@@ -130,3 +135,4 @@ for _name in __all__:
     if _name not in _LAZY:
         _publish(globals()[_name])
 _methods.install()
+_interpreter.keep(sys.modules[__name__])

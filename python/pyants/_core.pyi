@@ -179,6 +179,7 @@ class Pool(_Submitter):
       name: thread names are "{name}_{n}".
       initializer, initargs: called in each worker thread before its first task.
       stack_size: the stack of a worker thread, in bytes.
+      daemon: the interpreter's exit does not wait for the pool: it cancels what is queued, and leaves what is running.
 
     No thread is started before the first task. As a context manager the pool is released, and waited for, at the end of
     the block.
@@ -200,6 +201,7 @@ class Pool(_Submitter):
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
         stack_size: int | None = None,
+        daemon: bool = False,
     ) -> None: ...
 
 class PoolWithFunc(_Invoker[_P]):

@@ -107,6 +107,7 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
         disable_purge: bool = False,
         stack_size: int | None = None,
         logger: logging.Logger | None = None,
+        daemon: bool = False,
     ) -> None:
         # The checks, and what they say, are CPython's.
         if max_workers is None:
@@ -129,6 +130,7 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
                 disable_purge=disable_purge,
                 stack_size=stack_size,
                 logger=logger or logging.getLogger("concurrent.futures"),
+                daemon=daemon,
             )
         except PoolClosedError:
             # The interpreter is on its way out: as with ThreadPoolExecutor, it is the calls that are refused.

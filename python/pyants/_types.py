@@ -68,6 +68,7 @@ class PoolOptions(TypedDict, total=False):
     initializer: Callable[..., object] | None
     initargs: tuple[Any, ...]
     stack_size: int | None
+    daemon: bool
 
 
 def report_failures(failures: Iterable[BaseException]) -> None:

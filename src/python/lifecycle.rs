@@ -5,6 +5,8 @@ use super::call;
 use super::host::PyHost;
 use super::known;
 use crate::pool::{Pool, Remains};
+use pyo3::exceptions::PyImportError;
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
@@ -161,6 +163,19 @@ fn after_fork_in_child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
     MAIN_THREAD.store(this_thread(), Ordering::Relaxed);
     renew_shared();
+}
+
+/// What is static in this module is the main interpreter's. `pyants._interpreter` says so first, where it can.
+pub fn refuse_other_interpreters() -> PyResult<()> {
+    // SAFETY: this thread is attached, as it runs the module's initialisation.
+    let is_main = unsafe { ffi::PyInterpreterState_Get() == ffi::PyInterpreterState_Main() };
+    if is_main {
+        Ok(())
+    } else {
+        Err(PyImportError::new_err(
+            "pyants works in the main interpreter only",
+        ))
+    }
 }
 
 /// Registers the hooks with the interpreter, once: a module that is imported again, after somebody has taken it out of

@@ -24,6 +24,8 @@ mod task;
 mod wait;
 
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyDict;
 
 /// For tests: the next `count` thread starts of the process fail; if negative all of them, until called with 0.
 #[pyfunction]
@@ -31,9 +33,13 @@ fn _fail_spawns(count: i64) {
     crate::pool::faults::fail_spawns(count);
 }
 
+/// The modules of the package, for whoever imports it again: see `pyants._interpreter`.
+static MODULES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
+
 /// The native half of the package `pyants`.
 #[pymodule(gil_used = false)]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    lifecycle::refuse_other_interpreters()?;
     module.add_class::<base::Base>()?;
     module.add_class::<pool::Submitter>()?;
     module.add_class::<func::Invoker>()?;
@@ -49,6 +55,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<awaitable::Awaitable>()?;
     module.add_class::<aio::Ticket>()?;
     module.add_function(wrap_pyfunction!(_fail_spawns, module)?)?;
+    let modules = MODULES.get_or_init(module.py(), || PyDict::new(module.py()).unbind());
+    module.add("_modules", modules)?;
     instance::prepare(module.py())?;
     lifecycle::install(module)
 }

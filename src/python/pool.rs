@@ -89,6 +89,7 @@ impl Submitter {
 ///   name: thread names are "{name}_{n}".
 ///   initializer, initargs: called in each worker thread before its first task.
 ///   stack_size: the stack of a worker thread, in bytes.
+///   daemon: the interpreter's exit does not wait for the pool: it cancels what is queued, and leaves what is running.
 ///
 /// No thread is started before the first task. As a context manager the pool is released, and waited for, at the end of
 /// the block.
@@ -98,7 +99,7 @@ pub struct Pool;
 #[pymethods]
 impl Pool {
     #[new]
-    #[pyo3(signature = (*_args, **_options), text_signature = "(capacity=-1, *, expiry_duration=1.0, pre_alloc=False, max_blocking_tasks=0, nonblocking=False, panic_handler=None, logger=None, disable_purge=False, queue_size=0, name=None, initializer=None, initargs=(), stack_size=None)")]
+    #[pyo3(signature = (*_args, **_options), text_signature = "(capacity=-1, *, expiry_duration=1.0, pre_alloc=False, max_blocking_tasks=0, nonblocking=False, panic_handler=None, logger=None, disable_purge=False, queue_size=0, name=None, initializer=None, initargs=(), stack_size=None, daemon=False)")]
     fn new(
         _args: &Bound<'_, PyTuple>,
         _options: Option<&Bound<'_, PyDict>>,

@@ -1,0 +1,42 @@
+"""Where pyants may be imported, and what another import of it finds. The package imports this first."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+
+def _refuse_others() -> None:
+    """Raises ImportError in any interpreter but the main one."""
+    try:
+        from _interpreters import get_current, get_main  # CPython 3.13 and later
+    except ImportError:
+        try:
+            from _xxsubinterpreters import get_current, get_main
+        except ImportError:
+            return  # The native module looks as well, but not always before CPython has refused it in words of its own.
+    if get_current() != get_main():
+        raise ImportError(
+            "pyants works in the main interpreter only: its pools and their threads belong to the process, and would not"
+            " end with another interpreter"
+        )
+
+
+_refuse_others()
+
+from pyants import _core  # noqa: E402
+
+# Reloaders and test runners take packages out of sys.modules and import them again. The pools go on meanwhile, and their
+# users hold on to the classes of the first import: so every later one finds its modules, and all classes are the same.
+sys.modules.update(_core._modules)
+
+
+def keep(package: ModuleType) -> None:
+    """Notes the modules of the package for an import to come; called when they have been imported."""
+    prefix = package.__name__ + "."
+    _core._modules.update({name: module for name, module in sys.modules.items() if name.startswith(prefix)})
+    for name, module in _core._modules.items():
+        setattr(package, name.removeprefix(prefix), module)

@@ -215,9 +215,9 @@ impl<H: Host> MultiPool<H> {
         }
     }
 
-    /// No task is accepted: the pools were released, or one of them closed itself.
+    /// No task is accepted: the pools were released, together or one by one, or one of them closed itself.
     pub fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::SeqCst) || self.broken().is_some()
+        self.closed.load(Ordering::SeqCst) || self.pools.iter().any(Pool::is_closed)
     }
 }
 

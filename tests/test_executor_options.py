@@ -278,6 +278,7 @@ def test_the_options_of_pyants_go_by_keyword_only() -> None:
         "disable_purge",
         "stack_size",
         "logger",
+        "daemon",
     ]
     assert {each.kind for each in list(parameters.values())[4:]} == {inspect.Parameter.KEYWORD_ONLY}
     # As in CPython the backlog has no bound unless one is asked for.

@@ -10,7 +10,7 @@ import textwrap
 import pytest
 from exit_states import PRELUDE, STATES, State
 
-pytestmark = [pytest.mark.thread_unsafe(reason="starts processes"), pytest.mark.ants("D6")]
+pytestmark = pytest.mark.thread_unsafe(reason="starts processes")
 
 TIMES = int(os.environ.get("PYANTS_EXITS", "3"))
 

@@ -127,6 +127,7 @@ def test_the_constructors_have_signatures() -> None:
         "initializer",
         "initargs",
         "stack_size",
+        "daemon",
     ]
     assert parameters["capacity"].default == -1
     assert all(each.kind is inspect.Parameter.KEYWORD_ONLY for name, each in parameters.items() if name != "capacity")

@@ -1,0 +1,75 @@
+"""Every call from native code into Python goes through src/python/call.rs, as docs/architecture.md says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src" / "python"
+DOOR = SOURCE / "call.rs"
+
+CALLS = re.compile(
+    r"""
+    \.call0\(\)            # PyO3's ways of calling,
+    | \.call1\(
+    | \.call\(
+    | \.call_method[01]?\(
+    | \bPyObject_(Vec)?[cC]all\w*
+    | Python::(try_)?attach\b  # of attaching,
+    | \battach_unchecked\b
+    | \.detach\(           # and of detaching
+    """,
+    re.VERBOSE,
+)
+
+# Ways to call something of ours that look alike: a wait of the core, a task.
+OURS = re.compile(r"\b(wait|job|self|slf|call)\.call\(")
+
+
+def files() -> list[Path]:
+    found = sorted(SOURCE.rglob("*.rs"))
+    assert DOOR in found
+    return [path for path in found if path != DOOR]
+
+
+def code(path: Path) -> list[tuple[int, str]]:
+    return [
+        (number, line)
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if not line.lstrip().startswith("//")
+    ]
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda path: path.name)
+def test_nothing_else_calls_python(path: Path) -> None:
+    calls = [
+        f"{path.name}:{number}: {line.strip()}"
+        for number, line in code(path)
+        if CALLS.search(OURS.sub("", line)) and "call::" not in line
+    ]
+    assert calls == []
+
+
+def test_the_search_finds_what_it_is_for() -> None:
+    for line in (
+        "callback.call1((slf,))",
+        "object.call_method0(name)",
+        'getattr("x")?.call0()?',
+        "Python::attach(|py| 1)",
+        "py.detach(|| 1)",
+        "func.call(args, Some(kwargs))",
+    ):
+        assert CALLS.search(OURS.sub("", line)), line
+    for line in ("let result = wait.call();", "self.call(func, index, bells);"):
+        assert not CALLS.search(OURS.sub("", line)), line
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda path: path.name)
+def test_destructors_attach_by_the_door(path: Path) -> None:
+    text = path.read_text()
+    for found in re.finditer(r"^impl.* Drop for .*?^}", text, re.MULTILINE | re.DOTALL):
+        body = found.group()
+        if re.search(r"\bpy\b", body):
+            assert "call::aside" in body or "self.0.py()" in body, body

@@ -69,7 +69,7 @@ def test_the_search_finds_what_it_is_for() -> None:
 @pytest.mark.parametrize("path", files(), ids=lambda path: path.name)
 def test_destructors_attach_by_the_door(path: Path) -> None:
     text = path.read_text()
-    for found in re.finditer(r"^impl.* Drop for .*?^}", text, re.MULTILINE | re.DOTALL):
+    for found in re.finditer(r"^impl[^\n]* Drop for .*?^}", text, re.MULTILINE | re.DOTALL):
         body = found.group()
         if re.search(r"\bpy\b", body):
             assert "call::aside" in body or "self.0.py()" in body, body

@@ -71,9 +71,16 @@ impl<H: Host> Core<H> {
         true
     }
 
-    /// Waits until every accepted task is done and every worker's thread is out of the pool.
+    /// Waits until every accepted task is done and every thread has ended.
     pub fn wait_gone(&self, patience: &mut Patience<'_>) -> Result<(), Error> {
-        self.watch.wait_until(|| self.is_gone(), patience)
+        loop {
+            self.watch.wait_until(|| self.is_left(), patience)?;
+            self.join_some(usize::MAX);
+            // Unless somebody else is about to join one of them, who will tell.
+            if self.is_gone() {
+                return Ok(());
+            }
+        }
     }
 
     /// Opens a closed pool.

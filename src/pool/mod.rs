@@ -30,6 +30,7 @@ mod stats;
 mod submit;
 #[doc(hidden)]
 pub mod sync;
+mod threads;
 mod token;
 mod wake;
 #[doc(hidden)]
@@ -41,6 +42,8 @@ pub use host::{Closure, Closures, Host, Outcome, PanicHandler, Worker};
 pub use multi::{MultiPool, Strategy};
 pub use options::Options;
 pub use stats::Stats;
+#[doc(hidden)]
+pub use threads::Exit;
 #[doc(hidden)]
 pub use submit::Offer;
 

@@ -255,25 +255,30 @@ pub mod thread {
     use super::super::faults;
     use std::io;
 
-    /// Starts a detached thread. The error is the operating system's.
+    #[cfg(loom)]
+    use loom::thread as model;
+    #[cfg(shuttle)]
+    use shuttle::thread as model;
+
+    #[cfg(any(loom, shuttle))]
+    pub type JoinHandle = model::JoinHandle<()>;
+    #[cfg(not(any(loom, shuttle)))]
+    pub type JoinHandle = std::thread::JoinHandle<()>;
+
+    /// Starts a thread. The error is the operating system's.
     #[cfg(not(any(loom, shuttle)))]
     pub fn spawn(
         name: String,
         stack_size: Option<usize>,
         body: impl FnOnce() + Send + 'static,
-    ) -> io::Result<()> {
+    ) -> io::Result<JoinHandle> {
         faults::spawn_fails()?;
         let mut builder = std::thread::Builder::new().name(name);
         if let Some(bytes) = stack_size {
             builder = builder.stack_size(bytes);
         }
-        builder.spawn(body).map(drop)
+        builder.spawn(body)
     }
-
-    #[cfg(loom)]
-    use loom::thread as model;
-    #[cfg(shuttle)]
-    use shuttle::thread as model;
 
     /// The model checker's threads have neither names nor stacks to choose.
     #[cfg(any(loom, shuttle))]
@@ -281,10 +286,9 @@ pub mod thread {
         _name: String,
         _stack_size: Option<usize>,
         body: impl FnOnce() + Send + 'static,
-    ) -> io::Result<()> {
+    ) -> io::Result<JoinHandle> {
         faults::spawn_fails()?;
-        model::spawn(body);
-        Ok(())
+        Ok(model::spawn(body))
     }
 
     /// Sleeps for so long, more or less. In a model, where no time passes, others go first.

@@ -7,10 +7,10 @@
 
 use super::core::Core;
 use super::faults::{Step, skipped};
-use super::host::Host;
+use super::host::{Host, Worker};
 use super::seat::{Call, Popped};
 use super::sync::atomic::Ordering;
-use super::sync::{Arc, Mutex, full_fence, lock, thread};
+use super::sync::{Arc, Mutex, full_fence, lock};
 use super::token::Lookout;
 use super::worker;
 use std::io;
@@ -159,11 +159,10 @@ impl<H: Host> Core<H> {
         let _spawning = lock(&self.spawning);
         // Counted first, then the look whether anything is left to do; who waits for the pool to be gone looks whether
         // anything is left to do, then at the count.
-        self.threads.fetch_add(1, Ordering::SeqCst);
+        self.count_thread();
         let needed = task.is_some() || !self.admission.is_closed() || self.in_flight() > 0;
         let Some(running) = needed.then(|| self.crew.reserve()).flatten() else {
-            self.threads.fetch_sub(1, Ordering::SeqCst);
-            self.watch.notify();
+            self.uncount_thread();
             return Spawn::NoRoom(task);
         };
         let number = self.find_seat();
@@ -172,11 +171,15 @@ impl<H: Host> Core<H> {
         let parcel = Arc::new(Mutex::new(task));
         self.family.count_worker(true);
         let thread = {
-            let (core, parcel) = (Arc::clone(self), Arc::clone(&parcel));
+            let parcel = Arc::clone(&parcel);
             let name = format!("{}_{number}", self.options.name);
-            let worker_name = name.clone();
-            thread::spawn(name, self.options.stack_size, move || {
-                worker::run(core, worker_name, number, &parcel, searching)
+            self.start_thread(name.clone(), self.options.stack_size, move |core, exit| {
+                let worker = Worker {
+                    name,
+                    number,
+                    exit: exit.clone(),
+                };
+                worker::run(core, &worker, &parcel, searching);
             })
         };
         match thread {
@@ -193,9 +196,8 @@ impl<H: Host> Core<H> {
                 self.crew.abort();
                 self.thread_refused.store(true, Ordering::Relaxed);
                 self.family.count_worker(false);
-                self.threads.fetch_sub(1, Ordering::SeqCst);
                 self.vacate(number);
-                self.watch.notify();
+                self.uncount_thread();
                 Spawn::Failed(lock(&parcel).take(), error)
             }
         }

@@ -43,9 +43,9 @@ pub use multi::{MultiPool, Strategy};
 pub use options::Options;
 pub use stats::Stats;
 #[doc(hidden)]
-pub use threads::Exit;
-#[doc(hidden)]
 pub use submit::Offer;
+#[doc(hidden)]
+pub use threads::Exit;
 
 use self::core::Core;
 use family::{Family, Member};
@@ -267,6 +267,13 @@ impl<H: Host> Pool<H> {
     pub fn free(&self) -> Option<i64> {
         self.capacity()
             .map(|capacity| i64::from(capacity) - i64::from(self.running()))
+    }
+
+    /// Starts workers until there is one for every task in flight, as far as there may be so many: those that the tasks
+    /// would get one after another if none of them ended meanwhile.
+    #[doc(hidden)]
+    pub fn muster(&self) {
+        self.core.muster();
     }
 
     /// The submitters that wait for room.

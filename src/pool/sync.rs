@@ -256,14 +256,62 @@ pub mod thread {
     use std::io;
 
     #[cfg(loom)]
-    use loom::thread as model;
+    use loom::thread as threads;
     #[cfg(shuttle)]
-    use shuttle::thread as model;
-
-    #[cfg(any(loom, shuttle))]
-    pub type JoinHandle = model::JoinHandle<()>;
+    use shuttle::thread as threads;
     #[cfg(not(any(loom, shuttle)))]
-    pub type JoinHandle = std::thread::JoinHandle<()>;
+    use std::thread as threads;
+
+    /// What joins a thread.
+    pub struct JoinHandle(threads::JoinHandle<kernel::Id>);
+
+    impl JoinHandle {
+        /// Waits until the operating system has ended the thread.
+        pub fn join(self) {
+            match self.0.join() {
+                Ok(id) => kernel::wait_ended(id),
+                Err(payload) => std::mem::forget(payload), // Its drop may panic, too.
+            }
+        }
+    }
+
+    /// Linux lets a thread be joined a moment before it takes it off the process's books, by which CPython judges whether a
+    /// fork is one of a process with threads.
+    #[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
+    mod kernel {
+        use std::time::{Duration, Instant};
+
+        pub type Id = libc::pid_t;
+
+        /// The kernel's number of this thread.
+        pub fn id() -> Id {
+            // SAFETY: it has no conditions.
+            unsafe { libc::syscall(libc::SYS_gettid) as Id }
+        }
+
+        /// Waits until the kernel knows no thread of this process by that number. Should it have given it to another thread
+        /// already, the wait ends nevertheless.
+        pub fn wait_ended(id: Id) {
+            const PATIENCE: Duration = Duration::from_millis(50);
+            let mut start = None;
+            // SAFETY: signal 0 is sent to nobody: the kernel only looks whether there is such a thread.
+            while unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), id, 0) } == 0 {
+                if start.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
+                    return;
+                }
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    #[cfg(not(all(target_os = "linux", not(any(loom, shuttle)))))]
+    mod kernel {
+        pub type Id = ();
+
+        pub fn id() {}
+
+        pub fn wait_ended((): Id) {}
+    }
 
     /// Starts a thread. The error is the operating system's.
     #[cfg(not(any(loom, shuttle)))]
@@ -277,7 +325,11 @@ pub mod thread {
         if let Some(bytes) = stack_size {
             builder = builder.stack_size(bytes);
         }
-        builder.spawn(body)
+        let body = move || {
+            body();
+            kernel::id()
+        };
+        builder.spawn(body).map(JoinHandle)
     }
 
     /// The model checker's threads have neither names nor stacks to choose.
@@ -288,7 +340,7 @@ pub mod thread {
         body: impl FnOnce() + Send + 'static,
     ) -> io::Result<JoinHandle> {
         faults::spawn_fails()?;
-        Ok(model::spawn(body))
+        Ok(JoinHandle(threads::spawn(body)))
     }
 
     /// Sleeps for so long, more or less. In a model, where no time passes, others go first.
@@ -302,8 +354,5 @@ pub mod thread {
         }
     }
 
-    #[cfg(any(loom, shuttle))]
-    pub use model::yield_now;
-    #[cfg(not(any(loom, shuttle)))]
-    pub use std::thread::yield_now;
+    pub use threads::yield_now;
 }

@@ -106,6 +106,14 @@ impl<H: Host> Core<H> {
         }
     }
 
+    /// Starts workers until every task in flight has one, or there are as many as may be.
+    pub fn muster(self: &Arc<Self>) {
+        while self.crew.has_room()
+            && self.in_flight() > u64::from(self.crew.running())
+            && matches!(self.spawn_worker(None, false), Spawn::Started)
+        {}
+    }
+
     /// Hands the search token to a worker at rest; `false`: none rests.
     fn call_idle(&self) -> bool {
         while let Some(seat) = self.idle.pop(&self.seats) {

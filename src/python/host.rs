@@ -7,6 +7,7 @@ use super::known;
 use super::lifecycle;
 use super::switch::Switch;
 use super::task::{Call, Task, is_python_function};
+use super::threads::{self, Roll};
 use crate::pool::{Error, Host, Outcome, Worker};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -118,6 +119,8 @@ pub struct PyHost {
     pool_name: String,
     /// In which process, counted by forks, the pool was made.
     generation: u64,
+    /// The workers that Python knows.
+    pub roll: Roll,
 }
 
 impl PyHost {
@@ -126,6 +129,7 @@ impl PyHost {
             hooks,
             pool_name,
             generation: lifecycle::generation(),
+            roll: Roll::default(),
         }
     }
 
@@ -176,11 +180,9 @@ impl PyHost {
 }
 
 /// What `threading.Thread` does before `run`.
-fn set_up_thread(py: Python<'_>, name: &str) {
+fn set_up_thread(py: Python<'_>, worker: &Worker) {
     let set_up = || -> PyResult<()> {
-        let thread = known::CURRENT_THREAD.get(py).call0()?;
-        thread.setattr("name", name)?;
-        thread.setattr("_pyants_pool", crate::pool::home_id())?;
+        threads::enter(py, worker)?;
         let trace = known::GET_TRACE.get(py).call0()?;
         if !trace.is_none() {
             known::SET_TRACE.get(py).call1((trace,))?;
@@ -194,17 +196,6 @@ fn set_up_thread(py: Python<'_>, name: &str) {
     if let Err(failure) = set_up() {
         failure.write_unraisable(py, None);
     }
-}
-
-/// Up to 3.12 `threading` keeps the entry of a native thread for ever; later it drops it with the thread.
-#[cfg(not(Py_3_13))]
-fn tear_down_thread(py: Python<'_>) -> PyResult<()> {
-    let threading = py.import("threading")?;
-    let ident = threading.call_method0("get_ident")?;
-    threading
-        .getattr("_active")?
-        .call_method1("pop", (ident, py.None()))?;
-    Ok(())
 }
 
 /// The name by which a log knows a callable.
@@ -297,7 +288,8 @@ impl Host for PyHost {
         Python::try_attach(|py| {
             drop(gate);
             gil::taken();
-            set_up_thread(py, &worker.name);
+            set_up_thread(py, worker);
+            self.roll.arrive();
             drop(arrival);
             if self.set_up(py) {
                 body(&mut Attached {
@@ -307,8 +299,8 @@ impl Host for PyHost {
                 });
             }
             _departure = Some(lifecycle::leave(py));
-            #[cfg(not(Py_3_13))]
-            if let Err(failure) = tear_down_thread(py) {
+            self.roll.depart();
+            if let Err(failure) = threads::leave(py) {
                 failure.write_unraisable(py, None);
             }
         });

@@ -20,6 +20,7 @@ mod options;
 mod pool;
 mod switch;
 mod task;
+mod threads;
 mod wait;
 
 use pyo3::prelude::*;
@@ -47,6 +48,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<aio::AsyncPool>()?;
     module.add_class::<awaitable::Awaitable>()?;
     module.add_class::<aio::Ticket>()?;
+    module.add_class::<threads::Exit>()?;
     module.add_function(wrap_pyfunction!(_fail_spawns, module)?)?;
     instance::prepare(module.py())?;
     lifecycle::install(module)

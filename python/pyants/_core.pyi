@@ -29,6 +29,7 @@ __all__ = [
     "_Submitter",
     "_Ticket",
     "_fail_spawns",
+    "_wait_ended",
 ]
 
 _P = ParamSpec("_P")
@@ -441,3 +442,6 @@ class _Exit:
 
 def _fail_spawns(count: int) -> None:
     """For tests: the next `count` thread starts of the process fail; if negative all of them, until called with 0."""
+
+def _wait_ended(native_id: int, /) -> None:
+    """Waits until the kernel has ended a thread of this process that was joined."""

@@ -59,6 +59,9 @@ pub(super) struct Core<H: Host> {
     pub resting: AtomicU32,
     /// Held while a thread is started.
     pub spawning: Mutex<()>,
+    /// Somebody counts the workers: there are never to be more of them than tasks in flight when one is started. (An atomic
+    /// of the standard library, which no model explores: no task hangs on it.)
+    pub counted: std::sync::atomic::AtomicBool,
     /// All threads of the pool. Unlike `crew.running` it counts them to their very end.
     pub threads: Threads,
     pub expiry: Expiry,
@@ -101,6 +104,7 @@ impl<H: Host> Core<H> {
             token: Token::new(),
             resting: AtomicU32::new(0),
             spawning: Mutex::new(()),
+            counted: std::sync::atomic::AtomicBool::new(false),
             threads: Threads::new(),
             expiry: Expiry::new(),
             watch: Watch::new(),

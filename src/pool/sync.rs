@@ -278,7 +278,7 @@ pub mod thread {
     /// Linux lets a thread be joined a moment before it takes it off the process's books, by which CPython judges whether a
     /// fork is one of a process with threads.
     #[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
-    mod kernel {
+    pub mod kernel {
         use std::time::{Duration, Instant};
 
         pub type Id = libc::pid_t;
@@ -305,12 +305,14 @@ pub mod thread {
     }
 
     #[cfg(not(all(target_os = "linux", not(any(loom, shuttle)))))]
-    mod kernel {
-        pub type Id = ();
+    pub mod kernel {
+        pub type Id = i32;
 
-        pub fn id() {}
+        pub fn id() -> Id {
+            0
+        }
 
-        pub fn wait_ended((): Id) {}
+        pub fn wait_ended(_: Id) {}
     }
 
     /// Starts a thread. The error is the operating system's.

@@ -19,7 +19,7 @@ use std::io;
 pub(super) enum Spawn<T> {
     /// It has the task that was given for it.
     Started,
-    /// There are as many workers as may be.
+    /// There are as many workers as may be, or are needed.
     NoRoom(Option<T>),
     /// The system refused the thread.
     Failed(Option<T>, io::Error),
@@ -55,7 +55,14 @@ impl<H: Host> Core<H> {
     /// are started by `lacks_hands` alone.
     #[inline]
     fn may_start_searcher(&self) -> bool {
-        !self.hand_off && self.crew.has_room()
+        !self.hand_off && self.crew.has_room() && !self.has_enough()
+    }
+
+    /// The workers are counted, and each task in flight has one: those that run none will look for a task before they rest,
+    /// or rest where they can be called.
+    #[inline]
+    fn has_enough(&self) -> bool {
+        self.counted.load(Ordering::Relaxed) && self.in_flight() <= u64::from(self.crew.running())
     }
 
     /// There are more tasks than workers although every task is to have a worker of its own.
@@ -106,8 +113,9 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Starts workers until every task in flight has one, or there are as many as may be.
+    /// Starts workers until every task in flight has one, or there are as many as may be; from now on there are none besides.
     pub fn muster(self: &Arc<Self>) {
+        self.counted.store(true, Ordering::Relaxed);
         while self.crew.has_room()
             && self.in_flight() > u64::from(self.crew.running())
             && matches!(self.spawn_worker(None, false), Spawn::Started)
@@ -168,7 +176,11 @@ impl<H: Host> Core<H> {
         // Counted first, then the look whether anything is left to do; who waits for the pool to be gone looks whether
         // anything is left to do, then at the count.
         self.count_thread();
-        let needed = task.is_some() || !self.admission.is_closed() || self.in_flight() > 0;
+        let needed = match &task {
+            Some(_) => true,
+            None if self.has_enough() => false,
+            None => !self.admission.is_closed() || self.in_flight() > 0,
+        };
         let Some(running) = needed.then(|| self.crew.reserve()).flatten() else {
             self.uncount_thread();
             return Spawn::NoRoom(task);

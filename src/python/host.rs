@@ -198,6 +198,21 @@ fn set_up_thread(py: Python<'_>, worker: &Worker) {
     }
 }
 
+/// What `threading.Thread` does after `run`.
+fn tear_down_thread(py: Python<'_>) -> PyResult<()> {
+    // Python code that still runs on this thread is nobody's task; and a trace function may ask for the thread, which
+    // `threading` no longer knows then, and would be given a dummy.
+    for (get, set) in [
+        (&known::GET_OWN_TRACE, &known::SET_TRACE),
+        (&known::GET_OWN_PROFILE, &known::SET_PROFILE),
+    ] {
+        if !get.get(py).call0()?.is_none() {
+            set.get(py).call1((py.None(),))?;
+        }
+    }
+    threads::leave(py)
+}
+
 /// The name by which a log knows a callable.
 fn name_of(func: &Bound<'_, PyAny>) -> String {
     let named = || -> PyResult<String> {
@@ -300,7 +315,7 @@ impl Host for PyHost {
             }
             _departure = Some(lifecycle::leave(py));
             self.roll.depart();
-            if let Err(failure) = threads::leave(py) {
+            if let Err(failure) = tear_down_thread(py) {
                 failure.write_unraisable(py, None);
             }
         });

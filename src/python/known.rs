@@ -70,6 +70,8 @@ known! {
         INDEX "index"
     }
     "sys" {
+        GET_OWN_PROFILE "getprofile"
+        GET_OWN_TRACE "gettrace"
         GET_SWITCH_INTERVAL "getswitchinterval"
         SET_PROFILE "setprofile"
         SET_TRACE "settrace"

@@ -50,6 +50,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<aio::Ticket>()?;
     module.add_class::<threads::Exit>()?;
     module.add_function(wrap_pyfunction!(_fail_spawns, module)?)?;
+    module.add_function(wrap_pyfunction!(threads::_wait_ended, module)?)?;
     instance::prepare(module.py())?;
     lifecycle::install(module)
 }

@@ -3,6 +3,7 @@
 use super::known;
 use super::lifecycle;
 use super::wait::detached_from_daemons;
+use crate::pool::sync::thread::kernel;
 use crate::pool::{self, Worker};
 use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
@@ -56,6 +57,13 @@ impl Drop for Exit {
             unsafe { ManuallyDrop::drop(&mut self.exit) };
         }
     }
+}
+
+/// Waits until the kernel has ended a thread of this process that was joined.
+#[pyfunction]
+#[pyo3(signature = (native_id, /))]
+pub fn _wait_ended(py: Python<'_>, native_id: i32) {
+    lifecycle::detach(py, || kernel::wait_ended(native_id));
 }
 
 /// Makes the calling thread known to `threading`. The caller has arrived, and lets nobody fork meanwhile.

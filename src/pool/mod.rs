@@ -381,6 +381,12 @@ impl<H: Host> Pool<H> {
         self.core.wait_gone(patience)
     }
 
+    /// No thread of the pool is left, nor any trace of one.
+    #[doc(hidden)]
+    pub fn is_without_threads(&self) -> bool {
+        self.core.threads.are_gone()
+    }
+
     /// Opens a closed pool.
     pub fn reboot(&self) {
         self.core.reboot();

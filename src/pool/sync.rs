@@ -315,6 +315,13 @@ pub mod thread {
         pub fn wait_ended(_: Id) {}
     }
 
+    fn identified(body: impl FnOnce() + Send) -> impl FnOnce() -> kernel::Id + Send {
+        move || {
+            body();
+            kernel::id()
+        }
+    }
+
     /// Starts a thread. The error is the operating system's.
     #[cfg(not(any(loom, shuttle)))]
     pub fn spawn(
@@ -327,11 +334,7 @@ pub mod thread {
         if let Some(bytes) = stack_size {
             builder = builder.stack_size(bytes);
         }
-        let body = move || {
-            body();
-            kernel::id()
-        };
-        builder.spawn(body).map(JoinHandle)
+        builder.spawn(identified(body)).map(JoinHandle)
     }
 
     /// The model checker's threads have neither names nor stacks to choose.
@@ -342,7 +345,7 @@ pub mod thread {
         body: impl FnOnce() + Send + 'static,
     ) -> io::Result<JoinHandle> {
         faults::spawn_fails()?;
-        Ok(JoinHandle(threads::spawn(body)))
+        Ok(JoinHandle(threads::spawn(identified(body))))
     }
 
     /// Sleeps for so long, more or less. In a model, where no time passes, others go first.

@@ -80,7 +80,7 @@ impl std::fmt::Debug for Exit {
 pub struct Threads {
     /// Those that are not joined. A thread is counted before it is started.
     count: AtomicUsize,
-    /// How many of them are in `leaving`.
+    /// How many of them are in `leaving`, whose lock is held while it changes.
     left: AtomicUsize,
     /// Those that have left, and are to be joined.
     leaving: Mutex<VecDeque<Exit>>,
@@ -114,7 +114,8 @@ impl Threads {
     const CROWD: usize = 16;
 
     fn take(&self) -> Option<Exit> {
-        let exit = lock(&self.leaving).pop_front()?;
+        let mut leaving = lock(&self.leaving);
+        let exit = leaving.pop_front()?;
         self.left.fetch_sub(1, Ordering::SeqCst);
         Some(exit)
     }

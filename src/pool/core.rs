@@ -62,7 +62,7 @@ pub(super) struct Core<H: Host> {
     /// Somebody counts the workers: there are never to be more of them than tasks in flight when one is started. (An atomic
     /// of the standard library, which no model explores: no task hangs on it.)
     pub counted: std::sync::atomic::AtomicBool,
-    /// All threads of the pool. Unlike `crew.running` it counts them to their very end.
+    /// All threads of the pool, to their very end.
     pub threads: Threads,
     pub expiry: Expiry,
     pub watch: Watch,
@@ -189,15 +189,10 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Every accepted task is done, and every thread has ended.
+    /// Every accepted task is done, and every worker has left, though its thread may have yet to be joined.
     pub fn is_gone(&self) -> bool {
         // In this order: nothing comes in any more, and a thread is counted before it looks whether it is needed.
-        self.in_flight() == 0 && self.threads.are_gone()
-    }
-
-    /// Every accepted task is done, and every thread has left; they may still have to be joined.
-    pub fn is_left(&self) -> bool {
-        self.in_flight() == 0 && self.threads.have_left()
+        self.in_flight() == 0 && self.threads.workers() == 0
     }
 
     /// A task of the pool that waited for the pool without limit would wait for itself.

@@ -7,6 +7,7 @@ use super::core::Core;
 use super::host::Host;
 use super::sync::atomic::{AtomicU8, Ordering};
 use super::sync::{Arc, Condvar, Mutex, full_fence, lock, wait};
+use super::threads::Role;
 use std::time::Duration;
 
 /// There is no thread.
@@ -66,14 +67,14 @@ impl<H: Host> Core<H> {
             return true;
         }
         let name = format!("{}_expiry", self.options.name);
-        self.count_thread();
+        self.count_thread(Role::Expiry);
         let started = self
-            .start_thread(name, Some(EXPIRY_STACK), move |core, _| {
+            .start_thread(Role::Expiry, name, Some(EXPIRY_STACK), move |core, _| {
                 core.expire_for_life(expiry);
             })
             .is_ok();
         if !started {
-            self.uncount_thread();
+            self.uncount_thread(Role::Expiry);
             // The next worker that rests tries again.
             self.expiry.state.store(ABSENT, Ordering::Relaxed);
         }

@@ -384,7 +384,7 @@ impl<H: Host> Pool<H> {
     /// No thread of the pool is left, nor any trace of one.
     #[doc(hidden)]
     pub fn is_without_threads(&self) -> bool {
-        self.core.threads.are_gone()
+        self.core.threads.count() == 0
     }
 
     /// Opens a closed pool.

@@ -197,7 +197,7 @@ impl<H: Host> MultiPool<H> {
         for (index, pool) in self.pools.iter().enumerate() {
             if let Err(error) = pool.watch_gone(patience) {
                 let late = (index..self.pools.len())
-                    .filter(|&index| !self.pools[index].core.is_left())
+                    .filter(|&index| !self.pools[index].core.is_gone())
                     .collect();
                 return Err((error, late));
             }

@@ -76,42 +76,49 @@ impl std::fmt::Debug for Exit {
     }
 }
 
+/// What a thread is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Worker,
+    Expiry,
+}
+
 /// See the module's description.
 pub struct Threads {
-    /// Those that are not joined. A thread is counted before it is started.
+    /// All that are not joined. A thread is counted before it is started.
     count: AtomicUsize,
-    /// How many of them are in `leaving`, whose lock is held while it changes.
-    left: AtomicUsize,
+    /// The workers that have not left. Unlike `crew.running` it counts them until they have nothing left to do but to end.
+    workers: AtomicUsize,
     /// Those that have left, and are to be joined.
     leaving: Mutex<VecDeque<Exit>>,
+    /// How many these are. Changed under the lock only.
+    left: AtomicUsize,
 }
 
 impl Threads {
     pub fn new() -> Self {
         Threads {
             count: AtomicUsize::new(0),
-            left: AtomicUsize::new(0),
+            workers: AtomicUsize::new(0),
             leaving: Mutex::new(VecDeque::new()),
+            left: AtomicUsize::new(0),
         }
     }
 
-    /// There are none, nor traces of any.
-    pub fn are_gone(&self) -> bool {
-        self.count() == 0
-    }
-
-    /// All have left; some may still have to be joined.
-    pub fn have_left(&self) -> bool {
-        self.left.load(Ordering::SeqCst) == self.count()
-    }
-
-    /// Those that are not joined.
+    /// All that are not joined.
     pub fn count(&self) -> usize {
         self.count.load(Ordering::SeqCst)
     }
 
-    /// Those that have left and are not joined may be joined by later ones from this number on.
-    const CROWD: usize = 16;
+    /// The workers that have not left.
+    pub fn workers(&self) -> usize {
+        self.workers.load(Ordering::SeqCst)
+    }
+
+    /// Some are to be joined.
+    pub fn are_leaving(&self) -> bool {
+        self.left.load(Ordering::SeqCst) > 0
+    }
 
     fn take(&self) -> Option<Exit> {
         let mut leaving = lock(&self.leaving);
@@ -121,14 +128,23 @@ impl Threads {
     }
 }
 
+/// Where so many are to be joined, those who leave later do it.
+const CROWD: usize = 16;
+
 impl<H: Host> Core<H> {
     /// Counts a thread that is about to be started.
-    pub fn count_thread(&self) {
+    pub fn count_thread(&self, role: Role) {
         self.threads.count.fetch_add(1, Ordering::SeqCst);
+        if role == Role::Worker {
+            self.threads.workers.fetch_add(1, Ordering::SeqCst);
+        }
     }
 
-    /// A thread that was counted is joined, or was not started.
-    pub fn uncount_thread(&self) {
+    /// A thread that was counted is not started after all.
+    pub fn uncount_thread(&self, role: Role) {
+        if role == Role::Worker {
+            self.threads.workers.fetch_sub(1, Ordering::SeqCst);
+        }
         self.threads.count.fetch_sub(1, Ordering::SeqCst);
         self.watch.notify();
     }
@@ -136,6 +152,7 @@ impl<H: Host> Core<H> {
     /// Starts a thread that was counted.
     pub fn start_thread(
         self: &Arc<Self>,
+        role: Role,
         name: String,
         stack_size: Option<usize>,
         body: impl FnOnce(&Arc<Self>, &Exit) + Send + 'static,
@@ -150,14 +167,14 @@ impl<H: Host> Core<H> {
                 std::mem::forget((core, own));
                 return;
             }
-            core.leave_for_good(own);
+            core.leave_for_good(role, own);
         })?);
         Ok(())
     }
 
     /// The last that a thread does.
-    fn leave_for_good(&self, exit: Exit) {
-        if self.threads.left.load(Ordering::Relaxed) >= Threads::CROWD {
+    fn leave_for_good(&self, role: Role, exit: Exit) {
+        if self.threads.left.load(Ordering::Relaxed) >= CROWD {
             // More than one, or there would never be fewer.
             self.join_some(2);
         }
@@ -167,6 +184,9 @@ impl<H: Host> Core<H> {
             self.threads.left.fetch_add(1, Ordering::SeqCst);
         }
         exit.leave();
+        if role == Role::Worker {
+            self.threads.workers.fetch_sub(1, Ordering::SeqCst);
+        }
         self.watch.notify();
     }
 
@@ -178,7 +198,8 @@ impl<H: Host> Core<H> {
                 return;
             };
             exit.join();
-            self.uncount_thread();
+            self.threads.count.fetch_sub(1, Ordering::SeqCst);
+            self.watch.notify();
         }
     }
 }

@@ -11,6 +11,7 @@ use super::host::{Host, Worker};
 use super::seat::{Call, Popped};
 use super::sync::atomic::Ordering;
 use super::sync::{Arc, Mutex, full_fence, lock};
+use super::threads::Role;
 use super::token::Lookout;
 use super::worker;
 use std::io;
@@ -175,14 +176,14 @@ impl<H: Host> Core<H> {
         let _spawning = lock(&self.spawning);
         // Counted first, then the look whether anything is left to do; who waits for the pool to be gone looks whether
         // anything is left to do, then at the count.
-        self.count_thread();
+        self.count_thread(Role::Worker);
         let needed = match &task {
             Some(_) => true,
             None if self.has_enough() => false,
             None => !self.admission.is_closed() || self.in_flight() > 0,
         };
         let Some(running) = needed.then(|| self.crew.reserve()).flatten() else {
-            self.uncount_thread();
+            self.uncount_thread(Role::Worker);
             return Spawn::NoRoom(task);
         };
         let number = self.find_seat();
@@ -193,14 +194,19 @@ impl<H: Host> Core<H> {
         let thread = {
             let parcel = Arc::clone(&parcel);
             let name = format!("{}_{number}", self.options.name);
-            self.start_thread(name.clone(), self.options.stack_size, move |core, exit| {
-                let worker = Worker {
-                    name,
-                    number,
-                    exit: exit.clone(),
-                };
-                worker::run(core, &worker, &parcel, searching);
-            })
+            self.start_thread(
+                Role::Worker,
+                name.clone(),
+                self.options.stack_size,
+                move |core, exit| {
+                    let worker = Worker {
+                        name,
+                        number,
+                        exit: exit.clone(),
+                    };
+                    worker::run(core, &worker, &parcel, searching);
+                },
+            )
         };
         match thread {
             Ok(()) => {
@@ -217,7 +223,7 @@ impl<H: Host> Core<H> {
                 self.thread_refused.store(true, Ordering::Relaxed);
                 self.family.count_worker(false);
                 self.vacate(number);
-                self.uncount_thread();
+                self.uncount_thread(Role::Worker);
                 Spawn::Failed(lock(&parcel).take(), error)
             }
         }

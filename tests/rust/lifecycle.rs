@@ -222,14 +222,16 @@ fn whoever_waits_for_the_end_finds_no_threads() {
             for _ in 0..4 {
                 pool.submit(|| {}).expect("there is room");
             }
+            // With some of the workers expired, or about to.
+            std::thread::sleep(Duration::from_micros(round * 10));
+            assert!(pool.release());
             let other = beside(&pool, |pool| {
                 pool.watch_gone(&mut pyants::pool::sync::Patience::new(None))
                     .expect("nothing hinders it");
                 threads_named("endtest")
             });
-            // With some of the workers expired, or about to.
-            std::thread::sleep(Duration::from_micros(round * 10));
-            pool.release_timeout(LONG).expect("nothing hinders it");
+            pool.watch_gone(&mut pyants::pool::sync::Patience::new(Some(LONG)))
+                .expect("nothing hinders it");
             assert_eq!(threads_named("endtest"), 0);
             assert_eq!(other.join().expect("it does not panic"), 0);
         }

@@ -602,12 +602,13 @@ def test_a_patched_thread_class_is_not_ours() -> None:
 
         threading.Thread.__init__ = patched
         threading.Thread = Patched
+        kinds = []
         with Pool(2) as pool:
             for _ in range(2):
-                pool.submit(lambda: print(type(threading.current_thread()).__name__))
-        print(made)
+                pool.submit(lambda: kinds.append(type(threading.current_thread()).__name__))
+        print(kinds, made)
     """)
-    assert (stdout, stderr) == ("WorkerThread\nWorkerThread\n[]\n", "")
+    assert (stdout, stderr) == ("['WorkerThread', 'WorkerThread'] []\n", "")
 
 
 @pytest.mark.parametrize("name", ["_active", "_active_limbo_lock"])

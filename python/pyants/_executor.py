@@ -324,8 +324,8 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Accepts no more calls; as ThreadPoolExecutor.shutdown().
 
-        wait: until all accepted calls are done and the workers have left. cancel_futures: calls that have not started
-        are cancelled, else they are run.
+        wait: until all accepted calls are done and the workers' threads have ended. cancel_futures: calls that have not
+        started are cancelled, else they are run.
         """
         self._close(cancel_futures)
         if wait:

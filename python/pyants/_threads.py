@@ -66,8 +66,8 @@ class WorkerThread(threading.Thread):
         status = "started" if self.is_alive() else "stopped"
         return f"<{type(self).__name__}({self.name}, {status} {self.ident})>"
 
-    # In a forked child. A worker that forked is the child's main thread, like any thread of an executor that forks: none
-    # of the pool's any more.
+    # In a forked child. A worker that forked is the child's main thread, like any thread of an executor that forks, and
+    # none of the pool's any more.
 
     def _after_fork(self, new_ident: int | None = None) -> None:  # from 3.13
         if new_ident is not None:

@@ -223,15 +223,16 @@ def test_a_fork_waits_for_a_worker_that_is_just_arriving() -> None:
 forking = threading.Event()
 os.register_at_fork(before=forking.set)  # Runs before the module's own hook.
 arrived = []
-class Slow(threading._DummyThread):
-    def __init__(self):
-        super().__init__()
-        # While this thread is being entered into the books of `threading`, another one forks, or had time to.
-        arrived.append(Background(lambda: in_child(lambda: print("child", len(arrived), flush=True))))
-        assert forking.wait(10)
-        time.sleep(0.02)
-        arrived.append(self)
-threading._DummyThread = Slow
+from pyants import _threads
+init = _threads._init
+def slow(thread, **options):
+    init(thread, **options)
+    # While this thread is being entered into the books of `threading`, another one forks, or had time to.
+    arrived.append(Background(lambda: in_child(lambda: print("child", len(arrived), flush=True))))
+    assert forking.wait(10)
+    time.sleep(0.02)
+    arrived.append(thread)
+_threads._init = slow
 pool = Pool(1)
 use(pool)
 arrived[0].result()

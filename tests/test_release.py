@@ -207,6 +207,17 @@ def test_after_release_timeout_the_threads_are_gone() -> None:
     wait_gone(ids)
 
 
+@pytest.mark.ants("D10")
+def test_without_workers_no_time_is_needed() -> None:
+    pool = Pool(2, expiry_duration=0.01)
+    ids: list[int] = []
+    pool.submit(lambda: ids.append(threading.get_native_id()))
+    wait_until(lambda: pool.stats().expired == 1)
+    wait_gone(ids)
+    # The thread that saw to that is still there, and is waited for without a look at the time.
+    pool.release_timeout(0)
+
+
 @pytest.mark.ants("B60", "D5")
 @pytest.mark.parametrize("kind", KINDS)
 def test_at_the_deadline_the_pool_stays_closed_and_tasks_go_on(kind: Kind) -> None:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import AsyncIterable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from pyants._core import Pool, _AsyncPool
+from pyants._core import Pool, _AsyncPool, _wait_ended
 from pyants._default import DEFAULT_CAPACITY
 from pyants._errors import PoolError
 from pyants._types import report_failures
@@ -314,5 +314,10 @@ async def _off_loop(wait: Callable[[], object]) -> None:
         with contextlib.suppress(RuntimeError):  # The loop was closed and does not care.
             loop.call_soon_threadsafe(settle, error)
 
-    threading.Thread(target=work, name="pyants-close", daemon=True).start()
+    thread = threading.Thread(target=work, name="pyants-close", daemon=True)
+    thread.start()
     await over
+    # It has but to end. A process that forks now is one without our threads.
+    thread.join()
+    if thread.native_id is not None:
+        _wait_ended(thread.native_id)

@@ -22,12 +22,14 @@ __all__ = [
     "_AsyncPool",
     "_Base",
     "_Executor",
+    "_Exit",
     "_Future",
     "_Invoker",
     "_Results",
     "_Submitter",
     "_Ticket",
     "_fail_spawns",
+    "_wait_ended",
 ]
 
 _P = ParamSpec("_P")
@@ -84,6 +86,10 @@ class _Base:
         """Opens a closed pool; does nothing on an open one.
 
         Options, the tuned capacity and counters are kept. Workers are started on demand.
+        """
+    def _muster(self) -> None:
+        """Starts the workers that the tasks in flight would get if none ended meanwhile, and waits until threading knows
+        them.
         """
     def __enter__(self) -> Self: ...
     def __exit__(
@@ -427,5 +433,17 @@ class _Ticket:
     def withdraw(self) -> bool:
         """Takes the call back; False: it has begun."""
 
+@final
+class _Exit:
+    """The end of a worker's thread, for its thread object."""
+
+    def has_left(self) -> bool:
+        """The worker has left, or is one of the process that this one was forked from."""
+    def wait(self, timeout: float | None, /) -> None:
+        """Waits until the thread has ended, for at most timeout seconds."""
+
 def _fail_spawns(count: int) -> None:
     """For tests: the next `count` thread starts of the process fail; if negative all of them, until called with 0."""
+
+def _wait_ended(native_id: int, /) -> None:
+    """Waits until the kernel has ended a thread of this process that was joined."""

@@ -63,17 +63,27 @@ class _Backlog:
 
 
 class _Threads(collections.abc.Set[threading.Thread]):
-    """What libraries ask of the set of ThreadPoolExecutor's threads: how many there are, and which."""
+    """What libraries ask of the set of ThreadPoolExecutor's threads: how many there are, and which.
+
+    Whenever it is asked it first sees to it that every call that waits for a worker has one, as far as there may be so
+    many, as ThreadPoolExecutor does with each submit(). It does not keep the pool.
+    """
 
     def __init__(self, executor: PoolExecutor) -> None:
-        self._pool = executor.pool
+        self._pool = weakref.ref(executor.pool)
         self._pool_id = executor._pool_id()
 
+    def _list(self) -> list[threading.Thread]:
+        if (pool := self._pool()) is not None:
+            pool._muster()
+            del pool
+        return [thread for thread in threading.enumerate() if getattr(thread, "_pyants_pool", None) == self._pool_id]
+
     def __len__(self) -> int:
-        return self._pool.running()
+        return len(self._list())
 
     def __iter__(self) -> Iterator[threading.Thread]:
-        return (thread for thread in threading.enumerate() if getattr(thread, "_pyants_pool", None) == self._pool_id)
+        return iter(self._list())
 
     def __contains__(self, thread: object) -> bool:
         return any(thread is other for other in self)
@@ -316,8 +326,8 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Accepts no more calls; as ThreadPoolExecutor.shutdown().
 
-        wait: until all accepted calls are done and the workers have left. cancel_futures: calls that have not started
-        are cancelled, else they are run.
+        wait: until all accepted calls are done and the workers' threads have ended. cancel_futures: calls that have not
+        started are cancelled, else they are run.
         """
         self._close(cancel_futures)
         if wait:

@@ -12,8 +12,9 @@ use super::options::Options;
 use super::run_queue::RunQueue;
 use super::seat::{Ended, Seats};
 use super::stats::Stats;
-use super::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use super::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use super::sync::{Arc, Luck, Mutex, Patience, full_fence};
+use super::threads::Threads;
 use super::token::Token;
 use super::watch::Watch;
 use std::time::{Duration, Instant};
@@ -58,8 +59,11 @@ pub(super) struct Core<H: Host> {
     pub resting: AtomicU32,
     /// Held while a thread is started.
     pub spawning: Mutex<()>,
-    /// Threads that are not yet out of the pool's code. Unlike `crew.running` it counts them to their very end.
-    pub threads: AtomicUsize,
+    /// Somebody counts the workers: there are never to be more of them than tasks in flight when one is started. (An atomic
+    /// of the standard library, which no model explores: no task hangs on it.)
+    pub counted: std::sync::atomic::AtomicBool,
+    /// All threads of the pool, to their very end.
+    pub threads: Threads,
     pub expiry: Expiry,
     pub watch: Watch,
     /// Held by tune, release and reboot.
@@ -100,7 +104,8 @@ impl<H: Host> Core<H> {
             token: Token::new(),
             resting: AtomicU32::new(0),
             spawning: Mutex::new(()),
-            threads: AtomicUsize::new(0),
+            counted: std::sync::atomic::AtomicBool::new(false),
+            threads: Threads::new(),
             expiry: Expiry::new(),
             watch: Watch::new(),
             lifecycle: Mutex::new(()),
@@ -184,10 +189,10 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Every accepted task is done and every worker's thread is out of the pool's code.
+    /// Every accepted task is done, and every worker has left, though its thread may have yet to be joined.
     pub fn is_gone(&self) -> bool {
         // In this order: nothing comes in any more, and a thread is counted before it looks whether it is needed.
-        self.in_flight() == 0 && self.threads.load(Ordering::SeqCst) == 0
+        self.in_flight() == 0 && self.threads.workers() == 0
     }
 
     /// A task of the pool that waited for the pool without limit would wait for itself.

@@ -6,7 +6,8 @@
 use super::core::Core;
 use super::host::Host;
 use super::sync::atomic::{AtomicU8, Ordering};
-use super::sync::{Arc, Condvar, Mutex, full_fence, lock, thread, wait};
+use super::sync::{Arc, Condvar, Mutex, full_fence, lock, wait};
+use super::threads::Role;
 use std::time::Duration;
 
 /// There is no thread.
@@ -65,13 +66,15 @@ impl<H: Host> Core<H> {
         {
             return true;
         }
-        let core = Arc::clone(self);
         let name = format!("{}_expiry", self.options.name);
-        let started = thread::spawn(name, Some(EXPIRY_STACK), move || {
-            core.expire_for_life(expiry)
-        })
-        .is_ok();
+        self.count_thread(Role::Expiry);
+        let started = self
+            .start_thread(Role::Expiry, name, Some(EXPIRY_STACK), move |core, _| {
+                core.expire_for_life(expiry);
+            })
+            .is_ok();
         if !started {
+            self.uncount_thread(Role::Expiry);
             // The next worker that rests tries again.
             self.expiry.state.store(ABSENT, Ordering::Relaxed);
         }
@@ -80,7 +83,12 @@ impl<H: Host> Core<H> {
 
     fn expire_for_life(self: &Arc<Self>, expiry: Duration) {
         loop {
-            let next = self.expire_overdue(expiry);
+            let mut next = self.expire_overdue(expiry);
+            self.join_some(usize::MAX);
+            // More threads than the workers and this one: some are on their way out, and will be joined next time.
+            if self.threads.count() > self.crew.running() as usize + 1 {
+                next = next.or(Some(expiry));
+            }
             let bed = lock(&self.expiry.bed);
             if self.admission.is_closed() {
                 self.expiry.state.store(ABSENT, Ordering::Relaxed);
@@ -114,8 +122,8 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Tells all workers to leave that have rested for `expiry` or longer. In how long the next will be overdue; `None`:
-    /// nobody rests.
+    /// Tells all workers to leave that have rested for `expiry` or longer. In how long to look again: the next will be
+    /// overdue, or those who were told will have left and are to be joined; `None`: nobody rests.
     pub fn expire_overdue(&self, expiry: Duration) -> Option<Duration> {
         let now = self.now();
         let expiry = u64::try_from(expiry.as_nanos()).unwrap_or(u64::MAX);
@@ -125,9 +133,10 @@ impl<H: Host> Core<H> {
                 continue;
             };
             let left = expiry.saturating_sub(now.saturating_sub(since));
-            if left > 0 || !seat.expire(rest) {
-                next = Some(next.map_or(left, |next: u64| next.min(left)));
+            if left == 0 {
+                seat.expire(rest);
             }
+            next = Some(next.map_or(left, |next: u64| next.min(left)));
         }
         next.map(Duration::from_nanos)
     }

@@ -1,6 +1,7 @@
 //! The seam between the pool and the world whose tasks it runs.
 
 use super::error::Error;
+use super::threads::Exit;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
@@ -25,6 +26,9 @@ pub struct Worker {
     pub name: String,
     /// The worker's number in its pool; numbers of workers that have left are given out again.
     pub number: u32,
+    /// The end of the thread.
+    #[doc(hidden)]
+    pub exit: Exit,
 }
 
 /// What a pool asks of the world it runs tasks in.

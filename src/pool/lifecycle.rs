@@ -71,9 +71,26 @@ impl<H: Host> Core<H> {
         true
     }
 
-    /// Waits until every accepted task is done and every worker's thread is out of the pool.
+    /// Waits until every accepted task is done and every worker has left. If the pool is closed then, all its threads have
+    /// ended.
     pub fn wait_gone(&self, patience: &mut Patience<'_>) -> Result<(), Error> {
-        self.watch.wait_until(|| self.is_gone(), patience)
+        self.watch.wait_until(|| self.is_gone(), patience)?;
+        // What is left to wait for takes but a moment: threads that end, some of which others join, and the expiry thread,
+        // which was woken. Should the pool be opened again, that one stays.
+        let mut no_limit = Patience::new(None);
+        while self.threads.count() > 0 && self.admission.is_closed() {
+            self.join_some(usize::MAX);
+            self.watch.wait_until(
+                || {
+                    self.threads.count() == 0
+                        || self.threads.are_leaving()
+                        || !self.admission.is_closed()
+                },
+                &mut no_limit,
+            )?;
+        }
+        self.join_some(usize::MAX);
+        Ok(())
     }
 
     /// Opens a closed pool.
@@ -83,6 +100,7 @@ impl<H: Host> Core<H> {
             self.broken.store(false, Ordering::Relaxed);
             self.idle.open();
             self.admission.open();
+            self.watch.notify();
         }
     }
 }

@@ -30,6 +30,7 @@ mod stats;
 mod submit;
 #[doc(hidden)]
 pub mod sync;
+mod threads;
 mod token;
 mod wake;
 #[doc(hidden)]
@@ -43,6 +44,8 @@ pub use options::Options;
 pub use stats::Stats;
 #[doc(hidden)]
 pub use submit::Offer;
+#[doc(hidden)]
+pub use threads::Exit;
 
 use self::core::Core;
 use family::{Family, Member};
@@ -266,6 +269,13 @@ impl<H: Host> Pool<H> {
             .map(|capacity| i64::from(capacity) - i64::from(self.running()))
     }
 
+    /// Starts workers until there is one for every task in flight, as far as there may be so many: those that the tasks
+    /// would get one after another if none of them ended meanwhile.
+    #[doc(hidden)]
+    pub fn muster(&self) {
+        self.core.muster();
+    }
+
     /// The submitters that wait for room.
     pub fn waiting(&self) -> usize {
         self.core.line.len()
@@ -369,6 +379,12 @@ impl<H: Host> Pool<H> {
     pub fn watch_gone(&self, patience: &mut Patience<'_>) -> Result<(), Error> {
         self.core.refuse_waiting_for_itself(patience)?;
         self.core.wait_gone(patience)
+    }
+
+    /// No thread of the pool is left, nor any trace of one.
+    #[doc(hidden)]
+    pub fn is_without_threads(&self) -> bool {
+        self.core.threads.count() == 0
     }
 
     /// Opens a closed pool.

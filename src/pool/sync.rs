@@ -255,25 +255,87 @@ pub mod thread {
     use super::super::faults;
     use std::io;
 
-    /// Starts a detached thread. The error is the operating system's.
+    #[cfg(loom)]
+    use loom::thread as threads;
+    #[cfg(shuttle)]
+    use shuttle::thread as threads;
+    #[cfg(not(any(loom, shuttle)))]
+    use std::thread as threads;
+
+    /// What joins a thread.
+    pub struct JoinHandle(threads::JoinHandle<kernel::Id>);
+
+    impl JoinHandle {
+        /// Waits until the operating system has ended the thread.
+        pub fn join(self) {
+            match self.0.join() {
+                Ok(id) => kernel::wait_ended(id),
+                Err(payload) => std::mem::forget(payload), // Its drop may panic, too.
+            }
+        }
+    }
+
+    /// Linux lets a thread be joined a moment before it takes it off the process's books, by which CPython judges whether a
+    /// fork is one of a process with threads.
+    #[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
+    pub mod kernel {
+        use std::time::{Duration, Instant};
+
+        pub type Id = libc::pid_t;
+
+        /// The kernel's number of this thread.
+        pub fn id() -> Id {
+            // SAFETY: it has no conditions.
+            unsafe { libc::syscall(libc::SYS_gettid) as Id }
+        }
+
+        /// Waits until the kernel knows no thread of this process by that number. Should it have given it to another thread
+        /// already, the wait ends nevertheless.
+        pub fn wait_ended(id: Id) {
+            const PATIENCE: Duration = Duration::from_millis(50);
+            let mut start = None;
+            // SAFETY: signal 0 is sent to nobody: the kernel only looks whether there is such a thread.
+            while unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), id, 0) } == 0 {
+                if start.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
+                    return;
+                }
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    #[cfg(not(all(target_os = "linux", not(any(loom, shuttle)))))]
+    pub mod kernel {
+        pub type Id = i32;
+
+        pub fn id() -> Id {
+            0
+        }
+
+        pub fn wait_ended(_: Id) {}
+    }
+
+    fn identified(body: impl FnOnce() + Send) -> impl FnOnce() -> kernel::Id + Send {
+        move || {
+            body();
+            kernel::id()
+        }
+    }
+
+    /// Starts a thread. The error is the operating system's.
     #[cfg(not(any(loom, shuttle)))]
     pub fn spawn(
         name: String,
         stack_size: Option<usize>,
         body: impl FnOnce() + Send + 'static,
-    ) -> io::Result<()> {
+    ) -> io::Result<JoinHandle> {
         faults::spawn_fails()?;
         let mut builder = std::thread::Builder::new().name(name);
         if let Some(bytes) = stack_size {
             builder = builder.stack_size(bytes);
         }
-        builder.spawn(body).map(drop)
+        builder.spawn(identified(body)).map(JoinHandle)
     }
-
-    #[cfg(loom)]
-    use loom::thread as model;
-    #[cfg(shuttle)]
-    use shuttle::thread as model;
 
     /// The model checker's threads have neither names nor stacks to choose.
     #[cfg(any(loom, shuttle))]
@@ -281,10 +343,9 @@ pub mod thread {
         _name: String,
         _stack_size: Option<usize>,
         body: impl FnOnce() + Send + 'static,
-    ) -> io::Result<()> {
+    ) -> io::Result<JoinHandle> {
         faults::spawn_fails()?;
-        model::spawn(body);
-        Ok(())
+        Ok(JoinHandle(threads::spawn(identified(body))))
     }
 
     /// Sleeps for so long, more or less. In a model, where no time passes, others go first.
@@ -298,8 +359,5 @@ pub mod thread {
         }
     }
 
-    #[cfg(any(loom, shuttle))]
-    pub use model::yield_now;
-    #[cfg(not(any(loom, shuttle)))]
-    pub use std::thread::yield_now;
+    pub use threads::yield_now;
 }

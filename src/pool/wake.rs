@@ -7,10 +7,11 @@
 
 use super::core::Core;
 use super::faults::{Step, skipped};
-use super::host::Host;
+use super::host::{Host, Worker};
 use super::seat::{Call, Popped};
 use super::sync::atomic::Ordering;
-use super::sync::{Arc, Mutex, full_fence, lock, thread};
+use super::sync::{Arc, Mutex, full_fence, lock};
+use super::threads::Role;
 use super::token::Lookout;
 use super::worker;
 use std::io;
@@ -19,7 +20,7 @@ use std::io;
 pub(super) enum Spawn<T> {
     /// It has the task that was given for it.
     Started,
-    /// There are as many workers as may be.
+    /// There are as many workers as may be, or are needed.
     NoRoom(Option<T>),
     /// The system refused the thread.
     Failed(Option<T>, io::Error),
@@ -55,7 +56,14 @@ impl<H: Host> Core<H> {
     /// are started by `lacks_hands` alone.
     #[inline]
     fn may_start_searcher(&self) -> bool {
-        !self.hand_off && self.crew.has_room()
+        !self.hand_off && self.crew.has_room() && !self.has_enough()
+    }
+
+    /// The workers are counted, and each task in flight has one: those that run none will look for a task before they rest,
+    /// or rest where they can be called.
+    #[inline]
+    fn has_enough(&self) -> bool {
+        self.counted.load(Ordering::Relaxed) && self.in_flight() <= u64::from(self.crew.running())
     }
 
     /// There are more tasks than workers although every task is to have a worker of its own.
@@ -104,6 +112,15 @@ impl<H: Host> Core<H> {
                 return;
             }
         }
+    }
+
+    /// Starts workers until every task in flight has one, or there are as many as may be; from now on there are none besides.
+    pub fn muster(self: &Arc<Self>) {
+        self.counted.store(true, Ordering::Relaxed);
+        while self.crew.has_room()
+            && self.in_flight() > u64::from(self.crew.running())
+            && matches!(self.spawn_worker(None, false), Spawn::Started)
+        {}
     }
 
     /// Hands the search token to a worker at rest; `false`: none rests.
@@ -159,11 +176,14 @@ impl<H: Host> Core<H> {
         let _spawning = lock(&self.spawning);
         // Counted first, then the look whether anything is left to do; who waits for the pool to be gone looks whether
         // anything is left to do, then at the count.
-        self.threads.fetch_add(1, Ordering::SeqCst);
-        let needed = task.is_some() || !self.admission.is_closed() || self.in_flight() > 0;
+        self.count_thread(Role::Worker);
+        let needed = match &task {
+            Some(_) => true,
+            None if self.has_enough() => false,
+            None => !self.admission.is_closed() || self.in_flight() > 0,
+        };
         let Some(running) = needed.then(|| self.crew.reserve()).flatten() else {
-            self.threads.fetch_sub(1, Ordering::SeqCst);
-            self.watch.notify();
+            self.uncount_thread(Role::Worker);
             return Spawn::NoRoom(task);
         };
         let number = self.find_seat();
@@ -172,12 +192,21 @@ impl<H: Host> Core<H> {
         let parcel = Arc::new(Mutex::new(task));
         self.family.count_worker(true);
         let thread = {
-            let (core, parcel) = (Arc::clone(self), Arc::clone(&parcel));
+            let parcel = Arc::clone(&parcel);
             let name = format!("{}_{number}", self.options.name);
-            let worker_name = name.clone();
-            thread::spawn(name, self.options.stack_size, move || {
-                worker::run(core, worker_name, number, &parcel, searching)
-            })
+            self.start_thread(
+                Role::Worker,
+                name.clone(),
+                self.options.stack_size,
+                move |core, exit| {
+                    let worker = Worker {
+                        name,
+                        number,
+                        exit: exit.clone(),
+                    };
+                    worker::run(core, &worker, &parcel, searching);
+                },
+            )
         };
         match thread {
             Ok(()) => {
@@ -193,9 +222,8 @@ impl<H: Host> Core<H> {
                 self.crew.abort();
                 self.thread_refused.store(true, Ordering::Relaxed);
                 self.family.count_worker(false);
-                self.threads.fetch_sub(1, Ordering::SeqCst);
                 self.vacate(number);
-                self.watch.notify();
+                self.uncount_thread(Role::Worker);
                 Spawn::Failed(lock(&parcel).take(), error)
             }
         }

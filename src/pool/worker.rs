@@ -11,16 +11,15 @@ use std::time::Duration;
 
 /// The body of a worker's thread. `parcel` may hold its first task.
 pub(super) fn run<H: Host>(
-    core: Arc<Core<H>>,
-    name: String,
-    number: u32,
+    core: &Arc<Core<H>>,
+    worker: &Worker,
     parcel: &Mutex<Option<H::Task>>,
     searching: bool,
 ) {
     core.family.move_in();
     let mut shift = Shift {
-        core: &core,
-        seat: number,
+        core,
+        seat: worker.number,
         searching,
         luck: Luck::new(LOOKOUT),
     };
@@ -28,19 +27,13 @@ pub(super) fn run<H: Host>(
         shift.watch();
     }
     let mut set_up = false;
-    core.host.live(&Worker { name, number }, |context| {
+    core.host.live(worker, |context| {
         set_up = true;
         shift.work(context, lock(parcel).take());
     });
-    if core.host.is_stranded() {
-        std::mem::forget(core);
-        return;
-    }
-    if !set_up {
+    if !set_up && !core.host.is_stranded() {
         shift.break_down(lock(parcel).take());
     }
-    core.threads.fetch_sub(1, Ordering::SeqCst);
-    core.watch.notify();
 }
 
 /// For how long a worker may look out for the next task: longer than a submitter takes that is let in, or told of a result,

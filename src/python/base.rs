@@ -589,6 +589,19 @@ impl Base {
         if opened { Ok(()) } else { Err(exiting(py)) }
     }
 
+    /// Starts the workers that the tasks in flight would get if none ended meanwhile, and waits until threading knows
+    /// them.
+    fn _muster(&self, py: Python<'_>) -> PyResult<()> {
+        let front = self.front(py)?;
+        lifecycle::detach(py, || {
+            for pool in front.pools() {
+                pool.muster();
+                pool.host().roll.await_all(|| pool.running());
+            }
+        });
+        Ok(())
+    }
+
     fn __enter__(slf: Py<Self>) -> Py<Self> {
         slf
     }

@@ -8,6 +8,7 @@ use super::known;
 use super::lifecycle;
 use super::switch::Switch;
 use super::task::{Call, Task, is_python_function};
+use super::threads::{self, Roll};
 use crate::pool::{Error, Host, Outcome, Worker};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -121,6 +122,8 @@ pub struct PyHost {
     pub is_daemon: bool,
     /// In which process, counted by forks, the pool was made.
     generation: u64,
+    /// The workers that Python knows.
+    pub roll: Roll,
 }
 
 impl PyHost {
@@ -130,6 +133,7 @@ impl PyHost {
             pool_name,
             is_daemon,
             generation: lifecycle::generation(),
+            roll: Roll::default(),
         }
     }
 
@@ -180,11 +184,9 @@ impl PyHost {
 }
 
 /// What `threading.Thread` does before `run`.
-fn set_up_thread(py: Python<'_>, name: &str) {
+fn set_up_thread(py: Python<'_>, worker: &Worker) {
     let set_up = || -> PyResult<()> {
-        let thread = known::CURRENT_THREAD.get(py).call0()?;
-        thread.setattr("name", name)?;
-        thread.setattr("_pyants_pool", crate::pool::home_id())?;
+        threads::enter(py, worker)?;
         let trace = known::GET_TRACE.get(py).call0()?;
         if !trace.is_none() {
             known::SET_TRACE.get(py).call1((trace,))?;
@@ -200,15 +202,19 @@ fn set_up_thread(py: Python<'_>, name: &str) {
     }
 }
 
-/// Up to 3.12 `threading` keeps the entry of a native thread for ever; later it drops it with the thread.
-#[cfg(not(Py_3_13))]
+/// What `threading.Thread` does after `run`.
 fn tear_down_thread(py: Python<'_>) -> PyResult<()> {
-    let threading = py.import("threading")?;
-    let ident = threading.call_method0("get_ident")?;
-    threading
-        .getattr("_active")?
-        .call_method1("pop", (ident, py.None()))?;
-    Ok(())
+    // Python code that still runs on this thread is nobody's task; and a trace function may ask for the thread, which
+    // `threading` no longer knows then, and would be given a dummy.
+    for (get, set) in [
+        (&known::GET_OWN_TRACE, &known::SET_TRACE),
+        (&known::GET_OWN_PROFILE, &known::SET_PROFILE),
+    ] {
+        if !get.get(py).call0()?.is_none() {
+            set.get(py).call1((py.None(),))?;
+        }
+    }
+    threads::leave(py)
 }
 
 /// The name by which a log knows a callable.
@@ -301,7 +307,8 @@ impl Host for PyHost {
         call::attach(|py| {
             drop(gate);
             gil::taken();
-            set_up_thread(py, &worker.name);
+            set_up_thread(py, worker);
+            self.roll.arrive();
             drop(arrival);
             if self.set_up(py) {
                 body(&mut Attached {
@@ -311,7 +318,7 @@ impl Host for PyHost {
                 });
             }
             _departure = Some(lifecycle::leave(py));
-            #[cfg(not(Py_3_13))]
+            self.roll.depart();
             if let Err(failure) = tear_down_thread(py) {
                 failure.write_unraisable(py, None);
             }

@@ -70,13 +70,19 @@ known! {
         INDEX "index"
     }
     "sys" {
+        GET_OWN_PROFILE "getprofile"
+        GET_OWN_TRACE "gettrace"
         GET_SWITCH_INTERVAL "getswitchinterval"
         SET_PROFILE "setprofile"
         SET_TRACE "settrace"
     }
+    "pyants._threads" {
+        ACTIVE_THREADS "active"
+        MAKE_THREAD "make"
+        THREADING "threading"
+    }
     "threading" {
         CONDITION "Condition"
-        CURRENT_THREAD "current_thread"
         GET_PROFILE "getprofile"
         GET_TRACE "gettrace"
         STACK_SIZE "stack_size"

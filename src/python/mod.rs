@@ -21,6 +21,7 @@ mod options;
 mod pool;
 mod switch;
 mod task;
+mod threads;
 mod wait;
 
 use pyo3::prelude::*;
@@ -54,9 +55,11 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<aio::AsyncPool>()?;
     module.add_class::<awaitable::Awaitable>()?;
     module.add_class::<aio::Ticket>()?;
+    module.add_class::<threads::Exit>()?;
     module.add_function(wrap_pyfunction!(_fail_spawns, module)?)?;
     let modules = MODULES.get_or_init(module.py(), || PyDict::new(module.py()).unbind());
     module.add("_modules", modules)?;
+    module.add_function(wrap_pyfunction!(threads::_wait_ended, module)?)?;
     instance::prepare(module.py())?;
     lifecycle::install(module)
 }

@@ -195,6 +195,8 @@ scenarios! {
         enlist_against_blocked_submit 2
         enlist_against_close 2
         close_and_wait 3
+        two_wait_for_the_end 2
+        muster_against_submit 1
         submit_against_reboot 2
         hand_off_against_reboot 2
         tune_down_against_submit 1

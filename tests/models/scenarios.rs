@@ -246,6 +246,33 @@ pub fn close_and_wait() {
     assert_eq!(pool.running(), 0);
 }
 
+/// Two wait for the end, each of which may find the other about to join the last thread.
+pub fn two_wait_for_the_end() {
+    let pool = Books::open(options(1, QUEUE), 1);
+    pool.put(0);
+    assert!(pool.release());
+    let wait = |pool: &Books| {
+        pool.watch_gone(&mut Patience::new(None))
+            .expect("nothing hinders it");
+        assert!(pool.is_without_threads());
+    };
+    let other = beside(&pool, wait);
+    wait(&pool);
+    end(other);
+}
+
+/// Somebody counts the workers while they are started: there is one for each task, and no more.
+pub fn muster_against_submit() {
+    let pool = Books::open(options(3, QUEUE), 2);
+    let (pass, open) = gate();
+    let counter = beside(&pool, |pool| pool.muster());
+    pool.muster();
+    pool.put_action(0, pass);
+    pool.put_action(1, open);
+    end(counter);
+    pool.drain();
+}
+
 /// Closed and opened again while somebody submits.
 pub fn submit_against_reboot() {
     let pool = Books::open(options(1, QUEUE), 1);

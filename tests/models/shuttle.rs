@@ -90,6 +90,8 @@ scenarios! { check, scenarios:
     enlist_against_blocked_submit
     enlist_against_close
     close_and_wait
+    two_wait_for_the_end
+    muster_against_submit
     submit_against_reboot
     hand_off_against_reboot
     tune_down_against_submit

@@ -198,6 +198,46 @@ fn a_dropped_pool_lets_accepted_tasks_finish_and_its_threads_go() {
     });
 }
 
+/// How many threads the kernel has whose names begin like this.
+#[cfg(target_os = "linux")]
+fn threads_named(prefix: &str) -> usize {
+    std::fs::read_dir("/proc/self/task")
+        .expect("Linux has it")
+        .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok())
+        .filter(|name| name.starts_with(prefix))
+        .count()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn whoever_waits_for_the_end_finds_no_threads() {
+    limited(|| {
+        for round in 0..200 {
+            let pool = open(
+                Pool::builder()
+                    .capacity(4)
+                    .name("endtest")
+                    .expiry(Duration::from_millis(1)),
+            );
+            for _ in 0..4 {
+                pool.submit(|| {}).expect("there is room");
+            }
+            // With some of the workers expired, or about to.
+            std::thread::sleep(Duration::from_micros(round * 10));
+            assert!(pool.release());
+            let other = beside(&pool, |pool| {
+                pool.watch_gone(&mut pyants::pool::sync::Patience::new(None))
+                    .expect("nothing hinders it");
+                threads_named("endtest")
+            });
+            pool.watch_gone(&mut pyants::pool::sync::Patience::new(Some(LONG)))
+                .expect("nothing hinders it");
+            assert_eq!(threads_named("endtest"), 0);
+            assert_eq!(other.join().expect("it does not panic"), 0);
+        }
+    });
+}
+
 #[test]
 fn a_pool_dropped_by_its_own_last_task_goes_away() {
     limited(|| {

@@ -1,0 +1,142 @@
+//! A worker's thread as the module `threading` shows it; `pyants._threads` has the Python half.
+
+use super::known;
+use super::lifecycle;
+use super::wait::detached_from_daemons;
+use crate::pool::sync::thread::kernel;
+use crate::pool::{self, Worker};
+use pyo3::exceptions::PyOverflowError;
+use pyo3::prelude::*;
+use std::mem::ManuallyDrop;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The end of a worker's thread, for its thread object.
+#[pyclass(frozen, module = "pyants._core", name = "_Exit")]
+pub struct Exit {
+    exit: ManuallyDrop<pool::Exit>,
+    /// The process, counted by forks, whose thread it is.
+    generation: u64,
+}
+
+impl Exit {
+    /// The thread is one of this process, not of one that this was forked from.
+    fn is_ours(&self) -> bool {
+        self.generation == lifecycle::generation()
+    }
+}
+
+#[pymethods]
+impl Exit {
+    /// The worker has left, or is one of the process that this one was forked from.
+    fn has_left(&self) -> bool {
+        !self.is_ours() || self.exit.has_left()
+    }
+
+    /// Waits until the thread has ended, for at most timeout seconds.
+    #[pyo3(signature = (timeout, /))]
+    fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+        if !self.is_ours() {
+            return Ok(());
+        }
+        let timeout = timeout
+            .map(Duration::try_from_secs_f64)
+            .transpose()
+            .map_err(|_| PyOverflowError::new_err("timeout value is too large"))?;
+        // A thread that has left is on its way out: it is waited for all the same, without a look at the time.
+        let (_, raised) = detached_from_daemons(py, timeout, |patience| self.exit.wait(patience));
+        raised.map_or(Ok(()), Err)
+    }
+}
+
+impl Drop for Exit {
+    fn drop(&mut self) {
+        // In a forked child the parent's threads are not to be touched.
+        if self.is_ours() {
+            // SAFETY: nobody has a reference any more, and it is not used again.
+            unsafe { ManuallyDrop::drop(&mut self.exit) };
+        }
+    }
+}
+
+/// Waits until the kernel has ended a thread of this process that was joined.
+#[pyfunction]
+#[pyo3(signature = (native_id, /))]
+pub fn _wait_ended(py: Python<'_>, native_id: i32) {
+    lifecycle::detach(py, || kernel::wait_ended(native_id));
+}
+
+/// Makes the calling thread known to `threading`. The caller has arrived, and lets nobody fork meanwhile.
+pub fn enter(py: Python<'_>, worker: &Worker) -> PyResult<()> {
+    let exit = Exit {
+        exit: ManuallyDrop::new(worker.exit.clone()),
+        generation: lifecycle::generation(),
+    };
+    let thread = known::MAKE_THREAD
+        .get(py)
+        .call1((&worker.name, pool::home_id(), exit))?;
+    if thread.is_none() {
+        return Ok(());
+    }
+    let active = known::ACTIVE_THREADS.get(py);
+    let ident = lifecycle::this_thread();
+    // An ended thread of the same identity that `threading` has not forgotten. Dropped when the lock is free.
+    let _former = active.call_method1("get", (ident,))?;
+    locked(py, || active.set_item(ident, &thread))
+}
+
+/// Makes `threading` forget the calling thread. Up to 3.12 that would keep a dummy for ever.
+pub fn leave(py: Python<'_>) -> PyResult<()> {
+    let active = known::ACTIVE_THREADS.get(py);
+    if active.is_none() {
+        return Ok(());
+    }
+    let pop = || active.call_method1("pop", (lifecycle::this_thread(), py.None()));
+    // Dropped when the lock is free.
+    let _thread = locked(py, pop)?;
+    Ok(())
+}
+
+/// Changes what `threading` knows under its lock: it is looked up each time, since a fork puts another one in its place.
+/// No Python code runs under it here, not even a trace function, which might ask for the current thread.
+fn locked<R>(py: Python<'_>, change: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
+    let lock = known::THREADING.get(py).getattr("_active_limbo_lock")?;
+    lock.call_method0("acquire")?;
+    let changed = change();
+    lock.call_method0("release")?;
+    changed
+}
+
+/// How many workers of a pool Python knows. Nothing of Python is done under its lock.
+#[derive(Default)]
+pub struct Roll {
+    present: Mutex<u32>,
+    bell: Condvar,
+}
+
+impl Roll {
+    pub fn arrive(&self) {
+        *self.present.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.bell.notify_all();
+    }
+
+    pub fn depart(&self) {
+        *self.present.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+    }
+
+    /// Waits until there are at least so many as `running` says, which may change, but not for long. The caller is detached.
+    pub fn await_all(&self, running: impl Fn() -> u32) {
+        const PATIENCE: Duration = Duration::from_secs(1);
+        // Those that leave do not tell: they are seen at the next look.
+        const LOOK: Duration = Duration::from_millis(5);
+        let start = Instant::now();
+        let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
+        while *present < running() && start.elapsed() < PATIENCE {
+            present = self
+                .bell
+                .wait_timeout(present, LOOK)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+}

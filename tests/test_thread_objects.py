@@ -16,6 +16,7 @@ from support import (
     IN_CHILD,
     Background,
     Gate,
+    ignore,
     is_thread_alive,
     run_script,
     wait_equal,
@@ -60,14 +61,16 @@ def test_a_worker_is_a_thread_to_look_at() -> None:
 
     def look() -> None:
         thread = threading.current_thread()
-        seen.extend([
-            thread,
-            thread.ident == threading.get_ident(),
-            thread.native_id == threading.get_native_id(),
-            thread in threading.enumerate(),
-            thread.is_alive(),
-            repr(thread),
-        ])
+        seen.extend(
+            [
+                thread,
+                thread.ident == threading.get_ident(),
+                thread.native_id == threading.get_native_id(),
+                thread in threading.enumerate(),
+                thread.is_alive(),
+                repr(thread),
+            ]
+        )
 
     with Pool(1, name="seen", disable_purge=True) as pool:
         pool.submit(look)
@@ -96,13 +99,21 @@ def test_a_worker_is_started_and_stays_what_it_is() -> None:
         assert thread.name == "renamed"
 
 
-@pytest.mark.parametrize("make", [threading.Thread, lambda target: threading.Timer(0, target)])
-def test_what_a_task_starts_is_no_daemon(make: Callable[..., threading.Thread]) -> None:
+def thread_for(target: Callable[[], object]) -> threading.Thread:
+    return threading.Thread(target=target)
+
+
+def timer_for(target: Callable[[], object]) -> threading.Thread:
+    return threading.Timer(0, target)
+
+
+@pytest.mark.parametrize("make", [thread_for, timer_for])
+def test_what_a_task_starts_is_no_daemon(make: Callable[[Callable[[], object]], threading.Thread]) -> None:
     made: list[threading.Thread] = []
     ran = threading.Event()
 
     def task() -> None:
-        made.append(make(target=ran.set) if make is threading.Thread else make(ran.set))
+        made.append(make(ran.set))
         made[0].start()
 
     with Pool(1) as pool:
@@ -175,7 +186,7 @@ def test_what_join_does_not_take() -> None:
 
 
 def test_a_thread_object_keeps_nothing_of_the_pool() -> None:
-    pool = Pool(1, initializer=lambda thing: None, initargs=(thing := Thing(),))
+    pool = Pool(1, initializer=ignore, initargs=(thing := Thing(),))
     reference = weakref.ref(thing)
     del thing
     thread = thread_of(pool)
@@ -293,7 +304,7 @@ asyncio.run(main())
 @each_executor_type
 def test_blocked_calls_have_their_threads_at_once(executor_type: Executors) -> None:
     with executor_type(4, "counted") as executor, Gate() as gate:
-        counts = []
+        counts: list[int] = []
         for _ in range(6):
             executor.submit(gate.hold)
             counts.append(len(attribute(executor, "_threads")))
@@ -660,8 +671,13 @@ def test_a_trace_function_that_asks_for_the_thread(setter: str) -> None:
 def test_a_pool_of_each_kind_has_its_threads() -> None:
     threads: list[threading.Thread] = []
     with MultiPool(2, 2, name="each") as pool, Gate() as gate:
+
+        def task() -> None:
+            threads.append(threading.current_thread())
+            gate.hold()
+
         for _ in range(4):
-            pool.submit(lambda: (threads.append(threading.current_thread()), gate.hold()))
+            pool.submit(task)
         gate.wait_entered(4)
         wait_equal(lambda: len(threads), 4)
         assert len(set(threads)) == 4

@@ -88,8 +88,9 @@ class _Base:
         Options, the tuned capacity and counters are kept. Workers are started on demand.
         """
     def _muster(self) -> None:
-        """Starts the workers that the tasks in flight would get if none ended meanwhile, and waits until threading knows
-        them.
+        """Starts the workers that the tasks in flight would get if none ended meanwhile.
+
+        Returns when threading knows them.
         """
     def __enter__(self) -> Self: ...
     def __exit__(

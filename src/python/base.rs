@@ -589,8 +589,9 @@ impl Base {
         if opened { Ok(()) } else { Err(exiting(py)) }
     }
 
-    /// Starts the workers that the tasks in flight would get if none ended meanwhile, and waits until threading knows
-    /// them.
+    /// Starts the workers that the tasks in flight would get if none ended meanwhile.
+    ///
+    /// Returns when threading knows them.
     fn _muster(&self, py: Python<'_>) -> PyResult<()> {
         let front = self.front(py)?;
         lifecycle::detach(py, || {

@@ -56,13 +56,13 @@ def test_the_block_is_left_when_all_calls_are_done(make: Any) -> None:
 @each_owner
 def test_results_are_in_the_order_of_submission(make: Any) -> None:
     with make(4) as owner:
-        with owner.group() as group:
+        with owner.group(results=True) as group:
             for number in range(50):
                 group.submit(pow, number, 2)
         assert group.results() == [number**2 for number in range(50)]
         # Again, and of nothing.
         assert group.results() == [number**2 for number in range(50)]
-        with owner.group() as empty:
+        with owner.group(results=True) as empty:
             pass
         assert empty.results() == []
 
@@ -82,19 +82,19 @@ def test_a_pool_with_a_function_has_invoke(kind: str) -> None:
         return int(text, base)
 
     with PoolWithFunc(2, parse) if kind == "PoolWithFunc" else MultiPoolWithFunc(2, 1, parse) as pool:
-        with pool.group(limit=3) as group:
+        with pool.group(results=True, limit=3) as group:
             assert isinstance(group, FuncTaskGroup)
             futures = [group.invoke(text, base=16) for text in ("1", "f", "ff")]
             assert futures[2].result(DEADLINE) == 255
             group.submit(pow, 2, 5)
         assert group.results() == [1, 15, 255, 32]
     with Pool(1) as plain:
-        assert not hasattr(plain.group(), "invoke")
+        assert not hasattr(plain.group(results=True), "invoke")
 
 
 @each_owner
 def test_results_before_the_end_wait(make: Any) -> None:
-    with make(2) as owner, Gate() as gate, owner.group() as group:
+    with make(2) as owner, Gate() as gate, owner.group(results=True) as group:
         group.submit(pass_through, gate, 7)
         asked = Background(group.results)
         gate.wait_entered(1)
@@ -108,9 +108,9 @@ def test_results_before_the_end_wait(make: Any) -> None:
 
 @each_owner
 def test_two_groups_do_not_wait_for_each_other(make: Any) -> None:
-    with make(2) as owner, Gate() as gate, owner.group() as held:
+    with make(2) as owner, Gate() as gate, owner.group(results=True) as held:
         future = held.submit(gate.hold)
-        with owner.group() as other:
+        with owner.group(results=True) as other:
             other.submit(int, "7")
         assert other.results() == [7]
         assert not future.done()
@@ -121,7 +121,7 @@ def test_two_groups_do_not_wait_for_each_other(make: Any) -> None:
 def test_the_pool_goes_on_after_a_group(make: Any) -> None:
     with make(2) as owner:
         for number in range(5):
-            with owner.group() as group:
+            with owner.group(results=True) as group:
                 group.submit(int, str(number))
             assert group.results() == [number]
         assert getattr(owner, "pool", owner).is_closed() is False
@@ -129,7 +129,7 @@ def test_the_pool_goes_on_after_a_group(make: Any) -> None:
 
 def test_calls_come_from_several_threads() -> None:
     done = Sum()
-    with Pool(4) as pool, pool.group() as group:
+    with Pool(4) as pool, pool.group(results=True) as group:
         threads = background(4, lambda: [group.submit(done.add) for _ in range(100)])
         for thread in threads:
             thread.result()
@@ -141,7 +141,7 @@ def test_calls_come_from_several_threads() -> None:
 def test_calls_come_from_the_groups_own_calls(limit: int | None) -> None:
     done = Sum()
     with Pool(4, queue_size=None) as pool:
-        with pool.group(limit=limit) as group:
+        with pool.group(results=True, limit=limit) as group:
 
             def spread(depth: int) -> None:
                 done.add()
@@ -173,7 +173,7 @@ def test_a_group_that_was_left_refuses() -> None:
 @each_owner
 def test_a_closed_pool_refuses(make: Any) -> None:
     with make(1) as owner:
-        group = owner.group(limit=1)
+        group = owner.group(results=True, limit=1)
         with group:
             group.submit(int, "7")
             wait_until(lambda: group.results() == [7])
@@ -186,7 +186,7 @@ def test_a_closed_pool_refuses(make: Any) -> None:
 
 def test_a_pool_that_refuses_to_wait() -> None:
     with Pool(1, nonblocking=True) as pool, Gate() as gate:
-        with pool.group(limit=5) as group:
+        with pool.group(results=True, limit=5) as group:
             group.submit(pass_through, gate, 7)
             for _ in range(10):
                 # What is refused takes no place of the limit.
@@ -295,7 +295,7 @@ def test_several_threads_share_the_limit_and_none_is_forgotten() -> None:
 def test_calls_that_all_wait_for_a_place_are_told(limit: int) -> None:
     ready = threading.Barrier(limit, timeout=DEADLINE)
     with Pool(8) as pool:
-        group = pool.group(limit=limit)
+        group = pool.group(results=True, limit=limit)
 
         def call() -> str:
             ready.wait()
@@ -317,7 +317,7 @@ def test_calls_that_all_wait_for_a_place_are_told(limit: int) -> None:
 
 def test_a_worker_that_waits_for_a_place_behind_its_own_pool_is_told() -> None:
     with Pool(1, queue_size=None) as pool:
-        with pool.group(limit=2) as group:
+        with pool.group(results=True, limit=2) as group:
 
             def call() -> None:
                 held.hold()
@@ -352,12 +352,12 @@ def test_groups_inside_of_workers() -> None:
             if len(numbers) <= 10:
                 return sum(numbers)
             middle = len(numbers) // 2
-            with pool.group() as group:
+            with pool.group(results=True) as group:
                 group.submit(total, numbers[:middle])
                 group.submit(total, numbers[middle:])
             return sum(group.results())
 
-        with pool.group() as outer:
+        with pool.group(results=True) as outer:
             outer.submit(total, range(40))
         assert outer.results() == [sum(range(40))]
 
@@ -369,26 +369,27 @@ def test_a_worker_that_waits_for_a_group_on_its_own_full_pool_is_told(make: Any,
         ran = Sum()
 
         def outer() -> str:
+            told: list[BaseException] = []
             try:
                 with owner.group() as group:
                     group.submit(ran.add)
-            except PoolDeadlockError:
-                return "told"
-            return "impossible"
+            except* PoolDeadlockError as error:
+                told += error.exceptions
+            return f"told {len(told)} times"
 
-        with owner.group() as group:
+        with owner.group(results=True) as group:
             group.submit(outer)
-        assert group.results() == ["told"]
+        assert group.results() == ["told 1 times"]
         # What could not start was cancelled.
         assert ran.value == 0
-        with owner.group() as again:
+        with owner.group(results=True) as again:
             again.submit(int, "7")
         assert again.results() == [7]
 
 
 def test_results_inside_of_a_worker_of_a_full_pool() -> None:
-    with Pool(1, queue_size=None) as pool, pool.group() as outer:
-        inner = pool.group()
+    with Pool(1, queue_size=None) as pool, pool.group(results=True) as outer:
+        inner = pool.group(results=True)
 
         def call() -> None:
             inner.submit(int, "7")
@@ -404,7 +405,7 @@ def test_results_inside_of_a_worker_of_a_full_pool() -> None:
 
 def test_cancel() -> None:
     with Pool(1, queue_size=None) as pool, Gate() as gate:
-        with pool.group() as group:
+        with pool.group(results=True) as group:
             done = group.submit(int)
             done.result(DEADLINE)
             held = group.submit(gate.hold)

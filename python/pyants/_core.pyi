@@ -121,11 +121,11 @@ class _Submitter(_Base):
         The iterable is read lazily: one item only when the one before was accepted. An error of the pool carries the
         number of accepted tasks as its attribute submitted.
         """
-    def group(self, *, fail_fast: bool = False, limit: int | None = None) -> TaskGroup:
+    def group(self, *, fail_fast: bool = False, limit: int | None = None, results: bool = False) -> TaskGroup:
         """A TaskGroup of calls on this pool, for a with block that ends when all of them are done.
 
         fail_fast: after the first failure cancels what has not started. limit: how many calls of the group may be
-        waiting or running at once.
+        waiting or running at once. results: keeps what the calls return, for the group's results().
         """
 
 class _Invoker(_Base, Generic[_P]):
@@ -155,11 +155,14 @@ class _Invoker(_Base, Generic[_P]):
         The iterable is read lazily: one item only when the one before was accepted. An error of the pool carries the
         number of accepted tasks as its attribute submitted.
         """
-    def group(self, *, fail_fast: bool = False, limit: int | None = None) -> FuncTaskGroup[_P]:
+    def group(
+        self, *, fail_fast: bool = False, limit: int | None = None, results: bool = False
+    ) -> FuncTaskGroup[_P]:
         """A TaskGroup of calls on this pool, for a with block that ends when all of them are done.
 
         Besides submit() it has invoke(), which calls the pool's function. fail_fast: after the first failure cancels
-        what has not started. limit: how many calls of the group may be waiting or running at once.
+        what has not started. limit: how many calls of the group may be waiting or running at once. results: keeps what
+        the calls return, for the group's results().
         """
 
 class Pool(_Submitter):
@@ -344,6 +347,9 @@ class _Executor:
         """What tells the pool from every other; a worker's thread has it as its attribute _pyants_pool."""
     def _place(self) -> Future[None]:
         """A future that a worker of the pool must not wait for where only another of its tasks would set it."""
+    @staticmethod
+    def _seconds(timeout: float | timedelta) -> float:
+        """A time-out in seconds, checked as submit_within() does."""
     def _is_broken(self) -> bool:
         """A worker's initializer failed."""
 

@@ -305,11 +305,11 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
 
         return results()
 
-    def group(self, *, fail_fast: bool = False, limit: int | None = None) -> TaskGroup:
+    def group(self, *, fail_fast: bool = False, limit: int | None = None, results: bool = False) -> TaskGroup:
         """A TaskGroup of calls of this executor."""
         from pyants._group import TaskGroup
 
-        return TaskGroup(self, fail_fast=fail_fast, limit=limit)
+        return TaskGroup(self, fail_fast=fail_fast, limit=limit, results=results)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Accepts no more calls; as ThreadPoolExecutor.shutdown().

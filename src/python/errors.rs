@@ -5,6 +5,7 @@ use crate::pool::Error;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::ffi;
 use pyo3::types::PyDict;
 
 macro_rules! exceptions {
@@ -59,6 +60,48 @@ pub fn with_traceback<'py>(py: Python<'py>, raised: &PyErr) -> Bound<'py, PyBase
     raised.clone_ref(py).into_value(py).into_bound(py)
 }
 
+/// Runs `f` as in an `except` block for `raised`: `sys.exc_info()` tells of it there, and what is raised there has it as its
+/// context.
+pub fn handling<R>(py: Python<'_>, raised: &PyErr, f: impl FnOnce() -> R) -> R {
+    /// The exception that was handled before; null where none was, or an outer frame's.
+    struct Before<'py>(Python<'py>, *mut ffi::PyObject);
+    impl Drop for Before<'_> {
+        fn drop(&mut self) {
+            // SAFETY: the thread is attached, as `self.0` tells; an exception or null, of which a reference is owned here.
+            unsafe {
+                PyErr_SetHandledException(self.1);
+                ffi::Py_XDECREF(self.1);
+            }
+        }
+    }
+    let value = with_traceback(py, raised);
+    // SAFETY: the thread is attached, as `py` tells. The function that gets returns a new reference or null, and the one that
+    // sets takes a reference of its own to a live exception. A thread has a stack of places for the exceptions that it
+    // handles, one for itself and one for each generator or coroutine that it is in: the function that gets looks
+    // through all of them, down from the top, and the one that sets writes the top one, which is the same again when `f`
+    // has returned. So the top one, if it is empty, is left empty.
+    let _before = unsafe {
+        let mut before = Before(py, PyErr_GetHandledException());
+        if !before.1.is_null() {
+            PyErr_SetHandledException(std::ptr::null_mut());
+            let below = PyErr_GetHandledException();
+            ffi::Py_XDECREF(below);
+            if below == before.1 {
+                ffi::Py_DECREF(std::mem::replace(&mut before.1, std::ptr::null_mut()));
+            }
+        }
+        PyErr_SetHandledException(value.as_ptr());
+        before
+    };
+    f()
+}
+
+// In CPython's stable API since 3.11, which is the oldest that is supported.
+unsafe extern "C" {
+    fn PyErr_GetHandledException() -> *mut ffi::PyObject;
+    fn PyErr_SetHandledException(exception: *mut ffi::PyObject);
+}
+
 /// Logs an exception with its traceback; `message` has one place, for `what`. Nothing is swallowed: where the logger
 /// fails, both its failure and what it was to log are reported as unraisable.
 pub fn log<'py>(
@@ -72,7 +115,9 @@ pub fn log<'py>(
         let keywords = PyDict::new(py);
         keywords.set_item("exc_info", with_traceback(py, raised))?;
         let what = what.into_bound_py_any(py)?;
-        logger.call_method("error", (message, what), Some(&keywords))
+        handling(py, raised, || {
+            logger.call_method("error", (message, what), Some(&keywords))
+        })
     });
     if let Err(failure) = logged {
         failure.write_unraisable(py, None);

@@ -418,6 +418,12 @@ impl Executor {
         Future::of_task(class.bind(py), self.pool(py)?.get().family_id(py)?)
     }
 
+    /// A time-out in seconds, checked as submit_within() does.
+    #[staticmethod]
+    fn _seconds(timeout: &Bound<'_, PyAny>) -> PyResult<f64> {
+        options::read_timeout(timeout).map(|timeout| timeout.as_secs_f64())
+    }
+
     /// What tells the pool from every other; a worker's thread has it as its attribute _pyants_pool.
     fn _pool_id(&self, py: Python<'_>) -> PyResult<usize> {
         self.pool(py)?.get().family_id(py)

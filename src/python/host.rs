@@ -139,16 +139,8 @@ impl PyHost {
         let Some(handler) = self.hooks.panic_handler(py) else {
             return self.log(py, func, &raised, what);
         };
-        if let Err(failure) = handler.call1((with_traceback(py, &raised),)) {
-            let value = with_traceback(py, &failure);
-            // As if the handler had been called in an `except` block; one that raises the same again has no context.
-            if value
-                .getattr("__context__")
-                .is_ok_and(|context| context.is_none())
-                && !value.is(raised.value(py))
-            {
-                let _ = value.setattr("__context__", raised.value(py));
-            }
+        let error = with_traceback(py, &raised);
+        if let Err(failure) = errors::handling(py, &raised, || handler.call1((error,))) {
             self.log(py, &handler, &failure, "panic_handler");
         }
     }

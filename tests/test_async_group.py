@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from executors import Thing, logged, pass_through, wait_freed
 from groups import hold_and_fail, pyants_log
-from loops import Ticks, each_kind, entered, fail, run, until
+from loops import Ticks, collect, each_kind, entered, fail, run, until
 from support import Gate, Sum, run_script
 
 from pyants import AsyncPool, AsyncTaskGroup, PoolOverloadError
@@ -540,6 +540,45 @@ def test_options_are_named() -> None:
         pool.group(True)
     with pytest.raises(TypeError):
         pool.group(nonsense=1)
+
+
+@each_kind
+@pytest.mark.parametrize("fail_fast", [False, True])
+def test_a_group_that_never_ends_lets_go_of_what_is_done(make: Any, fail_fast: bool) -> None:
+    async def main() -> None:
+        references: list[weakref.ref[Any]] = []
+        failure = ValueError("mine")
+
+        def call() -> Thing:
+            thing = Thing()
+            references.append(weakref.ref(thing))
+            return thing
+
+        async with make(2) as pool:
+            with pytest.raises(ExceptionGroup, match="^1 of 101 tasks failed") as raised:
+                async with pool.group(fail_fast=fail_fast) as group:
+                    for _ in range(50):
+                        await group.run(call)
+                        await (await group.submit(call))
+                    # While the group is still open.
+                    await until(lambda: collect() >= 0 and all(reference() is None for reference in references))
+                    assert len(references) == 100
+                    assert len(group._pending) == 0
+                    await asyncio.wait([group.run(fail, failure)])
+            assert raised.value.exceptions == (failure,)
+
+    run(main())
+
+
+def test_results_are_kept_for_who_asked_for_them_up_front() -> None:
+    async def main() -> None:
+        async with AsyncPool(1) as pool:
+            async with pool.group() as group:
+                group.run(int)
+            with pytest.raises(RuntimeError, match=r"results=True"):
+                group.results()
+
+    run(main())
 
 
 def test_it_is_freed() -> None:

@@ -6,11 +6,13 @@ import pickle
 import threading
 import weakref
 from concurrent.futures import CancelledError, Future
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from executors import Thing, pass_through, wait_freed
 from groups import each_owner
+from loops import fail
 from support import DEADLINE, Background, Gate, Latch, Sum, background, wait_equal, wait_until
 
 from pyants import (
@@ -21,6 +23,7 @@ from pyants import (
     PoolDeadlockError,
     PoolExecutor,
     PoolOverloadError,
+    PoolTimeoutError,
     PoolWithFunc,
     TaskGroup,
 )
@@ -194,6 +197,191 @@ def test_a_pool_that_refuses_to_wait() -> None:
                     group.submit(int)
             gate.open()
         assert group.results() == [7]
+
+
+# --- what it keeps ---
+
+
+def each_done(group: Any, count: int, call: Any) -> None:
+    """So many calls one after another, with nobody who has their futures."""
+    for _ in range(count):
+        done = threading.Event()
+        group.submit(call).add_done_callback(lambda _, done=done: done.set())
+        assert done.wait(DEADLINE)
+
+
+@each_owner
+@pytest.mark.parametrize("options", [{}, {"fail_fast": True}, {"limit": 3}], ids=repr)
+def test_a_group_that_never_ends_lets_go_of_what_is_done(make: Any, options: dict[str, Any]) -> None:
+    references: list[weakref.ref[Any]] = []
+
+    def call() -> Thing:
+        thing = Thing()
+        references.append(weakref.ref(thing))
+        return thing
+
+    with make(2) as owner, owner.group(**options) as group:
+        each_done(group, 200, call)
+        future = group.submit(call)
+        future.result(DEADLINE)
+        references.append(weakref.ref(future))
+        del future
+        # All of it, while the group is still open.
+        wait_freed(*references)
+        assert len(references) == 202
+        assert len(group._pending) == 0
+
+
+def test_a_group_that_never_ends_keeps_failures() -> None:
+    errors = [ValueError(str(number)) for number in range(3)]
+    with Pool(1) as pool, pytest.raises(ExceptionGroup, match="^3 of 153 tasks failed") as raised:
+        with pool.group() as group:
+            for error in errors:
+                each_done(group, 50, int)
+                group.submit(fail, error)
+    assert list(raised.value.exceptions) == errors
+
+
+def test_results_are_kept_for_who_asked_for_them_up_front() -> None:
+    with Pool(1) as pool:
+        with pool.group() as group:
+            group.submit(int)
+            for _ in range(2):
+                with pytest.raises(RuntimeError, match=r"results=True"):
+                    group.results()
+        with pytest.raises(RuntimeError, match=r"results=True"):
+            group.results()
+        with pool.group(results=True) as asked:
+            each_done(asked, 50, lambda: 7)
+            assert asked.results() == [7] * 50
+        assert asked.results() == [7] * 50
+
+
+def test_what_was_cancelled_is_let_go_of() -> None:
+    with Pool(1, queue_size=None) as pool, Gate() as gate, pool.group() as group:
+        group.submit(gate.hold)
+        gate.wait_entered(1)
+        futures = [group.submit(int) for _ in range(20)]
+        futures[0].cancel()
+        assert group.cancel() == 19
+        assert len(group._pending) == 1
+        gate.open()
+
+
+# --- without waiting ---
+
+
+@each_owner
+def test_try_submit_never_waits(make: Any) -> None:
+    with make(1, queue_size=1) as owner, Gate() as gate:
+        with owner.group(results=True) as group:
+            held = group.try_submit(pass_through, gate, 1)
+            gate.wait_entered(1)
+            queued = group.try_submit(int, "2")
+            assert held is not None
+            assert queued is not None
+            assert group.try_submit(int, "3") is None
+            gate.open()
+            assert queued.result(DEADLINE) == 2
+            assert group.submit(int, "ff", base=16).result(DEADLINE) == 255
+        # What was refused is no call of the group.
+        assert group.results() == [1, 2, 255]
+        with pytest.raises(RuntimeError, match="left"):
+            group.try_submit(int)
+
+
+@each_owner
+def test_submit_within_waits_for_so_long(make: Any) -> None:
+    with make(1, queue_size=0) as owner, Gate() as gate:
+        with owner.group(results=True) as group:
+            group.submit_within(DEADLINE, pass_through, gate, 1)
+            gate.wait_entered(1)
+            with pytest.raises(PoolTimeoutError):
+                group.submit_within(0.01, int, "2")
+            waiting = Background(lambda: group.submit_within(timedelta(seconds=DEADLINE), int, "ff", base=16))
+            gate.open()
+            assert waiting.result().result(DEADLINE) == 255
+        assert group.results() == [1, 255]
+        with pytest.raises(RuntimeError, match="left"):
+            group.submit_within(1, int)
+
+
+@pytest.mark.parametrize("limit", [None, 5])
+@pytest.mark.parametrize("timeout", [-1, float("nan"), float("inf"), "1", None], ids=repr)
+def test_a_time_out_is_checked(limit: int | None, timeout: Any) -> None:
+    with Pool(1) as pool, pool.group(limit=limit) as group:
+        with pytest.raises((TypeError, ValueError), match="^timeout must be "):
+            group.submit_within(timeout, int)
+        # No place is lost.
+        for _ in range(10):
+            group.submit_within(DEADLINE, int)
+
+
+def test_the_limit_without_waiting() -> None:
+    with Pool(4) as pool, Gate() as gate:
+        with pool.group(limit=2, results=True) as group:
+            for number in range(2):
+                assert group.try_submit(pass_through, gate, number) is not None
+            assert group.try_submit(int) is None
+            with pytest.raises(PoolTimeoutError, match="limit"):
+                group.submit_within(0.01, int)
+            waiting = Background(lambda: group.submit_within(DEADLINE, int, "7"))
+            gate.open()
+            assert waiting.result().result(DEADLINE) == 7
+            # A refusal of the pool takes no place of the limit.
+            with Pool(1, nonblocking=True) as small, small.group(limit=2) as other, Gate() as second:
+                other.submit(second.hold)
+                for _ in range(5):
+                    assert other.try_submit(int) is None
+                    with pytest.raises(PoolOverloadError):
+                        other.submit_within(DEADLINE, int)
+                second.open()
+                wait_until(lambda: other.try_submit(int) is not None)
+        assert group.results() == [0, 1, 7]
+
+
+@pytest.mark.parametrize("limit", [None, 3])
+def test_a_group_that_was_stopped_submits_nothing(limit: int | None) -> None:
+    ran = Sum()
+    with Pool(2) as pool, pytest.raises(ExceptionGroup), pool.group(fail_fast=True, limit=limit) as group:
+        group.submit(fail, ValueError()).exception(DEADLINE)
+        wait_until(lambda: group._stopped)
+        future = group.try_submit(ran.add)
+        assert future is not None
+        assert future.cancelled()
+        assert group.submit_within(DEADLINE, ran.add).cancelled()
+    assert ran.value == 0
+
+
+def test_invoke_without_waiting() -> None:
+    with PoolWithFunc(1, pass_through) as pool, Gate() as gate:
+        with pool.group(results=True) as group:
+            assert group.try_invoke(gate, 1) is not None
+            gate.wait_entered(1)
+            assert group.try_invoke(gate, 2) is None
+            with pytest.raises(PoolTimeoutError):
+                group.invoke_within(0.01, gate, 2)
+            gate.open()
+            group.invoke_within(DEADLINE, gate, 3)
+        assert group.results() == [1, 3]
+
+
+def test_tasks_that_submit_tasks_on_a_bounded_pool() -> None:
+    """Who finds no room for a task does it itself: nothing waits, so there is no deadlock, and nothing is lost."""
+    done = Sum()
+
+    def visit(number: int) -> None:
+        todo = [number]
+        while todo:
+            number = todo.pop()
+            done.add()
+            for other in (2 * number + 1, 2 * number + 2):
+                if other < 1000 and group.try_submit(visit, other) is None:
+                    todo.append(other)
+
+    with Pool(3, queue_size=4) as pool, pool.group() as group:
+        group.submit(visit, 0)
+    assert done.value == 1000
 
 
 # --- the limit ---

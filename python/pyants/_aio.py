@@ -36,12 +36,18 @@ class AsyncPool(_AsyncPool):
             async for digest in pool.map(file_digest, paths):
                 print(digest)
 
-    capacity and the keyword options are those of Pool. Several loops, in several threads, may use one AsyncPool. Calls
+    capacity and the keyword options are those of Pool, two with other defaults, which suit workers that keep a connection
+    each: expiry_duration is 60 seconds, and with retry_initializer=True a worker whose initializer fails is lost alone.
+    Its call is left to another worker; where there is none it raises BrokenPoolError, and the next call tries again.
+
+    Several loops, in several threads, may use one AsyncPool. Calls
     are made in the context (contextvars) of the caller, as asyncio.to_thread() does. Cancelling takes a call back that
     has not started; one that has is let go of, and what it raises goes to panic_handler or the log.
     """
 
     def __init__(self, capacity: int = DEFAULT_CAPACITY, **options: Unpack[PoolOptions]) -> None:
+        options.setdefault("expiry_duration", 60.0)
+        options.setdefault("retry_initializer", True)
         self._set_up(Pool(capacity, **options), asyncio.get_running_loop, False)
 
     @classmethod
@@ -124,6 +130,13 @@ class AsyncPool(_AsyncPool):
         """Accepts no more calls; waits until those accepted are done and, with a pool of its own, the workers gone."""
         self._close()
         await _off_loop(self._wait_closed)
+
+    def reboot(self) -> None:
+        """Accepts calls again, after aclose() or where a failing initializer broke the pool.
+
+        Opens the pool again if it is its own; that of others, which over() was given, stays as it is.
+        """
+        self._reopen()
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"cannot pickle {type(self).__name__!r} object: its threads and calls live in this process")

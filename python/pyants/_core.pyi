@@ -180,7 +180,10 @@ class Pool(_Submitter):
       disable_purge: idle workers stay until the pool is released.
       queue_size: how many accepted tasks may wait for a worker; None: any number.
       name: thread names are "{name}_{n}".
-      initializer, initargs: called in each worker thread before its first task.
+      initializer, initargs: called in each worker thread before its first task. Where it fails the pool breaks: it
+        closes itself, and what has not started is cancelled.
+      retry_initializer: then only that worker is lost, and the next start tries again. Its task is left to another
+        worker; where there is none it is cancelled.
       stack_size: the stack of a worker thread, in bytes.
 
     No thread is started before the first task. As a context manager the pool is released, and waited for, at the end of
@@ -202,6 +205,7 @@ class Pool(_Submitter):
         name: str | None = None,
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
+        retry_initializer: bool = False,
         stack_size: int | None = None,
     ) -> None: ...
 
@@ -347,8 +351,7 @@ class _Executor:
         """What tells the pool from every other; a worker's thread has it as its attribute _pyants_pool."""
     def _place(self) -> Future[None]:
         """A future that a worker of the pool must not wait for where only another of its tasks would set it."""
-    @staticmethod
-    def _seconds(timeout: float | timedelta) -> float:
+    def _seconds(self, timeout: float | timedelta) -> float:
         """A time-out in seconds, checked as submit_within() does."""
     def _is_broken(self) -> bool:
         """A worker's initializer failed."""
@@ -385,6 +388,8 @@ class _AsyncPool:
         self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
     ) -> tuple[asyncio.Future[_T], asyncio.Future[bool] | None, _Ticket]:
         """As run(), with an awaitable of the admission where the call has to stand in line, and what takes it back."""
+    def _reopen(self) -> None:
+        """Accepts calls again; opens the pool again if it is its own."""
     def _close(self) -> None:
         """Accepts no more calls."""
     def _wait_closed(self) -> None:

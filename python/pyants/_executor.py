@@ -326,7 +326,7 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
             pool = self.pool
         except RuntimeError:
             return f"<{type(self).__module__}.{type(self).__qualname__} not initialised>"
-        state = "shut down" if self._shutdown else "open"
+        state = "broken" if self._broken else "shut down" if self._shutdown else "open"
         return f"<{type(self).__module__}.{type(self).__qualname__} over {pool!r} {state}>"
 
 

@@ -43,7 +43,7 @@ class PoolStats(NamedTuple):
     failed: int
     """Tasks that raised."""
     cancelled: int
-    """Accepted tasks that will never run, because a worker's initializer failed."""
+    """Accepted tasks that will never run, because the initializer failed of the workers that were to run them."""
     rejected: int
     """Tasks refused by overload, time-out or deadlock."""
     spawned: int
@@ -68,6 +68,7 @@ class PoolOptions(TypedDict, total=False):
     name: str | None
     initializer: Callable[..., object] | None
     initargs: tuple[Any, ...]
+    retry_initializer: bool
     stack_size: int | None
 
 

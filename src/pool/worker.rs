@@ -37,7 +37,12 @@ pub(super) fn run<H: Host>(
         return;
     }
     if !set_up {
-        shift.break_down(lock(parcel).take());
+        let first = lock(parcel).take();
+        if core.host.retries_start() {
+            shift.give_up(first);
+        } else {
+            shift.break_down(first);
+        }
     }
     core.threads.fetch_sub(1, Ordering::SeqCst);
     core.watch.notify();
@@ -313,6 +318,45 @@ impl<H: Host> Shift<'_, H> {
         core.family.break_deadlock();
         core.watch.notify();
         true
+    }
+
+    /// The host could not set the worker up, but may do better next time. Tasks are left to the workers there are, and the
+    /// next one is started when the next task comes: started from here they might fail one after another for ever. Where
+    /// there are none, tasks that wait for one are cancelled.
+    fn give_up(&mut self, first: Option<H::Task>) {
+        let core = self.core;
+        if let Some(task) = first {
+            core.queue.push(task);
+        }
+        // As where the system refuses a thread: those who wait do not count on a further worker until one is started.
+        core.thread_refused.store(true, Ordering::SeqCst);
+        core.vacate(self.seat);
+        core.crew.depart();
+        if std::mem::take(&mut self.searching) {
+            core.token.lay_down();
+        }
+        // Counted out first, then a look at the others. One that leaves does the same, and then looks at the tasks.
+        full_fence();
+        loop {
+            let tasks: Vec<_> = {
+                // Under the spawn lock no thread is half started.
+                let _spawning = lock(&core.spawning);
+                if core.crew.present() > 0 || core.in_flight() == 0 {
+                    break;
+                }
+                std::iter::from_fn(|| core.queue.pop()).collect()
+            };
+            if tasks.is_empty() {
+                // Either its submitter counted on this worker, and has but to put it in the queue; or another worker
+                // in the same state is about to cancel it.
+                thread::doze(SHORTEST_DOZE);
+            }
+            core.cancel(tasks);
+        }
+        core.family.count_worker(false);
+        core.wake_resting();
+        core.family.break_deadlock();
+        core.watch.notify();
     }
 
     /// The host could not set the worker up: the pool closes itself, and what has not started never will.

@@ -4,8 +4,8 @@ use super::known;
 use crate::pool::Error;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyTypeError, PyValueError};
-use pyo3::prelude::*;
 use pyo3::ffi;
+use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 macro_rules! exceptions {
@@ -52,6 +52,14 @@ pub fn broken_executor(py: Python<'_>) -> PyErr {
     broken_thread_pool(
         py,
         "A thread initializer failed, the thread pool is not usable anymore",
+    )
+}
+
+/// For a task that no worker could be set up for, in a pool where the next start tries again.
+pub fn no_worker(py: Python<'_>) -> PyErr {
+    broken(
+        py,
+        "no worker could be set up for this task, since the initializer failed; the next submit tries again",
     )
 }
 

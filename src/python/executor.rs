@@ -50,6 +50,11 @@ impl Scope {
         self.closed.store(true, Ordering::SeqCst);
     }
 
+    /// Calls come in again.
+    pub fn open(&self) {
+        self.closed.store(false, Ordering::SeqCst);
+    }
+
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
     }
@@ -419,8 +424,7 @@ impl Executor {
     }
 
     /// A time-out in seconds, checked as submit_within() does.
-    #[staticmethod]
-    fn _seconds(timeout: &Bound<'_, PyAny>) -> PyResult<f64> {
+    fn _seconds(&self, timeout: &Bound<'_, PyAny>) -> PyResult<f64> {
         options::read_timeout(timeout).map(|timeout| timeout.as_secs_f64())
     }
 
@@ -431,8 +435,7 @@ impl Executor {
 
     /// A worker's initializer failed.
     fn _is_broken(&self, py: Python<'_>) -> PyResult<bool> {
-        let front = self.pool(py)?.get().front(py)?;
-        Ok(front.pools().iter().any(crate::pool::Pool::is_broken))
+        Ok(self.pool(py)?.get().front(py)?.is_broken())
     }
 
     /// No call is accepted any more.

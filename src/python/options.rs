@@ -100,6 +100,7 @@ pub fn read(
         keywords.logger()?,
         keywords.callable("initializer")?,
         keywords.initargs(py)?,
+        keywords.flag("retry_initializer")?,
     );
     keywords.refuse_rest()?;
     Ok(Given { options, hooks })

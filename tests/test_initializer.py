@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from executors import Thing, pass_through, wait_freed
-from loops import entered, run, until
+from loops import collect, entered, run, until
 from support import DEADLINE, KINDS, Background, Face, Gate, Kind, Sum, ignore, own_logger, wait_equal, wait_until
 
 from pyants import AsyncPool, BrokenPoolError, MultiPool, Pool, PoolClosedError, PoolDeadlockError, PoolExecutor
@@ -73,8 +73,9 @@ def test_a_database_that_is_down_for_a_moment(make: Callable[..., AsyncPool]) ->
             database.down = False
             assert await pool.run(database.ask) == 7
             assert await asyncio.gather(*(pool.run(database.ask, number) for number in range(20))) == list(range(20))
-            stats = pool.pool.stats()
-            assert (stats.cancelled, stats.completed) == (3, 21)
+            # The loop may be told before the pool has counted.
+            await until(lambda: pool.pool.stats().completed == 21)
+            assert pool.pool.stats().cancelled == 3
         assert len(records.records) == 3
         pool.pool.release()
 
@@ -94,7 +95,8 @@ def test_calls_in_line_fail_one_by_one_and_none_hangs(make: Callable[..., AsyncP
             errors = await asyncio.gather(*(call() for _ in range(50)), return_exceptions=True)
             assert {type(error) for error in errors} == {BrokenPoolError}
             assert all(isinstance(error.__cause__, ConnectionError) for error in errors)  # type: ignore[union-attr]
-            assert database.refused.value <= 50
+            # Once for each call, or twice where a worker is started just before the call is given up.
+            assert database.refused.value <= 100
             # The loop may be told before the pool has counted.
             await until(lambda: pool.pool.stats().cancelled == 50)
         pool.pool.release()
@@ -258,8 +260,6 @@ def test_a_pool_with_a_failure_is_garbage_like_any_other() -> None:
     wait_equal(holder.pool.running, 0)
     reference = weakref.ref(holder)
     del holder
-    from loops import collect
-
     wait_until(lambda: collect() >= 0 and reference() is None)
 
 

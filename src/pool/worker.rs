@@ -37,12 +37,7 @@ pub(super) fn run<H: Host>(
         return;
     }
     if !set_up {
-        let first = lock(parcel).take();
-        if core.host.retries_start() {
-            shift.give_up(first);
-        } else {
-            shift.break_down(first);
-        }
+        shift.break_down(lock(parcel).take());
     }
     core.threads.fetch_sub(1, Ordering::SeqCst);
     core.watch.notify();
@@ -320,62 +315,51 @@ impl<H: Host> Shift<'_, H> {
         true
     }
 
-    /// The host could not set the worker up, but may do better next time. Tasks are left to the workers there are, and the
-    /// next one is started when the next task comes: started from here they might fail one after another for ever. Where
-    /// there are none, tasks that wait for one are cancelled.
-    fn give_up(&mut self, first: Option<H::Task>) {
+    /// The host could not set the worker up. Either the pool closes itself, and what has not started never will; or the
+    /// host may do better next time, and tasks are left to the workers there are: only where there are none those in the
+    /// queue are cancelled. The next worker is started when the next task comes; were it started from here, one might fail
+    /// after another for ever.
+    fn break_down(&mut self, first: Option<H::Task>) {
         let core = self.core;
+        let retries = core.host.retries_start();
+        if retries {
+            // As where the system refuses a thread: those who wait do not count on a further worker until one is started.
+            core.thread_refused.store(true, Ordering::Relaxed);
+        } else {
+            core.broken.store(true, Ordering::Relaxed);
+            core.release();
+        }
         if let Some(task) = first {
             core.queue.push(task);
         }
-        // As where the system refuses a thread: those who wait do not count on a further worker until one is started.
-        core.thread_refused.store(true, Ordering::SeqCst);
         core.vacate(self.seat);
         core.crew.depart();
         if std::mem::take(&mut self.searching) {
             core.token.lay_down();
         }
-        // Counted out first, then a look at the others. One that leaves does the same, and then looks at the tasks.
+        // Counted out first, then a look into the queue. A submitter does the opposite: if its task is not found here, it
+        // finds that there is nobody, and starts another worker. And one that leaves looks into the queue, too.
         full_fence();
-        loop {
-            let tasks: Vec<_> = {
-                // Under the spawn lock no thread is half started.
-                let _spawning = lock(&core.spawning);
-                if core.crew.present() > 0 || core.in_flight() == 0 {
-                    break;
-                }
-                std::iter::from_fn(|| core.queue.pop()).collect()
+        let tasks: Vec<_> = {
+            // Under the spawn lock no thread is half started.
+            let _spawning = lock(&core.spawning);
+            let is_lost = if retries {
+                core.crew.present() == 0
+            } else {
+                // Unless the pool was opened again meanwhile.
+                core.broken.load(Ordering::Relaxed)
             };
-            if tasks.is_empty() {
-                // Either its submitter counted on this worker, and has but to put it in the queue; or another worker
-                // in the same state is about to cancel it.
-                thread::doze(SHORTEST_DOZE);
-            }
-            core.cancel(tasks);
-        }
+            std::iter::from_fn(|| is_lost.then(|| core.queue.pop()).flatten()).collect()
+        };
+        core.cancel(tasks);
         core.family.count_worker(false);
-        core.wake_resting();
+        if retries {
+            core.wake_resting();
+        } else if !core.queue.is_empty() && core.is_wake_due() {
+            core.wake();
+        }
         core.family.break_deadlock();
         core.watch.notify();
-    }
-
-    /// The host could not set the worker up: the pool closes itself, and what has not started never will.
-    fn break_down(&mut self, first: Option<H::Task>) {
-        let core = self.core;
-        core.broken.store(true, Ordering::Relaxed);
-        core.release();
-        let mut tasks: Vec<_> = first.into_iter().collect();
-        loop {
-            tasks.extend(std::iter::from_fn(|| core.queue.pop()));
-            core.cancel(std::mem::take(&mut tasks));
-            if std::mem::take(&mut self.searching) {
-                core.token.lay_down();
-            }
-            if self.leave() {
-                return;
-            }
-            thread::yield_now();
-        }
     }
 }
 

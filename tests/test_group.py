@@ -375,9 +375,9 @@ def test_tasks_that_submit_tasks_on_a_bounded_pool() -> None:
         while todo:
             number = todo.pop()
             done.add()
-            for other in (2 * number + 1, 2 * number + 2):
-                if other < 1000 and group.try_submit(visit, other) is None:
-                    todo.append(other)
+            todo += [other for other in (2 * number + 1, 2 * number + 2) if other < 1000]
+            while len(todo) > 1 and group.try_submit(visit, todo[-1]) is not None:
+                todo.pop()
 
     with Pool(3, queue_size=4) as pool, pool.group() as group:
         group.submit(visit, 0)

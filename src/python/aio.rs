@@ -240,7 +240,13 @@ impl Mailbox {
             Error::Spawn(error) => {
                 Error::Spawn(std::io::Error::new(error.kind(), error.to_string()))
             }
-            _ => Error::Overload { in_flight: 0 },
+            Error::Overload { in_flight, limit } => Error::Overload {
+                in_flight: *in_flight,
+                limit: *limit,
+            },
+            Error::Deadlock | Error::Timeout | Error::Interrupted => {
+                unreachable!("nobody waits with it")
+            }
         };
         Refusal::Pool(same).into_exception(py)
     }

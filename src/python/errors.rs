@@ -141,18 +141,20 @@ pub fn raise(py: Python<'_>, error: Error, doing: &str) -> PyErr {
             py,
             "the pool is broken, a worker's initializer failed; reboot() opens it again",
         ),
-        Error::Overload { in_flight } => overload(
-            py,
-            format!(
-                "the pool is overloaded: {in_flight} tasks are in flight, and this call may not wait for room"
-            ),
-        ),
-        Error::Deadlock => deadlock(
-            py,
-            format!(
-                "deadlock: {doing} would wait for ever: the pool's own workers wait for the pool, and none is left to serve them"
-            ),
-        ),
+        Error::Overload { .. } => overload(py, error.to_string()),
+        Error::Deadlock => {
+            let instead = if doing == "submit" {
+                "have tasks call try_submit() and do themselves what there is no room for, or submit to another pool, or give this one a queue (queue_size=None)"
+            } else {
+                "have tasks not wait for other tasks of their own pool, or use another pool for those, or raise the capacity"
+            };
+            deadlock(
+                py,
+                format!(
+                    "deadlock: {doing} would wait for ever: the pool's own workers wait for the pool, and none is left to serve them; {instead}"
+                ),
+            )
+        }
         Error::Timeout => timeout(py, format!("{doing} ran out of time")),
         Error::Interrupted => PyRuntimeError::new_err("the wait was interrupted"),
         Error::Spawn(error) => spawn(

@@ -211,8 +211,8 @@ scenarios! {
         broken_worker_against_reboot 2
         fickle_worker 2
         hand_off_fickle_worker 2
-        fickle_worker_of_two 2
-        hand_off_fickle_worker_of_two 2
+        fickle_worker_of_two 1
+        hand_off_fickle_worker_of_two 1
         worker_that_waits_for_itself 3
         worker_that_waits_for_its_own_task 3
         worker_that_waits_for_another 2

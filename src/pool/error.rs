@@ -58,9 +58,7 @@ pub enum Error {
         limit: Limit,
     },
     /// Every worker of the pool waits for the pool.
-    #[error(
-        "deadlock: every worker of the pool waits for the pool itself; tasks may submit to it with try_submit, which does not wait"
-    )]
+    #[error("deadlock: every worker of the pool waits for the pool itself")]
     Deadlock,
     /// The time ran out.
     #[error("the time ran out")]

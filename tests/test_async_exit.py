@@ -276,7 +276,7 @@ async def use(pool):
     assert await pool.run(int, "7") == 7
     assert await (await pool.submit(int, "8")) == 8
     assert [item async for item in pool.map(int, "123")] == [1, 2, 3]
-    async with pool.group() as group:
+    async with pool.group(results=True) as group:
         for _ in range(20):
             group.run(int)
     assert group.results() == [0] * 20

@@ -1,8 +1,9 @@
 """Tasks that submit tasks, on a pool with a bound: a crawler that neither hangs nor loses a link.
 
-Were each page's task to submit() the pages that it links to, all workers would soon wait for room that only they could make:
-one of them would be told of the deadlock, and its links be lost. So they ask with try_submit(), which never waits, and what
-there is no room for they visit themselves, offering the rest again after each page. Nobody waits, and nothing is lost.
+Were each page's task to submit() the pages that it links to, all workers would soon wait for room that only they could
+make: one of them would be told of the deadlock, and its links be lost. So they ask with try_submit(), which never waits,
+and what there is no room for they visit themselves, offering the rest again after each page. Nobody waits, and nothing
+is lost.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Crawler:
             page = todo.popleft()
             try:
                 todo.extend(self.new(self.links_of(page)))
-            except Exception as error:  # or the rest of todo would be lost with it
+            except Exception as error:  # noqa: BLE001 - or the rest of todo would be lost with it
                 self.failed[page] = error
             # What there is room for goes to others, but one page: that is for this worker, which would be idle else.
             while len(todo) > 1 and self.group.try_submit(self.visit, todo[-1]) is not None:

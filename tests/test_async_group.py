@@ -272,7 +272,7 @@ def test_an_exception_in_the_block_comes_out_with_what_calls_raised(make: Any) -
                 # What has started is waited for.
                 assert not waiting.done()
                 gate.open()
-                with pytest.raises(ExceptionGroup, match="^1 of 11 tasks and the group's block failed") as raised:
+                with pytest.raises(ExceptionGroup, match=r"^1 of 11 tasks and the group's block failed") as raised:
                     await waiting
                 assert raised.value.exceptions == (failure, mine)
                 assert raised.value.__suppress_context__
@@ -292,7 +292,7 @@ class Own:
         await self.group.__aenter__()
         return self
 
-    async def __aexit__(self, *info: Any) -> None:
+    async def __aexit__(self, *info: object) -> None:
         await self.group.__aexit__(*info)
 
     def run(self, fn: Any, *args: Any) -> Any:
@@ -423,8 +423,8 @@ def test_a_cancelled_block_takes_back_what_has_not_started(make: Any, where: str
                 await asyncio.wait([waiting])
                 assert waiting.cancelled() != failing
                 if failing:
-                    error = waiting.exception()
-                    assert isinstance(error, ExceptionGroup)
+                    error: Any = waiting.exception()
+                    assert type(error) is ExceptionGroup
                     assert error.exceptions == (failure,)
                 assert logged(records, failure) == []
         assert ran.value == 0
@@ -526,8 +526,8 @@ def test_nested_groups() -> None:
             with pytest.raises(ExceptionGroup) as raised:
                 async with pool.group() as outer, pool.group() as inner:
                     inner.run(fail, ValueError("mine"))
-            (nested,) = raised.value.exceptions
-            assert isinstance(nested, ExceptionGroup)
+            nested: Any = raised.value.exceptions[0]
+            assert type(nested) is ExceptionGroup
             assert [str(error) for error in nested.exceptions] == ["mine"]
         assert order == ["inner", "outer"]
 
@@ -555,7 +555,7 @@ def test_a_group_that_never_ends_lets_go_of_what_is_done(make: Any, fail_fast: b
             return thing
 
         async with make(2) as pool:
-            with pytest.raises(ExceptionGroup, match="^1 of 101 tasks failed") as raised:
+            with pytest.raises(ExceptionGroup, match=r"^1 of 101 tasks failed") as raised:
                 async with pool.group(fail_fast=fail_fast) as group:
                     for _ in range(50):
                         await group.run(call)

@@ -254,7 +254,7 @@ def test_it_cancels_what_has_not_started_and_comes_out_with_what_calls_raised(ma
         # What has started is waited for.
         assert waiting.is_alive()
         gate.open()
-        with pytest.raises(ExceptionGroup, match="^1 of 11 tasks and the group's block failed") as raised:
+        with pytest.raises(ExceptionGroup, match=r"^1 of 11 tasks and the group's block failed") as raised:
             waiting.result()
         assert raised.value.exceptions == (failure, mine)
         assert raised.value.__suppress_context__
@@ -271,7 +271,7 @@ def test_it_comes_out_as_a_group_also_alone(make: Any) -> None:
     mine = Mine()
     with (
         make(1) as owner,
-        pytest.raises(ExceptionGroup, match="^the group's block failed") as raised,
+        pytest.raises(ExceptionGroup, match=r"^the group's block failed") as raised,
         owner.group() as group,
     ):
         group.submit(int)
@@ -293,12 +293,15 @@ def test_what_ends_programs_comes_out_of_the_block_bare(error: BaseException) ->
 @pytest.mark.parametrize("how", ["result", "results"])
 def test_a_failure_that_the_block_passes_on_is_one(how: str) -> None:
     error = ValueError("mine")
-    with Pool(1) as pool, pytest.raises(ExceptionGroup, match="^1 of 1 tasks failed") as raised:
-        with pool.group(results=True) as group:
-            future = group.submit(fail, error)
-            if how == "result":
-                future.result(DEADLINE)
-            group.results()
+    with (
+        Pool(1) as pool,
+        pytest.raises(ExceptionGroup, match=r"^1 of 1 tasks failed") as raised,
+        pool.group(results=True) as group,
+    ):
+        future = group.submit(fail, error)
+        if how == "result":
+            future.result(DEADLINE)
+        group.results()
     assert raised.value.exceptions == (error,)
 
 
@@ -317,7 +320,7 @@ def test_a_generator_that_is_closed_in_its_block(failing: bool) -> None:
         if not failing:
             steps.close()
             return
-        with pytest.raises(ExceptionGroup, match="^1 of 1 tasks failed") as raised:
+        with pytest.raises(ExceptionGroup, match=r"^1 of 1 tasks failed") as raised:
             steps.close()
         assert raised.value.exceptions == (failure,)
 
@@ -366,16 +369,18 @@ def test_a_block_that_catches_it_goes_on() -> None:
 def test_a_nested_block_passes_failures_on() -> None:
     with Pool(2) as pool:
         inner_error, outer_error = ValueError("inner"), KeyError("outer")
-        with pytest.raises(ExceptionGroup, match="^1 of 1 tasks and the group's block failed") as raised:
-            with pool.group() as outer:
-                outer.submit(fail, outer_error).exception(DEADLINE)
-                with pool.group() as inner:
-                    inner.submit(fail, inner_error)
+        with (
+            pytest.raises(ExceptionGroup, match=r"^1 of 1 tasks and the group's block failed") as raised,
+            pool.group() as outer,
+        ):
+            outer.submit(fail, outer_error).exception(DEADLINE)
+            with pool.group() as inner:
+                inner.submit(fail, inner_error)
         # The inner group's exception is an exception in the outer block.
-        first, second = raised.value.exceptions
-        assert first is outer_error
-        assert isinstance(second, ExceptionGroup)
-        assert second.exceptions == (inner_error,)
+        assert raised.value.exceptions[0] is outer_error
+        nested: Any = raised.value.exceptions[1]
+        assert type(nested) is ExceptionGroup
+        assert nested.exceptions == (inner_error,)
 
 
 def test_a_nested_block_passes_on_what_ends_programs() -> None:

@@ -192,7 +192,10 @@ def test_a_loops_exception_handler_of_a_callback_that_fails() -> None:
     error = Oops("mine")
 
     async def main() -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda *_: seen.append(sys.exception()))
+        def handler(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+            seen.append(sys.exception())
+
+        asyncio.get_running_loop().set_exception_handler(handler)
         async with AsyncPool(1) as pool:
             call = pool.run(int)
             call.add_done_callback(lambda _: fail(error))

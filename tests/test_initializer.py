@@ -92,9 +92,9 @@ def test_calls_in_line_fail_one_by_one_and_none_hangs(make: Callable[..., AsyncP
             async def call() -> object:
                 return await (await pool.submit(database.ask)) if submit else await pool.run(database.ask)
 
-            errors = await asyncio.gather(*(call() for _ in range(50)), return_exceptions=True)
+            errors: list[Any] = await asyncio.gather(*(call() for _ in range(50)), return_exceptions=True)
             assert {type(error) for error in errors} == {BrokenPoolError}
-            assert all(isinstance(error.__cause__, ConnectionError) for error in errors)  # type: ignore[union-attr]
+            assert all(isinstance(error.__cause__, ConnectionError) for error in errors)
             # Once for each call, or twice where a worker is started just before the call is given up.
             assert database.refused.value <= 100
             # The loop may be told before the pool has counted.

@@ -36,9 +36,10 @@ class AsyncPool(_AsyncPool):
             async for digest in pool.map(file_digest, paths):
                 print(digest)
 
-    capacity and the keyword options are those of Pool, two with other defaults, which suit workers that keep a connection
-    each: expiry_duration is 60 seconds, and with retry_initializer=True a worker whose initializer fails is lost alone.
-    Its call is left to another worker; where there is none it raises BrokenPoolError, and the next call tries again.
+    capacity and the keyword options are those of Pool, two with other defaults, which suit workers that keep a
+    connection each: expiry_duration is 60 seconds, and with retry_initializer=True a worker whose initializer fails is
+    lost alone. Its call is left to another worker; where there is none it raises BrokenPoolError, and the next call
+    tries again.
 
     Several loops, in several threads, may use one AsyncPool. Calls
     are made in the context (contextvars) of the caller, as asyncio.to_thread() does. Cancelling takes a call back that

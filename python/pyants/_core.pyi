@@ -155,9 +155,7 @@ class _Invoker(_Base, Generic[_P]):
         The iterable is read lazily: one item only when the one before was accepted. An error of the pool carries the
         number of accepted tasks as its attribute submitted.
         """
-    def group(
-        self, *, fail_fast: bool = False, limit: int | None = None, results: bool = False
-    ) -> FuncTaskGroup[_P]:
+    def group(self, *, fail_fast: bool = False, limit: int | None = None, results: bool = False) -> FuncTaskGroup[_P]:
         """A TaskGroup of calls on this pool, for a with block that ends when all of them are done.
 
         Besides submit() it has invoke(), which calls the pool's function. fail_fast: after the first failure cancels

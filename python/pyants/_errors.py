@@ -15,7 +15,7 @@ class PoolClosedError(PoolError, RuntimeError):
 
 
 class BrokenPoolError(PoolClosedError):
-    """A worker's initializer failed: the pool closed itself or, with retry_initializer, had no other worker for the task.
+    """A worker's initializer failed: the pool closed itself or, with retry_initializer, had no other for the task.
 
     Where it is a task's, its __cause__ is what the initializer raised.
     """

@@ -112,7 +112,10 @@ def _is_made_of(error: BaseException, failures: list[BaseException]) -> bool:
     """The block passes on what calls raised: one exception of them, or a group of nothing else."""
     if any(error is failure for failure in failures):
         return True
-    return isinstance(error, BaseExceptionGroup) and all(_is_made_of(part, failures) for part in error.exceptions)
+    if not isinstance(error, BaseExceptionGroup):
+        return False
+    parts: tuple[BaseException, ...] = error.exceptions  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return all(_is_made_of(part, failures) for part in parts)
 
 
 def give_way() -> None:

@@ -1,9 +1,9 @@
 """Tasks that submit tasks, on a pool with a bound: a crawler that neither hangs nor loses a link.
 
 Were each page's task to submit() the pages that it links to, all workers would soon wait for room that only they could
-make: one of them would be told of the deadlock, and its links be lost. So they ask with try_submit(), which never waits,
-and what there is no room for they visit themselves, offering the rest again after each page. Nobody waits, and nothing
-is lost.
+make: one of them would be told of the deadlock, and its links be lost. So they ask with try_submit(), which never
+waits, and what there is no room for they visit themselves, offering the rest again after each page. Nobody waits, and
+nothing is lost.
 """
 
 from __future__ import annotations

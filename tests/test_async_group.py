@@ -286,7 +286,7 @@ class Own:
     """asyncio's group with the face of ours, for what is to be the same."""
 
     def __init__(self) -> None:
-        self.group = asyncio.TaskGroup()
+        self.group: Any = asyncio.TaskGroup()
 
     async def __aenter__(self) -> Any:
         await self.group.__aenter__()

@@ -20,7 +20,7 @@ def count(kind: str) -> int:
 
 
 def every_part(pool: pyants.Pool) -> None:
-    with pool.group() as group:
+    with pool.group(results=True) as group:
         for kind in STOCK:
             group.submit(count, kind)
     print(f"counted: {group.results()}")  # in the order of submission

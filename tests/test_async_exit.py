@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
 from support import IN_CHILD, run_script
@@ -241,29 +242,31 @@ def held():
     raise ValueError("mine")
 async def main():
     async with AsyncPool(1) as pool:
-        async with pool.group() as group:
-            group.run(held)
-            for number in range(5):
-                group.run(ran.append, number)
-            await entered(1)
-            threading.Thread(target=open_later, args=(group._calls,), daemon=True).start()
-            about_to_wait.set()
-            if {where!r} == "block":
-                await asyncio.sleep(60)
+        try:
+            async with pool.group() as group:
+                group.run(held)
+                calls = [group.run(ran.append, number) for number in range(5)]
+                await entered(1)
+                threading.Thread(target=open_later, args=(calls,), daemon=True).start()
+                about_to_wait.set()
+                if {where!r} == "block":
+                    await asyncio.sleep(60)
+        except* ValueError as failures:
+            print("failed", failures.exceptions)
 def open_later(calls):
     # Once what has not started is cancelled.
-    wait_until(lambda: sum(call.cancelled() for call, _ in list(calls)) == 5)
+    wait_until(lambda: all(call.cancelled() for call in calls))
     gate.open()
-import logging
-logger, records = own_logger()
-logging.getLogger("pyants").addHandler(records)
 try:
     asyncio.run(main())
 except KeyboardInterrupt:
-    print("interrupted", ran, [record.exc_info[1] for record in records.records])
+    print("interrupted", ran)
 """
     )
-    assert stdout == "done\ninterrupted [] [ValueError('mine')]\n"
+    # As with asyncio.TaskGroup failures come first, and from 3.13 on the task is cancelled again after them.
+    assert stdout == "done\nfailed (ValueError('mine'),)\n" + (
+        "interrupted []\n" if sys.version_info >= (3, 13) else ""
+    )
 
 
 # --- forks ---
@@ -276,7 +279,7 @@ async def use(pool):
     assert await pool.run(int, "7") == 7
     assert await (await pool.submit(int, "8")) == 8
     assert [item async for item in pool.map(int, "123")] == [1, 2, 3]
-    async with pool.group() as group:
+    async with pool.group(results=True) as group:
         for _ in range(20):
             group.run(int)
     assert group.results() == [0] * 20

@@ -31,7 +31,7 @@ async def everything(pool: AsyncPool) -> None:
     assert await (await pool.submit(int, "8")) == 8
     assert [item async for item in pool.map(int, "123")] == [1, 2, 3]
     assert sorted([item async for item in pool.map_unordered(int, as_async("123"))]) == [1, 2, 3]
-    async with pool.group() as group:
+    async with pool.group(results=True) as group:
         for text in "123":
             group.run(int, text)
             await group.submit(int, text)

@@ -264,14 +264,15 @@ def test_an_initializer_that_fails(make: Any) -> None:
             gate.hold()
             raise ValueError("not today")
 
-        async with make(2, initializer=initialize, logger=logger) as pool:
+        async with make(2, initializer=initialize, logger=logger, retry_initializer=False) as pool:
             calls = [pool.run(int) for _ in range(5)]
             gate.open()
             errors = await asyncio.gather(*calls, return_exceptions=True)
             assert {type(error) for error in errors} == {BrokenPoolError}
             await until(pool.is_closed)
             with pytest.raises(BrokenPoolError):
-                pool.run(int)
+                await pool.run(int)
+            assert "broken" in repr(pool)
         # Once for each worker, and not again for each call.
         assert 1 <= len(records.records) <= 2
         assert all("initializer" in record.getMessage() for record in records.records)

@@ -182,7 +182,7 @@ def test_a_pool_that_breaks_while_producers_wait() -> None:
             gate.hold()
             raise ValueError("not today")
 
-        async with AsyncPool(1, initializer=initialize, panic_handler=reported.append) as pool:
+        async with AsyncPool(1, initializer=initialize, retry_initializer=False, panic_handler=reported.append) as pool:
             accepted = await pool.submit(int)
             waiting = [asyncio.ensure_future(pool.submit(int)) for _ in range(5)]
             await until(lambda: pool.pool.waiting() == 5)

@@ -30,6 +30,7 @@ PROMISES = {
         "pool of ten: 1000 tasks done, 10 workers at most, the sum is 499500",
     ],
     "backpressure.py": ["taken in: 6 of 10", "submit_within gave up: ", "and then was taken in", "done: 7, refused: 5"],
+    "crawl.py": ["pages: 10000, without an answer: 10", r"tasks: [1-9]\d*, at most [1-8] workers, failed: 0"],
     "multi_pool.py": [r"pool by pool: \[2, 2, 2, 2\]", "capacity in all: 8, free: 0", "done: 8"],
     "task_group.py": [
         r"counted: \[900, 40, 3\]",

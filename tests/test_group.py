@@ -6,11 +6,13 @@ import pickle
 import threading
 import weakref
 from concurrent.futures import CancelledError, Future
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from executors import Thing, pass_through, wait_freed
 from groups import each_owner
+from loops import fail
 from support import DEADLINE, Background, Gate, Latch, Sum, background, wait_equal, wait_until
 
 from pyants import (
@@ -21,6 +23,7 @@ from pyants import (
     PoolDeadlockError,
     PoolExecutor,
     PoolOverloadError,
+    PoolTimeoutError,
     PoolWithFunc,
     TaskGroup,
 )
@@ -56,13 +59,13 @@ def test_the_block_is_left_when_all_calls_are_done(make: Any) -> None:
 @each_owner
 def test_results_are_in_the_order_of_submission(make: Any) -> None:
     with make(4) as owner:
-        with owner.group() as group:
+        with owner.group(results=True) as group:
             for number in range(50):
                 group.submit(pow, number, 2)
         assert group.results() == [number**2 for number in range(50)]
         # Again, and of nothing.
         assert group.results() == [number**2 for number in range(50)]
-        with owner.group() as empty:
+        with owner.group(results=True) as empty:
             pass
         assert empty.results() == []
 
@@ -82,19 +85,19 @@ def test_a_pool_with_a_function_has_invoke(kind: str) -> None:
         return int(text, base)
 
     with PoolWithFunc(2, parse) if kind == "PoolWithFunc" else MultiPoolWithFunc(2, 1, parse) as pool:
-        with pool.group(limit=3) as group:
+        with pool.group(results=True, limit=3) as group:
             assert isinstance(group, FuncTaskGroup)
             futures = [group.invoke(text, base=16) for text in ("1", "f", "ff")]
             assert futures[2].result(DEADLINE) == 255
             group.submit(pow, 2, 5)
         assert group.results() == [1, 15, 255, 32]
     with Pool(1) as plain:
-        assert not hasattr(plain.group(), "invoke")
+        assert not hasattr(plain.group(results=True), "invoke")
 
 
 @each_owner
 def test_results_before_the_end_wait(make: Any) -> None:
-    with make(2) as owner, Gate() as gate, owner.group() as group:
+    with make(2) as owner, Gate() as gate, owner.group(results=True) as group:
         group.submit(pass_through, gate, 7)
         asked = Background(group.results)
         gate.wait_entered(1)
@@ -108,9 +111,9 @@ def test_results_before_the_end_wait(make: Any) -> None:
 
 @each_owner
 def test_two_groups_do_not_wait_for_each_other(make: Any) -> None:
-    with make(2) as owner, Gate() as gate, owner.group() as held:
+    with make(2) as owner, Gate() as gate, owner.group(results=True) as held:
         future = held.submit(gate.hold)
-        with owner.group() as other:
+        with owner.group(results=True) as other:
             other.submit(int, "7")
         assert other.results() == [7]
         assert not future.done()
@@ -121,7 +124,7 @@ def test_two_groups_do_not_wait_for_each_other(make: Any) -> None:
 def test_the_pool_goes_on_after_a_group(make: Any) -> None:
     with make(2) as owner:
         for number in range(5):
-            with owner.group() as group:
+            with owner.group(results=True) as group:
                 group.submit(int, str(number))
             assert group.results() == [number]
         assert getattr(owner, "pool", owner).is_closed() is False
@@ -129,7 +132,7 @@ def test_the_pool_goes_on_after_a_group(make: Any) -> None:
 
 def test_calls_come_from_several_threads() -> None:
     done = Sum()
-    with Pool(4) as pool, pool.group() as group:
+    with Pool(4) as pool, pool.group(results=True) as group:
         threads = background(4, lambda: [group.submit(done.add) for _ in range(100)])
         for thread in threads:
             thread.result()
@@ -141,7 +144,7 @@ def test_calls_come_from_several_threads() -> None:
 def test_calls_come_from_the_groups_own_calls(limit: int | None) -> None:
     done = Sum()
     with Pool(4, queue_size=None) as pool:
-        with pool.group(limit=limit) as group:
+        with pool.group(results=True, limit=limit) as group:
 
             def spread(depth: int) -> None:
                 done.add()
@@ -173,7 +176,7 @@ def test_a_group_that_was_left_refuses() -> None:
 @each_owner
 def test_a_closed_pool_refuses(make: Any) -> None:
     with make(1) as owner:
-        group = owner.group(limit=1)
+        group = owner.group(results=True, limit=1)
         with group:
             group.submit(int, "7")
             wait_until(lambda: group.results() == [7])
@@ -186,7 +189,7 @@ def test_a_closed_pool_refuses(make: Any) -> None:
 
 def test_a_pool_that_refuses_to_wait() -> None:
     with Pool(1, nonblocking=True) as pool, Gate() as gate:
-        with pool.group(limit=5) as group:
+        with pool.group(results=True, limit=5) as group:
             group.submit(pass_through, gate, 7)
             for _ in range(10):
                 # What is refused takes no place of the limit.
@@ -194,6 +197,194 @@ def test_a_pool_that_refuses_to_wait() -> None:
                     group.submit(int)
             gate.open()
         assert group.results() == [7]
+
+
+# --- what it keeps ---
+
+
+def each_done(group: Any, count: int, call: Any) -> None:
+    """So many calls one after another, with nobody who has their futures."""
+    for _ in range(count):
+        done = Latch(1)
+        group.submit(call).add_done_callback(done.count_down)
+        done.wait()
+
+
+@each_owner
+@pytest.mark.parametrize("options", [{}, {"fail_fast": True}, {"limit": 3}], ids=repr)
+def test_a_group_that_never_ends_lets_go_of_what_is_done(make: Any, options: dict[str, Any]) -> None:
+    references: list[weakref.ref[Any]] = []
+
+    def call() -> Thing:
+        thing = Thing()
+        references.append(weakref.ref(thing))
+        return thing
+
+    with make(2) as owner, owner.group(**options) as group:
+        each_done(group, 200, call)
+        future = group.submit(call)
+        future.result(DEADLINE)
+        references.append(weakref.ref(future))
+        del future
+        # All of it, while the group is still open.
+        wait_freed(*references)
+        assert len(references) == 202
+        assert len(group._pending) == 0
+
+
+def test_a_group_that_never_ends_keeps_failures() -> None:
+    errors = [ValueError(str(number)) for number in range(3)]
+    with (
+        Pool(1) as pool,
+        pytest.raises(ExceptionGroup, match=r"^3 of 153 tasks failed") as raised,
+        pool.group() as group,
+    ):
+        for error in errors:
+            each_done(group, 50, int)
+            group.submit(fail, error)
+    assert list(raised.value.exceptions) == errors
+
+
+def test_results_are_kept_for_who_asked_for_them_up_front() -> None:
+    with Pool(1) as pool:
+        with pool.group() as group:
+            group.submit(int)
+            for _ in range(2):
+                with pytest.raises(RuntimeError, match=r"results=True"):
+                    group.results()
+        with pytest.raises(RuntimeError, match=r"results=True"):
+            group.results()
+        with pool.group(results=True) as asked:
+            each_done(asked, 50, lambda: 7)
+            assert asked.results() == [7] * 50
+        assert asked.results() == [7] * 50
+
+
+def test_what_was_cancelled_is_let_go_of() -> None:
+    with Pool(1, queue_size=None) as pool, Gate() as gate, pool.group() as group:
+        group.submit(gate.hold)
+        gate.wait_entered(1)
+        futures = [group.submit(int) for _ in range(20)]
+        futures[0].cancel()
+        assert group.cancel() == 19
+        gate.open()
+
+
+# --- without waiting ---
+
+
+@each_owner
+def test_try_submit_never_waits(make: Any) -> None:
+    with make(1, queue_size=1) as owner, Gate() as gate:
+        with owner.group(results=True) as group:
+            held = group.try_submit(pass_through, gate, 1)
+            gate.wait_entered(1)
+            queued = group.try_submit(int, "2")
+            assert held is not None
+            assert queued is not None
+            assert group.try_submit(int, "3") is None
+            gate.open()
+            assert queued.result(DEADLINE) == 2
+            assert group.submit(int, "ff", base=16).result(DEADLINE) == 255
+        # What was refused is no call of the group.
+        assert group.results() == [1, 2, 255]
+        with pytest.raises(RuntimeError, match="left"):
+            group.try_submit(int)
+
+
+@each_owner
+def test_submit_within_waits_for_so_long(make: Any) -> None:
+    with make(1, queue_size=0) as owner, Gate() as gate:
+        with owner.group(results=True) as group:
+            group.submit_within(DEADLINE, pass_through, gate, 1)
+            gate.wait_entered(1)
+            with pytest.raises(PoolTimeoutError):
+                group.submit_within(0.01, int, "2")
+            waiting = Background(lambda: group.submit_within(timedelta(seconds=DEADLINE), int, "ff", base=16))
+            gate.open()
+            assert waiting.result().result(DEADLINE) == 255
+        assert group.results() == [1, 255]
+        with pytest.raises(RuntimeError, match="left"):
+            group.submit_within(1, int)
+
+
+@pytest.mark.parametrize("limit", [None, 5])
+@pytest.mark.parametrize("timeout", [-1, float("nan"), float("inf"), "1", None], ids=repr)
+def test_a_time_out_is_checked(limit: int | None, timeout: Any) -> None:
+    with Pool(1) as pool, pool.group(limit=limit) as group:
+        with pytest.raises((TypeError, ValueError), match=r"^timeout must be "):
+            group.submit_within(timeout, int)
+        # No place is lost.
+        for _ in range(10):
+            group.submit_within(DEADLINE, int)
+
+
+def test_the_limit_without_waiting() -> None:
+    with Pool(4) as pool, Gate() as gate:
+        with pool.group(limit=2, results=True) as group:
+            for number in range(2):
+                assert group.try_submit(pass_through, gate, number) is not None
+            assert group.try_submit(int) is None
+            with pytest.raises(PoolTimeoutError, match="limit"):
+                group.submit_within(0.01, int)
+            waiting = Background(lambda: group.submit_within(DEADLINE, int, "7"))
+            gate.open()
+            assert waiting.result().result(DEADLINE) == 7
+            # A refusal of the pool takes no place of the limit.
+            with Pool(1, nonblocking=True) as small, small.group(limit=2) as other, Gate() as second:
+                other.submit(second.hold)
+                for _ in range(5):
+                    assert other.try_submit(int) is None
+                    with pytest.raises(PoolOverloadError):
+                        other.submit_within(DEADLINE, int)
+                second.open()
+                wait_until(lambda: other.try_submit(int) is not None)
+        assert group.results() == [0, 1, 7]
+
+
+@pytest.mark.parametrize("limit", [None, 3])
+def test_a_group_that_was_stopped_submits_nothing(limit: int | None) -> None:
+    ran = Sum()
+    with Pool(2) as pool, pytest.raises(ExceptionGroup), pool.group(fail_fast=True, limit=limit) as group:
+        group.submit(fail, ValueError()).exception(DEADLINE)
+        # The group learns of it right after the future.
+        wait_until(lambda: group.submit(int).cancelled())
+        future = group.try_submit(ran.add)
+        assert future is not None
+        assert future.cancelled()
+        assert group.submit_within(DEADLINE, ran.add).cancelled()
+    assert ran.value == 0
+
+
+def test_invoke_without_waiting() -> None:
+    with PoolWithFunc(1, pass_through) as pool, Gate() as gate:
+        with pool.group(results=True) as group:
+            assert group.try_invoke(gate, 1) is not None
+            gate.wait_entered(1)
+            assert group.try_invoke(gate, 2) is None
+            with pytest.raises(PoolTimeoutError):
+                group.invoke_within(0.01, gate, 2)
+            gate.open()
+            group.invoke_within(DEADLINE, gate, 3)
+        assert group.results() == [1, 3]
+
+
+def test_tasks_that_submit_tasks_on_a_bounded_pool() -> None:
+    """Who finds no room for a task does it itself: nothing waits, so there is no deadlock, and nothing is lost."""
+    done = Sum()
+
+    def visit(number: int) -> None:
+        todo = [number]
+        while todo:
+            number = todo.pop()
+            done.add()
+            todo += [other for other in (2 * number + 1, 2 * number + 2) if other < 1000]
+            while len(todo) > 1 and group.try_submit(visit, todo[-1]) is not None:
+                todo.pop()
+
+    with Pool(3, queue_size=4) as pool, pool.group() as group:
+        group.submit(visit, 0)
+    assert done.value == 1000
 
 
 # --- the limit ---
@@ -295,7 +486,7 @@ def test_several_threads_share_the_limit_and_none_is_forgotten() -> None:
 def test_calls_that_all_wait_for_a_place_are_told(limit: int) -> None:
     ready = threading.Barrier(limit, timeout=DEADLINE)
     with Pool(8) as pool:
-        group = pool.group(limit=limit)
+        group = pool.group(results=True, limit=limit)
 
         def call() -> str:
             ready.wait()
@@ -317,7 +508,7 @@ def test_calls_that_all_wait_for_a_place_are_told(limit: int) -> None:
 
 def test_a_worker_that_waits_for_a_place_behind_its_own_pool_is_told() -> None:
     with Pool(1, queue_size=None) as pool:
-        with pool.group(limit=2) as group:
+        with pool.group(results=True, limit=2) as group:
 
             def call() -> None:
                 held.hold()
@@ -352,12 +543,12 @@ def test_groups_inside_of_workers() -> None:
             if len(numbers) <= 10:
                 return sum(numbers)
             middle = len(numbers) // 2
-            with pool.group() as group:
+            with pool.group(results=True) as group:
                 group.submit(total, numbers[:middle])
                 group.submit(total, numbers[middle:])
             return sum(group.results())
 
-        with pool.group() as outer:
+        with pool.group(results=True) as outer:
             outer.submit(total, range(40))
         assert outer.results() == [sum(range(40))]
 
@@ -369,26 +560,27 @@ def test_a_worker_that_waits_for_a_group_on_its_own_full_pool_is_told(make: Any,
         ran = Sum()
 
         def outer() -> str:
+            told: list[BaseException] = []
             try:
                 with owner.group() as group:
                     group.submit(ran.add)
-            except PoolDeadlockError:
-                return "told"
-            return "impossible"
+            except* PoolDeadlockError as error:
+                told += error.exceptions
+            return f"told {len(told)} times"
 
-        with owner.group() as group:
+        with owner.group(results=True) as group:
             group.submit(outer)
-        assert group.results() == ["told"]
+        assert group.results() == ["told 1 times"]
         # What could not start was cancelled.
         assert ran.value == 0
-        with owner.group() as again:
+        with owner.group(results=True) as again:
             again.submit(int, "7")
         assert again.results() == [7]
 
 
 def test_results_inside_of_a_worker_of_a_full_pool() -> None:
-    with Pool(1, queue_size=None) as pool, pool.group() as outer:
-        inner = pool.group()
+    with Pool(1, queue_size=None) as pool, pool.group(results=True) as outer:
+        inner = pool.group(results=True)
 
         def call() -> None:
             inner.submit(int, "7")
@@ -404,7 +596,7 @@ def test_results_inside_of_a_worker_of_a_full_pool() -> None:
 
 def test_cancel() -> None:
     with Pool(1, queue_size=None) as pool, Gate() as gate:
-        with pool.group() as group:
+        with pool.group(results=True) as group:
             done = group.submit(int)
             done.result(DEADLINE)
             held = group.submit(gate.hold)

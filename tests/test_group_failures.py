@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import gc
+import signal
 import traceback
 import weakref
 from concurrent.futures import CancelledError, Future
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from executors import logged, pass_through, wait_freed
 from groups import each_owner, hold_and_fail, pyants_log
 from loops import fail
-from support import DEADLINE, Background, Gate, Sum, background, wait_until
+from support import DEADLINE, Background, Gate, Sum, background, run_script, wait_until
 
 from pyants import Pool
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 
 @each_owner
@@ -51,9 +55,56 @@ def test_failures_do_not_stop_the_others() -> None:
         assert done.value == 20
 
 
-@pytest.mark.parametrize("error_type", [KeyboardInterrupt, SystemExit, GeneratorExit])
-def test_exceptions_that_end_programs_make_a_base_exception_group(error_type: type[BaseException]) -> None:
-    errors: list[BaseException] = [error_type(), ValueError()]
+@each_owner
+@pytest.mark.parametrize("limit", [None, 1])
+@pytest.mark.parametrize("error", [KeyboardInterrupt("mine"), SystemExit(3)], ids=repr)
+def test_what_ends_programs_comes_out_bare(make: Any, limit: int | None, error: BaseException) -> None:
+    others = [ValueError("before"), KeyError("after")]
+    with make(1, queue_size=None) as owner, pyants_log() as records:
+        group = owner.group(limit=limit)
+
+        def block() -> None:
+            with group:
+                for failure in (others[0], error, others[1]):
+                    futures.append(group.submit(fail, failure))
+
+        futures: list[Future[Any]] = []
+        with pytest.raises(type(error)) as raised:
+            block()
+        assert raised.value is error
+        # The others are not lost, and what had not started was cancelled.
+        assert len(logged(records, others[0])) == 1
+        assert len(logged(records, others[1])) == (0 if futures[-1].cancelled() else 1)
+
+
+def test_what_ends_programs_cancels_what_has_not_started() -> None:
+    ran = Sum()
+    with Pool(1, queue_size=None) as pool, Gate() as gate:
+        with pytest.raises(SystemExit), pool.group() as group:
+            group.submit(hold_and_fail, gate, SystemExit(3))
+            queued = [group.submit(ran.add) for _ in range(10)]
+            gate.open()
+            wait_until(lambda: all(future.cancelled() for future in queued), "the cancellation")
+            assert group.submit(ran.add).cancelled()
+        assert ran.value == 0
+
+
+@pytest.mark.thread_unsafe(reason="starts a process")
+@pytest.mark.parametrize("how", ["sys.exit(3)", "os.kill(os.getpid(), signal.SIGINT)", "raise KeyboardInterrupt"])
+def test_the_status_of_a_program_that_a_call_ends(how: str) -> None:
+    run_script(
+        f"""
+        def call():
+            {how}
+        with Pool(2) as pool, pool.group() as group:
+            group.submit(call)
+        """,
+        code_expected=3 if "exit" in how else -signal.SIGINT,
+    )
+
+
+def test_other_base_exceptions_make_a_base_exception_group() -> None:
+    errors: list[BaseException] = [GeneratorExit(), ValueError()]
     with Pool(2) as pool:
         with pytest.raises(BaseExceptionGroup) as raised, pool.group() as group:
             for error in errors:
@@ -65,7 +116,7 @@ def test_exceptions_that_end_programs_make_a_base_exception_group(error_type: ty
 def test_results_raise_them_too() -> None:
     with Pool(2) as pool:
         error = ValueError()
-        with pytest.raises(ExceptionGroup), pool.group() as group:
+        with pytest.raises(ExceptionGroup), pool.group(results=True) as group:
             group.submit(fail, error)
             with pytest.raises(ExceptionGroup) as early:
                 group.results()
@@ -89,7 +140,7 @@ def test_the_panic_handler_is_not_told_of_what_is_raised() -> None:
 
 def test_a_cancelled_call_is_no_failure() -> None:
     with Pool(1, queue_size=None) as pool, Gate() as gate:
-        with pool.group() as group:
+        with pool.group(results=True) as group:
             group.submit(gate.hold)
             assert group.submit(int).cancel()
             gate.open()
@@ -107,7 +158,7 @@ def test_the_first_failure_cancels_what_has_not_started(make: Any) -> None:
         error = ValueError("mine")
         with (
             pytest.raises(ExceptionGroup, match=r"^1 of 12 tasks failed") as raised,
-            owner.group(fail_fast=True) as group,
+            owner.group(results=True, fail_fast=True) as group,
         ):
             group.submit(hold_and_fail, gate, error)
             queued = [group.submit(ran.add) for _ in range(10)]
@@ -118,7 +169,7 @@ def test_the_first_failure_cancels_what_has_not_started(make: Any) -> None:
         assert raised.value.exceptions == (error,)
         assert ran.value == 0
         # The pool is not harmed.
-        with owner.group(fail_fast=True) as again:
+        with owner.group(results=True, fail_fast=True) as again:
             again.submit(int, "7")
         assert again.results() == [7]
 
@@ -156,7 +207,7 @@ def test_who_waits_for_a_place_is_let_go() -> None:
 
 def test_without_a_failure_it_changes_nothing() -> None:
     with Pool(2) as pool:
-        with pool.group(fail_fast=True) as group:
+        with pool.group(results=True, fail_fast=True) as group:
             for number in range(20):
                 group.submit(int, str(number))
         assert group.results() == list(range(20))
@@ -184,18 +235,18 @@ class Mine(Exception):
 
 
 @each_owner
-def test_it_cancels_what_has_not_started_and_is_not_masked(make: Any) -> None:
+def test_it_cancels_what_has_not_started_and_comes_out_with_what_calls_raised(make: Any) -> None:
     ran = Sum()
     with make(1, queue_size=None) as owner, Gate() as gate, pyants_log() as records:
         group = owner.group()
-        failure = ValueError("of a call")
+        failure, mine = ValueError("of a call"), Mine("in the block")
 
         def block() -> None:
             with group:
                 futures.append(group.submit(hold_and_fail, gate, failure))
                 futures.extend(group.submit(ran.add) for _ in range(10))
                 gate.wait_entered(1)
-                raise Mine("in the block")
+                raise mine
 
         futures: list[Any] = []
         waiting = Background(block)
@@ -203,14 +254,75 @@ def test_it_cancels_what_has_not_started_and_is_not_masked(make: Any) -> None:
         # What has started is waited for.
         assert waiting.is_alive()
         gate.open()
-        with pytest.raises(Mine, match="in the block") as raised:
+        with pytest.raises(ExceptionGroup, match=r"^1 of 11 tasks and the group's block failed") as raised:
             waiting.result()
-        assert raised.value.__context__ is None
+        assert raised.value.exceptions == (failure, mine)
+        assert raised.value.__suppress_context__
         assert raised.value.__cause__ is None
-        # The failure is not lost.
-        (record,) = logged(records, failure)
-        assert (record.name, record.levelname) == ("pyants", "ERROR")
+        for error in (failure, mine):
+            assert logged(records, error) == []
+            assert traceback.extract_tb(error.__traceback__)
         assert ran.value == 0
+
+
+@each_owner
+def test_it_comes_out_as_a_group_also_alone(make: Any) -> None:
+    # As with asyncio.TaskGroup: whether a call fails meanwhile does not decide on what is to be caught.
+    mine = Mine()
+    with (
+        make(1) as owner,
+        pytest.raises(ExceptionGroup, match=r"^the group's block failed") as raised,
+        owner.group() as group,
+    ):
+        group.submit(int)
+        raise mine
+    assert raised.value.exceptions == (mine,)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3)], ids=repr)
+def test_what_ends_programs_comes_out_of_the_block_bare(error: BaseException) -> None:
+    failure = ValueError("of a call")
+    with Pool(1) as pool, pyants_log() as records:
+        with pytest.raises(type(error)) as raised, pool.group() as group:
+            group.submit(fail, failure).exception(DEADLINE)
+            raise error
+        assert raised.value is error
+        assert len(logged(records, failure)) == 1
+
+
+@pytest.mark.parametrize("how", ["result", "results"])
+def test_a_failure_that_the_block_passes_on_is_one(how: str) -> None:
+    error = ValueError("mine")
+    with (
+        Pool(1) as pool,
+        pytest.raises(ExceptionGroup, match=r"^1 of 1 tasks failed") as raised,
+        pool.group(results=True) as group,
+    ):
+        future = group.submit(fail, error)
+        if how == "result":
+            future.result(DEADLINE)
+        group.results()
+    assert raised.value.exceptions == (error,)
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_a_generator_that_is_closed_in_its_block(failing: bool) -> None:
+    failure = ValueError("of a call")
+    with Pool(1) as pool:
+
+        def generator() -> Generator[Future[Any]]:
+            with pool.group() as group:
+                while True:
+                    yield group.submit(fail, failure) if failing else group.submit(int)
+
+        steps = generator()
+        wait_until(next(steps).done)
+        if not failing:
+            steps.close()
+            return
+        with pytest.raises(ExceptionGroup, match=r"^1 of 1 tasks failed") as raised:
+            steps.close()
+        assert raised.value.exceptions == (failure,)
 
 
 def test_submissions_after_it_are_cancelled() -> None:
@@ -236,7 +348,7 @@ def test_submissions_after_it_are_cancelled() -> None:
         other = Background(lambda: group.submit(gate.hold))
         other.result()
         gate.open()
-        with pytest.raises(Mine):
+        with pytest.raises(ExceptionGroup):
             waiting.result()
         assert len(late) == 1
     assert ran.value in (0, 1)
@@ -255,18 +367,28 @@ def test_a_block_that_catches_it_goes_on() -> None:
 
 
 def test_a_nested_block_passes_failures_on() -> None:
-    with Pool(2) as pool, pyants_log() as records:
+    with Pool(2) as pool:
         inner_error, outer_error = ValueError("inner"), KeyError("outer")
-        with pytest.raises(ExceptionGroup) as raised, pool.group() as outer:
-            outer.submit(fail, outer_error)
+        with (
+            pytest.raises(ExceptionGroup, match=r"^1 of 1 tasks and the group's block failed") as raised,
+            pool.group() as outer,
+        ):
+            outer.submit(fail, outer_error).exception(DEADLINE)
             with pool.group() as inner:
                 inner.submit(fail, inner_error)
         # The inner group's exception is an exception in the outer block.
-        assert raised.value.exceptions == (inner_error,)
-        if logged(records, outer_error) == []:
-            # The outer call may have been cancelled.
-            with pytest.raises(CancelledError):
-                outer.results()
+        assert raised.value.exceptions[0] is outer_error
+        nested: Any = raised.value.exceptions[1]
+        assert type(nested) is ExceptionGroup
+        assert nested.exceptions == (inner_error,)
+
+
+def test_a_nested_block_passes_on_what_ends_programs() -> None:
+    with Pool(2) as pool, pytest.raises(SystemExit) as raised, pool.group() as outer:
+        outer.submit(int)
+        with pool.group() as inner:
+            inner.submit(fail, SystemExit(3))
+    assert raised.value.code == 3
 
 
 def test_failures_of_a_group_inside_of_a_worker() -> None:

@@ -82,7 +82,7 @@ def test_a_submit_that_waits(submit: str, limit: int | None) -> None:
     stdout = script(f"""
 pool = Pool({1 if limit is None else 5})
 try:
-    with pool.group(limit={limit}) as group:
+    with pool.group(results=True, limit={limit}) as group:
         first = group.submit(held)
         gate.wait_entered(1)
         about_to_wait.set()
@@ -91,7 +91,7 @@ except KeyboardInterrupt as error:
     print("interrupted", first.done(), ran, logged())
 assert pool.waiting() == 0
 # No place of the limit is lost.
-with pool.group(limit={limit}) as again:
+with pool.group(results=True, limit={limit}) as again:
     for _ in range(5):
         again.submit(int)
 print(again.results())
@@ -104,7 +104,7 @@ def test_a_place_is_not_lost_to_a_submit_that_was_interrupted() -> None:
 pool = Pool(5)
 def then():
     gate.let(1)
-with pool.group(limit=1) as group:
+with pool.group(results=True, limit=1) as group:
     first = group.submit(gate.hold)
     gate.wait_entered(1)
     about_to_wait.set()
@@ -168,7 +168,7 @@ def test_results_are_interrupted() -> None:
 def then():
     gate.open()
 pool = Pool(1)
-with pool.group() as group:
+with pool.group(results=True) as group:
     group.submit(lambda: gate.hold() or 5)
     gate.wait_entered(1)
     about_to_wait.set()
@@ -186,7 +186,7 @@ def test_a_handler_that_returns_does_not_end_the_wait() -> None:
     stdout = script("""
 signal.signal(signal.SIGUSR1, lambda *_: (print("handled"), gate.open()))
 pool = Pool(1)
-with pool.group() as group:
+with pool.group(results=True) as group:
     group.submit(lambda: gate.hold() or 5)
     gate.wait_entered(1)
     threading.Thread(target=signal.pthread_kill, args=(threading.main_thread().ident, signal.SIGUSR1)).start()

@@ -126,6 +126,7 @@ def test_the_constructors_have_signatures() -> None:
         "name",
         "initializer",
         "initargs",
+        "retry_initializer",
         "stack_size",
         "daemon",
     ]

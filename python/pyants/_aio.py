@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import sys
 import threading
 from collections.abc import AsyncIterable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from pyants._core import Pool, _AsyncPool, _wait_ended
 from pyants._default import DEFAULT_CAPACITY
 from pyants._errors import PoolError
-from pyants._types import report_failures
+from pyants._types import is_base_error, raise_group, report_failures
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable
@@ -35,12 +36,19 @@ class AsyncPool(_AsyncPool):
             async for digest in pool.map(file_digest, paths):
                 print(digest)
 
-    capacity and the keyword options are those of Pool. Several loops, in several threads, may use one AsyncPool. Calls
+    capacity and the keyword options are those of Pool, two with other defaults, which suit workers that keep a
+    connection each: expiry_duration is 60 seconds, and with retry_initializer=True a worker whose initializer fails is
+    lost alone. Its call is left to another worker; where there is none it raises BrokenPoolError, and the next call
+    tries again.
+
+    Several loops, in several threads, may use one AsyncPool. Calls
     are made in the context (contextvars) of the caller, as asyncio.to_thread() does. Cancelling takes a call back that
     has not started; one that has is let go of, and what it raises goes to panic_handler or the log.
     """
 
     def __init__(self, capacity: int = DEFAULT_CAPACITY, **options: Unpack[PoolOptions]) -> None:
+        options.setdefault("expiry_duration", 60.0)
+        options.setdefault("retry_initializer", True)
         self._set_up(Pool(capacity, **options), asyncio.get_running_loop, False)
 
     @classmethod
@@ -111,14 +119,25 @@ class AsyncPool(_AsyncPool):
         capacity = self.pool.cap()
         return capacity if capacity > 0 else DEFAULT_CAPACITY
 
-    def group(self, *, fail_fast: bool = False) -> AsyncTaskGroup:
-        """An AsyncTaskGroup of calls on this pool, for an async with block that ends when all of them are done."""
-        return AsyncTaskGroup(self, fail_fast=fail_fast)
+    def group(self, *, fail_fast: bool = False, results: bool = False) -> AsyncTaskGroup:
+        """An AsyncTaskGroup of calls on this pool, for an async with block that ends when all of them are done.
+
+        fail_fast: after the first failure cancels what has not started. results: keeps what the calls return, for the
+        group's results().
+        """
+        return AsyncTaskGroup(self, fail_fast=fail_fast, results=results)
 
     async def aclose(self) -> None:
         """Accepts no more calls; waits until those accepted are done and, with a pool of its own, the workers gone."""
         self._close()
         await _off_loop(self._wait_closed)
+
+    def reboot(self) -> None:
+        """Accepts calls again, after aclose() or where a failing initializer broke the pool.
+
+        Opens the pool again if it is its own; that of others, which over() was given, stays as it is.
+        """
+        self._reopen()
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"cannot pickle {type(self).__name__!r} object: its threads and calls live in this process")
@@ -146,14 +165,25 @@ class AsyncTaskGroup:
     """Calls on an AsyncPool that are waited for together.
 
     The block is left when all calls of the group are done. Those that failed come out as one ExceptionGroup. fail_fast:
-    after the first failure cancels what has not started. An exception in the block, its cancellation too, cancels what
-    has not started, waits for what has, and is passed on as it is; failures of the calls are logged then.
+    after the first failure cancels what has not started. results: keeps what the calls return, for results(); else the
+    group holds on to nothing but the calls that are not done, and to failures.
+
+    As with asyncio.TaskGroup an exception in the block, its cancellation too, cancels what has not started, waits for
+    what has, and comes out in one group with what calls raised; a cancellation is passed on as it is where none did.
+    SystemExit and KeyboardInterrupt, of the block or of a call, come out as they are, and other failures are logged
+    then. Cancelled once more while it waits, the block is left at once.
     """
 
-    def __init__(self, pool: AsyncPool, *, fail_fast: bool = False) -> None:
+    def __init__(self, pool: AsyncPool, *, fail_fast: bool = False, results: bool = False) -> None:
         self._pool = pool
         self._fail_fast = fail_fast
-        self._calls: list[tuple[asyncio.Future[Any], _Ticket | None]] = []
+        self._count = 0
+        # The calls that are not done, each with its number and with what takes it back.
+        self._pending: dict[asyncio.Future[Any], tuple[int, _Ticket | None]] = {}
+        # What calls raised, by their numbers.
+        self._errors: dict[int, BaseException] = {}
+        self._base_error: BaseException | None = None
+        self._calls: list[asyncio.Future[Any]] | None = [] if results else None
         self._stopped = False
         self._left = False
 
@@ -175,31 +205,53 @@ class AsyncTaskGroup:
         if self._stopped:
             never: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
             never.cancel()
-            self._calls.append((never, None))
-            return never, None, None
+            return self._enter(never, None), None, None
         call, admission, ticket = self._pool._enlist(fn, *args, **kwargs)
-        self._calls.append((call, ticket))
-        if self._fail_fast:
-            call.add_done_callback(self._note)
-        return call, admission, ticket
+        return self._enter(call, ticket), admission, ticket
+
+    def _enter(self, call: asyncio.Future[_T], ticket: _Ticket | None) -> asyncio.Future[_T]:
+        self._pending[call] = (self._count, ticket)
+        self._count += 1
+        if self._calls is not None:
+            self._calls.append(call)
+        call.add_done_callback(self._note)
+        return call
 
     def _note(self, call: asyncio.Future[Any]) -> None:
+        """The call is done: keeps what it raised, and lets go of the call."""
+        entry = self._pending.pop(call, None)
         # Looking at the exception counts as asking for it: the group raises it in the end.
-        if not call.cancelled() and call.exception() is not None:
-            self._stopped = True
-            self.cancel()
+        if entry is None or call.cancelled() or (error := call.exception()) is None:
+            return
+        if self._left:
+            report_failures([error])
+            return
+        self._errors[entry[0]] = error
+        if is_base_error(error) and self._base_error is None:
+            self._base_error = error
+        if self._fail_fast or is_base_error(error):
+            self._stop()
+
+    def _stop(self) -> None:
+        self._stopped = True
+        self.cancel()
 
     def cancel(self) -> int:
         """Cancels the calls that have not started; how many."""
         # The last first: those that workers are about to start are still in their way meanwhile.
         return sum(
             not call.done() and ticket is not None and ticket.withdraw() and call.cancel()
-            for call, ticket in reversed(self._calls)
+            for call, (_, ticket) in reversed(list(self._pending.items()))
         )
 
     def results(self) -> list[Any]:
-        """What the calls returned, in the order of their submission; for after the block."""
-        return [call.result() for call, _ in self._calls]
+        """What the calls returned, in the order of their submission; for a group made with results=True.
+
+        For after the block.
+        """
+        if self._calls is None:
+            raise RuntimeError("the task group keeps no results: ask for them with group(results=True)")
+        return [call.result() for call in self._calls]
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"cannot pickle {type(self).__name__!r} object: its calls live in this process")
@@ -213,46 +265,66 @@ class AsyncTaskGroup:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        interrupt: BaseException | None = None
+        cancellation = exc_value if isinstance(exc_value, asyncio.CancelledError) else None
         if exc_value is not None:
-            self._stopped = True
-            self.cancel()
+            if is_base_error(exc_value) and self._base_error is None:
+                self._base_error = exc_value
+            self._stop()
         try:
             await self._wait()
         except asyncio.CancelledError as raised:
-            interrupt = raised
-            self._stopped = True
-            self.cancel()
+            cancellation = raised
+            self._stop()
             try:
                 await self._wait()
             except asyncio.CancelledError:
                 # Once more: what is still running is let go of, and what it raises goes to panic_handler or the log.
-                for call, _ in self._calls:
+                for call in list(self._pending):
                     call.cancel()
                 report_failures(self._failures())
                 raise
         finally:
             self._left = True
-        failures = self._failures()
-        if exc_value is not None or interrupt is not None:
-            report_failures(failures)
-            if interrupt is not None:
-                try:
-                    raise interrupt
-                finally:
-                    interrupt = None
-            return
-        if failures:
-            raise BaseExceptionGroup(f"{len(failures)} of {len(self._calls)} tasks failed", failures)
+        try:
+            self._raise_failures(exc_value, cancellation)
+        finally:
+            cancellation = None
+            self._errors.clear()
+            self._base_error = None
 
     def _failures(self) -> list[BaseException]:
-        done = [call for call, _ in self._calls if not call.cancelled()]
-        return [error for error in (call.exception() for call in done) if error is not None]
+        return [self._errors[number] for number in sorted(self._errors)]
+
+    def _raise_failures(self, own: BaseException | None, cancellation: BaseException | None) -> None:
+        """Raises what the group comes to, as asyncio.TaskGroup does; not what is on its way out of the block anyhow.
+
+        own: what the block raised. cancellation: by what it was cancelled, or the wait for the calls was.
+        """
+        failures = self._failures()
+        bare = self._base_error
+        if bare is None and not failures and (own is None or own is cancellation):
+            bare = cancellation
+        try:
+            if bare is not None:
+                report_failures(error for error in failures if error is not bare)
+                if bare is not own:
+                    raise bare
+                return
+            task = asyncio.current_task()
+            if sys.version_info >= (3, 13) and (failures or own is not None) and task and task.cancelling():
+                # The failures come first, and the task is cancelled at its next await; from 3.13 on asyncio can tell.
+                task.uncancel()
+                task.cancel()
+            raise_group(failures, self._count, own)
+        finally:
+            del failures, bare, own, cancellation  # Or their tracebacks would hold them.
 
     async def _wait(self) -> None:
         # The group's own tasks may submit others meanwhile.
-        while pending := [call for call, _ in self._calls if not call.done()]:
-            await asyncio.wait(pending)
+        while self._pending:
+            done, _ = await asyncio.wait(list(self._pending))
+            for call in done:
+                self._note(call)
 
 
 def _let_go(pool: _AsyncPool, fn: Callable[..., Any], call: asyncio.Future[Any]) -> None:

@@ -128,11 +128,11 @@ class _Submitter(_Base):
         The iterable is read lazily: one item only when the one before was accepted. An error of the pool carries the
         number of accepted tasks as its attribute submitted.
         """
-    def group(self, *, fail_fast: bool = False, limit: int | None = None) -> TaskGroup:
+    def group(self, *, fail_fast: bool = False, limit: int | None = None, results: bool = False) -> TaskGroup:
         """A TaskGroup of calls on this pool, for a with block that ends when all of them are done.
 
         fail_fast: after the first failure cancels what has not started. limit: how many calls of the group may be
-        waiting or running at once.
+        waiting or running at once. results: keeps what the calls return, for the group's results().
         """
 
 class _Invoker(_Base, Generic[_P]):
@@ -162,11 +162,12 @@ class _Invoker(_Base, Generic[_P]):
         The iterable is read lazily: one item only when the one before was accepted. An error of the pool carries the
         number of accepted tasks as its attribute submitted.
         """
-    def group(self, *, fail_fast: bool = False, limit: int | None = None) -> FuncTaskGroup[_P]:
+    def group(self, *, fail_fast: bool = False, limit: int | None = None, results: bool = False) -> FuncTaskGroup[_P]:
         """A TaskGroup of calls on this pool, for a with block that ends when all of them are done.
 
         Besides submit() it has invoke(), which calls the pool's function. fail_fast: after the first failure cancels
-        what has not started. limit: how many calls of the group may be waiting or running at once.
+        what has not started. limit: how many calls of the group may be waiting or running at once. results: keeps what
+        the calls return, for the group's results().
         """
 
 class Pool(_Submitter):
@@ -184,7 +185,10 @@ class Pool(_Submitter):
       disable_purge: idle workers stay until the pool is released.
       queue_size: how many accepted tasks may wait for a worker; None: any number.
       name: thread names are "{name}_{n}".
-      initializer, initargs: called in each worker thread before its first task.
+      initializer, initargs: called in each worker thread before its first task. Where it fails the pool breaks: it
+        closes itself, and what has not started is cancelled.
+      retry_initializer: then only that worker is lost, and the next start tries again. Its task is left to another
+        worker; where there is none it is cancelled.
       stack_size: the stack of a worker thread, in bytes.
       daemon: the interpreter's exit does not wait for the pool: it cancels what is queued, and leaves what is running.
 
@@ -207,6 +211,7 @@ class Pool(_Submitter):
         name: str | None = None,
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
+        retry_initializer: bool = False,
         stack_size: int | None = None,
         daemon: bool = False,
     ) -> None: ...
@@ -353,6 +358,8 @@ class _Executor:
         """What tells the pool from every other; a worker's thread has it as its attribute _pyants_pool."""
     def _place(self) -> Future[None]:
         """A future that a worker of the pool must not wait for where only another of its tasks would set it."""
+    def _seconds(self, timeout: float | timedelta) -> float:
+        """A time-out in seconds, checked as submit_within() does."""
     def _is_broken(self) -> bool:
         """A worker's initializer failed."""
 
@@ -388,6 +395,8 @@ class _AsyncPool:
         self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
     ) -> tuple[asyncio.Future[_T], asyncio.Future[bool] | None, _Ticket]:
         """As run(), with an awaitable of the admission where the call has to stand in line, and what takes it back."""
+    def _reopen(self) -> None:
+        """Accepts calls again; opens the pool again if it is its own."""
     def _close(self) -> None:
         """Accepts no more calls."""
     def _wait_closed(self) -> None:

@@ -15,7 +15,10 @@ class PoolClosedError(PoolError, RuntimeError):
 
 
 class BrokenPoolError(PoolClosedError):
-    """The pool closed itself because a worker's initializer failed."""
+    """A worker's initializer failed: the pool closed itself or, with retry_initializer, had no other for the task.
+
+    Where it is a task's, its __cause__ is what the initializer raised.
+    """
 
 
 class PoolOverloadError(PoolError, RuntimeError):

@@ -317,11 +317,11 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
 
         return results()
 
-    def group(self, *, fail_fast: bool = False, limit: int | None = None) -> TaskGroup:
+    def group(self, *, fail_fast: bool = False, limit: int | None = None, results: bool = False) -> TaskGroup:
         """A TaskGroup of calls of this executor."""
         from pyants._group import TaskGroup
 
-        return TaskGroup(self, fail_fast=fail_fast, limit=limit)
+        return TaskGroup(self, fail_fast=fail_fast, limit=limit, results=results)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Accepts no more calls; as ThreadPoolExecutor.shutdown().
@@ -338,7 +338,7 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
             pool = self.pool
         except RuntimeError:
             return f"<{type(self).__module__}.{type(self).__qualname__} not initialised>"
-        state = "shut down" if self._shutdown else "open"
+        state = "broken" if self._broken else "shut down" if self._shutdown else "open"
         return f"<{type(self).__module__}.{type(self).__qualname__} over {pool!r} {state}>"
 
 

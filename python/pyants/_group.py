@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import collections
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
-from pyants._errors import PoolDeadlockError
+from pyants._errors import PoolDeadlockError, PoolTimeoutError
 from pyants._executor import Future, PoolExecutor
-from pyants._types import report_failures
+from pyants._types import is_base_error, raise_group, report_failures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import timedelta
     from types import TracebackType
     from typing import NoReturn, Self
 
@@ -49,23 +51,31 @@ class _Places:
         finally:
             self._inside.discard(ident)
 
-    def take(self) -> None:
+    def try_take(self) -> bool:
         with self._lock:
-            if self._free > 0:
-                self._free -= 1
-                return
+            if self._free == 0:
+                return False
+            self._free -= 1
+            return True
+
+    def take(self, timeout: float | None = None) -> None:
+        if self.try_take():
+            return
         place: Future[None] = self._executor._place()
-        is_inside = threading.get_ident() in self._inside
+        is_inside = timeout is None and threading.get_ident() in self._inside
         with self._lock:
             if self._free > 0:
                 self._free -= 1
                 return
             if is_inside and sum(inside for _, inside in self._line) + 1 == self._limit:
                 # All that could give a place wait for one.
-                raise PoolDeadlockError("the task group's limit is reached by calls that all wait to submit to it")
+                raise PoolDeadlockError(
+                    "deadlock: the task group's limit is reached by calls that all wait to submit to it; have them call"
+                    " try_submit(), and do the work themselves where it returns None"
+                )
             self._line.append((place, is_inside))
         try:
-            place._wait()
+            place._wait(timeout)
         except BaseException:
             with self._lock:
                 try:
@@ -89,7 +99,7 @@ class _Places:
 class TaskGroup:
     """Calls on a pool that are waited for together: the WaitGroup and the errgroup of Go.
 
-        with pool.group() as group:
+        with pool.group(results=True) as group:
             for name in names:
                 group.submit(load, name)
         loaded = group.results()
@@ -98,20 +108,32 @@ class TaskGroup:
     its traceback. Calls may be submitted from several threads, and by the group's own calls.
 
     fail_fast: after the first failure cancels what has not started. limit: how many calls of the group may be waiting
-    or running at once; submit() waits for one of them to end.
+    or running at once; submit() waits for one of them to end. results: keeps what the calls return, for results();
+    else the group holds on to nothing but the calls that are not done, and to failures.
 
-    An exception in the block cancels what has not started, waits for what has, and is passed on as it is; failures of
-    the calls are logged then. So does Ctrl-C while the block waits at its end; a second one leaves at once, and its
-    traceback says how many calls are still running.
+    As with asyncio.TaskGroup an exception in the block cancels what has not started, waits for what has, and comes out
+    in one group with what calls raised. SystemExit and KeyboardInterrupt, of the block or of a call, come out as they
+    are, and other failures are logged then; they, too, cancel what has not started. So does Ctrl-C while the block
+    waits at its end; a second one leaves at once, and its traceback says how many calls are still running.
     """
 
-    def __init__(self, executor: PoolExecutor, *, fail_fast: bool = False, limit: int | None = None) -> None:
+    def __init__(
+        self, executor: PoolExecutor, *, fail_fast: bool = False, limit: int | None = None, results: bool = False
+    ) -> None:
         if limit is not None:
             _check_limit(limit)
         self._executor = executor
         self._fail_fast = fail_fast
         self._places = None if limit is None else _Places(executor, limit)
-        self._futures: list[Future[Any]] = []
+        # Reentrant: the garbage collector may run somebody's code, which submits, where it is held.
+        self._counting = threading.RLock()
+        self._count = 0
+        # The calls that are not done, each with its number.
+        self._pending: dict[Future[Any], int] = {}
+        # What calls raised, by their numbers.
+        self._errors: dict[int, BaseException] = {}
+        self._base_error: BaseException | None = None
+        self._futures: list[Future[Any]] | None = [] if results else None
         self._stopped = False
         self._left = False
 
@@ -121,36 +143,113 @@ class TaskGroup:
         Waits as the pool's options, and the group's limit, say. Raises what the pool's submit() raises, and
         RuntimeError when the group's block has been left. In a group that failed fast the future is cancelled at once.
         """
+        self._check_open()
+        places = self._places
+        if places is None:
+            return self._enter(self._cancelled() if self._stopped else self._executor.submit(fn, *args, **kwargs))
+        places.take()
+        try:
+            future: Future[_T] = (
+                self._cancelled() if self._stopped else self._executor.submit(places.call, fn, args, kwargs)
+            )
+        except BaseException:
+            places.give()
+            raise
+        return self._enter(future)
+
+    def try_submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T] | None:
+        """As submit(), but never waits; None if the pool is overloaded or the group's limit is reached."""
+        self._check_open()
+        places = self._places
+        if places is None:
+            future = self._cancelled() if self._stopped else self._executor.try_submit(fn, *args, **kwargs)
+            return None if future is None else self._enter(future)
+        if not places.try_take():
+            return None
+        try:
+            future = self._cancelled() if self._stopped else self._executor.try_submit(places.call, fn, args, kwargs)
+        except BaseException:
+            places.give()
+            raise
+        if future is None:
+            places.give()
+            return None
+        return self._enter(future)
+
+    def submit_within(
+        self, timeout: float | timedelta, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> Future[_T]:
+        """As submit(), but waits for at most timeout seconds (or a timedelta), then raises PoolTimeoutError."""
+        self._check_open()
+        places = self._places
+        if places is None:
+            return self._enter(
+                self._cancelled() if self._stopped else self._executor.submit_within(timeout, fn, *args, **kwargs)
+            )
+        begin = time.monotonic()
+        seconds = self._executor._seconds(timeout)
+        try:
+            places.take(seconds)
+        except TimeoutError:
+            raise PoolTimeoutError("submit_within ran out of time: the task group's limit is reached") from None
+        try:
+            left = max(0.0, begin + seconds - time.monotonic())
+            future: Future[_T] = (
+                self._cancelled()
+                if self._stopped
+                else self._executor.submit_within(left, places.call, fn, args, kwargs)
+            )
+        except BaseException:
+            places.give()
+            raise
+        return self._enter(future)
+
+    def _check_open(self) -> None:
         if self._left:
             raise RuntimeError("the task group is over: its block has been left")
-        places = self._places
-        if places is not None:
-            places.take()
-        try:
-            if self._stopped:
-                future: Future[_T] = Future()
-                future.cancel()
-                future.set_running_or_notify_cancel()
-            elif places is not None:
-                future = self._executor.submit(places.call, fn, args, kwargs)
-            else:
-                future = self._executor.submit(fn, *args, **kwargs)
-        except BaseException:
-            if places is not None:
-                places.give()
-            raise
-        self._futures.append(future)
-        if self._fail_fast or places is not None:
-            future.add_done_callback(self._note)
+
+    def _cancelled(self) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.cancel()
+        future.set_running_or_notify_cancel()
+        return future
+
+    def _enter(self, future: Future[_T]) -> Future[_T]:
+        """The future is that of a call of the group."""
+        with self._counting:
+            number = self._count
+            self._count += 1
+            if self._futures is not None:
+                self._futures.append(future)
+        self._pending[future] = number
+        future.add_done_callback(self._note)
         if self._stopped:
             # It may have been on its way in when the others were cancelled.
             future.cancel()
         return future
 
     def _note(self, future: Future[Any]) -> None:
-        # First this, or who is given the place would come in after the failure.
-        if self._fail_fast and not future.cancelled() and future.exception() is not None:
-            self._stop()
+        """The call is done: keeps what it raised, and lets go of the future.
+
+        Called by whoever brings the call to its end, and by whoever waits for it and may be sooner.
+        """
+        number = self._pending.get(future)
+        if number is None:
+            return
+        error = None if future.cancelled() else future.exception()
+        if error is not None:
+            # Before the call is struck out: who finds none pending finds every failure.
+            self._errors[number] = error
+            if is_base_error(error) and self._base_error is None:
+                self._base_error = error
+        if self._pending.pop(future, None) is None:
+            return
+        if error is not None:
+            if self._left:
+                report_failures([error])
+            # First this, or who is given the place would come in after the failure.
+            elif self._fail_fast or is_base_error(error):
+                self._stop()
         if self._places is not None:
             self._places.give()
 
@@ -161,30 +260,49 @@ class TaskGroup:
     def cancel(self) -> int:
         """Cancels the calls that have not started; how many."""
         # The last first: those that workers are about to start are still in their way meanwhile.
-        return sum(not future.done() and future.cancel() for future in reversed(list(self._futures)))
+        return sum(not future.done() and future.cancel() for future in reversed(list(self._pending)))
 
     def results(self) -> list[Any]:
-        """What the calls returned, in the order of their submission.
+        """What the calls returned, in the order of their submission; for a group made with results=True.
 
         Waits for those that are not done. Raises an ExceptionGroup of what calls raised, or CancelledError where one
         was cancelled.
         """
+        if self._futures is None:
+            raise RuntimeError("the task group keeps no results: ask for them with group(results=True)")
         self._wait()
-        self._raise_failures()
+        self._raise_failures(None, None)
         return [future.result() for future in self._futures]
 
     def _wait(self) -> None:
-        # The list may grow meanwhile: the group's calls may submit others.
-        for future in self._futures:
-            future._wait()
+        # More may come meanwhile: the group's calls may submit others.
+        while pending := list(self._pending):
+            for future in pending:
+                future._wait()
+                self._note(future)
 
     def _failures(self) -> list[BaseException]:
-        done = [future for future in self._futures if not future.cancelled()]
-        return [error for error in (future.exception() for future in done) if error is not None]
+        errors = self._errors.copy()
+        return [errors[number] for number in sorted(errors)]
 
-    def _raise_failures(self) -> None:
-        if failures := self._failures():
-            raise BaseExceptionGroup(f"{len(failures)} of {len(self._futures)} tasks failed", failures)
+    def _raise_failures(self, own: BaseException | None, interrupt: BaseException | None) -> None:
+        """Raises what the group comes to, as asyncio.TaskGroup does; not what is on its way out of the block anyhow.
+
+        own: what the block raised. interrupt: what ended the wait for the calls.
+        """
+        failures = self._failures()
+        # A deadlock is an error of the block. All else that ends the wait comes from a signal's handler.
+        deadlock = interrupt if isinstance(interrupt, PoolDeadlockError) else None
+        bare = self._base_error if interrupt is deadlock else interrupt
+        try:
+            if bare is None:
+                raise_group(failures, self._count, own, deadlock)
+            else:
+                report_failures(error for error in failures if error is not bare)
+                if bare is not own:
+                    raise bare
+        finally:
+            del failures, bare, deadlock, own, interrupt  # Or their tracebacks would hold them.
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"cannot pickle {type(self).__name__!r} object: its calls live in this process")
@@ -200,6 +318,8 @@ class TaskGroup:
     ) -> None:
         interrupt: BaseException | None = None
         if exc_value is not None:
+            if is_base_error(exc_value) and self._base_error is None:
+                self._base_error = exc_value
             self._stop()
         try:
             self._wait()
@@ -209,20 +329,19 @@ class TaskGroup:
             try:
                 self._wait()
             except BaseException as again:
-                running = sum(not future.done() for future in self._futures)
+                running = sum(not future.done() for future in list(self._pending))
                 again.add_note(f"{running} tasks of the group are still running")
+                report_failures(self._failures())
                 raise
         finally:
             self._left = True
-        if exc_value is not None or interrupt is not None:
-            report_failures(self._failures())
-            if interrupt is not None:
-                try:
-                    raise interrupt
-                finally:
-                    interrupt = None
-            return
-        self._raise_failures()
+        try:
+            self._raise_failures(exc_value, interrupt)
+        finally:
+            interrupt = None
+            if self._futures is None:
+                self._errors.clear()  # They are raised or logged, and nobody can ask again.
+                self._base_error = None
 
 
 class FuncTaskGroup(TaskGroup, Generic[_P]):
@@ -236,19 +355,28 @@ class FuncTaskGroup(TaskGroup, Generic[_P]):
         """Submits a call of the pool's function; as submit()."""
         return self.submit(self._func, *args, **kwargs)
 
+    def try_invoke(self, *args: _P.args, **kwargs: _P.kwargs) -> Future[Any] | None:
+        """As invoke(), but never waits; None if the pool is overloaded or the group's limit is reached."""
+        return self.try_submit(self._func, *args, **kwargs)
+
+    def invoke_within(self, timeout: float | timedelta, /, *args: _P.args, **kwargs: _P.kwargs) -> Future[Any]:
+        """As invoke(), but waits for at most timeout seconds (or a timedelta), then raises PoolTimeoutError."""
+        return self.submit_within(timeout, self._func, *args, **kwargs)
+
 
 def group(
     self: Pool | MultiPool,
     *,
     fail_fast: bool = False,
     limit: int | None = None,
+    results: bool = False,
 ) -> TaskGroup:
     """A TaskGroup of calls on this pool, for a with block that ends when all of them are done.
 
     fail_fast: after the first failure cancels what has not started. limit: how many calls of the group may be
-    waiting or running at once.
+    waiting or running at once. results: keeps what the calls return, for the group's results().
     """
-    return TaskGroup(PoolExecutor.over(self), fail_fast=fail_fast, limit=limit)
+    return TaskGroup(PoolExecutor.over(self), fail_fast=fail_fast, limit=limit, results=results)
 
 
 def group_with_func(
@@ -256,10 +384,12 @@ def group_with_func(
     *,
     fail_fast: bool = False,
     limit: int | None = None,
+    results: bool = False,
 ) -> FuncTaskGroup[_P]:
     """A TaskGroup of calls on this pool, for a with block that ends when all of them are done.
 
     Besides submit() it has invoke(), which calls the pool's function. fail_fast: after the first failure cancels
-    what has not started. limit: how many calls of the group may be waiting or running at once.
+    what has not started. limit: how many calls of the group may be waiting or running at once. results: keeps what
+    the calls return, for the group's results().
     """
-    return FuncTaskGroup(PoolExecutor.over(self), self.func, fail_fast=fail_fast, limit=limit)
+    return FuncTaskGroup(PoolExecutor.over(self), self.func, fail_fast=fail_fast, limit=limit, results=results)

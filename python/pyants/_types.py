@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import logging
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class PoolStats(NamedTuple):
     failed: int
     """Tasks that raised."""
     cancelled: int
-    """Accepted tasks that will never run, because a worker's initializer failed."""
+    """Accepted tasks that will never run, because the initializer failed of the workers that were to run them."""
     rejected: int
     """Tasks refused by overload, time-out or deadlock."""
     spawned: int
@@ -67,6 +68,7 @@ class PoolOptions(TypedDict, total=False):
     name: str | None
     initializer: Callable[..., object] | None
     initargs: tuple[Any, ...]
+    retry_initializer: bool
     stack_size: int | None
     daemon: bool
 
@@ -75,6 +77,46 @@ def report_failures(failures: Iterable[BaseException]) -> None:
     """Logs exceptions that there is nobody to raise to."""
     for error in failures:
         logging.getLogger("pyants").error("exception in a task of a group", exc_info=error)
+
+
+def is_base_error(error: BaseException) -> bool:
+    """It ends programs, and comes out of a group as it is, as out of asyncio.TaskGroup."""
+    return isinstance(error, (SystemExit, KeyboardInterrupt))
+
+
+def is_told_to_end(error: BaseException | None) -> bool:
+    """A block that raises this has not failed: its generator is closed, or its task of asyncio cancelled."""
+    if isinstance(error, GeneratorExit):
+        return True
+    asyncio = sys.modules.get("asyncio.exceptions")  # Who has not imported it has no tasks of it.
+    return asyncio is not None and isinstance(error, asyncio.CancelledError)
+
+
+def raise_group(failures: list[BaseException], count: int, *by_block: BaseException | None) -> None:
+    """Raises as one group what of count calls failed, and what the group's block raised, if there is anything."""
+    own = [e for e in by_block if e is not None and not is_told_to_end(e) and not _is_made_of(e, failures)]
+    by_calls = f"{len(failures)} of {count} tasks"
+    if not own:
+        message = f"{by_calls} failed"
+    else:
+        message = f"{by_calls} and the group's block failed" if failures else "the group's block failed"
+    together = [*failures, *own]
+    if not together:
+        return
+    try:
+        raise BaseExceptionGroup(message, together) from None
+    finally:
+        del failures, by_block, own, together  # Or the group's traceback would hold the group.
+
+
+def _is_made_of(error: BaseException, failures: list[BaseException]) -> bool:
+    """The block passes on what calls raised: one exception of them, or a group of nothing else."""
+    if any(error is failure for failure in failures):
+        return True
+    if not isinstance(error, BaseExceptionGroup):
+        return False
+    parts: tuple[BaseException, ...] = error.exceptions  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return all(_is_made_of(part, failures) for part in parts)
 
 
 def give_way() -> None:

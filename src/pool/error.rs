@@ -3,6 +3,43 @@
 use std::io;
 use thiserror::Error;
 
+/// The limit that an overload has met, and the options that set it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// As many tasks are in flight as there may be.
+    Tasks {
+        /// The workers there may be.
+        capacity: u32,
+        /// The tasks that may wait for a worker.
+        queue_size: u64,
+    },
+    /// So many submitters wait for room already.
+    Waiting(usize),
+    /// The operating system gives no further thread.
+    Threads,
+}
+
+impl std::fmt::Display for Limit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Limit::Tasks {
+                capacity,
+                queue_size,
+            } => write!(
+                f,
+                "as many as capacity={capacity} and queue_size={queue_size} allow, and this submit does not wait for room (nonblocking)"
+            ),
+            Limit::Waiting(most) => write!(
+                f,
+                "and {most} submitters wait for room already, as many as max_blocking_tasks={most} allows"
+            ),
+            Limit::Threads => f.write_str(
+                "the system gives no further thread, and this submit does not wait for a worker (nonblocking)",
+            ),
+        }
+    }
+}
+
 /// Why a pool did not do what it was asked.
 #[derive(Debug, Error)]
 pub enum Error {
@@ -13,10 +50,12 @@ pub enum Error {
     #[error("the pool is broken: a worker could not be set up")]
     Broken,
     /// No worker is to be had and the caller may not wait.
-    #[error("the pool is overloaded: {in_flight} tasks are in flight and no more may come in")]
+    #[error("the pool is overloaded: {in_flight} tasks are in flight, {limit}")]
     Overload {
         /// The tasks accepted and not yet done.
         in_flight: u64,
+        /// What no more may come in for.
+        limit: Limit,
     },
     /// Every worker of the pool waits for the pool.
     #[error("deadlock: every worker of the pool waits for the pool itself")]

@@ -40,8 +40,14 @@ pub trait Host: Send + Sync + Sized + 'static {
 
     /// Runs `body` with everything a worker thread needs around its whole life. A host that cannot have the worker
     /// (its initializer failed, say) returns without calling `body`: the pool then closes itself and cancels what has
-    /// not started.
+    /// not started, unless `retries_start` says otherwise.
     fn live(&self, worker: &Worker, body: impl FnOnce(&mut Self::Context<'_>));
+
+    /// `live` may do better next time: a worker that it did not call the body for is lost alone, and its tasks are left to
+    /// the other workers; where there are none, those that wait for a worker are cancelled.
+    fn retries_start(&self) -> bool {
+        false
+    }
 
     /// Runs one task to its end. It contains the task's panics and reports them; should a panic get out of it all the
     /// same, the task counts as failed and the worker lives on.

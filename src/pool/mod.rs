@@ -37,7 +37,7 @@ mod wake;
 pub mod watch;
 mod worker;
 
-pub use error::{Error, OptionsError, SubmitError};
+pub use error::{Error, Limit, OptionsError, SubmitError};
 pub use host::{Closure, Closures, Host, Outcome, PanicHandler, Worker};
 pub use multi::{MultiPool, Strategy};
 pub use options::Options;

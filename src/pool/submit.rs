@@ -2,7 +2,7 @@
 
 use super::admission::Entry;
 use super::core::Core;
-use super::error::{Error, SubmitError};
+use super::error::{Error, Limit, SubmitError};
 use super::family::Member;
 use super::faults::{Step, skipped};
 use super::host::Host;
@@ -145,9 +145,28 @@ impl<H: Host> Core<H> {
     }
 
     fn overload(&self, task: H::Task) -> SubmitError<H::Task> {
+        let is_refused = |capacity, queue_size| {
+            self.thread_refused.load(Ordering::Relaxed)
+                && self.in_flight() < u64::from(capacity).saturating_add(queue_size)
+        };
+        let limit = match (self.crew.capacity(), self.options.queue_size) {
+            (Some(capacity), Some(queue_size)) if !is_refused(capacity, queue_size) => {
+                Limit::Tasks {
+                    capacity,
+                    queue_size,
+                }
+            }
+            // Where there is no other limit it is this one.
+            _ => Limit::Threads,
+        };
+        self.overload_by(limit, task)
+    }
+
+    fn overload_by(&self, limit: Limit, task: H::Task) -> SubmitError<H::Task> {
         SubmitError::new(
             Error::Overload {
                 in_flight: self.in_flight(),
+                limit,
             },
             task,
         )
@@ -296,12 +315,10 @@ impl<H: Host> Core<H> {
             self.wake();
         }
         let mut line = self.line.lock();
-        if self
-            .options
-            .max_blocking_tasks
-            .is_some_and(|most| line.len() >= most)
+        if let Some(most) = self.options.max_blocking_tasks
+            && line.len() >= most
         {
-            return Err(self.overload(task));
+            return Err(self.overload_by(Limit::Waiting(most), task));
         }
         let waiter = line.join(task, stand);
         // First the flag, then the look for room: who makes room after that look sees the flag.

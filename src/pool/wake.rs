@@ -123,6 +123,20 @@ impl<H: Host> Core<H> {
         {}
     }
 
+    /// As `wake`, but starts nobody.
+    pub fn wake_resting(&self) {
+        full_fence();
+        while !self.queue.is_empty()
+            && !self.idle.is_empty()
+            && !self.is_looked_after()
+            && self.token.take()
+        {
+            if self.call_idle() || !self.token.lay_down() {
+                return;
+            }
+        }
+    }
+
     /// Hands the search token to a worker at rest; `false`: none rests.
     fn call_idle(&self) -> bool {
         while let Some(seat) = self.idle.pop(&self.seats) {

@@ -308,23 +308,51 @@ impl<H: Host> Shift<'_, H> {
         true
     }
 
-    /// The host could not set the worker up: the pool closes itself, and what has not started never will.
+    /// The host could not set the worker up. Either the pool closes itself, and what has not started never will; or the
+    /// host may do better next time, and tasks are left to the workers there are: only where there are none those in the
+    /// queue are cancelled. The next worker is started when the next task comes; were it started from here, one might fail
+    /// after another for ever.
     fn break_down(&mut self, first: Option<H::Task>) {
         let core = self.core;
-        core.broken.store(true, Ordering::Relaxed);
-        core.release();
-        let mut tasks: Vec<_> = first.into_iter().collect();
-        loop {
-            tasks.extend(std::iter::from_fn(|| core.queue.pop()));
-            core.cancel(std::mem::take(&mut tasks));
-            if std::mem::take(&mut self.searching) {
-                core.token.lay_down();
-            }
-            if self.leave() {
-                return;
-            }
-            thread::yield_now();
+        let retries = core.host.retries_start();
+        if retries {
+            // As where the system refuses a thread: those who wait do not count on a further worker until one is started.
+            core.thread_refused.store(true, Ordering::Relaxed);
+        } else {
+            core.broken.store(true, Ordering::Relaxed);
+            core.release();
         }
+        if let Some(task) = first {
+            core.queue.push(task);
+        }
+        core.vacate(self.seat);
+        core.crew.depart();
+        if std::mem::take(&mut self.searching) {
+            core.token.lay_down();
+        }
+        // Counted out first, then a look into the queue. A submitter does the opposite: if its task is not found here, it
+        // finds that there is nobody, and starts another worker. And one that leaves looks into the queue, too.
+        full_fence();
+        let tasks: Vec<_> = {
+            // Under the spawn lock no thread is half started.
+            let _spawning = lock(&core.spawning);
+            let is_lost = if retries {
+                core.crew.present() == 0
+            } else {
+                // Unless the pool was opened again meanwhile.
+                core.broken.load(Ordering::Relaxed)
+            };
+            std::iter::from_fn(|| is_lost.then(|| core.queue.pop()).flatten()).collect()
+        };
+        core.cancel(tasks);
+        core.family.count_worker(false);
+        if retries {
+            core.wake_resting();
+        } else if !core.queue.is_empty() && core.is_wake_due() {
+            core.wake();
+        }
+        core.family.break_deadlock();
+        core.watch.notify();
     }
 }
 

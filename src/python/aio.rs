@@ -241,7 +241,13 @@ impl Mailbox {
             Error::Spawn(error) => {
                 Error::Spawn(std::io::Error::new(error.kind(), error.to_string()))
             }
-            _ => Error::Overload { in_flight: 0 },
+            Error::Overload { in_flight, limit } => Error::Overload {
+                in_flight: *in_flight,
+                limit: *limit,
+            },
+            Error::Deadlock | Error::Timeout | Error::Interrupted => {
+                unreachable!("nobody waits with it")
+            }
         };
         Refusal::Pool(same).into_exception(py)
     }
@@ -408,9 +414,14 @@ impl AsyncCall {
 
     /// The call will not be made.
     pub fn refuse(self, py: Python<'_>, error: &Error) {
+        let reason = self.mailbox.refusal(py, error);
+        self.refuse_for(py, reason);
+    }
+
+    /// The call will not be made, for this reason.
+    pub fn refuse_for(self, py: Python<'_>, reason: PyErr) {
         // In this order: who learns that the admission was refused finds the reason. It is told once, since nobody may wait
         // for the admission.
-        let reason = self.mailbox.refusal(py, error);
         self.mailbox
             .post(py, Letter::Raised(self.future, reason, None));
         if let Some(admission) = self.admission {
@@ -654,6 +665,16 @@ impl AsyncPool {
         let started = self.start(py, r#fn, args, kwargs, Way::Told)?;
         let ticket = Ticket(started.ticket.unwrap_or_default());
         Ok((started.future, started.admission, ticket))
+    }
+
+    /// Accepts calls again; opens the pool again if it is its own.
+    fn _reopen(&self, py: Python<'_>) -> PyResult<()> {
+        let pool = self.pool(py)?;
+        if self.owns_pool.load(Ordering::Relaxed) {
+            pool.call_method0(intern!(py, "reboot"))?;
+        }
+        self.scope.get().open();
+        Ok(())
     }
 
     /// Accepts no more calls.

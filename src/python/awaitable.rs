@@ -144,11 +144,11 @@ impl Awaitable {
         )?;
         details.set_item("exception", errors::with_traceback(py, &raised))?;
         details.set_item("future", slf)?;
-        slf.get()
-            .event_loop
-            .bind(py)
-            .call_method1(intern!(py, "call_exception_handler"), (details,))
-            .map(drop)
+        let event_loop = slf.get().event_loop.bind(py);
+        errors::handling(py, &raised, || {
+            event_loop.call_method1(intern!(py, "call_exception_handler"), (details,))
+        })
+        .map(drop)
     }
 
     /// Has the loop call a callback.

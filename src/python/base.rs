@@ -106,13 +106,17 @@ impl Front {
         }
     }
 
+    /// A worker could not be set up, and the pool closed itself.
+    pub fn is_broken(&self) -> bool {
+        self.pools().iter().any(Pool::is_broken)
+    }
+
     /// The exception of a closed pool.
     fn check_open(&self) -> Result<(), Refusal> {
         if !self.is_closed() {
             return Ok(());
         }
-        let broken = self.pools().iter().any(Pool::is_broken);
-        Err(Refusal::Pool(if broken {
+        Err(Refusal::Pool(if self.is_broken() {
             Error::Broken
         } else {
             Error::Closed
@@ -627,7 +631,13 @@ impl Base {
             stats.capacity.map_or(-1, i64::from),
             stats.running,
             stats.waiting,
-            if front.is_closed() { "closed" } else { "open" },
+            if front.is_broken() {
+                "broken"
+            } else if front.is_closed() {
+                "closed"
+            } else {
+                "open"
+            },
         ))
     }
 

@@ -4,6 +4,7 @@ use super::known;
 use crate::pool::Error;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -54,9 +55,59 @@ pub fn broken_executor(py: Python<'_>) -> PyErr {
     )
 }
 
+/// For a task that no worker could be set up for, in a pool where the next start tries again.
+pub fn no_worker(py: Python<'_>) -> PyErr {
+    broken(
+        py,
+        "no worker could be set up for this task, since the initializer failed; the next submit tries again",
+    )
+}
+
 /// The exception itself, which before 3.12 does not bring its traceback along.
 pub fn with_traceback<'py>(py: Python<'py>, raised: &PyErr) -> Bound<'py, PyBaseException> {
     raised.clone_ref(py).into_value(py).into_bound(py)
+}
+
+/// Runs `f` as in an `except` block for `raised`: `sys.exc_info()` tells of it there, and what is raised there has it as its
+/// context.
+pub fn handling<R>(py: Python<'_>, raised: &PyErr, f: impl FnOnce() -> R) -> R {
+    /// The exception that was handled before; null where none was, or an outer frame's.
+    struct Before<'py>(Python<'py>, *mut ffi::PyObject);
+    impl Drop for Before<'_> {
+        fn drop(&mut self) {
+            // SAFETY: the thread is attached, as `self.0` tells; an exception or null, of which a reference is owned here.
+            unsafe {
+                PyErr_SetHandledException(self.1);
+                ffi::Py_XDECREF(self.1);
+            }
+        }
+    }
+    let value = with_traceback(py, raised);
+    // SAFETY: the thread is attached, as `py` tells. The function that gets returns a new reference or null, and the one that
+    // sets takes a reference of its own to a live exception. A thread has a stack of places for the exceptions that it
+    // handles, one for itself and one for each generator or coroutine that it is in: the function that gets looks
+    // through all of them, down from the top, and the one that sets writes the top one, which is the same again when `f`
+    // has returned. So the top one, if it is empty, is left empty.
+    let _before = unsafe {
+        let mut before = Before(py, PyErr_GetHandledException());
+        if !before.1.is_null() {
+            PyErr_SetHandledException(std::ptr::null_mut());
+            let below = PyErr_GetHandledException();
+            ffi::Py_XDECREF(below);
+            if below == before.1 {
+                ffi::Py_DECREF(std::mem::replace(&mut before.1, std::ptr::null_mut()));
+            }
+        }
+        PyErr_SetHandledException(value.as_ptr());
+        before
+    };
+    f()
+}
+
+// In CPython's stable API since 3.11, which is the oldest that is supported.
+unsafe extern "C" {
+    fn PyErr_GetHandledException() -> *mut ffi::PyObject;
+    fn PyErr_SetHandledException(exception: *mut ffi::PyObject);
 }
 
 /// Logs an exception with its traceback; `message` has one place, for `what`. Nothing is swallowed: where the logger
@@ -72,7 +123,9 @@ pub fn log<'py>(
         let keywords = PyDict::new(py);
         keywords.set_item("exc_info", with_traceback(py, raised))?;
         let what = what.into_bound_py_any(py)?;
-        logger.call_method("error", (message, what), Some(&keywords))
+        handling(py, raised, || {
+            logger.call_method("error", (message, what), Some(&keywords))
+        })
     });
     if let Err(failure) = logged {
         failure.write_unraisable(py, None);
@@ -88,18 +141,20 @@ pub fn raise(py: Python<'_>, error: Error, doing: &str) -> PyErr {
             py,
             "the pool is broken, a worker's initializer failed; reboot() opens it again",
         ),
-        Error::Overload { in_flight } => overload(
-            py,
-            format!(
-                "the pool is overloaded: {in_flight} tasks are in flight, and this call may not wait for room"
-            ),
-        ),
-        Error::Deadlock => deadlock(
-            py,
-            format!(
-                "deadlock: {doing} would wait for ever: the pool's own workers wait for the pool, and none is left to serve them"
-            ),
-        ),
+        Error::Overload { .. } => overload(py, error.to_string()),
+        Error::Deadlock => {
+            let instead = if doing == "submit" {
+                "have tasks call try_submit() and do themselves what there is no room for, or submit to another pool, or give this one a queue (queue_size=None)"
+            } else {
+                "have tasks not wait for other tasks of their own pool, or use another pool for those, or raise the capacity"
+            };
+            deadlock(
+                py,
+                format!(
+                    "deadlock: {doing} would wait for ever: the pool's own workers wait for the pool, and none is left to serve them; {instead}"
+                ),
+            )
+        }
         Error::Timeout => timeout(py, format!("{doing} ran out of time")),
         Error::Interrupted => PyRuntimeError::new_err("the wait was interrupted"),
         Error::Spawn(error) => spawn(

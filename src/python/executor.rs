@@ -50,6 +50,11 @@ impl Scope {
         self.closed.store(true, Ordering::SeqCst);
     }
 
+    /// Calls come in again.
+    pub fn open(&self) {
+        self.closed.store(false, Ordering::SeqCst);
+    }
+
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
     }
@@ -418,6 +423,11 @@ impl Executor {
         Future::of_task(class.bind(py), self.pool(py)?.get().family_id(py)?)
     }
 
+    /// A time-out in seconds, checked as submit_within() does.
+    fn _seconds(&self, timeout: &Bound<'_, PyAny>) -> PyResult<f64> {
+        options::read_timeout(timeout).map(|timeout| timeout.as_secs_f64())
+    }
+
     /// What tells the pool from every other; a worker's thread has it as its attribute _pyants_pool.
     fn _pool_id(&self, py: Python<'_>) -> PyResult<usize> {
         self.pool(py)?.get().family_id(py)
@@ -425,8 +435,7 @@ impl Executor {
 
     /// A worker's initializer failed.
     fn _is_broken(&self, py: Python<'_>) -> PyResult<bool> {
-        let front = self.pool(py)?.get().front(py)?;
-        Ok(front.pools().iter().any(crate::pool::Pool::is_broken))
+        Ok(self.pool(py)?.get().front(py)?.is_broken())
     }
 
     /// No call is accepted any more.

@@ -21,6 +21,10 @@ struct Objects {
     logger: Option<Py<PyAny>>,
     initializer: Option<Py<PyAny>>,
     initargs: Option<Py<PyTuple>>,
+    /// A worker whose initializer fails is lost alone, and the next start tries again.
+    retry_initializer: bool,
+    /// What the initializer raised when it last failed, for those whose tasks found no worker.
+    failure: Option<Py<PyAny>>,
 }
 
 /// The same where the garbage collector can take them away. Nothing of Python is called, and no reference dropped, under
@@ -34,12 +38,15 @@ impl Hooks {
         logger: Option<Py<PyAny>>,
         initializer: Option<Py<PyAny>>,
         initargs: Py<PyTuple>,
+        retry_initializer: bool,
     ) -> Self {
         Hooks(Mutex::new(Objects {
             panic_handler,
             logger,
             initializer,
             initargs: Some(initargs),
+            retry_initializer,
+            failure: None,
         }))
     }
 
@@ -61,6 +68,8 @@ impl Hooks {
                     .as_ref()
                     .map(|object| object.clone_ref(py)),
                 initargs: objects.initargs.as_ref().map(|object| object.clone_ref(py)),
+                retry_initializer: objects.retry_initializer,
+                failure: None,
             }
         })))
     }
@@ -74,7 +83,8 @@ impl Hooks {
             visit.call(&objects.panic_handler)?;
             visit.call(&objects.logger)?;
             visit.call(&objects.initializer)?;
-            visit.call(&objects.initargs)
+            visit.call(&objects.initargs)?;
+            visit.call(&objects.failure)
         })
     }
 
@@ -112,6 +122,27 @@ impl Hooks {
             Some((initializer, objects.initargs.as_ref()?.bind(py).clone()))
         })
     }
+
+    fn set_failure(&self, failure: Option<Py<PyAny>>) {
+        let before = self.with(|objects| std::mem::replace(&mut objects.failure, failure));
+        drop(before);
+    }
+
+    /// Tells by its cause why a task found no worker.
+    fn with_failure(&self, py: Python<'_>, error: PyErr) -> PyErr {
+        let failure = self.with(|objects| {
+            let failure = objects.failure.as_ref()?;
+            Some(failure.clone_ref(py))
+        });
+        if let Some(failure) = failure {
+            error.set_cause(py, Some(PyErr::from_value(failure.into_bound(py))));
+        }
+        error
+    }
+
+    fn retries_initializer(&self) -> bool {
+        self.with(|objects| objects.retry_initializer)
+    }
 }
 
 /// A pool's view of CPython.
@@ -147,16 +178,8 @@ impl PyHost {
         let Some(handler) = self.hooks.panic_handler(py) else {
             return self.log(py, func, &raised, what);
         };
-        if let Err(failure) = handler.call1((with_traceback(py, &raised),)) {
-            let value = with_traceback(py, &failure);
-            // As if the handler had been called in an `except` block; one that raises the same again has no context.
-            if value
-                .getattr("__context__")
-                .is_ok_and(|context| context.is_none())
-                && !value.is(raised.value(py))
-            {
-                let _ = value.setattr("__context__", raised.value(py));
-            }
+        let error = with_traceback(py, &raised);
+        if let Err(failure) = errors::handling(py, &raised, || handler.call1((error,))) {
             self.log(py, &handler, &failure, "panic_handler");
         }
     }
@@ -174,8 +197,13 @@ impl PyHost {
             return true;
         };
         match initializer.call1(args) {
-            Ok(_) => true,
+            Ok(_) => {
+                self.hooks.set_failure(None);
+                true
+            }
             Err(raised) => {
+                let failure = with_traceback(py, &raised).into_any().unbind();
+                self.hooks.set_failure(Some(failure));
                 self.report(py, &initializer, raised, "initializer");
                 false
             }
@@ -372,6 +400,10 @@ impl Host for PyHost {
         self.hooks.with(|objects| objects.initializer.is_some())
     }
 
+    fn retries_start(&self) -> bool {
+        self.hooks.retries_initializer()
+    }
+
     fn is_stranded(&self) -> bool {
         !self.is_ours()
     }
@@ -381,6 +413,15 @@ impl Host for PyHost {
         call::aside(|py| {
             let mut calls = 0;
             let mut bells = Bells::default();
+            let retries = self.hooks.retries_initializer();
+            let reason = |broken: PyErr| {
+                let error = if retries {
+                    errors::no_worker(py)
+                } else {
+                    broken
+                };
+                self.hooks.with_failure(py, error)
+            };
             for task in tasks.take().unwrap_or_default() {
                 match task {
                     Task::Call(_) => calls += 1,
@@ -388,11 +429,16 @@ impl Host for PyHost {
                         drop(call);
                         let future = future.bind(py);
                         bells.append(match Future::start(future) {
-                            None => Future::finish(future, Err(errors::broken_executor(py))),
+                            None => {
+                                Future::finish(future, Err(reason(errors::broken_executor(py))))
+                            }
                             Some(bells) => bells,
                         });
                     }
-                    Task::Async(call) => call.refuse(py, &Error::Broken),
+                    Task::Async(call) => {
+                        let broken = errors::raise(py, Error::Broken, "submit");
+                        call.refuse_for(py, reason(broken));
+                    }
                     Task::Share(job) => bells.append(job.break_off()),
                 }
             }

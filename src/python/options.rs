@@ -102,6 +102,7 @@ pub fn read(
         keywords.logger()?,
         keywords.callable("initializer")?,
         keywords.initargs(py)?,
+        keywords.flag("retry_initializer")?,
     );
     let is_daemon = keywords.flag("daemon")?;
     keywords.refuse_rest()?;
@@ -182,14 +183,104 @@ impl<'py> Keywords<'py> {
     }
 
     fn refuse_rest(self) -> PyResult<()> {
-        match self.given.and_then(|given| given.iter().next()) {
-            None => Ok(()),
-            Some((name, _)) => Err(PyTypeError::new_err(format!(
-                "unknown option {}",
-                shown(&name)
-            ))),
-        }
+        let Some((name, _)) = self.given.as_ref().and_then(|given| given.iter().next()) else {
+            return Ok(());
+        };
+        let unknown = format!("unknown option {}", shown(&name));
+        Err(PyTypeError::new_err(match meant(&name) {
+            Some(meant) => format!("{unknown}: did you mean '{meant}'?"),
+            None => unknown,
+        }))
     }
+}
+
+/// All options.
+const OPTIONS: [&str; 13] = [
+    "disable_purge",
+    "expiry_duration",
+    "initargs",
+    "initializer",
+    "logger",
+    "max_blocking_tasks",
+    "name",
+    "nonblocking",
+    "panic_handler",
+    "pre_alloc",
+    "queue_size",
+    "retry_initializer",
+    "stack_size",
+];
+
+/// What others call an option, where it looks different.
+const OTHER_NAMES: [(&str, &[&str]); 7] = [
+    (
+        "capacity",
+        &[
+            "max_workers",
+            "max_threads",
+            "num_threads",
+            "num_workers",
+            "processes",
+            "size",
+            "threads",
+            "workers",
+        ],
+    ),
+    (
+        "expiry_duration",
+        &[
+            "expiry",
+            "idle_timeout",
+            "keep_alive",
+            "keepalive",
+            "max_idle",
+            "max_idle_time",
+            "timeout",
+            "ttl",
+        ],
+    ),
+    ("max_blocking_tasks", &["max_waiters", "max_waiting"]),
+    ("name", &["prefix", "thread_name", "thread_name_prefix"]),
+    ("nonblocking", &["block", "blocking"]),
+    (
+        "panic_handler",
+        &["error_handler", "exception_handler", "on_error"],
+    ),
+    (
+        "queue_size",
+        &[
+            "backlog",
+            "max_pending",
+            "max_queue",
+            "max_queue_size",
+            "maxsize",
+            "queue",
+            "queue_length",
+        ],
+    ),
+];
+
+/// The option that was probably meant.
+fn meant(name: &Bound<'_, PyAny>) -> Option<String> {
+    let given: String = name.extract().ok()?;
+    let other = OTHER_NAMES
+        .iter()
+        .find(|(_, names)| names.contains(&given.as_str()));
+    if let Some((option, _)) = other {
+        return Some((*option).to_owned());
+    }
+    let near = || -> PyResult<Option<String>> {
+        let py = name.py();
+        let similar = py
+            .import("difflib")?
+            .call_method1("get_close_matches", (name, OPTIONS.to_vec(), 1))?;
+        similar
+            .try_iter()?
+            .next()
+            .map(|option| option?.extract())
+            .transpose()
+    };
+    near().ok().flatten()
 }
 
 /// A value of the wrong type; but what its own conversion raised is passed on.

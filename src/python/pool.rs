@@ -87,7 +87,10 @@ impl Submitter {
 ///   disable_purge: idle workers stay until the pool is released.
 ///   queue_size: how many accepted tasks may wait for a worker; None: any number.
 ///   name: thread names are "{name}_{n}".
-///   initializer, initargs: called in each worker thread before its first task.
+///   initializer, initargs: called in each worker thread before its first task. Where it fails the pool breaks: it
+///     closes itself, and what has not started is cancelled.
+///   retry_initializer: then only that worker is lost, and the next start tries again. Its task is left to another
+///     worker; where there is none it is cancelled.
 ///   stack_size: the stack of a worker thread, in bytes.
 ///   daemon: the interpreter's exit does not wait for the pool: it cancels what is queued, and leaves what is running.
 ///
@@ -99,7 +102,7 @@ pub struct Pool;
 #[pymethods]
 impl Pool {
     #[new]
-    #[pyo3(signature = (*_args, **_options), text_signature = "(capacity=-1, *, expiry_duration=1.0, pre_alloc=False, max_blocking_tasks=0, nonblocking=False, panic_handler=None, logger=None, disable_purge=False, queue_size=0, name=None, initializer=None, initargs=(), stack_size=None, daemon=False)")]
+    #[pyo3(signature = (*_args, **_options), text_signature = "(capacity=-1, *, expiry_duration=1.0, pre_alloc=False, max_blocking_tasks=0, nonblocking=False, panic_handler=None, logger=None, disable_purge=False, queue_size=0, name=None, initializer=None, initargs=(), retry_initializer=False, stack_size=None, daemon=False)")]
     fn new(
         _args: &Bound<'_, PyTuple>,
         _options: Option<&Bound<'_, PyDict>>,

@@ -24,7 +24,9 @@ pub struct Ledger {
     most: AtomicUsize,
     most_allowed: usize,
     unbooked: bool,
-    initializer_fails: bool,
+    /// How many workers cannot be set up.
+    failing_starts: AtomicUsize,
+    retries_start: bool,
     complaint: Mutex<Option<&'static str>>,
 }
 
@@ -84,9 +86,17 @@ impl Host for Ledger {
     type Context<'a> = ();
 
     fn live(&self, _worker: &Worker, body: impl FnOnce(&mut ())) {
-        if !self.initializer_fails {
+        let fails = self
+            .failing_starts
+            .fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1))
+            .is_ok();
+        if !fails {
             body(&mut ());
         }
+    }
+
+    fn retries_start(&self) -> bool {
+        self.retries_start
     }
 
     fn run(&self, _context: &mut (), Task(number, action): Task) -> Outcome<Task> {
@@ -142,7 +152,16 @@ impl Books {
     /// A pool none of whose workers can be set up.
     pub fn open_broken(options: Options) -> Self {
         let mut ledger = Ledger::default();
-        ledger.initializer_fails = true;
+        ledger.failing_starts = AtomicUsize::new(usize::MAX);
+        Self::with(options, ledger)
+    }
+
+    /// A pool whose first worker cannot be set up. Either the pool breaks, or the next start tries again.
+    pub fn open_fickle(options: Options, retries_start: bool, most_allowed: usize) -> Self {
+        let mut ledger = Ledger::default();
+        ledger.failing_starts = AtomicUsize::new(1);
+        ledger.retries_start = retries_start;
+        ledger.most_allowed = most_allowed;
         Self::with(options, ledger)
     }
 
@@ -189,6 +208,11 @@ impl Books {
     /// Submits task `number`, which stands in line by itself where there is no room.
     pub fn put_in_line(&self, number: usize) -> Result<(), SubmitError<Task>> {
         self.note(number, self.enlist(self.offer(Task(number, None))))
+    }
+
+    /// The task ran.
+    pub fn has_run(&self, number: usize) -> bool {
+        self.host().ran[number].load(Relaxed) > 0
     }
 
     /// How many tasks were accepted.

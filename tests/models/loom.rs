@@ -210,6 +210,11 @@ scenarios! {
         blocking_tasks_against_expire 1
         hand_off_blocking_tasks_against_expire 1
         broken_worker 3
+        broken_worker_against_reboot 2
+        fickle_worker 2
+        hand_off_fickle_worker 2
+        fickle_worker_of_two 1
+        hand_off_fickle_worker_of_two 1
         worker_that_waits_for_itself 3
         worker_that_waits_for_its_own_task 3
         worker_that_waits_for_another 2

@@ -449,6 +449,45 @@ pub fn broken_worker() {
     end(other);
 }
 
+/// A pool that is opened again as soon as it is broken: what comes in then is run.
+pub fn broken_worker_against_reboot() {
+    let pool = Books::open_fickle(options(1, QUEUE), false, 1);
+    let _ = pool.try_hard(0);
+    until(|| pool.is_closed());
+    pool.reboot();
+    pool.put(1);
+    pool.drain();
+    assert!(pool.has_run(1), "a task that came in after the reboot");
+}
+
+fn fickle(capacity: u32, queue_size: Option<u64>) {
+    let pool = Books::open_fickle(options(capacity, queue_size), true, capacity as usize);
+    let other = beside(&pool, |pool| pool.put(0));
+    pool.put(1);
+    end(other);
+    pool.drain();
+}
+
+/// The first worker cannot be set up, and the next start tries again.
+pub fn fickle_worker() {
+    fickle(1, QUEUE);
+}
+
+/// The same where each task has a worker of its own, and others wait in line.
+pub fn hand_off_fickle_worker() {
+    fickle(1, HAND_OFF);
+}
+
+/// The first of two workers cannot be set up; the other may take its task.
+pub fn fickle_worker_of_two() {
+    fickle(2, QUEUE);
+}
+
+/// The same where each task has a worker of its own.
+pub fn hand_off_fickle_worker_of_two() {
+    fickle(2, HAND_OFF);
+}
+
 /// The only worker submits to its own full pool.
 pub fn worker_that_waits_for_itself() {
     let pool = Books::open(options(1, HAND_OFF), 1);

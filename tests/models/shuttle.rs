@@ -105,6 +105,11 @@ scenarios! { check, scenarios:
     blocking_tasks_against_expire
     hand_off_blocking_tasks_against_expire
     broken_worker
+    broken_worker_against_reboot
+    fickle_worker
+    hand_off_fickle_worker
+    fickle_worker_of_two
+    hand_off_fickle_worker_of_two
     worker_that_waits_for_itself
     worker_that_waits_for_its_own_task
     worker_that_waits_for_another

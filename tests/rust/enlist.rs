@@ -260,7 +260,7 @@ fn a_task_that_may_not_wait_is_refused() {
                 enlist(&pool, Task::Note(number)).expect("it may wait");
             }
             let (error, task) = refused(enlist(&pool, Task::Note(9)));
-            assert_is!(error, Error::Overload { in_flight: 1 });
+            assert_is!(error, Error::Overload { in_flight: 1, .. });
             assert_eq!(task.number(), 9);
             assert_eq!(pool.stats().rejected, 1);
             gate.0.open();

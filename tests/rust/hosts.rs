@@ -14,6 +14,13 @@ use std::time::Duration;
 struct Numbers {
     /// No worker can be set up.
     is_barren: AtomicBool,
+    /// It may do better next time.
+    retries: AtomicBool,
+    /// Every other worker cannot be set up.
+    is_fickle: AtomicBool,
+    starts: AtomicUsize,
+    /// Tasks of 70 wait for it.
+    gate: AtomicBool,
     alive: AtomicUsize,
     lived: Mutex<Vec<Worker>>,
     ran: Mutex<Vec<u32>>,
@@ -28,7 +35,10 @@ impl Host for Numbers {
     type Context<'a> = Life;
 
     fn live(&self, worker: &Worker, body: impl FnOnce(&mut Life)) {
-        if self.is_barren.load(Ordering::SeqCst) {
+        let starts = self.starts.fetch_add(1, Ordering::SeqCst);
+        if self.is_barren.load(Ordering::SeqCst)
+            || self.is_fickle.load(Ordering::SeqCst) && starts.is_multiple_of(2)
+        {
             return;
         }
         self.lived.lock().unwrap().push(worker.clone());
@@ -37,9 +47,16 @@ impl Host for Numbers {
         self.alive.fetch_sub(1, Ordering::SeqCst);
     }
 
+    fn retries_start(&self) -> bool {
+        self.retries.load(Ordering::SeqCst)
+    }
+
     fn run(&self, life: &mut Life, task: u32) -> Outcome<u32> {
         life.0 += 1;
         self.ran.lock().unwrap().push(task);
+        while task == 70 && !self.gate.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
         match task {
             0 => resume_unwind(Box::new("a host that lets a panic out")),
             1 => Outcome::Failed,
@@ -140,6 +157,124 @@ fn a_worker_that_cannot_be_set_up_closes_the_pool_and_cancels_what_has_not_start
             pool.submit(5_u32).expect("the pool is open");
             assert!(pool.wait_idle(Some(Duration::from_secs(60))));
             assert_eq!(*pool.host().ran.lock().unwrap(), [5]);
+        }
+    });
+}
+
+/// A pool whose next start may do better.
+fn hopeful(capacity: u32, queue_size: Option<u64>) -> Pool<Numbers> {
+    let pool = Pool::with_host(Numbers::default(), options(capacity, queue_size))
+        .expect("the options are good");
+    pool.host().retries.store(true, Ordering::SeqCst);
+    pool
+}
+
+#[test]
+fn without_another_worker_tasks_are_cancelled_and_the_next_start_tries_again() {
+    limited(|| {
+        for queue_size in [Some(0), Some(8), None] {
+            let pool = watch(hopeful(2, queue_size));
+            let host = pool.host();
+            host.is_barren.store(true, Ordering::SeqCst);
+            for task in 10..30_u32 {
+                pool.submit(task).expect("the pool is open");
+                assert!(pool.wait_idle(Some(Duration::from_secs(60))));
+            }
+            eventually("the workers are gone", || pool.running() == 0);
+            assert!(!pool.is_closed());
+            assert!(!pool.is_broken());
+            // Each start was for a task: nobody is started for nothing.
+            assert!(host.starts.load(Ordering::SeqCst) <= 20);
+            assert_eq!(
+                *host.cancelled.lock().unwrap(),
+                (10..30).collect::<Vec<u32>>()
+            );
+            host.is_barren.store(false, Ordering::SeqCst);
+            pool.submit(5_u32).expect("the pool is open");
+            assert!(pool.wait_idle(Some(Duration::from_secs(60))));
+            assert_eq!(*host.ran.lock().unwrap(), [5]);
+            let stats = pool.stats();
+            assert_adds_up(&stats);
+            assert_eq!((stats.cancelled, stats.completed), (20, 1));
+        }
+    });
+}
+
+#[test]
+fn another_worker_takes_the_task_of_one_that_cannot_be_set_up() {
+    limited(|| {
+        for queue_size in [Some(0), Some(8), None] {
+            for resting in [false, true] {
+                let pool = watch(hopeful(3, queue_size));
+                let host = pool.host();
+                host.gate.store(resting, Ordering::SeqCst);
+                pool.submit(70_u32).expect("the pool is open");
+                eventually("the first is at work, or at rest", || {
+                    host.ran.lock().unwrap().len() == 1 && (!resting || pool.stats().busy == 0)
+                });
+                host.is_barren.store(true, Ordering::SeqCst);
+                pool.submit(70_u32).expect("the pool is open");
+                pool.submit(8_u32).expect("the pool is open");
+                if !resting {
+                    eventually("the others have failed", || {
+                        host.starts.load(Ordering::SeqCst) > 1 && pool.running() == 1
+                    });
+                    // Nobody is started again and again meanwhile.
+                    let starts = host.starts.load(Ordering::SeqCst);
+                    std::thread::sleep(Duration::from_millis(20));
+                    assert_eq!(host.starts.load(Ordering::SeqCst), starts);
+                }
+                host.gate.store(true, Ordering::SeqCst);
+                assert!(pool.wait_idle(Some(Duration::from_secs(60))));
+                assert!(host.cancelled.lock().unwrap().is_empty());
+                let mut ran = host.ran.lock().unwrap().clone();
+                ran.sort_unstable();
+                assert_eq!(ran, [8, 70, 70]);
+                assert_adds_up(&pool.stats());
+            }
+        }
+    });
+}
+
+#[test]
+fn with_every_other_worker_failing_each_task_runs_or_is_cancelled() {
+    limited(|| {
+        for queue_size in [Some(0), Some(3), None] {
+            for capacity in [1, 4] {
+                let options = Options {
+                    // So that there are many starts.
+                    expiry: Some(Duration::from_micros(200)),
+                    ..options(capacity, queue_size)
+                };
+                let pool =
+                    Pool::with_host(Numbers::default(), options).expect("the options are good");
+                pool.host().retries.store(true, Ordering::SeqCst);
+                pool.host().is_fickle.store(true, Ordering::SeqCst);
+                let pool = watch(pool);
+                std::thread::scope(|scope| {
+                    for submitter in 0..3_u32 {
+                        let pool = &pool;
+                        scope.spawn(move || {
+                            for task in 0..300 {
+                                pool.submit(100 + 3 * task + submitter)
+                                    .expect("the pool is open");
+                                if task % 20 == 0 {
+                                    std::thread::sleep(Duration::from_micros(400));
+                                }
+                            }
+                        });
+                    }
+                });
+                assert!(pool.wait_idle(Some(Duration::from_secs(60))));
+                let host = pool.host();
+                let mut seen = host.ran.lock().unwrap().clone();
+                seen.extend(host.cancelled.lock().unwrap().iter());
+                seen.sort_unstable();
+                assert_eq!(seen, (100..1000).collect::<Vec<u32>>());
+                assert_adds_up(&pool.stats());
+                pool.release_timeout(Duration::from_secs(60))
+                    .expect("the workers leave");
+            }
         }
     });
 }

@@ -169,7 +169,7 @@ fn workers_from_before_a_reboot_still_count() {
         assert_eq!(pool.running(), 2);
         assert_is!(
             refused(pool.try_submit(|| {})).0,
-            Error::Overload { in_flight: 2 }
+            Error::Overload { in_flight: 2, .. }
         );
         gate.open();
         drain(&pool);

@@ -124,7 +124,7 @@ fn no_more_may_wait_than_max_blocking_tasks() {
         let journal = Journal::new();
         let submitters = stand_in_line(&pool, &journal, 2);
         let (error, task) = refused(pool.submit(journal.task(9)));
-        assert_is!(error, Error::Overload { in_flight: 1 });
+        assert_is!(error, Error::Overload { in_flight: 1, .. });
         let (error, _) = refused(pool.submit_timeout(journal.task(9), LONG));
         assert_is!(error, Error::Overload { .. });
         assert_eq!((pool.waiting(), pool.stats().rejected), (2, 2));
@@ -144,7 +144,7 @@ fn a_nonblocking_pool_refuses_instead_of_waiting() {
         let (pool, gate) = busy(Pool::builder().capacity(2).nonblocking(true));
         assert_is!(
             refused(pool.submit(|| {})).0,
-            Error::Overload { in_flight: 2 }
+            Error::Overload { in_flight: 2, .. }
         );
         assert_is!(
             refused(pool.submit_timeout(|| {}, LONG)).0,

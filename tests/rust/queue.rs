@@ -15,7 +15,7 @@ fn a_queue_of_n_takes_n_tasks_beyond_the_workers() {
         }
         assert_is!(
             refused(pool.try_submit(|| {})).0,
-            Error::Overload { in_flight: 5 }
+            Error::Overload { in_flight: 5, .. }
         );
         let stats = pool.stats();
         assert_eq!((stats.busy, stats.queued, stats.running), (2, 3, 2));

@@ -62,7 +62,7 @@ fn a_handed_off_task_waits_for_a_worker_that_is_alive() {
             // To one that does not wait it is an overload.
             assert_is!(
                 refused(pool.try_submit(|| {})).0,
-                Error::Overload { in_flight: 1 }
+                Error::Overload { in_flight: 1, .. }
             );
             let task = journal.task("ran");
             let submitter = beside(&pool, |pool| pool.submit(task));

@@ -106,7 +106,7 @@ fn after_tune_down_no_more_tasks_come_in_than_the_new_capacity() {
         eventually("one is left", || pool.running() == 1);
         assert_is!(
             refused(pool.try_submit(|| {})).0,
-            Error::Overload { in_flight: 1 }
+            Error::Overload { in_flight: 1, .. }
         );
         let journal = Journal::new();
         let task = journal.task(());

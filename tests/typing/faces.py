@@ -104,8 +104,11 @@ def as_others_take_it(pool: Pool, multi: MultiPool, func: PoolWithFunc[[int]]) -
 
 
 def grouping(pool: Pool, multi: MultiPool, executor: PoolExecutor) -> None:
-    with pool.group(fail_fast=True, limit=4) as group:
+    with pool.group(fail_fast=True, limit=4, results=True) as group:
         assert_type(group, TaskGroup)
+        assert_type(group.try_submit(work, 1), Future[float] | None)
+        assert_type(group.submit_within(1, work, 1), Future[float])
+        group.try_submit(work, "one")  # type: ignore[arg-type]
         assert_type(group.submit(work, 1), Future[float])
         group.submit(work, "one")  # type: ignore[arg-type]
         assert_type(group.cancel(), int)
@@ -121,6 +124,9 @@ def grouping_one_function(pool: PoolWithFunc[[int, str]], multi: MultiPoolWithFu
         assert_type(group, FuncTaskGroup[[int, str]])
         assert_type(group.invoke(1, "two"), Future[Any])
         group.invoke("one", "two")  # type: ignore[arg-type]
+        assert_type(group.try_invoke(1, "two"), Future[Any] | None)
+        assert_type(group.invoke_within(0.5, 1, "two"), Future[Any])
+        group.try_invoke("one", "two")  # type: ignore[arg-type]
         assert_type(group.submit(work, 1), Future[float])
     assert_type(multi.group(fail_fast=True), FuncTaskGroup[[int]])
 
@@ -151,7 +157,7 @@ async def mapping_with_asyncio(pool: AsyncPool) -> None:
 
 
 async def grouping_with_asyncio(pool: Pool) -> None:
-    async with AsyncPool(4, queue_size=None, name="mine") as own, own.group(fail_fast=True) as group:
+    async with AsyncPool(4, queue_size=None, name="mine") as own, own.group(fail_fast=True, results=True) as group:
         assert_type(own, AsyncPool)
         assert_type(group, AsyncTaskGroup)
         assert_type(await group.submit(work, 1), asyncio.Future[float])

@@ -328,9 +328,9 @@ impl Host for PyHost {
                 attached.switch.give_way_if_due(attached.py);
                 outcome
             }
-            Task::Share(job) => {
-                match job.work(attached.py, &mut attached.switch, &mut attached.bells) {
-                    Outcome::Unfinished(job) => Outcome::Unfinished(Task::Share(job)),
+            Task::Share(share) => {
+                match share.work(attached.py, &mut attached.switch, &mut attached.bells) {
+                    Outcome::Unfinished(share) => Outcome::Unfinished(Task::Share(share)),
                     _ => Outcome::Completed,
                 }
             }
@@ -386,7 +386,7 @@ impl Host for PyHost {
                         });
                     }
                     Task::Async(call) => call.refuse(py, &Error::Broken),
-                    Task::Share(job) => bells.append(job.break_off()),
+                    Task::Share(share) => bells.append(share.job.break_off()),
                 }
             }
             future::ring(py, bells);
@@ -452,7 +452,7 @@ impl PyHost {
     fn take_back(py: Python<'_>, task: Task, error: &Error) {
         match task {
             Task::Async(call) => call.refuse(py, error),
-            Task::Share(job) => job.leave(),
+            Task::Share(_) => {}
             Task::Call(_) | Task::Future(..) => unreachable!("their submitters wait"),
         }
     }

@@ -333,6 +333,8 @@ class _Executor:
         """As submit(), but waits for at most timeout seconds (or a timedelta), then raises PoolTimeoutError."""
     def _submit_call(self, fn: Callable[..., _R], args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Future[_R]:
         """What CPython's own submit() comes to on this executor."""
+    def _check_open(self) -> None:
+        """Raises what submit() raises once no call is accepted any more."""
     def _is_submit_replaced(self) -> bool:
         """Whether submit() was replaced: on this executor, in its class, or in CPython's."""
     def _feed(

@@ -174,7 +174,11 @@ class _Door:
     has let go of CPython's locks, since a submit may wait for room.
     """
 
+    def __init__(self, executor: PoolExecutor) -> None:
+        self._executor = executor
+
     def __enter__(self) -> None:
+        self._executor._check_open()
         self._outer = getattr(_held, "calls", None)
         _held.calls = self._calls = []
 
@@ -325,7 +329,7 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
 
     @property
     def _shutdown_lock(self) -> _Door:  # type: ignore[override]
-        return _Door()
+        return _Door(self)
 
     @property
     def _adjust_thread_count(self) -> Callable[[], None]:  # type: ignore[override]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import concurrent.futures
 import threading
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
@@ -84,6 +85,14 @@ class _Places:
                 return
             place, _ = self._line.popleft()
         place.set_result(None)
+
+
+def _wait_for(future: concurrent.futures.Future[Any]) -> None:
+    if isinstance(future, Future):
+        future._wait()
+    else:
+        # Of a submit() that others replaced.
+        concurrent.futures.wait((future,))
 
 
 class TaskGroup:
@@ -176,7 +185,7 @@ class TaskGroup:
     def _wait(self) -> None:
         # The list may grow meanwhile: the group's calls may submit others.
         for future in self._futures:
-            future._wait()
+            _wait_for(future)
 
     def _failures(self) -> list[BaseException]:
         done = [future for future in self._futures if not future.cancelled()]

@@ -328,6 +328,17 @@ impl Executor {
         slf.get().schedule(slf.py(), patch::wait(slf), call)
     }
 
+    /// Raises what submit() raises once no call is accepted any more.
+    fn _check_open(&self, py: Python<'_>) -> PyResult<()> {
+        let is_closed = self.scope().is_some_and(|scope| scope.is_closed());
+        let checked = if is_closed {
+            Err(Refusal::Pool(Error::Closed))
+        } else {
+            self.pool(py)?.get().front(py)?.check_open()
+        };
+        checked.map_err(|refusal| Self::refused(py, refusal))
+    }
+
     /// Whether submit() was replaced: on this executor, in its class, or in CPython's.
     fn _is_submit_replaced(slf: &Bound<'_, Self>) -> PyResult<bool> {
         patch::is_replaced(slf)

@@ -154,7 +154,7 @@ fn schedule_with_care<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     if let Some(submit) = patch::patch(executor)? {
         let (args, kwargs) = arguments.pack(0)?;
-        return patch::own_future(submit.call(args, kwargs.as_ref())?);
+        return patch::own_future(patch::call_with(&submit, args, kwargs.as_ref())?);
     }
     let func = callable(arguments)?.to_owned().unbind();
     let call = arguments.into_call(func, 1)?;

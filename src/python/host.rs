@@ -429,10 +429,7 @@ impl PyHost {
                     bells.append(Future::withdraw(future.bind(py)));
                 }
                 Task::Async(call) => call.refuse(py, &Error::Closed),
-                Task::Share(job) => {
-                    job.leave();
-                    bells.append(job.cancel());
-                }
+                Task::Share(share) => bells.append(share.job.cancel()),
             }
         }
         future::ring(py, bells);

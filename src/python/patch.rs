@@ -6,6 +6,7 @@
 //! interpreter gives a class a new version whenever it, or a base of it, is changed; so mostly the look is at a number.
 
 use super::base::Wait;
+use super::call;
 use super::executor::Executor;
 use super::known;
 use pyo3::ffi;
@@ -98,9 +99,20 @@ pub fn ask<'py>(
     let _asking = Asking(ASKED.replace(Some((executor.as_ptr().addr(), wait))));
     let mut all = vec![func.clone()];
     all.extend(args.iter());
-    executor
-        .getattr(intern!(py, "submit"))?
-        .call(PyTuple::new(py, all)?, kwargs)
+    let submit = executor.getattr(intern!(py, "submit"))?;
+    call_with(&submit, PyTuple::new(py, all)?, kwargs)
+}
+
+/// `func(*args, **kwargs)`.
+pub fn call_with<'py>(
+    func: &Bound<'py, PyAny>,
+    args: Bound<'py, PyTuple>,
+    kwargs: Option<&Bound<'py, PyDict>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    match kwargs {
+        Some(kwargs) => call::call(func, args, kwargs),
+        None => call::call1(func, args),
+    }
 }
 
 /// How long a `submit` of this executor may take.

@@ -47,6 +47,10 @@ UNBUFFERED = pytest.mark.parametrize(
 )
 
 
+def nothing(_: object) -> None:
+    pass
+
+
 # --- StopIteration ---
 
 
@@ -181,13 +185,16 @@ def test_the_order_is_that_of_the_input(executor_type: Executors) -> None:
 def test_an_input_that_raises_in_the_middle(executor_type: Any, method: str) -> None:
     done = Sum()
 
+    def one(_: int) -> None:
+        done.add()
+
     def numbers() -> Iterator[int]:
         yield from range(100)
         wait_equal(lambda: done.value, 100)
         raise LookupError("of the input")
 
     with executor_type(2) as executor, pytest.raises(LookupError, match="of the input"):
-        getattr(executor, method)(lambda _: done.add(), numbers())
+        getattr(executor, method)(one, numbers())
 
 
 @UNBUFFERED
@@ -246,7 +253,7 @@ def test_no_item_is_kept_once_it_was_worked_on(executor_type: Any, method: str) 
             del thing
 
     with executor_type(2) as executor:
-        results = getattr(executor, method)(lambda _: None, things())
+        results = getattr(executor, method)(nothing, things())
         assert len(list(results)) == len(given) == 40
         wait_freed(*given)
 
@@ -265,6 +272,9 @@ def test_on_the_workers_of_a_pool(make: Callable[[], Any], method: str) -> None:
     with make() as pool:
         done = Sum()
 
+        def one(_: int) -> None:
+            done.add()
+
         def numbers() -> Iterator[int]:
             for number in range(100):
                 if number % 10 == 9:
@@ -274,7 +284,7 @@ def test_on_the_workers_of_a_pool(make: Callable[[], Any], method: str) -> None:
                 yield number
 
         executor = PoolExecutor.over(pool)
-        results = getattr(executor, method)(lambda _: done.add(), numbers())
+        results = getattr(executor, method)(one, numbers())
         assert list(results) == [None] * 100
         executor.shutdown()
         assert pool.wait_idle(DEADLINE)
@@ -284,6 +294,10 @@ def test_on_the_workers_of_a_pool(make: Callable[[], Any], method: str) -> None:
 
 def test_an_item_that_the_pool_has_no_room_for() -> None:
     done = Sum()
+
+    def one(_: int) -> None:
+        done.add()
+
     with Pool(1, nonblocking=True) as pool, Gate() as gate:
         executor = PoolExecutor.over(pool)
 
@@ -295,7 +309,7 @@ def test_an_item_that_the_pool_has_no_room_for() -> None:
             yield 2
 
         with pytest.raises(PoolOverloadError):
-            executor.map(lambda _: done.add(), numbers())
+            executor.map(one, numbers())
         gate.open()
         executor.shutdown()
         assert done.value == 1

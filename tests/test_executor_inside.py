@@ -11,6 +11,7 @@ import pytest
 from executors import EXECUTOR_TYPES, PoolExecutor, attribute
 from support import DEADLINE, Background, Gate, Sum, wait_equal
 
+import pyants
 from pyants import MultiPool, Pool
 
 Executors = type[ThreadPoolExecutor]
@@ -161,11 +162,11 @@ def test_the_queue_cannot_be_exchanged() -> None:
 
 
 def test_the_start_of_threads_cannot_be_overridden() -> None:
-    with pytest.raises(TypeError, match=r"Daemons overrides _adjust_thread_count\(\).*daemon"):
+    def start_a_daemon(_: object) -> None:
+        threading.Thread(daemon=True).start()
 
-        class Daemons(PoolExecutor):  # type: ignore[misc]
-            def _adjust_thread_count(self) -> None:
-                threading.Thread(daemon=True).start()
+    with pytest.raises(TypeError, match=r"^Daemons overrides _adjust_thread_count\(\).*daemon"):
+        type("Daemons", (PoolExecutor,), {"_adjust_thread_count": start_a_daemon})
 
     class Mixin:
         def _adjust_thread_count(self) -> None:
@@ -174,11 +175,13 @@ def test_the_start_of_threads_cannot_be_overridden() -> None:
     with pytest.raises(TypeError, match="daemon"):
         type("Mixed", (Mixin, PoolExecutor), {})
     with PoolExecutor(1) as executor, pytest.raises(AttributeError, match="daemon"):
-        executor._adjust_thread_count = Mixin()._adjust_thread_count
+        executor._adjust_thread_count = int
 
 
 def test_a_subclass_may_have_options() -> None:
-    class Base(PoolExecutor):  # type: ignore[misc]
+    class Base(pyants.PoolExecutor):
+        label: str
+
         def __init_subclass__(cls, label: str, **options: Any) -> None:
             super().__init_subclass__(**options)
             cls.label = label

@@ -16,8 +16,8 @@ Executors = type[ThreadPoolExecutor]
 each_executor_type = pytest.mark.parametrize("executor_type", EXECUTOR_TYPES)
 in_processes = pytest.mark.thread_unsafe(reason="starts processes")
 
-# The main thread reads five results. The one worker is held by the item after them until the main thread is through, and
-# its pool closed: what it then goes on with was not cancelled.
+# The main thread reads five results. The one worker is held by the item after them until the main thread is through,
+# and its pool closed: what it then goes on with was not cancelled.
 PROGRAM = """
 import atexit, concurrent.futures.thread
 from concurrent.futures import ThreadPoolExecutor

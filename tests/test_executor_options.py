@@ -87,7 +87,17 @@ def test_a_great_number_of_workers_costs_nothing(executor_type: Executors) -> No
 @both
 @pytest.mark.parametrize(
     ("number", "threads"),
-    [(0.5, 1), (1.0, 1), (2.5, 3), (Fraction(7, 2), 4), (True, 1), (2**31 - 1, 5), (2**31, 5), (sys.maxsize, 5), (1e300, 5)],
+    [
+        (0.5, 1),
+        (1.0, 1),
+        (2.5, 3),
+        (Fraction(7, 2), 4),
+        (True, 1),
+        (2**31 - 1, 5),
+        (2**31, 5),
+        (sys.maxsize, 5),
+        (1e300, 5),
+    ],
 )
 def test_odd_numbers_of_workers(executor_type: Executors, number: Any, threads: int) -> None:
     # A thread is started as long as there are fewer.
@@ -104,7 +114,8 @@ def test_odd_numbers_of_workers(executor_type: Executors, number: Any, threads: 
 
 @both
 def test_as_many_workers_as_one_likes(executor_type: Executors) -> None:
-    with executor_type(math.inf) as executor:  # type: ignore[arg-type]
+    any_number: Any = math.inf
+    with executor_type(any_number) as executor:
         assert attribute(executor, "_max_workers") == math.inf
         assert executor.submit(int, "7").result(DEADLINE) == 7
 

@@ -1,4 +1,4 @@
-"""Executors: submit() replaced by others, on an executor, in a subclass, or in CPython's class as tracing libraries do."""
+"""Executors: submit() replaced by others: on an executor, in a subclass, or in CPython's class by tracing libraries."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from executors import EXECUTOR_TYPES, REFUSED, PoolExecutor, PoolFuture
 from support import DEADLINE, Background, Gate, run_script, wait_equal
 
+import pyants
 from pyants import Pool, PoolClosedError, PoolTimeoutError
 
 if TYPE_CHECKING:
@@ -38,13 +39,14 @@ def in_a_group(executor: Any) -> list[int]:
     with executor.group() as group:
         for text in "12":
             group.submit(int, text)
-    return group.results()
+    results: list[int] = group.results()
+    return results
 
 
 # --- on an executor, and in a subclass ---
 
 
-class Counting(PoolExecutor):  # type: ignore[misc]
+class Counting(pyants.PoolExecutor):
     """Counts its submits, as those do who hand a context on."""
 
     count = 0
@@ -111,7 +113,7 @@ def test_how_long_it_may_take_is_said_to_the_submit_at_the_end() -> None:
             inner.append(other.submit(fn, *args, **kwargs).result(DEADLINE))
             return type(executor).submit(executor, fn, *args, **kwargs)
 
-        executor.submit = submit
+        setattr(executor, "submit", submit)  # noqa: B010 - no type checker likes it
         other.submit(int).result(DEADLINE)
         assert executor.try_submit(int) is None
         assert inner == [0]
@@ -120,7 +122,7 @@ def test_how_long_it_may_take_is_said_to_the_submit_at_the_end() -> None:
 
 
 def test_a_submit_that_gives_a_future_of_its_own() -> None:
-    class Foreign(PoolExecutor):  # type: ignore[misc]
+    class Foreign(pyants.PoolExecutor):
         def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
             future: concurrent.futures.Future[Any] = concurrent.futures.Future()
 
@@ -184,8 +186,8 @@ def test_while_the_submit_of_cpython_waits_for_room_others_submit() -> None:
 
 # --- CPython's class, patched ---
 
-# Patches as wrapt makes them (OpenTelemetry, ddtrace) and with functools.wraps (Sentry). What they wrap is called once more
-# by them, and hands a variable of the context on.
+# Patches as wrapt makes them (OpenTelemetry, ddtrace) and with functools.wraps (Sentry). They call what they wrap, with
+# a function that takes a variable of the context along.
 PATCHES = """
 import concurrent.futures, contextvars, functools
 from concurrent.futures import ThreadPoolExecutor

@@ -340,8 +340,8 @@ class _Executor:
     def _feed(
         self, fn: Callable[..., _R], items: list[Any], star: bool, ordered: bool, timeout: float | None
     ) -> _Feed[_R]:
-        """The way of items into map(), and how its results are had: fn is called with the item or, if star, with the items of
-        the tuple that it is. These items are begun at once.
+        """The way of items into map(), and how its results are had. These items are begun at once: fn is called with
+        each or, if star, with the items of the tuple that it is.
         """
     def _leave_maps(self) -> None:
         """Cancels what has not started of the maps whose results this thread has begun to read."""

@@ -215,9 +215,9 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
     max_workers, thread_name_prefix, initializer, initargs: as ThreadPoolExecutor has them.
 
     The keyword options are those of Pool, for the pool that the executor makes, with other defaults: queue_size None,
-    the backlog has no bound; expiry_duration None, threads stay until shutdown() as ThreadPoolExecutor's do, whose users
-    may keep in them what is bound to a thread; logger that of concurrent.futures. With a bound on the backlog submit()
-    waits for room, or raises PoolOverloadError with nonblocking=True.
+    the backlog has no bound; expiry_duration None, threads stay until shutdown(), as ThreadPoolExecutor's do, since
+    users may keep in them what is bound to a thread; logger that of concurrent.futures. With a bound on the backlog
+    submit() waits for room, or raises PoolOverloadError with nonblocking=True.
 
     It is a subclass for the sake of those who ask for one, such as loop.set_default_executor() of asyncio; it shares no
     code with ThreadPoolExecutor.
@@ -287,7 +287,7 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
 
     # What libraries look at in a ThreadPoolExecutor: its attributes there, computed here.
 
-    @property
+    @property  # type: ignore[override]
     def _max_workers(self) -> float:
         capacity = self.pool.cap()
         given: float = self.__dict__.get("_max_workers", capacity)
@@ -316,8 +316,8 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
     def _broken(self) -> str | bool:  # type: ignore[override]
         return "A thread initializer failed, the thread pool is not usable anymore" if self._is_broken() else False
 
-    @property
-    def _work_queue(self) -> _Backlog:  # type: ignore[override]
+    @property  # type: ignore[override]
+    def _work_queue(self) -> _Backlog:
         return _Backlog(self)
 
     @_work_queue.setter
@@ -332,7 +332,7 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
         return _Door(self)
 
     @property
-    def _adjust_thread_count(self) -> Callable[[], None]:  # type: ignore[override]
+    def _adjust_thread_count(self) -> Callable[[], None]:
         return _nothing
 
     @_adjust_thread_count.setter
@@ -366,8 +366,8 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
         """As Executor.map() of Python 3.14: the results of fn(*items), in order, items being one of each iterable.
 
         The iterables are read by this call, and each item is begun as it comes; except with buffersize: then at most so
-        many calls are ahead of the results taken, and the iterables are read as the results are. Workers claim one item after another,
-        so there is nothing to choose: chunksize has no effect, as with ThreadPoolExecutor.
+        many calls are ahead of the results taken, and the iterables are read as the results are. Workers claim one item
+        after another, so there is nothing to choose: chunksize has no effect, as with ThreadPoolExecutor.
 
         An exception is raised when its result's turn comes, TimeoutError when a result is not there timeout seconds
         after the call of map(); then, or when the iterator is closed or left by an exception, what has not started is
@@ -492,7 +492,7 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
         exc_val: BaseException | None,
         exc_tb: TracebackType | None,
     ) -> None:
-        """shutdown(); after an exception what has not started is cancelled of maps whose results the block was reading."""
+        """shutdown(). After an exception maps whose results the block was reading are cut short."""
         if exc_type is not None:
             self._leave_maps()
         self.shutdown(wait=True)
@@ -533,7 +533,8 @@ def _leave_maps() -> None:
                 found._leave()
 
 
-# It is called before the pools are waited for, since it is registered after what does that. Too late for it where this is
-# imported when the interpreter is on its way out: there are no maps then.
+# It is called before the pools are waited for, since it is registered after what does that. Where this is imported when
+# the interpreter is on its way out it is too late for that, and there are no maps.
+_register_atexit: Any = getattr(threading, "_register_atexit")  # noqa: B009 - no stub has it
 with contextlib.suppress(RuntimeError):
-    threading._register_atexit(_leave_maps)  # type: ignore[attr-defined]  # pyright: ignore
+    _register_atexit(_leave_maps)

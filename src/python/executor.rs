@@ -344,8 +344,8 @@ impl Executor {
         patch::is_replaced(slf)
     }
 
-    /// The way of items into map(), and how its results are had: fn is called with the item or, if star, with the items of
-    /// the tuple that it is. These items are begun at once.
+    /// The way of items into map(), and how its results are had. These items are begun at once: fn is called with
+    /// each or, if star, with the items of the tuple that it is.
     fn _feed(
         &self,
         py: Python<'_>,

@@ -412,11 +412,13 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
         begun = list(items) if are_built_in else []
         left = None if end is None else end - time.monotonic()
         feed = self._feed(fn, begun, star, ordered, left)
-        if not are_built_in:
-            add = feed.add
-            for item in items:
-                add(item)
-        return feed.results()
+        try:
+            if not are_built_in:
+                for item in items:
+                    feed.add(item)
+            return feed.results()
+        finally:
+            del feed  # Or the traceback of what the input raised would hold it, where the collector cannot see into.
 
     def _results_of_futures(
         self,

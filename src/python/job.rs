@@ -269,7 +269,9 @@ impl Job {
         };
         let index = match self.results {
             None => index,
-            Some(_) => self.filled.fetch_add(1, Ordering::Relaxed),
+            // AcqRel: the place may be one that was made for a later item, which only a worker that was here before this
+            // one has seen.
+            Some(_) => self.filled.fetch_add(1, Ordering::AcqRel),
         };
         let place = self.places().get(index);
         // SAFETY: as above; and the reader waits for the state.

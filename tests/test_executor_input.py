@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.thread import BrokenThreadPool
@@ -13,6 +14,7 @@ import pytest
 from executors import (
     BUFFERING_TYPES,
     EXECUTOR_TYPES,
+    HAS_GIL,
     REFUSED,
     PoolExecutor,
     Thing,
@@ -389,3 +391,30 @@ def test_many_maps_of_slow_and_fast_inputs_at_once(method: str) -> None:
         readers = [Background(lambda pauses=pauses: read(pauses)) for pauses in (True, False, True, False)]  # type: ignore[misc]
         for reader in readers:
             assert reader.result() == list(range(2000))
+
+
+@pytest.mark.parametrize("method", ["map", "map_unordered"])
+def test_an_item_that_comes_just_when_a_worker_gives_up_waiting_for_it(method: str) -> None:
+    # With one worker there is nobody else to take the item. The moment is hit now and then: as often as there is time for.
+    done = 0
+    end = time.monotonic() + 2
+
+    def numbers() -> Iterator[int]:
+        for number in range(20_000):
+            yield number
+            while done <= number:
+                if HAS_GIL:
+                    time.sleep(0)
+                assert time.monotonic() < end + DEADLINE, f"nobody takes item {number}"
+            if time.monotonic() > end:
+                break
+            # Sometimes the next one comes a little later.
+            for _ in range(number % 64):
+                pass
+
+    def task(number: int) -> None:
+        nonlocal done
+        done = number + 1
+
+    with PoolExecutor(1) as executor:
+        assert len(list(getattr(executor, method)(task, numbers()))) == done

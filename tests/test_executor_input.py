@@ -395,7 +395,7 @@ def test_many_maps_of_slow_and_fast_inputs_at_once(method: str) -> None:
 
 @pytest.mark.parametrize("method", ["map", "map_unordered"])
 def test_an_item_that_comes_just_when_a_worker_gives_up_waiting_for_it(method: str) -> None:
-    # With one worker there is nobody else to take the item. The moment is hit now and then: as often as there is time for.
+    # With one worker there is nobody else to take it. The moment is hit now and then: as often as there is time for.
     done = 0
     end = time.monotonic() + 2
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
 import os
 import re
+import sqlite3
+import sys
 import threading
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from concurrent.futures.thread import BrokenThreadPool
+from fractions import Fraction
 from typing import Any
 
 import pytest
-from executors import EXECUTOR_TYPES, attribute, futures_log, logged, wait_idle_worker
+from executors import EXECUTOR_TYPES, attribute, futures_log, logged, thread_count, wait_idle_worker
 from executors import PoolExecutor as AnyPoolExecutor
 from support import DEADLINE, Gate, Sum, own_logger, wait_until
 
@@ -78,6 +82,57 @@ def test_a_great_number_of_workers_costs_nothing(executor_type: Executors) -> No
     with executor_type(1_000_000) as executor:
         assert attribute(executor, "_max_workers") == 1_000_000
         assert executor.submit(int, "7").result(DEADLINE) == 7
+
+
+@both
+@pytest.mark.parametrize(
+    ("number", "threads"),
+    [
+        (0.5, 1),
+        (1.0, 1),
+        (2.5, 3),
+        (Fraction(7, 2), 4),
+        (True, 1),
+        (2**31 - 1, 5),
+        (2**31, 5),
+        (sys.maxsize, 5),
+        (1e300, 5),
+    ],
+)
+def test_odd_numbers_of_workers(executor_type: Executors, number: Any, threads: int) -> None:
+    # A thread is started as long as there are fewer.
+    with executor_type(number) as executor, Gate() as gate:
+        assert attribute(executor, "_max_workers") == number
+        held = [executor.submit(gate.hold) for _ in range(5)]
+        gate.wait_entered(threads)
+        assert thread_count(executor) == threads
+        gate.open()
+        assert [future.result(DEADLINE) for future in held] == [None] * 5
+        assert list(executor.map(int, "123")) == [1, 2, 3]
+    assert gate.peak == threads
+
+
+@both
+def test_as_many_workers_as_one_likes(executor_type: Executors) -> None:
+    any_number: Any = math.inf
+    with executor_type(any_number) as executor:
+        assert attribute(executor, "_max_workers") == math.inf
+        assert executor.submit(int, "7").result(DEADLINE) == 7
+
+
+def test_no_number_at_all() -> None:
+    # CPython's class takes it, and starts no thread ever.
+    with pytest.raises(ValueError, match=r"^max_workers must be greater than 0$"):
+        AnyPoolExecutor(math.nan)
+
+
+def test_the_number_of_workers_that_was_given_is_told_until_it_is_another() -> None:
+    with AnyPoolExecutor(2.5) as executor:
+        assert executor._max_workers == 2.5
+        executor.pool.tune(5)
+        assert executor._max_workers == 5
+        executor._max_workers = 3.5
+        assert (executor._max_workers, executor.pool.cap()) == (3.5, 4)
 
 
 @both
@@ -293,11 +348,29 @@ def test_idle_workers_leave_and_come_back() -> None:
         assert names_of(executor, 1) <= {f"leaving_{number}" for number in range(4)}
 
 
-def test_idle_workers_stay_if_they_are_to() -> None:
-    with AnyPoolExecutor(3, expiry_duration=0.001, disable_purge=True) as executor:
+@pytest.mark.parametrize("options", [{}, {"expiry_duration": None}, {"expiry_duration": 0.001, "disable_purge": True}])
+def test_idle_workers_stay_unless_they_are_to_leave(options: dict[str, Any]) -> None:
+    # As those of CPython's executor: users keep in a thread what is bound to it.
+    with AnyPoolExecutor(3, **options) as executor, AnyPoolExecutor(1, expiry_duration=0.001) as clock:
         names_of(executor, 3)
+        clock.submit(int).result(DEADLINE)
+        wait_until(lambda: clock.pool.stats().expired == 1, "the end of a worker that is to leave")
         assert len(attribute(executor, "_threads")) == 3
         assert executor.pool.stats().expired == 0
+    assert inspect.signature(AnyPoolExecutor).parameters["expiry_duration"].default is None
+
+
+@both
+def test_the_one_thread_of_an_executor_stays_the_same(executor_type: Executors) -> None:
+    # The home of a connection of SQLite.
+    with executor_type(1) as executor:
+        connection = executor.submit(sqlite3.connect, ":memory:").result(DEADLINE)
+        executor.submit(connection.execute, "create table numbers (number)").result(DEADLINE)
+        for number in range(100):
+            executor.submit(connection.execute, "insert into numbers values (?)", (number,)).result(DEADLINE)
+        rows = executor.submit(lambda: connection.execute("select sum(number) from numbers").fetchall())
+        assert rows.result(DEADLINE) == [(4950,)]
+        executor.submit(connection.close).result(DEADLINE)
 
 
 def test_a_stack_that_is_deep_enough() -> None:

@@ -23,6 +23,7 @@ __all__ = [
     "_Base",
     "_Executor",
     "_Exit",
+    "_Feed",
     "_Future",
     "_Invoker",
     "_Results",
@@ -342,14 +343,22 @@ class _Executor:
         self, timeout: float | timedelta, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
     ) -> Future[_T]:
         """As submit(), but waits for at most timeout seconds (or a timedelta), then raises PoolTimeoutError."""
-    def _submit_one(self, fn: Callable[[_T], _R], item: _T) -> Future[_R]:
-        """One fn(item), without a look at the arguments' number."""
-    def _map(
+    def _submit_call(self, fn: Callable[..., _R], args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Future[_R]:
+        """What CPython's own submit() comes to on this executor."""
+    def _check_open(self) -> None:
+        """Raises what submit() raises once no call is accepted any more."""
+    def _is_submit_replaced(self) -> bool:
+        """Whether submit() was replaced: on this executor, in its class, or in CPython's."""
+    def _feed(
         self, fn: Callable[..., _R], items: list[Any], star: bool, ordered: bool, timeout: float | None
-    ) -> _Results[_R]:
-        """What map() returns: the results of fn for all items. It is called with the item or, if star, with the items
-        of the tuple that it is.
+    ) -> _Feed[_R]:
+        """The way of items into map(), and how its results are had. These items are begun at once: fn is called with
+        each or, if star, with the items of the tuple that it is.
         """
+    def _leave_maps(self) -> None:
+        """Cancels what has not started of the maps whose results this thread has begun to read."""
+    def _take_queued(self) -> tuple[Future[Any], Callable[..., Any], tuple[Any, ...], dict[str, Any]] | None:
+        """Takes the oldest call that waits for a worker out of the queue: its future, and fn, args and kwargs."""
     def _close(self, cancel_futures: bool) -> None:
         """Accepts no more calls; takes back those that have not started, if asked to."""
     def _wait_closed(self) -> None:
@@ -364,11 +373,22 @@ class _Executor:
         """A worker's initializer failed."""
 
 @final
+class _Feed(Generic[_R]):
+    """What hands the items of a map over while its input is read, by Python code."""
+
+    def add(self, item: Any) -> None:
+        """Adds an item, and has it begun."""
+    def results(self) -> _Results[_R]:
+        """The results of the items that were added."""
+
+@final
 class _Results(Iterator[_R]):
     """The results of a map, in order."""
 
     def __iter__(self) -> Self: ...
     def __next__(self) -> _R: ...
+    def _leave(self) -> None:
+        """What has not started is cancelled if this thread has begun to read the results and is not at their end."""
     def close(self) -> None:
         """Ends the iteration: what has not started is cancelled."""
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import collections
 import collections.abc
 import concurrent.futures
+import contextlib
+import gc
 import itertools
 import logging
+import math
 import os
 import queue
 import sys
@@ -15,16 +18,18 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pyants._core import Pool, _Executor, _Future
+from pyants._core import Pool, _Executor, _Future, _Results
 from pyants._default import DEFAULT_CAPACITY
 from pyants._errors import PoolClosedError, PoolError
+from pyants._types import BUILT_IN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
     from datetime import timedelta
-    from typing import Self
+    from types import TracebackType
+    from typing import NoReturn, Self
 
-    from pyants._core import MultiPool, MultiPoolWithFunc, PoolWithFunc, _Base
+    from pyants._core import MultiPool, MultiPoolWithFunc, PoolWithFunc
     from pyants._group import TaskGroup
 
 _T = TypeVar("_T")
@@ -49,17 +54,142 @@ def _default_workers() -> int:
     return min(32, (cpus or 1) + 4)
 
 
-class _Backlog:
-    """What libraries ask of ThreadPoolExecutor's work queue: its size."""
+# The most workers that a pool can have.
+_MOST_WORKERS = 2**31 - 1
 
-    def __init__(self, pool: _Base) -> None:
-        self._pool = pool
+
+def _capacity(max_workers: float) -> int:
+    """How many threads ThreadPoolExecutor would start: it starts another while there are fewer than max_workers."""
+    return _MOST_WORKERS if max_workers >= _MOST_WORKERS else math.ceil(max_workers)
+
+
+class _WorkItem:
+    """A call that was taken out of the queue, as ThreadPoolExecutor keeps it there."""
+
+    def __init__(
+        self, future: Future[Any], fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        self.future = future
+        self.fn = fn
+        self.args = args
+        self.kwargs = kwargs
+
+    @property
+    def task(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+        """The call, as from Python 3.14 on."""
+        return self.fn, self.args, self.kwargs
+
+    def run(self) -> None:
+        """Makes the call here, for its future."""
+        if not self.future.set_running_or_notify_cancel():
+            return
+        try:
+            result = self.fn(*self.args, **self.kwargs)
+        except BaseException as error:  # noqa: BLE001 - it is the future's
+            self.future.set_exception(error)
+        else:
+            self.future.set_result(result)
+
+
+class _Backlog:
+    """What libraries ask of ThreadPoolExecutor's work queue: its size, and the calls that wait in it."""
+
+    def __init__(self, executor: PoolExecutor) -> None:
+        self._executor = executor
 
     def qsize(self) -> int:
-        return self._pool.queued()
+        return self._executor.pool.queued()
 
     def empty(self) -> bool:
-        return self._pool.queued() == 0
+        return self.qsize() == 0
+
+    def get(self, block: bool = True, timeout: float | None = None) -> _WorkItem:
+        """Takes the oldest call out, whose future is the caller's to bring to an end."""
+        if block:
+            raise NotImplementedError(
+                "PoolExecutor's workers take its calls themselves: _work_queue.get() is for block=False only"
+            )
+        taken = self._executor._take_queued()
+        if taken is None:
+            raise queue.Empty
+        return _WorkItem(*taken)
+
+    def get_nowait(self) -> _WorkItem:
+        return self.get(block=False)
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        """As ThreadPoolExecutor.submit() does with a call; its None, which wakes workers up, is not needed here."""
+        if item is None:
+            return
+        held: list[_Stand] | None = getattr(_held, "calls", None)
+        call = _Stand(self._executor, item)
+        if held is None:
+            call.submit()
+        else:
+            held.append(call)
+
+
+class _Stand:
+    """A call that ThreadPoolExecutor.submit() made for a PoolExecutor, and its future, which stands for one of ours."""
+
+    def __init__(self, executor: PoolExecutor, item: Any) -> None:
+        self._executor = executor
+        self._future: concurrent.futures.Future[Any] = item.future
+        self._call: tuple[Any, tuple[Any, ...], dict[str, Any]]
+        self._call = item.task if hasattr(item, "task") else (item.fn, item.args, item.kwargs)
+
+    def submit(self) -> None:
+        own: Future[Any] = self._executor._submit_call(*self._call)
+        stand: Any = self._future
+        stand._pyants_future = own
+        own.add_done_callback(self._follow)
+        self._future.add_done_callback(self._lead)
+
+    def _follow(self, own: concurrent.futures.Future[Any]) -> None:
+        """Our future is done, and so is the other."""
+        if own.cancelled():
+            self._future.cancel()
+            self._future.set_running_or_notify_cancel()
+        elif self._future.set_running_or_notify_cancel():
+            error = own.exception()
+            if error is not None:
+                self._future.set_exception(error)
+            else:
+                self._future.set_result(own.result())
+
+    def _lead(self, future: Any) -> None:
+        """The other is cancelled, and so is ours."""
+        if future.cancelled():
+            future._pyants_future.cancel()
+
+
+# The calls of ThreadPoolExecutor.submit() on this thread, while it holds what it takes for the executor's lock.
+_held = threading.local()
+
+
+class _Door:
+    """What ThreadPoolExecutor.submit() holds as the executor's _shutdown_lock: it locks nothing.
+
+    Tracing libraries wrap that method and call it with our executors. What it puts into the queue is submitted when it
+    has let go of CPython's locks, since a submit may wait for room.
+    """
+
+    def __init__(self, executor: PoolExecutor) -> None:
+        self._executor = executor
+
+    def __enter__(self) -> None:
+        self._executor._check_open()
+        self._outer = getattr(_held, "calls", None)
+        _held.calls = self._calls = []
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        _held.calls = self._outer
+        if kind is None:
+            for call in self._calls:
+                call.submit()
+
+    _outer: list[_Stand] | None
+    _calls: list[_Stand]
 
 
 class _Threads(collections.abc.Set[threading.Thread]):
@@ -95,9 +225,9 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
     max_workers, thread_name_prefix, initializer, initargs: as ThreadPoolExecutor has them.
 
     The keyword options are those of Pool, for the pool that the executor makes, with other defaults: queue_size None,
-    the backlog has no bound; expiry_duration 60 seconds, since ThreadPoolExecutor's threads never leave, and its users
-    may keep in them what is costly to make; logger that of concurrent.futures. With a bound on the backlog submit()
-    waits for room, or raises PoolOverloadError with nonblocking=True.
+    the backlog has no bound; expiry_duration None, threads stay until shutdown(), as ThreadPoolExecutor's do, since
+    users may keep in them what is bound to a thread; logger that of concurrent.futures. With a bound on the backlog
+    submit() waits for room, or raises PoolOverloadError with nonblocking=True.
 
     It is a subclass for the sake of those who ask for one, such as loop.set_default_executor() of asyncio; it shares no
     code with ThreadPoolExecutor.
@@ -105,7 +235,7 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
 
     def __init__(
         self,
-        max_workers: int | None = None,
+        max_workers: float | None = None,
         thread_name_prefix: str = "",
         initializer: Callable[..., object] | None = None,
         initargs: Iterable[Any] = (),
@@ -113,7 +243,7 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
         queue_size: int | None = None,
         nonblocking: bool = False,
         max_blocking_tasks: int = 0,
-        expiry_duration: float | timedelta = 60.0,
+        expiry_duration: float | timedelta | None = None,
         disable_purge: bool = False,
         stack_size: int | None = None,
         logger: logging.Logger | None = None,
@@ -122,22 +252,22 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
         # The checks, and what they say, are CPython's.
         if max_workers is None:
             max_workers = _default_workers()
-        if max_workers <= 0:
+        if not max_workers > 0:
             raise ValueError("max_workers must be greater than 0")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
         thread_name_prefix = thread_name_prefix or f"PoolExecutor-{next(_numbers)}"
         try:
             pool = Pool(
-                max_workers,
+                _capacity(max_workers),
                 name=thread_name_prefix,
                 initializer=initializer,
                 initargs=tuple(initargs),
                 queue_size=queue_size,
                 nonblocking=nonblocking,
                 max_blocking_tasks=max_blocking_tasks,
-                expiry_duration=expiry_duration,
-                disable_purge=disable_purge,
+                expiry_duration=0.0 if expiry_duration is None else expiry_duration,
+                disable_purge=disable_purge or expiry_duration is None,
                 stack_size=stack_size,
                 logger=logger or logging.getLogger("concurrent.futures"),
                 daemon=daemon,
@@ -146,6 +276,13 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
             # The interpreter is on its way out: as with ThreadPoolExecutor, it is the calls that are refused.
             return
         self._set_up(pool, Future, thread_name_prefix)
+        if max_workers != pool.cap():
+            self.__dict__["_max_workers"] = max_workers
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if cls._adjust_thread_count is not PoolExecutor._adjust_thread_count:
+            raise TypeError(f"{cls.__qualname__} overrides _adjust_thread_count(): {_NO_HAND_IN_THREADS}")
 
     @classmethod
     def over(cls, pool: Pool | PoolWithFunc[...] | MultiPool | MultiPoolWithFunc[...]) -> Self:
@@ -160,14 +297,18 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
 
     # What libraries look at in a ThreadPoolExecutor: its attributes there, computed here.
 
-    @property
-    def _max_workers(self) -> int:
+    @property  # type: ignore[override]
+    def _max_workers(self) -> float:
         capacity = self.pool.cap()
+        given: float = self.__dict__.get("_max_workers", capacity)
+        if _capacity(given) == capacity:
+            return given
         return capacity if capacity > 0 else DEFAULT_CAPACITY
 
     @_max_workers.setter
-    def _max_workers(self, max_workers: int) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
-        self.pool.tune(max_workers)
+    def _max_workers(self, max_workers: float) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.pool.tune(_capacity(max_workers))
+        self.__dict__["_max_workers"] = max_workers
 
     @property
     def _thread_name_prefix(self) -> str:
@@ -185,9 +326,28 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
     def _broken(self) -> str | bool:  # type: ignore[override]
         return "A thread initializer failed, the thread pool is not usable anymore" if self._is_broken() else False
 
+    @property  # type: ignore[override]
+    def _work_queue(self) -> _Backlog:
+        return _Backlog(self)
+
+    @_work_queue.setter
+    def _work_queue(self, _: object) -> NoReturn:  # pyright: ignore[reportIncompatibleVariableOverride]
+        raise AttributeError(
+            "PoolExecutor's queue cannot be exchanged: PoolExecutor(queue_size=n) bounds it, and "
+            "shutdown(cancel_futures=True) empties it"
+        )
+
     @property
-    def _work_queue(self) -> _Backlog:  # type: ignore[override]
-        return _Backlog(self.pool)
+    def _shutdown_lock(self) -> _Door:  # type: ignore[override]
+        return _Door(self)
+
+    @property
+    def _adjust_thread_count(self) -> Callable[[], None]:
+        return _nothing
+
+    @_adjust_thread_count.setter
+    def _adjust_thread_count(self, _: object) -> NoReturn:  # pyright: ignore[reportIncompatibleMethodOverride]
+        raise AttributeError(f"_adjust_thread_count() cannot be exchanged: {_NO_HAND_IN_THREADS}")
 
     def submit_many(self, fn: Callable[[_T], _R], iterable: Iterable[_T], /) -> list[Future[_R]]:
         """Submits fn(item) for each item of iterable, and returns the futures in the order of the items.
@@ -197,8 +357,9 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
         """
         futures: list[Future[_R]] = []
         try:
+            submit: Callable[..., Any] = self.submit
             for item in iterable:
-                futures.append(self._submit_one(fn, item))
+                futures.append(submit(fn, item))
         except PoolError as error:
             error.submitted = len(futures)
             raise
@@ -214,12 +375,13 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
     ) -> Iterator[_R]:
         """As Executor.map() of Python 3.14: the results of fn(*items), in order, items being one of each iterable.
 
-        The iterables are read at once and all calls submitted, except with buffersize: then at most so many calls are
-        ahead of the results taken, and the iterables are read as the results are. Workers claim one item after another,
-        so there is nothing to choose: chunksize has no effect, as with ThreadPoolExecutor.
+        The iterables are read by this call, and each item is begun as it comes; except with buffersize: then at most so
+        many calls are ahead of the results taken, and the iterables are read as the results are. Workers claim one item
+        after another, so there is nothing to choose: chunksize has no effect, as with ThreadPoolExecutor.
 
         An exception is raised when its result's turn comes, TimeoutError when a result is not there timeout seconds
-        after the call of map(); then, or when the iterator is closed, what has not started is cancelled. While it lasts
+        after the call of map(); then, or when the iterator is closed or left by an exception, what has not started is
+        cancelled. While it lasts
         a map is one task a worker to the pool's counters, however many items there are.
         """
         return self._results(fn, iterables, timeout, chunksize, buffersize, ordered=True)
@@ -251,19 +413,22 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
             if buffersize < 1:
                 raise ValueError("buffersize must be None or > 0")
         end = None if timeout is None else timeout + time.monotonic()
-        if buffersize is not None or type(self).submit is not _Executor.submit:
-            return self._results_of_futures(fn, zip(*iterables, strict=False), end, buffersize, ordered=ordered)
-        begin = time.monotonic()
         star = len(iterables) != 1
-        items: list[Any] = []
+        if buffersize is not None or self._is_submit_replaced():
+            return self._results_of_futures(fn, zip(*iterables, strict=False), end, buffersize, ordered=ordered)
+        items = zip(*iterables, strict=False) if star else iterables[0]
+        # To read these runs no code of Python's that could wait for an item's work, or take its time.
+        are_built_in = all(type(iterable) in BUILT_IN for iterable in iterables)
+        begun = list(items) if are_built_in else []
+        left = None if end is None else end - time.monotonic()
+        feed = self._feed(fn, begun, star, ordered, left)
         try:
-            items.extend(zip(*iterables, strict=False) if star else iterables[0])
-        except BaseException:
-            # What was read before the input failed is called, as where each item is submitted when it is read.
-            self._map(fn, items, star, ordered, None)
-            raise
-        left = None if timeout is None else timeout - (time.monotonic() - begin)
-        return self._map(fn, items, star, ordered, left)
+            if not are_built_in:
+                for item in items:
+                    feed.add(item)
+            return feed.results()
+        finally:
+            del feed  # Or the traceback of what the input raised would hold it, where the collector cannot see into.
 
     def _results_of_futures(
         self,
@@ -333,6 +498,17 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
         if wait:
             self._wait_closed()
 
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        """shutdown(). After an exception maps whose results the block was reading are cut short."""
+        if exc_type is not None:
+            self._leave_maps()
+        self.shutdown(wait=True)
+
     def __repr__(self) -> str:
         try:
             pool = self.pool
@@ -350,3 +526,27 @@ def _take(future: concurrent.futures.Future[_R], timeout: float | None) -> _R:
         raise
     finally:
         del future  # Or its exception's traceback would hold it.
+
+
+_NO_HAND_IN_THREADS = (
+    "PoolExecutor starts its threads itself; its options daemon, initializer, stack_size and expiry_duration say how"
+)
+
+
+def _nothing() -> None:
+    """What there is to do for ThreadPoolExecutor.submit() to have a thread for a call."""
+
+
+def _leave_maps() -> None:
+    """At exit, after an exception that nobody caught: leaves the maps whose results the main thread was reading."""
+    if hasattr(sys, "last_value"):
+        for found in gc.get_objects():
+            if type(found) is _Results:
+                found._leave()
+
+
+# It is called before the pools are waited for, since it is registered after what does that. Where this is imported when
+# the interpreter is on its way out it is too late for that, and there are no maps.
+_register_atexit: Any = getattr(threading, "_register_atexit")  # noqa: B009 - no stub has it
+with contextlib.suppress(RuntimeError):
+    _register_atexit(_leave_maps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import concurrent.futures
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
@@ -94,6 +95,14 @@ class _Places:
                 return
             place, _ = self._line.popleft()
         place.set_result(None)
+
+
+def _wait_for(future: concurrent.futures.Future[Any]) -> None:
+    if isinstance(future, Future):
+        future._wait()
+    else:
+        # Of a submit() that others replaced.
+        concurrent.futures.wait((future,))
 
 
 class TaskGroup:
@@ -278,7 +287,7 @@ class TaskGroup:
         # More may come meanwhile: the group's calls may submit others.
         while pending := list(self._pending):
             for future in pending:
-                future._wait()
+                _wait_for(future)
                 self._note(future)
 
     def _failures(self) -> list[BaseException]:

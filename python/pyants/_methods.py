@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pyants._core import _Invoker, _Submitter
 from pyants._errors import PoolError
 from pyants._group import group, group_with_func
+from pyants._types import BUILT_IN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 _T = TypeVar("_T")
-
-_BUILT_IN = frozenset({list, tuple, range, str, bytes, bytearray, dict, set, frozenset})
 
 
 def submit_many(self: _Submitter, fn: Callable[[_T], object], iterable: Iterable[_T], /) -> int:
@@ -27,7 +26,7 @@ def submit_many(self: _Submitter, fn: Callable[[_T], object], iterable: Iterable
     The iterable is read lazily: one item only when the one before was accepted. An error of the pool carries the
     number of accepted tasks as its attribute submitted.
     """
-    if type(iterable) in _BUILT_IN:
+    if type(iterable) in BUILT_IN:
         return self._submit_all(fn, iterable)
     self._submit_all(fn, ())  # What is wrong with the pool or with fn is said before anything is read.
     submitted = 0
@@ -47,7 +46,7 @@ def invoke_many(self: _Invoker[...], iterable: Iterable[Any], /) -> int:
     The iterable is read lazily: one item only when the one before was accepted. An error of the pool carries the
     number of accepted tasks as its attribute submitted.
     """
-    if type(iterable) in _BUILT_IN:
+    if type(iterable) in BUILT_IN:
         return self._invoke_all(iterable)
     self._invoke_all(())
     submitted = 0

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import timedelta
 
+# What can be iterated over without running code of Python's.
+BUILT_IN = frozenset({list, tuple, range, str, bytes, bytearray, dict, set, frozenset})
+
 
 class LoadBalancingStrategy(enum.IntEnum):
     """How a MultiPool chooses a pool; the values are those of ants."""

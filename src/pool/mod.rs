@@ -240,7 +240,17 @@ impl<H: Host> Pool<H> {
     /// Takes back the wanted ones of the tasks that wait for a worker, and counts them as cancelled.
     #[doc(hidden)]
     pub fn sift(&self, wanted: impl FnMut(&H::Task) -> bool) -> Vec<H::Task> {
-        let tasks = self.core.sift(wanted);
+        self.sift_at_most(usize::MAX, wanted)
+    }
+
+    /// As `sift`, but takes back the oldest wanted one only.
+    #[doc(hidden)]
+    pub fn sift_one(&self, wanted: impl FnMut(&H::Task) -> bool) -> Option<H::Task> {
+        self.sift_at_most(1, wanted).pop()
+    }
+
+    fn sift_at_most(&self, most: usize, wanted: impl FnMut(&H::Task) -> bool) -> Vec<H::Task> {
+        let tasks = self.core.sift(most, wanted);
         if !tasks.is_empty() {
             self.core.count_cancelled(tasks.len() as u64);
         }

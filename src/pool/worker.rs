@@ -363,12 +363,20 @@ impl<H: Host> Core<H> {
         !self.queue.is_empty() || self.crew.present() == 0 && self.in_flight() != 0
     }
 
-    /// Takes tasks back that wait for a worker.
-    pub fn sift(self: &Arc<Self>, mut wanted: impl FnMut(&H::Task) -> bool) -> Vec<H::Task> {
+    /// Takes tasks back that wait for a worker, so many at most.
+    pub fn sift(
+        self: &Arc<Self>,
+        most: usize,
+        mut wanted: impl FnMut(&H::Task) -> bool,
+    ) -> Vec<H::Task> {
         let mut taken = Vec::new();
         let mut others = Vec::new();
-        while let Some(task) = self.queue.pop() {
-            if wanted(&task) {
+        // Once one was passed over, all must be taken out and put back, or it would lose its turn.
+        while taken.len() < most || !others.is_empty() {
+            let Some(task) = self.queue.pop() else {
+                break;
+            };
+            if taken.len() < most && wanted(&task) {
                 taken.push(task);
             } else {
                 others.push(task);

@@ -112,7 +112,7 @@ impl Front {
     }
 
     /// The exception of a closed pool.
-    fn check_open(&self) -> Result<(), Refusal> {
+    pub fn check_open(&self) -> Result<(), Refusal> {
         if !self.is_closed() {
             return Ok(());
         }

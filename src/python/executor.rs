@@ -2,11 +2,14 @@
 
 use super::base::{Base, Wait};
 use super::errors::{self, Refusal};
+use super::feed::Feed;
 use super::future::{self, Future};
 use super::instance;
-use super::job::{Job, Results};
+use super::job::Job;
+use super::known;
 use super::lifecycle;
 use super::options;
+use super::patch;
 use super::task::{Call, Task};
 use super::wait::detached;
 use crate::pool::Error;
@@ -197,7 +200,16 @@ impl Executor {
             .map_err(|refusal| Self::refused(py, refusal))
     }
 
-    fn refused(py: Python<'_>, refusal: Refusal) -> PyErr {
+    /// The task is a call of the executor with this scope; without one all are.
+    fn is_call_of(task: &Task, scope: Option<&Arc<Scope>>) -> bool {
+        match (task, scope) {
+            (Task::Future(..), None) => true,
+            (Task::Future(_, future), Some(scope)) => future.get().is_of(scope),
+            _ => false,
+        }
+    }
+
+    pub fn refused(py: Python<'_>, refusal: Refusal) -> PyErr {
         match refusal {
             Refusal::Pool(Error::Closed) if lifecycle::is_exiting() => {
                 errors::closed(py, "cannot schedule new futures after interpreter shutdown")
@@ -270,15 +282,22 @@ impl Executor {
     /// As submit(), but never waits; None if the pool is overloaded.
     #[pyo3(signature = (r#fn, /, *args, **kwargs))]
     fn try_submit<'py>(
-        &self,
-        py: Python<'py>,
+        slf: &Bound<'py, Self>,
         r#fn: &Bound<'py, PyAny>,
         args: Bound<'py, PyTuple>,
         kwargs: Option<Bound<'py, PyDict>>,
-    ) -> PyResult<Option<Bound<'py, Future>>> {
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let py = slf.py();
+        if patch::is_replaced(slf)? {
+            let overload = known::POOL_OVERLOAD_ERROR.get(py);
+            return match patch::ask(slf, Wait::No, r#fn, &args, kwargs.as_ref()) {
+                Err(refusal) if refusal.is_instance(py, overload) => Ok(None),
+                result => result.map(Some),
+            };
+        }
         let call = Call::new(r#fn.clone().unbind(), args, kwargs);
-        match self.submit(py, Wait::No, call) {
-            Ok(future) => Ok(Some(future)),
+        match slf.get().submit(py, Wait::No, call) {
+            Ok(future) => Ok(Some(future.into_any())),
             Err(Refusal::Pool(Error::Overload { .. })) => Ok(None),
             Err(refusal) => Err(Self::refused(py, refusal)),
         }
@@ -287,31 +306,52 @@ impl Executor {
     /// As submit(), but waits for at most timeout seconds (or a timedelta), then raises PoolTimeoutError.
     #[pyo3(signature = (timeout, r#fn, /, *args, **kwargs))]
     fn submit_within<'py>(
-        &self,
-        py: Python<'py>,
+        slf: &Bound<'py, Self>,
         timeout: &Bound<'py, PyAny>,
         r#fn: &Bound<'py, PyAny>,
         args: Bound<'py, PyTuple>,
         kwargs: Option<Bound<'py, PyDict>>,
-    ) -> PyResult<Bound<'py, Future>> {
+    ) -> PyResult<Bound<'py, PyAny>> {
         let wait = Wait::Up(Some(options::read_timeout(timeout)?));
-        self.schedule(py, wait, Call::new(r#fn.clone().unbind(), args, kwargs))
+        if patch::is_replaced(slf)? {
+            return patch::ask(slf, wait, r#fn, &args, kwargs.as_ref());
+        }
+        let call = Call::new(r#fn.clone().unbind(), args, kwargs);
+        let future = slf.get().schedule(slf.py(), wait, call)?;
+        Ok(future.into_any())
     }
 
-    /// One fn(item), without a look at the arguments' number.
-    fn _submit_one<'py>(
-        &self,
-        py: Python<'py>,
-        r#fn: &Bound<'py, PyAny>,
-        item: Bound<'py, PyAny>,
+    /// What CPython's own submit() comes to on this executor.
+    #[pyo3(signature = (r#fn, args, kwargs))]
+    fn _submit_call<'py>(
+        slf: &Bound<'py, Self>,
+        r#fn: Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        kwargs: Option<Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, Future>> {
-        let call = Call::one(r#fn.clone().unbind(), item.unbind());
-        self.schedule(py, Wait::Up(None), call)
+        let call = Call::new(r#fn.unbind(), args, kwargs);
+        slf.get().schedule(slf.py(), patch::wait(slf), call)
     }
 
-    /// What map() returns: the results of fn for all items. It is called with the item or, if star, with the items
-    /// of the tuple that it is.
-    fn _map(
+    /// Raises what submit() raises once no call is accepted any more.
+    fn _check_open(&self, py: Python<'_>) -> PyResult<()> {
+        let is_closed = self.scope().is_some_and(|scope| scope.is_closed());
+        let checked = if is_closed {
+            Err(Refusal::Pool(Error::Closed))
+        } else {
+            self.pool(py)?.get().front(py)?.check_open()
+        };
+        checked.map_err(|refusal| Self::refused(py, refusal))
+    }
+
+    /// Whether submit() was replaced: on this executor, in its class, or in CPython's.
+    fn _is_submit_replaced(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        patch::is_replaced(slf)
+    }
+
+    /// The way of items into map(), and how its results are had. These items are begun at once: fn is called with
+    /// each or, if star, with the items of the tuple that it is.
+    fn _feed(
         &self,
         py: Python<'_>,
         r#fn: Bound<'_, PyAny>,
@@ -319,19 +359,17 @@ impl Executor {
         star: bool,
         ordered: bool,
         timeout: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Results> {
+    ) -> PyResult<Feed> {
         let timeout = future::read_timeout(timeout)?;
-        let pool = self.pool(py)?.get();
-        let scope = self.scope();
-        let job = Job::new(
+        let pool = self.pool(py)?;
+        let job = Arc::new(Job::new(
             r#fn.unbind(),
             items,
             star,
             ordered,
-            pool.family_id(py)?,
-            scope.clone(),
-        );
-        let job = Arc::new(job);
+            pool.get().family_id(py)?,
+            self.scope(),
+        ));
         {
             let mut jobs = lock(&self.jobs);
             if jobs.len() == jobs.capacity() {
@@ -339,29 +377,41 @@ impl Executor {
             }
             jobs.push(Arc::downgrade(&job));
         }
-        for share in 0..job.most_shares(pool.front(py)?.capacity()) {
-            if scope.as_ref().is_some_and(|scope| !scope.enter()) {
-                return Err(Self::refused(py, Refusal::Pool(Error::Closed)));
-            }
-            let task = Task::Share(Arc::clone(&job));
-            let result = if share == 0 {
-                pool.front(py)?.submit(py, task, Wait::Up(None))
-            } else {
-                // More hands are welcome when there is room for them, but nobody waits for them.
-                pool.front(py)?.enlist(py, task).map(drop)
-            };
-            match result {
-                Ok(()) => {}
-                Err(refusal) => {
-                    job.leave();
-                    if share == 0 {
-                        return Err(Self::refused(py, refusal));
-                    }
-                    break;
-                }
+        Feed::new(py, pool.clone().unbind(), job, timeout)
+    }
+
+    /// Cancels what has not started of the maps whose results this thread has begun to read.
+    fn _leave_maps(&self, py: Python<'_>) {
+        let jobs: Vec<_> = lock(&self.jobs).iter().filter_map(Weak::upgrade).collect();
+        for job in jobs.iter().filter(|job| job.is_left()) {
+            future::ring(py, job.cancel());
+        }
+    }
+
+    /// Takes the oldest call that waits for a worker out of the queue: its future, and fn, args and kwargs.
+    #[allow(clippy::type_complexity)]
+    fn _take_queued<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<
+        Option<(
+            Py<Future>,
+            Py<PyAny>,
+            Bound<'py, PyTuple>,
+            Bound<'py, PyDict>,
+        )>,
+    > {
+        let scope = self.scope();
+        for pool in self.pool(py)?.get().front(py)?.pools() {
+            let wanted = |task: &Task| Self::is_call_of(task, scope.as_ref());
+            let taken = lifecycle::detach(py, || pool.sift_one(wanted));
+            if let Some(Task::Future(call, future)) = taken {
+                future.get().leave_scope();
+                let (func, args, kwargs) = call.into_parts(py)?;
+                return Ok(Some((future, func, args, kwargs)));
             }
         }
-        Ok(Results::new(job, timeout))
+        Ok(None)
     }
 
     /// Accepts no more calls; takes back those that have not started, if asked to.
@@ -386,11 +436,7 @@ impl Executor {
         }
         let mut taken = Vec::new();
         for pool in front.pools() {
-            let wanted = |task: &Task| match (task, &scope) {
-                (Task::Future(..), None) => true,
-                (Task::Future(_, future), Some(scope)) => future.get().is_of(scope),
-                _ => false,
-            };
+            let wanted = |task: &Task| Self::is_call_of(task, scope.as_ref());
             taken.extend(lifecycle::detach(py, || pool.sift(wanted)));
         }
         for task in taken {

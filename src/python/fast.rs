@@ -8,6 +8,7 @@ use super::base::{Base, Wait};
 use super::errors::Refusal;
 use super::executor::Executor;
 use super::func::Invoker;
+use super::patch;
 use super::pool::Submitter;
 use super::task::{Call, Task};
 use pyo3::exceptions::PyTypeError;
@@ -100,9 +101,12 @@ fn callable<'a, 'py>(arguments: Arguments<'a, 'py>) -> PyResult<Borrowed<'a, 'py
     Ok(arguments.get(0))
 }
 
-fn submit<'py>(base: &Base, arguments: Arguments<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
+fn submit<'py>(
+    base: &Bound<'py, Base>,
+    arguments: Arguments<'_, 'py>,
+) -> PyResult<Bound<'py, PyAny>> {
     let py = arguments.py;
-    let front = base.front(py)?;
+    let front = base.get().front(py)?;
     let func = callable(arguments)?;
     // A closed pool says so before anything is looked at (B14).
     Base::check_call(front, &func)?;
@@ -110,10 +114,13 @@ fn submit<'py>(base: &Base, arguments: Arguments<'_, 'py>) -> PyResult<Bound<'py
     submitted(py, front.submit(py, task, Wait::Up(None)))
 }
 
-fn invoke<'py>(base: &Base, arguments: Arguments<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
+fn invoke<'py>(
+    base: &Bound<'py, Base>,
+    arguments: Arguments<'_, 'py>,
+) -> PyResult<Bound<'py, PyAny>> {
     let py = arguments.py;
-    let front = base.front(py)?;
-    let task = Task::Call(arguments.into_call(base.func(py)?.clone_ref(py), 0)?);
+    let front = base.get().front(py)?;
+    let task = Task::Call(arguments.into_call(base.get().func(py)?.clone_ref(py), 0)?);
     submitted(py, front.submit(py, task, Wait::Up(None)))
 }
 
@@ -125,18 +132,40 @@ fn submitted(py: Python<'_>, result: Result<(), Refusal>) -> PyResult<Bound<'_, 
 }
 
 fn schedule<'py>(
-    executor: &Executor,
+    executor: &Bound<'py, Executor>,
     arguments: Arguments<'_, 'py>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    if !patch::is_plain() {
+        return schedule_with_care(executor, arguments);
+    }
     let func = callable(arguments)?.to_owned().unbind();
     let call = arguments.into_call(func, 1)?;
     executor
+        .get()
         .schedule(arguments.py, Wait::Up(None), call)
         .map(Bound::into_any)
 }
 
-/// Gives a class a method that was written for the interpreter's own calling convention: `$call`, a function of its base
-/// class `$base` and `Arguments`.
+/// As `schedule`, where CPython's class may have been patched, or this may be called in the place of `try_submit`.
+#[cold]
+fn schedule_with_care<'py>(
+    executor: &Bound<'py, Executor>,
+    arguments: Arguments<'_, 'py>,
+) -> PyResult<Bound<'py, PyAny>> {
+    if let Some(submit) = patch::patch(executor)? {
+        let (args, kwargs) = arguments.pack(0)?;
+        return patch::own_future(patch::call_with(&submit, args, kwargs.as_ref())?);
+    }
+    let func = callable(arguments)?.to_owned().unbind();
+    let call = arguments.into_call(func, 1)?;
+    executor
+        .get()
+        .schedule(arguments.py, patch::wait(executor), call)
+        .map(Bound::into_any)
+}
+
+/// Gives a class a method that was written for the interpreter's own calling convention: `$call`, a function of an
+/// instance of its base class `$base` and `Arguments`. Gives the function that the interpreter calls.
 macro_rules! add_method {
     ($py:expr, $class:ty, $base:ty, $name:literal, $call:path, $doc:literal) => {{
         /// # Safety
@@ -156,7 +185,7 @@ macro_rules! add_method {
                     Arguments::new(py, values, positional, names),
                 )
             };
-            $call(slf.get(), arguments).map(Bound::into_ptr)
+            $call(&slf, arguments).map(Bound::into_ptr)
         }
         let definition = Box::leak(Box::new(ffi::PyMethodDef {
             ml_name: $name.as_ptr(),
@@ -179,12 +208,14 @@ macro_rules! add_method {
             )?
         };
         class.setattr($name.to_str()?, method)?;
+        // SAFETY: it is what was put in above.
+        unsafe { definition.ml_meth.PyCFunctionFastWithKeywords as *mut std::ffi::c_void }
     }};
 }
 
 /// Puts the methods into their classes.
 pub fn install(py: Python<'_>) -> PyResult<()> {
-    add_method!(py, Submitter, Base, c"submit", submit, c"submit($self, fn, /, *args, **kwargs)
+    let _ = add_method!(py, Submitter, Base, c"submit", submit, c"submit($self, fn, /, *args, **kwargs)
 --
 
 Runs fn(*args, **kwargs) on a worker.
@@ -193,7 +224,7 @@ Returns when a worker has the task or, with a queue, when it is accepted; waits 
 Raises PoolClosedError if the pool is closed, or closes while this waits; PoolOverloadError if it may not wait;
 PoolDeadlockError where it would wait for ever, because every worker waits like this; PoolSpawnError if no
 thread can be started and none is alive.");
-    add_method!(py, Invoker, Base, c"invoke", invoke, c"invoke($self, /, *args, **kwargs)
+    let _ = add_method!(py, Invoker, Base, c"invoke", invoke, c"invoke($self, /, *args, **kwargs)
 --
 
 Runs func(*args, **kwargs) on a worker.
@@ -202,12 +233,13 @@ Returns when a worker has the task or, with a queue, when it is accepted; waits 
 Raises PoolClosedError if the pool is closed, or closes while this waits; PoolOverloadError if it may not wait;
 PoolDeadlockError where it would wait for ever, because every worker waits like this; PoolSpawnError if no
 thread can be started and none is alive.");
-    add_method!(py, Executor, Executor, c"submit", schedule, c"submit($self, fn, /, *args, **kwargs)
+    let submit = add_method!(py, Executor, Executor, c"submit", schedule, c"submit($self, fn, /, *args, **kwargs)
 --
 
 Schedules fn(*args, **kwargs) and returns the Future of its result.
 
 With a bound on the backlog it waits for room. Raises RuntimeError after shutdown() and at interpreter exit,
 BrokenThreadPool if an initializer failed, and what Pool.submit() raises.");
+    patch::set_native(submit);
     Ok(())
 }

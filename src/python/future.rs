@@ -222,6 +222,16 @@ impl Future {
         self.watch(|extras| extras.scope = Some(scope));
     }
 
+    /// The scope waits for the future no more: its call was taken out of the executor.
+    pub fn leave_scope(&self) {
+        let scope = lock(&self.extras)
+            .as_mut()
+            .and_then(|extras| extras.scope.take());
+        if let Some(scope) = scope {
+            scope.leave();
+        }
+    }
+
     /// The future belongs to a task of this scope.
     pub fn is_of(&self, scope: &Arc<Scope>) -> bool {
         lock(&self.extras)

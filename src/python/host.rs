@@ -363,9 +363,9 @@ impl Host for PyHost {
                 attached.switch.give_way_if_due(attached.py);
                 outcome
             }
-            Task::Share(job) => {
-                match job.work(attached.py, &mut attached.switch, &mut attached.bells) {
-                    Outcome::Unfinished(job) => Outcome::Unfinished(Task::Share(job)),
+            Task::Share(share) => {
+                match share.work(attached.py, &mut attached.switch, &mut attached.bells) {
+                    Outcome::Unfinished(share) => Outcome::Unfinished(Task::Share(share)),
                     _ => Outcome::Completed,
                 }
             }
@@ -439,7 +439,7 @@ impl Host for PyHost {
                         let broken = errors::raise(py, Error::Broken, "submit");
                         call.refuse_for(py, reason(broken));
                     }
-                    Task::Share(job) => bells.append(job.break_off()),
+                    Task::Share(share) => bells.append(share.job.break_off()),
                 }
             }
             future::ring(py, bells);
@@ -482,10 +482,7 @@ impl PyHost {
                     bells.append(Future::withdraw(future.bind(py)));
                 }
                 Task::Async(call) => call.refuse(py, &Error::Closed),
-                Task::Share(job) => {
-                    job.leave();
-                    bells.append(job.cancel());
-                }
+                Task::Share(share) => bells.append(share.job.cancel()),
             }
         }
         future::ring(py, bells);
@@ -505,7 +502,7 @@ impl PyHost {
     fn take_back(py: Python<'_>, task: Task, error: &Error) {
         match task {
             Task::Async(call) => call.refuse(py, error),
-            Task::Share(job) => job.leave(),
+            Task::Share(_) => {}
             Task::Call(_) | Task::Future(..) => unreachable!("their submitters wait"),
         }
     }

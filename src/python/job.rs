@@ -1,12 +1,15 @@
 //! `map`: many calls of one function, without a future for each.
 //!
-//! The items lie in one block. As many *shares* in the job as there may be workers are submitted; a worker with a share
-//! claims one item after another, calls the function, and puts the outcome where the reader of the results looks for it.
-//! So nobody chooses how many items to hand out at a time, and no item waits behind another that is slow.
+//! The items lie in one line of places, which grows while the input is read (`feed.rs`). Up to as many *shares* in the job
+//! as there may be workers are submitted; a worker with a share claims one item after another, calls the function, and puts
+//! the outcome where the reader of the results looks for it. So nobody chooses how many items to hand out at a time, and no
+//! item waits behind another that is slow. A share ends when there is no item for it; if more items come, the feed submits
+//! another.
 
 use super::errors;
 use super::executor::{Scope, left};
-use super::future::{Bells, LUCK};
+use super::future::{self, Bells, LUCK};
+use super::lifecycle;
 use super::switch::Switch;
 use super::task::is_python_function;
 use super::wait::detached;
@@ -14,12 +17,12 @@ use crate::pool::sleeper::Sleeper;
 use crate::pool::sync::{full_fence, lock};
 use crate::pool::{Error, Outcome};
 use crossbeam_utils::CachePadded;
-use pyo3::exceptions::{PyTimeoutError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyStopIteration, PyTimeoutError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Room for an item, or for what one came to, or for one after the other.
@@ -42,6 +45,68 @@ impl Place {
     }
 }
 
+/// A line of places that grows at its end: a block of those that were there from the start, then segments, each twice as
+/// long as the one before. No place is ever moved, so that workers use some while others are added.
+struct Places {
+    block: Box<[Place]>,
+    segments: [OnceLock<Box<[Place]>>; Self::SEGMENTS],
+}
+
+impl Places {
+    /// The places of the first segment.
+    const FIRST: usize = 32;
+    /// So many segments hold more places than there is memory for.
+    const SEGMENTS: usize = 40;
+
+    fn new(block: Box<[Place]>) -> Self {
+        Places {
+            block,
+            segments: [const { OnceLock::new() }; Self::SEGMENTS],
+        }
+    }
+
+    /// In which segment, and where in it, the place is that comes so many after the block.
+    fn locate(after: usize) -> (usize, usize) {
+        let number = ((after + Self::FIRST) / Self::FIRST).ilog2();
+        (
+            number as usize,
+            after + Self::FIRST - (Self::FIRST << number),
+        )
+    }
+
+    /// One of the places that there are.
+    #[inline]
+    fn get(&self, index: usize) -> &Place {
+        match self.block.get(index) {
+            Some(place) => place,
+            None => self.get_after(index - self.block.len()),
+        }
+    }
+
+    fn get_after(&self, after: usize) -> &Place {
+        let (number, offset) = Self::locate(after);
+        let segment = self.segments[number].get();
+        &segment.expect("there is a place for each item")[offset]
+    }
+
+    /// The place at the end of the line, which is made if need be.
+    fn add(&self, index: usize) -> &Place {
+        let after = index - self.block.len();
+        let (number, offset) = Self::locate(after);
+        let segment = self.segments[number].get_or_init(|| {
+            (0..Self::FIRST << number)
+                .map(|_| Place::new(None))
+                .collect()
+        });
+        &segment[offset]
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Place> {
+        let segments = self.segments.iter().map_while(OnceLock::get);
+        self.block.iter().chain(segments.flatten())
+    }
+}
+
 /// The calls of one `map`, shared by its workers and the reader of its results.
 pub struct Job {
     func: Py<PyAny>,
@@ -49,18 +114,26 @@ pub struct Job {
     star: bool,
     /// Each item is taken by the worker that claims it. Where the results are in the order of the items, each result takes
     /// the place of its item.
-    items: Box<[Place]>,
+    items: Places,
     /// The results where they are in the order of their coming.
-    results: Option<Box<[Place]>>,
-    /// The next item to be claimed; past the end: none is left.
+    results: Option<Places>,
+    /// How many items there are so far.
+    added: CachePadded<AtomicUsize>,
+    /// The next item to be claimed; `CLOSED`: none is any more.
     next: CachePadded<AtomicUsize>,
     /// Where the next outcome goes if they are in the order of their coming.
     filled: CachePadded<AtomicUsize>,
-    /// So many items are called at most: fewer than there are once the job is cut short.
+    /// So many items are called at most: all, unless the job is cut short.
     end: AtomicUsize,
+    /// The shares that are sure to be worked on: the pool has accepted them, and they have not ended.
+    hands: AtomicUsize,
+    /// The shares that may be worked on some day: they stand in line, or lie in the queue.
+    spare: AtomicUsize,
     /// The place that the reader waits for.
     awaited: CachePadded<AtomicUsize>,
     reader: Mutex<Option<Arc<Sleeper>>>,
+    /// The thread that read the last result; 0: nobody has begun to read.
+    read_by: AtomicU64,
     /// The job was cut short because no worker could be set up.
     broken: AtomicBool,
     /// The id of the family whose workers have the shares.
@@ -69,16 +142,21 @@ pub struct Job {
     scope: Option<Arc<Scope>>,
 }
 
-// SAFETY: the parts that are not Sync by themselves are the places' values. An item is taken by the one thread whose
-// `fetch_add` on `next` gave its index. A result is put in its place by the one thread that has its index, from the same or
-// from `fetch_add` on `filled`, before it changes the state (SeqCst, and so Release); the one reader (`Results.reading`)
-// takes it after it has seen that state (Acquire).
+// SAFETY: the parts that are not Sync by themselves are the places' values. An item is put in its place by the one thread
+// that has the `Feed` by `&mut`, before it adds to `added` (SeqCst, and so Release), and is taken by the one thread whose
+// step on `next` gave its index, after that thread has seen an `added` beyond the index (Acquire). A result is put in its
+// place by the one thread that has its index, from the same step or from `fetch_add` on `filled`, before it changes the
+// state (SeqCst, and so Release); the one reader (`Results.reading`) takes it after it has seen that state (Acquire).
 unsafe impl Sync for Job {}
 
 /// Nobody waits.
 const NOBODY: usize = usize::MAX;
 
+/// No item is claimed any more.
+const CLOSED: usize = usize::MAX;
+
 impl Job {
+    /// A job with these items; a `Feed` may add others.
     pub fn new(
         func: Py<PyAny>,
         items: &Bound<'_, PyList>,
@@ -91,74 +169,80 @@ impl Job {
             .iter()
             .map(|item| Place::new(Some(item.unbind())))
             .collect();
-        let results = (!ordered).then(|| items.iter().map(|_| Place::new(None)).collect());
+        let results =
+            (!ordered).then(|| Places::new(items.iter().map(|_| Place::new(None)).collect()));
         Job {
             func,
             star,
+            added: CachePadded::new(AtomicUsize::new(items.len())),
             next: CachePadded::new(AtomicUsize::new(0)),
             filled: CachePadded::new(AtomicUsize::new(0)),
-            end: AtomicUsize::new(items.len()),
+            end: AtomicUsize::new(usize::MAX),
+            hands: AtomicUsize::new(0),
+            spare: AtomicUsize::new(0),
             awaited: CachePadded::new(AtomicUsize::new(NOBODY)),
             reader: Mutex::new(None),
+            read_by: AtomicU64::new(0),
             broken: AtomicBool::new(false),
-            items,
+            items: Places::new(items),
             results,
             family,
             scope,
         }
     }
 
-    /// How many workers can have a share that makes sense.
-    pub fn most_shares(&self, capacity: Option<u32>) -> usize {
-        let capacity = capacity.map_or(usize::MAX, |capacity| capacity as usize);
-        self.items.len().min(capacity)
+    /// How many items there are so far.
+    pub fn len(&self) -> usize {
+        self.added.load(Ordering::Relaxed)
+    }
+
+    pub fn scope(&self) -> Option<&Arc<Scope>> {
+        self.scope.as_ref()
+    }
+
+    /// Adds an item.
+    ///
+    /// # Safety
+    /// One thread at a time may add items.
+    pub unsafe fn add(&self, item: Py<PyAny>) {
+        let index = self.len();
+        if let Some(results) = &self.results {
+            results.add(index);
+        }
+        let place = self.items.add(index);
+        // SAFETY: no other thread adds items, and nobody claims this one before it is counted (see `Sync`).
+        unsafe { *place.value.get() = Some(item) };
+        // SeqCst: the item, then the look at the hands (`is_idle`); a share that ends does the opposite.
+        self.added.store(index + 1, Ordering::SeqCst);
+    }
+
+    /// Nobody is sure to take an item that was added before this look.
+    pub fn is_idle(&self) -> bool {
+        self.hands.load(Ordering::SeqCst) == 0
+    }
+
+    /// How many shares there are.
+    pub fn shares(&self) -> usize {
+        // Relaxed: one share more or less than there are workers does no harm.
+        self.hands.load(Ordering::Relaxed) + self.spare.load(Ordering::Relaxed)
     }
 
     fn claim(&self) -> Option<usize> {
-        // Relaxed: the claim is all that is decided. What was put in `items` came here with the share.
-        let index = self.next.fetch_add(1, Ordering::Relaxed);
-        (index < self.items.len()).then_some(index)
-    }
-
-    /// Works on a share until no item is left, or for so long that the worker should look whether it is one too many.
-    pub fn work(
-        self: Arc<Self>,
-        py: Python<'_>,
-        switch: &mut Switch,
-        bells: &mut Bells,
-    ) -> Outcome<Arc<Self>> {
-        // So many items between two looks at the clock; few, should they turn out slow.
-        const MOST_AT_ONCE: u32 = 32;
-        const LONG: Duration = Duration::from_micros(200);
-        let func = self.func.bind(py);
-        let pauses = !is_python_function(func);
-        let mut at_once = 1;
-        let begin = Instant::now();
-        let mut since = begin;
+        let mut index = self.next.load(Ordering::Relaxed);
         loop {
-            for _ in 0..at_once {
-                let Some(index) = self.claim() else {
-                    self.leave();
-                    return Outcome::Completed;
-                };
-                if !bells.is_empty() {
-                    let bells = std::mem::take(bells);
-                    py.detach(|| bells.ring());
-                }
-                self.call(func, index, bells);
+            // Acquire: with their number come the items. No plain `fetch_add`: it would pass over an item that is yet to come.
+            if index >= self.added.load(Ordering::Acquire) {
+                return None;
             }
-            let now = Instant::now();
-            at_once = if now - since > LONG {
-                1
-            } else {
-                MOST_AT_ONCE.min(at_once * 2)
-            };
-            since = now;
-            if pauses && switch.give_way_if_due(py) {
-                since = Instant::now();
-            }
-            if now - begin > LONG {
-                return Outcome::Unfinished(self);
+            // Relaxed: the claim is all that is decided.
+            match self.next.compare_exchange_weak(
+                index,
+                index + 1,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return Some(index),
+                Err(now) => index = now,
             }
         }
     }
@@ -166,7 +250,7 @@ impl Job {
     fn call(&self, func: &Bound<'_, PyAny>, index: usize, bells: &mut Bells) {
         let py = func.py();
         // SAFETY: the index was claimed, once (see `Sync`).
-        let item = unsafe { (*self.items[index].value.get()).take() };
+        let item = unsafe { (*self.items.get(index).value.get()).take() };
         let item = item.map(|item| item.into_bound(py));
         let result = match item {
             Some(item) if self.star => match item.cast_into::<PyTuple>() {
@@ -185,9 +269,11 @@ impl Job {
         };
         let index = match self.results {
             None => index,
-            Some(_) => self.filled.fetch_add(1, Ordering::Relaxed),
+            // AcqRel: the place may be one that was made for a later item, which only a worker that was here before this
+            // one has seen.
+            Some(_) => self.filled.fetch_add(1, Ordering::AcqRel),
         };
-        let place = &self.places()[index];
+        let place = self.places().get(index);
         // SAFETY: as above; and the reader waits for the state.
         unsafe { *place.value.get() = Some(value) };
         // The place, then who waits for it, both SeqCst; the reader does the opposite.
@@ -198,20 +284,21 @@ impl Job {
     }
 
     /// Where the reader finds the results: one for every item.
-    fn places(&self) -> &[Place] {
+    fn places(&self) -> &Places {
         self.results.as_ref().unwrap_or(&self.items)
     }
 
     /// The place is filled, or never will be.
     fn is_settled(&self, index: usize) -> bool {
-        self.places()[index].state.load(Ordering::SeqCst) != Place::OPEN
+        self.places().get(index).state.load(Ordering::SeqCst) != Place::OPEN
             || index >= self.end.load(Ordering::SeqCst)
     }
 
     /// Shows the collector all that the job holds.
     fn traverse(&self, visit: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
         visit.call(&self.func)?;
-        for place in self.items.iter().chain(self.results.iter().flatten()) {
+        let results = self.results.iter().flat_map(Places::iter);
+        for place in self.items.iter().chain(results) {
             // SAFETY: no worker has the job any more, and the reader does not read while the collector runs.
             visit.call(unsafe { &*place.value.get() })?;
         }
@@ -230,8 +317,8 @@ impl Job {
 
     /// No more items are called.
     pub fn cancel(&self) -> Bells {
-        let claimed = self.next.swap(self.items.len(), Ordering::SeqCst);
-        // Who cancels twice must not raise the end again.
+        let claimed = self.next.swap(CLOSED, Ordering::SeqCst);
+        // Whoever cancels twice must not raise the end again.
         self.end.fetch_min(claimed, Ordering::SeqCst);
         full_fence();
         self.call_reader()
@@ -240,13 +327,129 @@ impl Job {
     /// No worker can be set up: what has not started never will.
     pub fn break_off(&self) -> Bells {
         self.broken.store(true, Ordering::SeqCst);
-        self.leave();
         self.cancel()
     }
 
-    /// A share is at its end, or will not be worked on.
-    pub fn leave(&self) {
-        if let Some(scope) = &self.scope {
+    /// The thread that calls this has begun to read the results, and will not go on.
+    pub fn is_left(&self) -> bool {
+        self.read_by.load(Ordering::Relaxed) == lifecycle::this_thread()
+    }
+}
+
+/// How far a share has come.
+#[derive(PartialEq, Eq)]
+enum Stage {
+    /// It may be worked on some day.
+    Spare,
+    /// It is sure to be worked on.
+    Hand,
+    /// There was no item left for it.
+    Over,
+}
+
+/// A worker's share in a job. However it ends, its end is counted.
+pub struct Share {
+    pub job: Arc<Job>,
+    stage: Stage,
+}
+
+impl Share {
+    /// A share for a pool that accepts it or says at once that it does not.
+    pub fn sure(job: &Arc<Job>) -> Self {
+        job.hands.fetch_add(1, Ordering::SeqCst);
+        Share {
+            job: Arc::clone(job),
+            stage: Stage::Hand,
+        }
+    }
+
+    /// A share that is not missed if the pool refuses it later.
+    pub fn spare(job: &Arc<Job>) -> Self {
+        job.spare.fetch_add(1, Ordering::Relaxed);
+        Share {
+            job: Arc::clone(job),
+            stage: Stage::Spare,
+        }
+    }
+
+    fn begin(&mut self) {
+        if self.stage == Stage::Spare {
+            self.job.hands.fetch_add(1, Ordering::SeqCst);
+            self.job.spare.fetch_sub(1, Ordering::Relaxed);
+            self.stage = Stage::Hand;
+        }
+    }
+
+    /// There is no item for the share: it is over, unless one has come meanwhile. Whether it is.
+    fn lay_down(&mut self) -> bool {
+        let job = &self.job;
+        job.hands.fetch_sub(1, Ordering::SeqCst);
+        // SeqCst: the hand is counted out, then the look for items; the feed adds an item, then looks for hands. One of
+        // them sees what the other has done, so no item is left without anybody to take it.
+        let next = job.next.load(Ordering::SeqCst);
+        if next >= job.added.load(Ordering::SeqCst) {
+            self.stage = Stage::Over;
+            return true;
+        }
+        job.hands.fetch_add(1, Ordering::SeqCst);
+        false
+    }
+
+    /// Works on a share until no item is left, or for so long that the worker should look whether it is one too many.
+    pub fn work(
+        mut self: Box<Self>,
+        py: Python<'_>,
+        switch: &mut Switch,
+        bells: &mut Bells,
+    ) -> Outcome<Box<Self>> {
+        // So many items between two looks at the clock; few, should they turn out slow.
+        const MOST_AT_ONCE: u32 = 32;
+        const LONG: Duration = Duration::from_micros(200);
+        self.begin();
+        let func = self.job.func.bind(py).clone();
+        let pauses = !is_python_function(&func);
+        let mut at_once = 1;
+        let begin = Instant::now();
+        let mut since = begin;
+        loop {
+            for _ in 0..at_once {
+                let Some(index) = self.job.claim() else {
+                    if self.lay_down() {
+                        return Outcome::Completed;
+                    }
+                    continue;
+                };
+                if !bells.is_empty() {
+                    let bells = std::mem::take(bells);
+                    py.detach(|| bells.ring());
+                }
+                self.job.call(&func, index, bells);
+            }
+            let now = Instant::now();
+            at_once = if now - since > LONG {
+                1
+            } else {
+                MOST_AT_ONCE.min(at_once * 2)
+            };
+            since = now;
+            if pauses && switch.give_way_if_due(py) {
+                since = Instant::now();
+            }
+            if now - begin > LONG {
+                return Outcome::Unfinished(self);
+            }
+        }
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        match self.stage {
+            Stage::Spare => drop(self.job.spare.fetch_sub(1, Ordering::Relaxed)),
+            Stage::Hand => drop(self.job.hands.fetch_sub(1, Ordering::SeqCst)),
+            Stage::Over => {}
+        }
+        if let Some(scope) = &self.job.scope {
             scope.leave();
         }
     }
@@ -257,6 +460,8 @@ impl Job {
 pub struct Results {
     /// `None` once the garbage collector has cleared it.
     job: Mutex<Option<Arc<Job>>>,
+    /// How many results there will be.
+    total: usize,
     /// The place to be read next.
     position: AtomicUsize,
     /// Somebody reads.
@@ -266,13 +471,15 @@ pub struct Results {
 }
 
 impl Results {
-    pub fn new(job: Arc<Job>, timeout: Option<Duration>) -> Self {
+    /// The results of a job whose input is at its end; the time-out counts from `since`.
+    pub fn new(job: Arc<Job>, timeout: Option<Duration>, since: Instant) -> Self {
         Results {
+            total: job.len(),
             job: Mutex::new(Some(job)),
             position: AtomicUsize::new(0),
             reading: AtomicBool::new(false),
             timeout,
-            since: Instant::now(),
+            since,
         }
     }
 
@@ -283,8 +490,13 @@ impl Results {
     /// The next outcome; `None`: there is none any more.
     fn read(&self, py: Python<'_>) -> Option<PyResult<Py<PyAny>>> {
         let index = self.position.load(Ordering::Relaxed);
+        if index >= self.total {
+            return None;
+        }
         let job = self.job()?;
-        let place = job.places().get(index)?;
+        job.read_by
+            .store(lifecycle::this_thread(), Ordering::Relaxed);
+        let place = job.places().get(index);
         let mut state = place.state.load(Ordering::Acquire);
         if state == Place::OPEN {
             if let Err(error) = self.wait(py, &job, index) {
@@ -366,11 +578,21 @@ impl Results {
             ));
         }
         let read = self.read(py).transpose();
+        // A loop over results that are there already spends its time here. So this is where Ctrl-C mostly arrives, and
+        // where it ends the iteration.
+        let read = read.and_then(|value| py.check_signals().map(|()| value));
         if read.is_err() {
             self.close();
         }
         self.reading.store(false, Ordering::Release);
-        read
+        read.map_err(|raised| as_in_a_generator(py, raised))
+    }
+
+    /// What has not started is cancelled if this thread has begun to read the results and is not at their end.
+    fn _leave(&self, py: Python<'_>) {
+        if let Some(job) = self.job().filter(|job| job.is_left()) {
+            future::ring(py, job.cancel());
+        }
     }
 
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
@@ -408,4 +630,18 @@ impl Drop for Results {
             self.close();
         }
     }
+}
+
+/// A `StopIteration` of a task must not be taken for the end of the results: it becomes what it does in a generator.
+fn as_in_a_generator(py: Python<'_>, raised: PyErr) -> PyErr {
+    if !raised.is_instance_of::<PyStopIteration>(py) {
+        return raised;
+    }
+    let error = PyRuntimeError::new_err("generator raised StopIteration");
+    // As an `except` block would; it is no error where that fails.
+    let _ = error
+        .value(py)
+        .setattr(pyo3::intern!(py, "__context__"), raised.value(py));
+    error.set_cause(py, Some(raised));
+    error
 }

@@ -62,6 +62,7 @@ known! {
     }
     "concurrent.futures.thread" {
         BROKEN_THREAD_POOL "BrokenThreadPool"
+        THREAD_POOL_EXECUTOR "ThreadPoolExecutor"
     }
     "logging" {
         GET_LOGGER "getLogger"

@@ -2,10 +2,9 @@
 
 use super::aio::AsyncCall;
 use super::future::Future;
-use super::job::Job;
+use super::job::Share;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFunction, PyTuple};
-use std::sync::Arc;
 
 /// A task of a Python pool.
 pub enum Task {
@@ -16,7 +15,7 @@ pub enum Task {
     /// A call that a loop of asyncio waits for.
     Async(Box<AsyncCall>),
     /// A worker's share in a `map`.
-    Share(Arc<Job>),
+    Share(Box<Share>),
 }
 
 /// A callable and what it is to be called with.
@@ -59,6 +58,21 @@ impl Call {
             func,
             arguments: Arguments::One(argument),
         }
+    }
+
+    /// The callable, and what it is to be called with as Python has it.
+    pub fn into_parts(
+        self,
+        py: Python<'_>,
+    ) -> PyResult<(Py<PyAny>, Bound<'_, PyTuple>, Bound<'_, PyDict>)> {
+        let none = PyDict::new(py);
+        let (args, kwargs) = match self.arguments {
+            Arguments::None => (PyTuple::empty(py), none),
+            Arguments::One(argument) => (PyTuple::new(py, [argument])?, none),
+            Arguments::Positional(args) => (args.into_bound(py), none),
+            Arguments::All(args, kwargs) => (args.into_bound(py), kwargs.into_bound(py)),
+        };
+        Ok((self.func, args, kwargs))
     }
 
     /// Calls the callable and lets go of everything but it.

@@ -2,7 +2,7 @@
 
 use super::known;
 use super::lifecycle;
-use super::wait::detached_from_daemons;
+use super::wait::detached;
 use crate::pool::sync::thread::kernel;
 use crate::pool::{self, Worker};
 use pyo3::exceptions::PyOverflowError;
@@ -44,7 +44,7 @@ impl Exit {
             .transpose()
             .map_err(|_| PyOverflowError::new_err("timeout value is too large"))?;
         // A thread that has left is on its way out: it is waited for all the same, without a look at the time.
-        let (_, raised) = detached_from_daemons(py, timeout, |patience| self.exit.wait(patience));
+        let (_, raised) = detached(py, timeout, |patience| self.exit.wait(patience));
         raised.map_or(Ok(()), Err)
     }
 }

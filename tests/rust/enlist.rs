@@ -325,6 +325,33 @@ fn tasks_that_wait_can_be_taken_back() {
 }
 
 #[test]
+fn the_oldest_task_that_waits_can_be_taken_back() {
+    limited(|| {
+        let (pool, gate) = busy(options(1, None));
+        for number in 1..=6 {
+            pool.submit(Task::Note(number)).expect("the pool is open");
+        }
+        let taken: Vec<u32> = [
+            pool.sift_one(|_| true),
+            pool.sift_one(|task| task.number() > 3),
+            pool.sift_one(|task| task.number() > 6),
+        ]
+        .iter()
+        .flatten()
+        .map(Task::number)
+        .collect();
+        assert_eq!(taken, [1, 4]);
+        let stats = pool.stats();
+        assert_adds_up(&stats);
+        assert_eq!((stats.cancelled, stats.queued), (2, 4));
+        gate.0.open();
+        drain(&pool);
+        // The others keep their order.
+        assert_eq!(*pool.host().ran.lock().unwrap(), [2, 3, 5, 6]);
+    });
+}
+
+#[test]
 fn a_task_taken_back_makes_room_for_those_in_line() {
     limited(|| {
         let (pool, gate) = busy(options(1, Some(2)));

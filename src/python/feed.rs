@@ -1,0 +1,103 @@
+//! The way of items into a `map`: begun as they come.
+
+use super::base::{Base, Wait};
+use super::errors::Refusal;
+use super::executor::Executor;
+use super::job::{Job, Results, Share};
+use super::task::Task;
+use crate::pool::Error;
+use pyo3::prelude::*;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What hands the items of a map over while its input is read, by Python code.
+// Not frozen: that one thread at a time adds items is PyO3's to check.
+#[pyclass(module = "pyants", name = "_Feed")]
+pub struct Feed {
+    pool: Py<Base>,
+    job: Arc<Job>,
+    /// The pool wanted no more hands than there were.
+    is_refused: bool,
+    timeout: Option<Duration>,
+    since: Instant,
+}
+
+impl Feed {
+    /// For a new job, whose items, if it has any, are begun.
+    pub fn new(
+        py: Python<'_>,
+        pool: Py<Base>,
+        job: Arc<Job>,
+        timeout: Option<Duration>,
+    ) -> PyResult<Self> {
+        let mut feed = Feed {
+            pool,
+            job,
+            is_refused: false,
+            timeout,
+            since: Instant::now(),
+        };
+        feed.recruit(py, feed.job.len())
+            .map_err(|refusal| Executor::refused(py, refusal))?;
+        Ok(feed)
+    }
+
+    /// Sees to it that somebody takes the last `items` items: one worker for sure, and more where there is room for them.
+    fn recruit(&mut self, py: Python<'_>, items: usize) -> Result<(), Refusal> {
+        let job = &self.job;
+        let front = self.pool.get().front(py)?;
+        let most = front
+            .capacity()
+            .map_or(usize::MAX, |capacity| capacity as usize);
+        for _ in 0..items {
+            if job.is_idle() {
+                self.enter()?;
+                let share = Task::Share(Box::new(Share::sure(job)));
+                front.submit(py, share, Wait::Up(None))?;
+            } else if self.is_refused || job.shares() >= most {
+                break;
+            } else {
+                self.enter()?;
+                // More hands are welcome when there is room for them, but nobody waits for them.
+                let share = Task::Share(Box::new(Share::spare(job)));
+                self.is_refused = front.enlist(py, share).is_err();
+            }
+        }
+        Ok(())
+    }
+
+    /// A share comes in; its end leaves again.
+    fn enter(&self) -> Result<(), Refusal> {
+        match self.job.scope() {
+            Some(scope) if !scope.enter() => Err(Refusal::Pool(Error::Closed)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whoever has shut the executor down gets no more items called.
+    fn check_open(&self, py: Python<'_>) -> Result<(), Refusal> {
+        self.pool.get().front(py)?.check_open()?;
+        match self.job.scope() {
+            Some(scope) if scope.is_closed() => Err(Refusal::Pool(Error::Closed)),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[pymethods]
+impl Feed {
+    /// Adds an item, and has it begun.
+    fn add(&mut self, py: Python<'_>, item: Bound<'_, PyAny>) -> PyResult<()> {
+        let added = self.check_open(py).and_then(|()| {
+            // SAFETY: `self` is borrowed mutably, and nobody else adds items to its job.
+            unsafe { self.job.add(item.unbind()) };
+            self.recruit(py, 1)
+        });
+        added.map_err(|refusal| Executor::refused(py, refusal))
+    }
+
+    /// The results of the items that were added.
+    fn results(&self) -> Results {
+        Results::new(Arc::clone(&self.job), self.timeout, self.since)
+    }
+}

@@ -42,7 +42,7 @@ pub use multi::{MultiPool, Strategy};
 pub use options::Options;
 pub use stats::Stats;
 #[doc(hidden)]
-pub use submit::Offer;
+pub use submit::{Enlisted, Offer};
 
 use self::core::Core;
 use family::{Family, Member};
@@ -227,10 +227,13 @@ impl<H: Host> Pool<H> {
         Ok(())
     }
 
-    /// A submit whose caller goes on at once: a task that finds no room stands in line by itself. Should it be refused
-    /// later the host gets it.
+    /// A submit whose caller goes on at once: a task that finds no room stands in line by itself (`Some`). Should it be
+    /// refused later the host gets it.
     #[doc(hidden)]
-    pub fn enlist(&self, offer: Offer<H::Task>) -> Result<(), SubmitError<H::Task>> {
+    pub fn enlist(
+        &self,
+        offer: Offer<H::Task>,
+    ) -> Result<Option<Enlisted<H>>, SubmitError<H::Task>> {
         self.core.enlist(offer)
     }
 
@@ -411,6 +414,14 @@ impl<H: Host> Remains<H> {
     /// Nothing is left.
     pub fn are_gone(&self) -> bool {
         self.0.strong_count() == 0
+    }
+
+    /// As `Pool::enlist`, of a task that is offered just now; where nothing is left the pool is closed.
+    pub fn enlist(&self, task: H::Task) -> Result<Option<Enlisted<H>>, SubmitError<H::Task>> {
+        match self.0.upgrade() {
+            Some(core) => core.enlist(core.offer(task)),
+            None => Err(SubmitError::new(Error::Closed, task)),
+        }
     }
 
     /// A handle to wait by. Dropping it releases the pool.

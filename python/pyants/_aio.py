@@ -35,26 +35,33 @@ class AsyncPool(_AsyncPool):
             async for digest in pool.map(file_digest, paths):
                 print(digest)
 
-    capacity and the keyword options are those of Pool. Several loops, in several threads, may use one AsyncPool. Calls
-    are made in the context (contextvars) of the caller, as asyncio.to_thread() does. Cancelling takes a call back that
-    has not started; one that has is let go of, and what it raises goes to panic_handler or the log.
+    capacity and the other options are those of Pool. Several loops, in several threads, may use one AsyncPool. Calls
+    are made in the context (contextvars) of the caller, as asyncio.to_thread() does.
+
+    Cancelling takes a call back that has not started: it leaves the line, and its arguments are let go of, at once. One
+    that has started cannot be stopped, since a thread cannot. abandon_on_cancel says what becomes of who awaits it:
+    False, it waits until the call has ended, and is cancelled then, so that nothing goes on behind its back; True, it is
+    cancelled at once, and the call goes on alone. Either way the result is dropped, and an exception goes to
+    panic_handler, on a worker's thread, or to the log.
     """
 
-    def __init__(self, capacity: int = DEFAULT_CAPACITY, **options: Unpack[PoolOptions]) -> None:
-        self._set_up(Pool(capacity, **options), asyncio.get_running_loop, False)
+    def __init__(
+        self, capacity: int = DEFAULT_CAPACITY, *, abandon_on_cancel: bool = False, **options: Unpack[PoolOptions]
+    ) -> None:
+        self._set_up(Pool(capacity, **options), asyncio.get_running_loop, False, abandon_on_cancel)
 
     @classmethod
-    def over(cls, pool: Pool | MultiPool) -> Self:
+    def over(cls, pool: Pool | MultiPool, *, abandon_on_cancel: bool = False) -> Self:
         """An AsyncPool on the workers of a pool that others use too: closing it waits for its own calls only."""
         self = cls.__new__(cls)
-        self._set_up(pool, asyncio.get_running_loop, True)
+        self._set_up(pool, asyncio.get_running_loop, True, abandon_on_cancel)
         return self
 
     async def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> asyncio.Future[_T]:
         """Waits until the pool takes fn(*args, **kwargs) up, then returns an awaitable of its result.
 
         So a producer goes no faster than the workers. Where the pool has room this does not wait; else it does until
-        the call starts. Raises what run() raises.
+        the call starts. Raises PoolClosedError on a closed pool, and PoolOverloadError where the call may not wait.
         """
         call, admission, ticket = self._enlist(fn, *args, **kwargs)
         await _admitted(self, fn, call, admission, ticket)
@@ -160,7 +167,12 @@ class AsyncTaskGroup:
     async def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> asyncio.Future[_T]:
         """As AsyncPool.submit(), as a call of the group."""
         call, admission, ticket = self._enlist(fn, *args, **kwargs)
-        await _admitted(self._pool, fn, call, admission, ticket)
+        try:
+            await _admitted(self._pool, fn, call, admission, ticket)
+        except PoolError:
+            # It is told here, and so not once more at the block's end.
+            self._calls.remove((call, ticket))
+            raise
         return call
 
     def run(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> asyncio.Future[_T]:
@@ -246,7 +258,7 @@ class AsyncTaskGroup:
             raise BaseExceptionGroup(f"{len(failures)} of {len(self._calls)} tasks failed", failures)
 
     def _failures(self) -> list[BaseException]:
-        done = [call for call, _ in self._calls if not call.cancelled()]
+        done = [call for call, _ in self._calls if call.done() and not call.cancelled()]
         return [error for error in (call.exception() for call in done) if error is not None]
 
     async def _wait(self) -> None:
@@ -272,6 +284,8 @@ async def _admitted(
     ticket: _Ticket | None,
 ) -> None:
     if admission is None or ticket is None:
+        if call.done() and not call.cancelled():
+            call.result()  # Refused.
         return
     try:
         is_admitted = await admission

@@ -10,7 +10,7 @@ use super::task::{Call, Task};
 use super::wait::detached;
 use crate::pool::sync::Patience;
 use crate::pool::{
-    Error, MultiPool, Offer, Options, OptionsError, Pool, Stats, Strategy, SubmitError,
+    Enlisted, Error, MultiPool, Offer, Options, OptionsError, Pool, Stats, Strategy, SubmitError,
 };
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
@@ -133,20 +133,18 @@ impl Front {
             .map(|sum| u32::try_from(sum).unwrap_or(u32::MAX))
     }
 
-    /// Submits a task whose submitter goes on at once: where there is no room it stands in line by itself, which is told.
-    pub fn enlist(&self, py: Python<'_>, task: Task) -> Result<bool, Refusal> {
+    /// Submits a task whose submitter goes on at once: where there is no room it stands in line by itself, at the place
+    /// that is returned.
+    pub fn enlist(&self, py: Python<'_>, task: Task) -> Result<Option<Enlisted<PyHost>>, Refusal> {
         let (index, offer) = self.offer(task);
         let pool = &self.pools()[index];
-        let full = matches!(offer, Offer::Full(_));
         let enlisted = match offer {
-            Offer::Accepted { wake_due: false } => Ok(()),
+            Offer::Accepted { wake_due: false } => Ok(None),
             // Attached: it is a matter of a moment, which giving up the GIL would make a long one.
             Offer::Full(_) | Offer::Closed(_) => pool.enlist(offer),
             Offer::Accepted { .. } | Offer::In(_) => lifecycle::detach(py, || pool.enlist(offer)),
         };
-        enlisted
-            .map(|()| full)
-            .map_err(|SubmitError { error, .. }| Refusal::Pool(error))
+        enlisted.map_err(|SubmitError { error, .. }| Refusal::Pool(error))
     }
 
     /// Submits a task; the rarer ways of doing so go through the core detached from Python.
@@ -434,7 +432,7 @@ fn bad_index(py: Python<'_>, index: &Bound<'_, PyAny>, pools: usize) -> PyErr {
 }
 
 #[inline]
-fn check_callable(func: &Bound<'_, PyAny>) -> PyResult<()> {
+pub fn check_callable(func: &Bound<'_, PyAny>) -> PyResult<()> {
     if func.is_callable() {
         Ok(())
     } else {

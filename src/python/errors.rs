@@ -4,6 +4,7 @@ use super::known;
 use crate::pool::Error;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -52,6 +53,52 @@ pub fn broken_executor(py: Python<'_>) -> PyErr {
         py,
         "A thread initializer failed, the thread pool is not usable anymore",
     )
+}
+
+/// Runs `f`, which may call Python, on behalf of a `Drop`: an exception may be on its way through this thread then, which
+/// Python code must neither find nor replace.
+pub fn keeping_pending<R>(py: Python<'_>, f: impl FnOnce() -> R) -> R {
+    /// Puts the exception back, also where `f` panics.
+    struct Pending<'py>(Option<PyErr>, Python<'py>);
+
+    impl Drop for Pending<'_> {
+        fn drop(&mut self) {
+            if let Some(pending) = self.0.take() {
+                if let Some(left) = fetch(self.1) {
+                    left.write_unraisable(self.1, None);
+                }
+                pending.restore(self.1);
+            }
+        }
+    }
+
+    let _pending = Pending(fetch(py), py);
+    f()
+}
+
+/// Takes the exception that is set on this thread. `PyErr::take` does not do: it goes on with a Rust panic that it finds.
+fn fetch(py: Python<'_>) -> Option<PyErr> {
+    #[cfg(Py_3_12)]
+    // SAFETY: the thread is attached; the result is a new reference to an exception, or null.
+    let raised = unsafe { Bound::from_owned_ptr_or_opt(py, ffi::PyErr_GetRaisedException()) };
+    #[cfg(not(Py_3_12))]
+    // SAFETY: the thread is attached. Each of the three is a new reference or null; an exception that was set by its class
+    // alone becomes an instance of it, and gets its traceback.
+    let raised = unsafe {
+        let [mut class, mut value, mut traceback] = [std::ptr::null_mut(); 3];
+        ffi::PyErr_Fetch(&mut class, &mut value, &mut traceback);
+        if class.is_null() {
+            return None;
+        }
+        ffi::PyErr_NormalizeException(&mut class, &mut value, &mut traceback);
+        if !traceback.is_null() {
+            ffi::PyException_SetTraceback(value, traceback);
+        }
+        drop(Bound::from_owned_ptr_or_opt(py, traceback));
+        drop(Bound::from_owned_ptr_or_opt(py, class));
+        Bound::from_owned_ptr_or_opt(py, value)
+    };
+    raised.map(PyErr::from_value)
 }
 
 /// The exception itself, which before 3.12 does not bring its traceback along.

@@ -1,5 +1,6 @@
 //! CPython as the world that tasks run in: all that it demands of a thread that calls it.
 
+use super::awaitable::Awaitable;
 use super::errors::{self, with_traceback};
 use super::future::{self, Bells, Future};
 use super::gil::{self, Gate};
@@ -10,7 +11,7 @@ use super::task::{Call, Task, is_python_function};
 use crate::pool::{Error, Host, Outcome, Worker};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The Python objects that a pool was given besides its tasks.
 #[derive(Default)]
@@ -76,6 +77,27 @@ impl Hooks {
         })
     }
 
+    /// The pool is gone, and with it whoever showed the objects to the collector: nobody holds on to them any more, but
+    /// for the logger, which late reports go to.
+    fn retire(&self) -> Objects {
+        self.with(|objects| {
+            let logger = objects.logger.take();
+            let rest = std::mem::take(objects);
+            objects.logger = logger;
+            rest
+        })
+    }
+
+    /// Logs an exception that `func`, a task say, raised.
+    pub fn log(&self, py: Python<'_>, func: &Bound<'_, PyAny>, raised: &PyErr, what: &str) {
+        let message = format!("exception in {what} %s");
+        errors::log(py, raised, &message, name_of(func), || self.logger(py));
+    }
+
+    pub fn has_panic_handler(&self) -> bool {
+        self.with(|objects| objects.panic_handler.is_some())
+    }
+
     /// Lets go of the objects.
     pub fn clear(&self) {
         let objects = self.with(std::mem::take);
@@ -91,7 +113,7 @@ impl Hooks {
         })
     }
 
-    fn logger<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+    pub fn logger<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let given = self.with(|objects| {
             objects
                 .logger
@@ -114,7 +136,8 @@ impl Hooks {
 
 /// A pool's view of CPython.
 pub struct PyHost {
-    pub hooks: Hooks,
+    /// Shared with those who may have to report when the pool is gone.
+    pub hooks: Arc<Hooks>,
     pool_name: String,
     /// In which process, counted by forks, the pool was made.
     generation: u64,
@@ -123,7 +146,7 @@ pub struct PyHost {
 impl PyHost {
     pub fn new(hooks: Hooks, pool_name: String) -> Self {
         PyHost {
-            hooks,
+            hooks: Arc::new(hooks),
             pool_name,
             generation: lifecycle::generation(),
         }
@@ -153,11 +176,8 @@ impl PyHost {
         }
     }
 
-    fn log(&self, py: Python<'_>, func: &Bound<'_, PyAny>, raised: &PyErr, what: &str) {
-        let message = format!("exception in {what} %s");
-        errors::log(py, raised, &message, name_of(func), || {
-            self.hooks.logger(py)
-        });
+    pub fn log(&self, py: Python<'_>, func: &Bound<'_, PyAny>, raised: &PyErr, what: &str) {
+        self.hooks.log(py, func, raised, what);
     }
 
     /// Calls the initializer; `false`: it failed.
@@ -208,7 +228,7 @@ fn tear_down_thread(py: Python<'_>) -> PyResult<()> {
 }
 
 /// The name by which a log knows a callable.
-fn name_of(func: &Bound<'_, PyAny>) -> String {
+pub fn name_of(func: &Bound<'_, PyAny>) -> String {
     let named = || -> PyResult<String> {
         let qualname: String = func.getattr("__qualname__")?.extract()?;
         match func
@@ -320,7 +340,7 @@ impl Host for PyHost {
             Task::Call(call) => self.run_call(attached, call),
             Task::Future(call, future) => attached.run_for_future(call, future),
             Task::Async(call) => {
-                let outcome = call.run(attached.py);
+                let outcome = Awaitable::run(attached.py, self, call);
                 attached.switch.give_way_if_due(attached.py);
                 outcome
             }
@@ -329,6 +349,10 @@ impl Host for PyHost {
                     Outcome::Unfinished(job) => Outcome::Unfinished(Task::Share(job)),
                     _ => Outcome::Completed,
                 }
+            }
+            Task::Report(report) => {
+                report.report(attached.py, self);
+                Outcome::Completed
             }
         }
     }
@@ -381,8 +405,9 @@ impl Host for PyHost {
                             Some(bells) => bells,
                         });
                     }
-                    Task::Async(call) => call.refuse(py, &Error::Broken),
+                    Task::Async(call) => Awaitable::refuse(py, call, Error::Broken),
                     Task::Share(job) => bells.append(job.break_off()),
+                    Task::Report(report) => report.log(py, &self.hooks),
                 }
             }
             future::ring(py, bells);
@@ -405,7 +430,8 @@ impl Host for PyHost {
         let mut task = Some(task);
         Python::try_attach(|py| {
             if let Some(task) = task.take() {
-                Self::take_back(py, task, &error);
+                // Whoever drops a pool closes it.
+                errors::keeping_pending(py, || self.take_back(py, task, error));
             }
         });
         std::mem::forget(task);
@@ -413,11 +439,12 @@ impl Host for PyHost {
 }
 
 impl PyHost {
-    /// Only calls that loops wait for, and shares that are not missed, are enlisted.
-    fn take_back(py: Python<'_>, task: Task, error: &Error) {
+    /// Only calls that loops wait for, and what is not missed, are enlisted.
+    fn take_back(&self, py: Python<'_>, task: Task, error: Error) {
         match task {
-            Task::Async(call) => call.refuse(py, error),
+            Task::Async(call) => Awaitable::refuse(py, call, error),
             Task::Share(job) => job.leave(),
+            Task::Report(report) => report.log(py, &self.hooks),
             Task::Call(_) | Task::Future(..) => unreachable!("their submitters wait"),
         }
     }
@@ -426,7 +453,8 @@ impl PyHost {
 impl Drop for PyHost {
     fn drop(&mut self) {
         let hooks = std::mem::take(&mut self.hooks);
-        lifecycle::drop_attached(hooks);
+        let objects = hooks.retire();
+        lifecycle::drop_attached((objects, hooks));
     }
 }
 

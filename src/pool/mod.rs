@@ -416,6 +416,11 @@ impl<H: Host> Remains<H> {
         self.0.strong_count() == 0
     }
 
+    /// Looks at the host, where something is left.
+    pub fn with_host<R>(&self, look: impl FnOnce(&H) -> R) -> Option<R> {
+        self.0.upgrade().map(|core| look(&core.host))
+    }
+
     /// As `Pool::enlist`, of a task that is offered just now; where nothing is left the pool is closed.
     pub fn enlist(&self, task: H::Task) -> Result<Option<Enlisted<H>>, SubmitError<H::Task>> {
         match self.0.upgrade() {

@@ -47,6 +47,8 @@ impl Ticket {
 pub struct Reporter {
     hooks: Arc<Hooks>,
     pool: Remains<PyHost>,
+    /// What tells the pool's workers from other threads.
+    family: usize,
     /// In which process, counted by forks, the pool is.
     generation: u64,
 }
@@ -63,6 +65,7 @@ impl Reporter {
         Reporter {
             hooks: Arc::clone(&pool.host().hooks),
             pool: pool.remains(),
+            family: front.family_id(),
             generation: lifecycle::generation(),
         }
     }
@@ -71,9 +74,9 @@ impl Reporter {
         self.generation == lifecycle::generation()
     }
 
-    /// An exception that nobody waits for any more, as is found only now, on the loop's thread or on whichever drops a call.
-    /// That is no thread for a user's handler, which may take its time: a worker calls it. Where the pool takes up nothing
-    /// more, and where there is no handler, the exception goes to the log.
+    /// An exception that nobody waits for any more. A worker tells the panic handler itself. Any other thread, the loop's
+    /// mostly, is no place for a user's handler, which may take its time: a worker is asked to. Where the pool takes up
+    /// nothing more, and where there is no handler, the exception goes to the log.
     pub fn report(&self, py: Python<'_>, raised: PyErr, source: Source) {
         let func = match source {
             Source::Call(func) => func,
@@ -90,6 +93,15 @@ impl Reporter {
             }
         };
         let report = Box::new(Report { func, raised });
+        if self.is_ours() && crate::pool::home_id() == self.family {
+            let mut report = Some(report);
+            self.pool.with_host(|host| {
+                if let Some(report) = report.take() {
+                    report.report(py, host);
+                }
+            });
+            return;
+        }
         if !self.is_ours() || !self.hooks.has_panic_handler() {
             return report.log(py, &self.hooks);
         }
@@ -121,7 +133,7 @@ pub enum Letter {
     /// What the call returned. With it goes the context, for the thread that made it to let go of it: free-threaded builds
     /// make much of objects that others let go of.
     Returned(Py<Awaitable>, Py<PyAny>, Py<PyAny>),
-    Raised(Py<Awaitable>, PyErr, Source),
+    Raised(Py<Awaitable>, PyErr, Option<Source>),
     /// The call raised, which the worker has reported: it was cancelled meanwhile.
     Ended(Py<Awaitable>),
 }
@@ -270,7 +282,7 @@ impl Mailbox {
             std::mem::take(&mut letters.letters)
         };
         for letter in letters {
-            if let Letter::Raised(_, raised, source) = letter {
+            if let Letter::Raised(_, raised, Some(source)) = letter {
                 self.reporter.report(py, raised, source);
             }
         }
@@ -496,7 +508,8 @@ impl AsyncPool {
     ) -> PyResult<Started<'py>> {
         let get_running_loop = self.get_running_loop.get(py).ok_or_else(not_initialised)?;
         let event_loop = get_running_loop.bind(py).call0()?;
-        let front = self.pool(py)?.get().front(py)?;
+        let pool = self.pool(py)?;
+        let front = pool.get().front(py)?;
         check_callable(func)?;
         refuse_async(func)?;
         let mailbox = self.mailbox(py, &event_loop)?;
@@ -513,6 +526,7 @@ impl AsyncPool {
             context: context.unbind(),
             admission: admission.clone().map(Bound::unbind),
             scope: Arc::clone(&scope),
+            pool: pool.clone().unbind(),
         };
         let abandons = self.abandon_on_cancel.load(Ordering::Relaxed);
         let call = Awaitable::new(event_loop.unbind(), mailbox, abandons, prospect);

@@ -5,6 +5,7 @@
 //! loop fetches its mail, without a handle in the loop's books for each.
 
 use super::aio::{Letter, Mailbox, in_context};
+use super::base::Base;
 use super::errors;
 use super::executor::Scope;
 use super::host::PyHost;
@@ -28,6 +29,8 @@ pub struct Prospect {
     pub admission: Option<Py<PyAny>>,
     /// The calls that it is one of, which are told when it is over.
     pub scope: Arc<Scope>,
+    /// It lives while calls wait for it.
+    pub pool: Py<Base>,
 }
 
 enum State {
@@ -218,7 +221,10 @@ impl Awaitable {
             context,
             admission,
             scope,
+            pool,
         } = prospect;
+        // The last one, perhaps: to drop it closes it.
+        drop(pool);
         if let Some(admission) = admission {
             mailbox.post(py, Letter::Admission(admission, true));
         }
@@ -237,7 +243,7 @@ impl Awaitable {
                     }
                 } else {
                     let source = Source::Call(func.unbind());
-                    mailbox.post(py, Letter::Raised(call, raised, source));
+                    mailbox.post(py, Letter::Raised(call, raised, Some(source)));
                 }
                 Outcome::Failed
             }
@@ -254,9 +260,9 @@ impl Awaitable {
         };
         let mailbox = Arc::clone(&this.mailbox);
         let reason = errors::raise(py, error, "run");
-        // In this order: who learns that the admission was refused finds the reason.
-        let source = Source::Refusal(prospect.call.func.clone_ref(py));
-        mailbox.post(py, Letter::Raised(call, reason, source));
+        // In this order: who learns that the admission was refused finds the reason. It is told once, since nobody may wait
+        // for the admission; nor is it anybody's failure if the loop has gone.
+        mailbox.post(py, Letter::Raised(call, reason, None));
         if let Some(admission) = prospect.admission {
             mailbox.post(py, Letter::Admission(admission, false));
         }
@@ -297,12 +303,12 @@ impl Awaitable {
     /// ends the loop, Ctrl-C say.
     pub fn settle(
         slf: &Bound<'_, Self>,
-        outcome: Result<Py<PyAny>, (PyErr, Source)>,
+        outcome: Result<Py<PyAny>, (PyErr, Option<Source>)>,
         soon: bool,
     ) -> PyResult<()> {
         let py = slf.py();
         if slf.get().is_done() || slf.get().is_given_up() {
-            if let Err((raised, source @ Source::Call(_))) = outcome {
+            if let Err((raised, Some(source))) = outcome {
                 slf.get().mailbox.reporter.report(py, raised, source);
             }
             return Self::end(slf, soon);
@@ -317,7 +323,7 @@ impl Awaitable {
                     raised = wrapped;
                 }
                 let value = errors::with_traceback(py, &raised).into_any().unbind();
-                (State::Raised(value), Some(source))
+                (State::Raised(value), source)
             }
         };
         Self::conclude(slf, state, unseen, soon)
@@ -441,6 +447,15 @@ impl Awaitable {
             State::Cancelled => "CANCELLED",
             State::Returned(_) | State::Raised(_) => "FINISHED",
         }
+    }
+
+    /// What gather() tells of a call that was cancelled.
+    #[getter]
+    fn _cancel_message(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        lock(&self.inner)
+            .cancel_message
+            .as_ref()
+            .map(|message| message.clone_ref(py))
     }
 
     /// For isinstance(call, asyncio.Future), which looks at this where the type itself is none.
@@ -632,6 +647,7 @@ impl Awaitable {
             State::Returned(value) | State::Raised(value) => visit.call(value)?,
             State::Waiting(prospect) => {
                 prospect.call.traverse(&visit)?;
+                visit.call(&prospect.pool)?;
                 visit.call(&prospect.context)?;
                 visit.call(&prospect.admission)?;
             }

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from loops import collect, each_kind, fail, run, until
-from support import Gate, Sum, own_logger, run_script
+from support import DEADLINE, Gate, Sum, own_logger, run_script
 
 from pyants import AsyncPool
 
@@ -38,7 +38,7 @@ def test_a_dropped_call_is_told_of_on_a_worker_s_thread(make: Any) -> None:
     run(main())
     ((raised, name),) = told
     assert raised is error
-    assert name.startswith("mine_")
+    assert name.startswith("mine")
 
 
 def test_it_is_logged_where_the_pool_takes_up_nothing_more() -> None:
@@ -67,8 +67,14 @@ def test_one_that_map_lets_go_of() -> None:
     def handler(raised: BaseException) -> None:
         told.append((raised, threading.current_thread() is main_thread))
 
+    begun = threading.Event()
+
     def call(number: int) -> None:
-        raise KeyError("the first") if number == 0 else error
+        if number == 0:
+            begun.wait(DEADLINE)
+            raise KeyError("the first")
+        begun.set()
+        raise error
 
     async def main() -> None:
         async with AsyncPool(2, panic_handler=handler) as pool:

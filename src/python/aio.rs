@@ -373,16 +373,47 @@ impl Collect {
         self.called.store(true, Ordering::Relaxed);
         self.mailbox.deliver(py)
     }
+
+    /// A loop that is forgotten, and not closed, holds this, and the mail leads back to the loop. Of those that were not
+    /// called yet there is one at a time for a mailbox, so that the mail is shown once.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if self.called.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        // This does not wait: who holds the lock is attached, and neither runs Python code nor detaches meanwhile.
+        for letter in &lock(&self.mailbox.letters).letters {
+            match letter {
+                Letter::Admission(future, _) => visit.call(future)?,
+                Letter::Returned(call, result, context) => {
+                    visit.call(call)?;
+                    visit.call(result)?;
+                    visit.call(context)?;
+                }
+                Letter::Raised(call, ..) | Letter::Ended(call) => visit.call(call)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        self.give_up();
+    }
+}
+
+impl Collect {
+    /// The loop was closed, or is garbage, before it came to this.
+    fn give_up(&self) {
+        // In a forked child the parent's locks are not to be touched.
+        if self.called.swap(true, Ordering::Relaxed) || !self.mailbox.is_ours() {
+            return;
+        }
+        Python::try_attach(|py| errors::keeping_pending(py, || self.mailbox.give_up(py)));
+    }
 }
 
 impl Drop for Collect {
     fn drop(&mut self) {
-        // Else the loop was closed before it came to it. In a forked child the parent's locks are not to be touched.
-        if !*self.called.get_mut() && self.mailbox.is_ours() {
-            Python::try_attach(|py| {
-                errors::keeping_pending(py, || self.mailbox.give_up(py));
-            });
-        }
+        self.give_up();
     }
 }
 

@@ -15,7 +15,7 @@ use crate::pool::{
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyList, PyTuple};
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::Duration;
 
@@ -235,8 +235,9 @@ fn exiting(py: Python<'_>) -> PyErr {
 pub struct Base {
     /// Null until `__init__`.
     front: AtomicPtr<Front>,
-    /// What a pool with a function calls.
-    func: PyOnceLock<Py<PyAny>>,
+    /// What a pool with a function calls, in a list of one: a method of a subclass leads back to the pool, and neither it nor
+    /// a cell that is written once can let go of the other. A list can, when the collector asks it to.
+    func: PyOnceLock<Py<PyList>>,
 }
 
 impl Default for Base {
@@ -262,7 +263,7 @@ impl Base {
         }
         let front = Box::into_raw(Box::new(Front::new(py, given, strategy)?));
         if let Some(func) = func {
-            let _ = self.func.set(py, func);
+            let _ = self.func.set(py, PyList::new(py, [func])?.unbind());
         }
         self.install(std::ptr::null_mut(), front)
             .map(drop)
@@ -309,9 +310,10 @@ impl Base {
     }
 
     /// `func` of a pool with a function.
-    pub fn func(&self, py: Python<'_>) -> PyResult<&Py<PyAny>> {
+    pub fn func<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.func
             .get(py)
+            .and_then(|func| func.bind(py).get_item(0).ok())
             .ok_or_else(|| PyRuntimeError::new_err("the pool's __init__() was not called"))
     }
 
@@ -350,7 +352,7 @@ impl Base {
         wait: Wait,
         task: impl FnOnce(Py<PyAny>) -> Task,
     ) -> Result<(), Refusal> {
-        let func = self.func(py)?.clone_ref(py);
+        let func = self.func(py)?.unbind();
         self.front(py)?.submit(py, task(func), wait)
     }
 
@@ -647,7 +649,7 @@ impl Base {
 }
 
 impl Base {
-    fn func_for_gc(&self) -> Option<&Py<PyAny>> {
+    fn func_for_gc(&self) -> Option<&Py<PyList>> {
         // SAFETY: no token is needed to look at a cell that is written once; traversal runs while the thread is
         // attached, but PyO3 hands out no token for it.
         self.func.get(unsafe { Python::assume_attached() })

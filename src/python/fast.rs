@@ -113,7 +113,7 @@ fn submit<'py>(base: &Base, arguments: Arguments<'_, 'py>) -> PyResult<Bound<'py
 fn invoke<'py>(base: &Base, arguments: Arguments<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
     let py = arguments.py;
     let front = base.front(py)?;
-    let task = Task::Call(arguments.into_call(base.func(py)?.clone_ref(py), 0)?);
+    let task = Task::Call(arguments.into_call(base.func(py)?.unbind(), 0)?);
     submitted(py, front.submit(py, task, Wait::Up(None)))
 }
 

@@ -275,9 +275,10 @@ def test_a_loop_that_is_forgotten_with_its_mail() -> None:
 
         loop = asyncio.SelectorEventLoop()
         loop.call_soon(loop.stop)
-        loop.call_soon(asyncio.ensure_future(main(), loop=loop).cancel)
+        task = loop.create_task(main())
         loop.run_forever()
         # The mail has come, and the loop will never look.
+        assert task.done()
         assert "_Collect" in repr(loop._ready)  # type: ignore[attr-defined]
         return loop
 

@@ -227,8 +227,14 @@ impl Mailbox {
         let Some(event_loop) = self.event_loop.bind(py).upgrade() else {
             return Ok(());
         };
-        if event_loop.getattr(intern!(py, "_ready"))?.is_truthy()? {
-            return Ok(());
+        match event_loop.getattr_opt(intern!(py, "_ready"))? {
+            Some(ready) if !ready.is_truthy()? => {}
+            Some(_) => return Ok(()),
+            None => {
+                // It does not tell any more.
+                self.will_look.store(true, Ordering::Relaxed);
+                return Ok(());
+            }
         }
         // Who posts meanwhile need not wake the loop.
         if std::mem::replace(&mut lock(&self.letters).woken, true) {
@@ -625,15 +631,16 @@ fn refuse_async(func: &Bound<'_, PyAny>) -> PyResult<()> {
 /// The loop goes through what it is to do at once as asyncio's own loops do, and so tells by `_ready` whether there is any.
 fn is_asyncios_own(event_loop: &Bound<'_, PyAny>) -> PyResult<bool> {
     let py = event_loop.py();
+    // These are asyncio's private names: a loop without them is as any other.
     let run_once = intern!(py, "_run_once");
-    let base = py
-        .import(intern!(py, "asyncio"))?
-        .getattr(intern!(py, "BaseEventLoop"))?;
+    let asyncio = py.import(intern!(py, "asyncio"))?;
+    let Some(base) = asyncio.getattr_opt(intern!(py, "BaseEventLoop"))? else {
+        return Ok(false);
+    };
+    let base = base.getattr_opt(run_once)?;
     let own = event_loop.get_type().getattr_opt(run_once)?;
-    Ok(
-        own.is_some_and(|own| base.getattr(run_once).is_ok_and(|base| own.is(&base)))
-            && event_loop.hasattr(intern!(py, "_ready"))?,
-    )
+    let goes_by_it = own.zip(base).is_some_and(|(own, base)| own.is(&base));
+    Ok(goes_by_it && event_loop.hasattr(intern!(py, "_ready"))?)
 }
 
 fn not_initialised() -> PyErr {

@@ -16,7 +16,7 @@ use pyo3::exceptions::{PyException, PyRuntimeError, PyStopIteration};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyCFunction, PyDict, PyType};
-use pyo3::{Borrowed, PyTraverseError, PyVisit, ffi, intern};
+use pyo3::{Borrowed, PyTraverseError, PyTypeInfo, PyVisit, ffi, intern};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -96,6 +96,7 @@ pub struct Awaitable {
     blocking: AtomicBool,
 }
 
+static FINALIZER: std::sync::Once = std::sync::Once::new();
 static FUTURE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static PARTIAL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static METHOD: PyOnceLock<Py<PyType>> = PyOnceLock::new();
@@ -103,8 +104,14 @@ static IS_COROUTINE_FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static CANCELLED_ERROR: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static INVALID_STATE_ERROR: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
-/// Looks up what will be needed of asyncio.
+/// Looks up what will be needed of asyncio. To be called before the first call is made.
 pub fn prepare(py: Python<'_>) -> PyResult<()> {
+    FINALIZER.call_once(|| {
+        let class = Awaitable::type_object(py).as_type_ptr();
+        // SAFETY: the type lives as long as the interpreter. It has no instances yet, nor subclasses ever, and nobody else
+        // writes its slots: only this closure does, once.
+        unsafe { (*class).tp_finalize = Some(finalize) };
+    });
     FUTURE.import(py, "asyncio", "Future")?;
     PARTIAL.import(py, "functools", "partial")?;
     METHOD.import(py, "types", "MethodType")?;
@@ -662,15 +669,30 @@ impl Awaitable {
     }
 
     fn __clear__(&self) {
-        // An exception is never lost: nobody will ask for this one any more.
-        self.report_unseen();
-        let (state, callbacks, message) = {
+        let (state, callbacks, message, unseen) = {
             let mut inner = lock(&self.inner);
             let state = std::mem::replace(&mut inner.state, State::Cancelled);
             let callbacks = std::mem::take(&mut inner.callbacks);
-            (state, callbacks, inner.cancel_message.take())
+            let message = inner.cancel_message.take();
+            (state, callbacks, message, inner.unseen.take())
         };
-        drop((state, callbacks, message));
+        drop((state, callbacks, message, unseen));
+    }
+}
+
+/// The collector found the call to be garbage, and is about to clear what is: the last moment at which an exception is
+/// whole, and can be reported. (PyO3 has no such method. Where a call goes by its count of references, its `Drop` does it.)
+///
+/// # Safety
+/// To be called by the interpreter, as the finalizer of an `Awaitable`.
+unsafe extern "C" fn finalize(call: *mut ffi::PyObject) {
+    // SAFETY: a finalizer is called attached, with a live instance of the type that has it.
+    unsafe {
+        let py = Python::assume_attached();
+        Borrowed::from_ptr(py, call)
+            .cast_unchecked::<Awaitable>()
+            .get()
+            .report_unseen();
     }
 }
 

@@ -46,6 +46,9 @@ impl<H: Host> Enlisted<H> {
     }
 }
 
+/// Somebody, or something, in line.
+type Standing<H> = Arc<Waiter<<H as Host>::Task>>;
+
 /// How a task comes to stand in line.
 enum Joining<T> {
     As(Stand),
@@ -258,7 +261,7 @@ impl<H: Host> Core<H> {
         self: &Arc<Self>,
         offer: Offer<H::Task>,
         joining: Joining<H::Task>,
-    ) -> Result<Option<Arc<Waiter<H::Task>>>, SubmitError<H::Task>> {
+    ) -> Result<Option<Standing<H>>, SubmitError<H::Task>> {
         let result = match self.settle(offer, None) {
             Err(SubmitError {
                 error: Error::Overload { .. },
@@ -334,7 +337,7 @@ impl<H: Host> Core<H> {
         self: &Arc<Self>,
         task: H::Task,
         joining: Joining<H::Task>,
-    ) -> Result<Arc<Waiter<H::Task>>, SubmitError<H::Task>> {
+    ) -> Result<Standing<H>, SubmitError<H::Task>> {
         // A start that the system refused is tried again before somebody waits for what it was for.
         if self.thread_refused.load(Ordering::Relaxed)
             && !self.queue.is_empty()

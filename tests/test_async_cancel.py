@@ -388,6 +388,7 @@ def test_closing_does_not_wait_for_what_was_taken_back() -> None:
     async def main() -> None:
         with Pool(1) as shared, Gate() as gate:
             shared.submit(gate.hold)
+            gate.wait_entered(1)
             pool = AsyncPool.over(shared)
             task = asyncio.ensure_future(awaiting(pool.run(int)))
             await until(lambda: shared.waiting() == 1)

@@ -76,7 +76,7 @@ def _open() -> Gate:
 
 def test_the_message_of_a_cancellation_arrives() -> None:
     async def main() -> None:
-        async with AsyncPool(1) as pool:
+        async with AsyncPool(1, abandon_on_cancel=True) as pool:
             with Gate() as gate:
                 call = pool.run(gate.hold)
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import weakref
 from typing import Any
 
 import pytest
-from executors import Thing, pass_through, wait_freed
+from executors import Thing, pass_through
 from groups import hold_and_fail
-from loops import each_kind, entered, fail, run, until
+from loops import collect, each_kind, entered, fail, run, until
 from support import Gate, Sum, own_logger
 
-from pyants import AsyncPool, Pool
+from pyants import AsyncPool, Pool, PoolOverloadError
 
 
 async def awaiting(call: Any) -> Any:
@@ -104,7 +105,7 @@ def test_a_call_that_has_started_is_let_go_of(make: Any) -> None:
 
     async def main() -> None:
         ended = Sum()
-        async with make(1, panic_handler=reported.append) as pool:
+        async with make(1, abandon_on_cancel=True, panic_handler=reported.append) as pool:
             with Gate() as gate:
 
                 def call() -> None:
@@ -131,7 +132,7 @@ def test_the_exception_of_one_that_was_let_go_of_is_reported(make: Any, how: str
     reported: list[BaseException] = []
 
     async def main() -> None:
-        async with make(1, panic_handler=reported.append) as pool:
+        async with make(1, abandon_on_cancel=True, panic_handler=reported.append) as pool:
             with Gate() as gate:
                 if how == "run":
                     call = pool.run(hold_and_fail, gate, error)
@@ -154,7 +155,7 @@ def test_without_a_handler_it_is_logged() -> None:
     error = ValueError("nobody waits for it")
 
     async def main() -> None:
-        async with AsyncPool(1, logger=logger) as pool:
+        async with AsyncPool(1, abandon_on_cancel=True, logger=logger) as pool:
             with Gate() as gate:
                 task = asyncio.ensure_future(awaiting(pool.run(hold_and_fail, gate, error)))
                 await entered(gate, 1)
@@ -225,7 +226,7 @@ def test_the_same_where_the_call_has_even_failed() -> None:
 def test_cancelling_the_future_itself() -> None:
     async def main() -> None:
         ran = Sum()
-        async with AsyncPool(1) as pool:
+        async with AsyncPool(1, abandon_on_cancel=True) as pool:
             with Gate() as gate:
                 held = pool.run(gate.hold)
                 await entered(gate, 1)
@@ -249,7 +250,7 @@ def test_cancelling_the_future_itself() -> None:
 def test_gather_that_is_cancelled() -> None:
     async def main() -> None:
         ran = Sum()
-        async with AsyncPool(1) as pool:
+        async with AsyncPool(1, abandon_on_cancel=True) as pool:
             with Gate() as gate:
                 gathered = asyncio.gather(pool.run(gate.hold), *(pool.run(ran.add) for _ in range(10)))
                 await entered(gate, 1)
@@ -281,26 +282,141 @@ def test_a_task_group_that_fails_takes_back_the_others() -> None:
     run(main())
 
 
-def test_what_was_taken_back_is_freed() -> None:
-    references: list[weakref.ref[Thing]] = []
+# --- what it held is let go of at once, while the worker is still busy ---
 
+
+def gone(*references: weakref.ref[Any]) -> bool:
+    collect()
+    return all(reference() is None for reference in references)
+
+
+@each_kind
+@pytest.mark.parametrize("how", ["run", "submit", "map", "group"])
+@pytest.mark.parametrize("queue_size", [0, None])
+def test_a_call_taken_back_is_let_go_of_at_once(make: Any, how: str, queue_size: int | None) -> None:
+    class Callable(Thing):
+        def __call__(self, thing: Thing) -> None: ...
+
+    async def main() -> None:
+        variable: contextvars.ContextVar[Thing] = contextvars.ContextVar("variable")
+
+        async def caller(fn: Callable, thing: Thing, held_by_context: Thing) -> None:
+            variable.set(held_by_context)
+            if how == "run":
+                await pool.run(fn, thing)
+            elif how == "submit":
+                await (await pool.submit(fn, thing))
+            elif how == "map":
+                async for _ in pool.map(fn, [thing]):
+                    pass
+            else:
+                async with pool.group() as group:
+                    group.run(fn, thing)
+
+        async with make(1, queue_size=queue_size) as pool:
+            with Gate() as gate:
+                held = pool.run(gate.hold)
+                await entered(gate, 1)
+                things = Callable(), Thing(), Thing()
+                references = [weakref.ref(thing) for thing in things]
+                task = asyncio.ensure_future(caller(*things))
+                del things
+                counts = pool.pool.waiting if queue_size == 0 else pool.pool.queued
+                await until(lambda: counts() == 1)
+                await cancel(task)
+                del task
+                assert pool.pool.waiting() == 0
+                await until(lambda: gone(*references))
+                # The worker was busy all the time.
+                assert not held.done()
+                gate.open()
+                await held
+            await until(lambda: pool.pool.stats().busy == pool.pool.queued() == 0)
+            stats = pool.pool.stats()
+            # In the queue it had been accepted, in line it had not.
+            accepted = 0 if queue_size == 0 else 1
+            assert (stats.submitted, stats.completed, stats.cancelled) == (1 + accepted, 1, accepted)
+
+    run(main())
+
+
+@each_kind
+def test_calls_taken_back_are_leave_their_places(make: Any) -> None:
+    async def main() -> None:
+        async with make(1, max_blocking_tasks=2) as pool:
+            with Gate() as gate:
+                held = pool.run(gate.hold)
+                await entered(gate, 1)
+                for _ in range(5):
+                    tasks = [asyncio.ensure_future(awaiting(pool.run(int))) for _ in range(2)]
+                    with pytest.raises(PoolOverloadError):
+                        await pool.run(int)
+                    for task in tasks:
+                        await cancel(task)
+                    with pytest.raises(TimeoutError):
+                        await asyncio.wait_for(pool.run(int), 0.001)
+                    assert pool.pool.waiting() == 0
+                last = pool.run(int, "7")
+                gate.open()
+                await held
+                assert await last == 7
+                assert pool.pool.stats().waiting == 0
+
+    run(main())
+
+
+def test_a_call_taken_back_tells_whoever_waits_for_its_admission() -> None:
     async def main() -> None:
         async with AsyncPool(1) as pool:
             with Gate() as gate:
                 held = pool.run(gate.hold)
                 await entered(gate, 1)
-                for how in (pool.run, pool.submit):
-                    thing = Thing()
-                    references.append(weakref.ref(thing))
-                    task = asyncio.ensure_future(awaiting(how(id, thing)))
-                    del thing
-                    await until(lambda: pool.pool.waiting() == len(references))
-                    await cancel(task)
+                group = pool.group()
+                submitting = asyncio.ensure_future(group.submit(int))
+                await until(lambda: pool.pool.waiting() == 1)
+                assert group.cancel() == 1
+                call = await submitting
+                assert call.cancelled()
+                assert pool.pool.waiting() == 0
+                assert not held.done()
+                gate.open()
+
+    run(main())
+
+
+def test_closing_does_not_wait_for_what_was_taken_back() -> None:
+    async def main() -> None:
+        with Pool(1) as shared, Gate() as gate:
+            shared.submit(gate.hold)
+            gate.wait_entered(1)
+            pool = AsyncPool.over(shared)
+            task = asyncio.ensure_future(awaiting(pool.run(int)))
+            await until(lambda: shared.waiting() == 1)
+            await cancel(task)
+            # The worker that would have served it is busy with something else.
+            await pool.aclose()
+            assert gate.inside == 1
+            gate.open()
+
+    run(main())
+
+
+def test_a_great_many_are_taken_back_in_little_time() -> None:
+    # A search of the line for each would be as slow as the square of their number: minutes.
+    async def main() -> None:
+        async with AsyncPool(1) as pool:
+            with Gate() as gate:
+                held = pool.run(gate.hold)
+                await entered(gate, 1)
+                calls = [pool.run(int) for _ in range(50_000)]
+                assert pool.pool.waiting() == 50_000
+                for call in calls[::2] + calls[1::2][::-1]:
+                    assert call.cancel()
+                assert pool.pool.waiting() == 0
                 gate.open()
                 await held
 
     run(main())
-    wait_freed(*references)
 
 
 def test_cancelling_while_workers_take_up_calls_loses_none() -> None:
@@ -330,7 +446,7 @@ def test_closing_waits_for_calls_that_were_let_go_of(make: Any) -> None:
     async def main() -> None:
         ended = Sum()
         with Gate() as gate:
-            async with make(1) as pool:
+            async with make(1, abandon_on_cancel=True) as pool:
 
                 def call() -> None:
                     gate.hold()

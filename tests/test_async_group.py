@@ -139,14 +139,30 @@ def test_a_group_that_was_left_refuses() -> None:
     run(main())
 
 
-def test_a_refusal_is_no_call_of_the_group() -> None:
+def test_a_refusal_of_run_is_a_failure_of_the_group() -> None:
+    # It is not told at the call, and nobody need await that.
+    async def main() -> None:
+        async with AsyncPool(1, nonblocking=True) as pool:
+            with Gate() as gate, pytest.raises(ExceptionGroup) as raised:
+                async with pool.group() as group:
+                    group.run(pass_through, gate, 7)
+                    call = group.run(int)
+                    gate.open()
+            (error,) = raised.value.exceptions
+            assert isinstance(error, PoolOverloadError)
+            assert call.exception() is error
+
+    run(main())
+
+
+def test_a_refusal_of_submit_is_no_call_of_the_group() -> None:
     async def main() -> None:
         async with AsyncPool(1, nonblocking=True) as pool:
             with Gate() as gate:
                 async with pool.group(results=True) as group:
                     group.run(pass_through, gate, 7)
                     with pytest.raises(PoolOverloadError):
-                        group.run(int)
+                        await group.submit(int)
                     gate.open()
             assert group.results() == [7]
 

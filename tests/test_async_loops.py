@@ -45,7 +45,7 @@ def test_debug_mode() -> None:
     async def main() -> None:
         # No machine is too slow for this test.
         asyncio.get_running_loop().slow_callback_duration = 3600.0
-        async with AsyncPool(2) as pool:
+        async with AsyncPool(2, abandon_on_cancel=True) as pool:
             await everything(pool)
             with Gate() as gate:
                 held = pool.run(gate.hold)
@@ -119,7 +119,7 @@ def test_closing_by_one_loop_waits_for_the_calls_of_another() -> None:
         closing = asyncio.ensure_future(pool.aclose())
         await until(pool.is_closed)
         with pytest.raises(PoolClosedError):
-            pool.run(int)
+            await pool.run(int)
         assert not closing.done()
         gate.open()
         await closing

@@ -348,7 +348,7 @@ def test_nothing_is_called_before_the_first_result_is_asked_for(name: str) -> No
 
 
 @each_map
-@pytest.mark.parametrize("nonsense", [None, 3, object()], ids=repr)
+@pytest.mark.parametrize("nonsense", [None, 3, object], ids=repr)
 def test_what_is_no_input(name: str, nonsense: Any) -> None:
     async def main() -> None:
         async with AsyncPool(2) as pool:

@@ -190,7 +190,7 @@ def test_a_line_that_is_full(make: Any) -> None:
                 calls = [pool.run(pass_through, gate, number) for number in range(3)]
                 assert pool.pool.waiting() == 2
                 with pytest.raises(PoolOverloadError):
-                    pool.run(int)
+                    await pool.run(int)
                 gate.open()
                 assert await asyncio.gather(*calls) == [0, 1, 2]
             assert await pool.run(int, "7") == 7
@@ -206,13 +206,13 @@ def test_a_closed_pool(make: Any) -> None:
             assert not pool.is_closed()
         assert pool.is_closed()
         with pytest.raises(PoolClosedError):
-            pool.run(int)
+            await pool.run(int)
         with pytest.raises(PoolClosedError):
             await pool.submit(int)
         with pytest.raises(PoolClosedError):
             [item async for item in pool.map(int, "123")]
         with pytest.raises(PoolClosedError):
-            pool.group().run(int)
+            await pool.group().run(int)
         # Again it does no harm.
         await pool.aclose()
 
@@ -226,7 +226,7 @@ def test_a_pool_that_is_released_and_opened_again(make: Any) -> None:
             pool.pool.release()
             assert pool.is_closed()
             with pytest.raises(PoolClosedError):
-                pool.run(int)
+                await pool.run(int)
             pool.pool.reboot()
             assert not pool.is_closed()
             assert await pool.run(int, "7") == 7

@@ -43,7 +43,7 @@ def test_the_results_are_the_same(executor_type: Any, buffersize: int | None) ->
         assert list(executor.map(int, buffersize=buffersize)) == []
 
 
-@pytest.mark.parametrize("buffersize", ["4", 2.0, [1], object()], ids=repr)
+@pytest.mark.parametrize("buffersize", ["4", 2.0, [1], object], ids=repr)
 def test_it_is_an_integer(executor_type: Any, buffersize: object) -> None:
     items = Counting()
     with executor_type(1) as executor, pytest.raises(TypeError, match=NO_INTEGER):

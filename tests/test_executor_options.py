@@ -71,7 +71,7 @@ def test_there_has_to_be_a_worker(executor_type: Executors, number: int) -> None
 
 
 @both
-@pytest.mark.parametrize("value", ["4", [4], (), object()], ids=repr)
+@pytest.mark.parametrize("value", ["4", [4], (), object], ids=repr)
 def test_the_number_of_workers_is_a_number(executor_type: Executors, value: Any) -> None:
     with pytest.raises(TypeError):
         executor_type(value)

@@ -36,7 +36,7 @@ each_way = pytest.mark.parametrize("way", WAYS)
 
 
 def in_a_group(executor: Any) -> list[int]:
-    with executor.group() as group:
+    with executor.group(results=True) as group:
         for text in "12":
             group.submit(int, text)
     results: list[int] = group.results()
@@ -251,7 +251,7 @@ def check(executor, count):
         spans.clear()
         assert way() == ["span" if count else None]
         assert len(spans) == count, (spans, count)
-    with executor.group() as group:
+    with executor.group(results=True) as group:
         group.submit(traced, 1)
     assert group.results() == ["span" if count else None]
     assert type(executor.submit(int)) is pyants.Future

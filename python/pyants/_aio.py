@@ -36,33 +36,40 @@ class AsyncPool(_AsyncPool):
             async for digest in pool.map(file_digest, paths):
                 print(digest)
 
-    capacity and the keyword options are those of Pool, two with other defaults, which suit workers that keep a
+    capacity and the other options are those of Pool, two with other defaults, which suit workers that keep a
     connection each: expiry_duration is 60 seconds, and with retry_initializer=True a worker whose initializer fails is
     lost alone. Its call is left to another worker; where there is none it raises BrokenPoolError, and the next call
     tries again.
 
-    Several loops, in several threads, may use one AsyncPool. Calls
-    are made in the context (contextvars) of the caller, as asyncio.to_thread() does. Cancelling takes a call back that
-    has not started; one that has is let go of, and what it raises goes to panic_handler or the log.
+    Several loops, in several threads, may use one AsyncPool. Calls are made in the context (contextvars) of the caller,
+    as asyncio.to_thread() does.
+
+    Cancelling takes a call back that has not started: it leaves the line, and its arguments are let go of, at once. One
+    that has started cannot be stopped, since a thread cannot. abandon_on_cancel says what becomes of who awaits it:
+    False, it waits until the call has ended, and is cancelled then, so that nothing goes on behind its back; True, it is
+    cancelled at once, and the call goes on alone. Either way the result is dropped, and an exception goes to
+    panic_handler, on a worker's thread, or to the log.
     """
 
-    def __init__(self, capacity: int = DEFAULT_CAPACITY, **options: Unpack[PoolOptions]) -> None:
+    def __init__(
+        self, capacity: int = DEFAULT_CAPACITY, *, abandon_on_cancel: bool = False, **options: Unpack[PoolOptions]
+    ) -> None:
         options.setdefault("expiry_duration", 60.0)
         options.setdefault("retry_initializer", True)
-        self._set_up(Pool(capacity, **options), asyncio.get_running_loop, False)
+        self._set_up(Pool(capacity, **options), asyncio.get_running_loop, False, abandon_on_cancel)
 
     @classmethod
-    def over(cls, pool: Pool | MultiPool) -> Self:
+    def over(cls, pool: Pool | MultiPool, *, abandon_on_cancel: bool = False) -> Self:
         """An AsyncPool on the workers of a pool that others use too: closing it waits for its own calls only."""
         self = cls.__new__(cls)
-        self._set_up(pool, asyncio.get_running_loop, True)
+        self._set_up(pool, asyncio.get_running_loop, True, abandon_on_cancel)
         return self
 
     async def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> asyncio.Future[_T]:
         """Waits until the pool takes fn(*args, **kwargs) up, then returns an awaitable of its result.
 
         So a producer goes no faster than the workers. Where the pool has room this does not wait; else it does until
-        the call starts. Raises what run() raises.
+        the call starts. Raises PoolClosedError on a closed pool, and PoolOverloadError where the call may not wait.
         """
         call, admission, ticket = self._enlist(fn, *args, **kwargs)
         await _admitted(self, fn, call, admission, ticket)
@@ -184,13 +191,27 @@ class AsyncTaskGroup:
         self._errors: dict[int, BaseException] = {}
         self._base_error: BaseException | None = None
         self._calls: list[asyncio.Future[Any]] | None = [] if results else None
+        # Those whose admission is waited for: submit() tells of a refusal, and only then are they noted.
+        self._submitting: set[asyncio.Future[Any]] = set()
         self._stopped = False
         self._left = False
 
     async def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> asyncio.Future[_T]:
         """As AsyncPool.submit(), as a call of the group."""
         call, admission, ticket = self._enlist(fn, *args, **kwargs)
-        await _admitted(self._pool, fn, call, admission, ticket)
+        self._submitting.add(call)
+        try:
+            await _admitted(self._pool, fn, call, admission, ticket)
+        except PoolError:
+            # It is told here, and so not once more at the block's end.
+            del self._pending[call]
+            if self._calls is not None:
+                self._calls.remove(call)
+            raise
+        finally:
+            self._submitting.discard(call)
+            if call.done():
+                self._note(call)
         return call
 
     def run(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> asyncio.Future[_T]:
@@ -219,6 +240,8 @@ class AsyncTaskGroup:
 
     def _note(self, call: asyncio.Future[Any]) -> None:
         """The call is done: keeps what it raised, and lets go of the call."""
+        if call in self._submitting:
+            return
         entry = self._pending.pop(call, None)
         # Looking at the exception counts as asking for it: the group raises it in the end.
         if entry is None or call.cancelled() or (error := call.exception()) is None:
@@ -325,6 +348,8 @@ class AsyncTaskGroup:
             done, _ = await asyncio.wait(list(self._pending))
             for call in done:
                 self._note(call)
+            if not done.isdisjoint(self._submitting):
+                await asyncio.sleep(0)  # Until their submit() has seen what they came to.
 
 
 def _let_go(pool: _AsyncPool, fn: Callable[..., Any], call: asyncio.Future[Any]) -> None:
@@ -344,6 +369,8 @@ async def _admitted(
     ticket: _Ticket | None,
 ) -> None:
     if admission is None or ticket is None:
+        if call.done() and not call.cancelled():
+            call.result()  # Refused.
         return
     try:
         is_admitted = await admission

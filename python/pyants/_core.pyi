@@ -398,7 +398,11 @@ class _AsyncPool:
 
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...
     def _set_up(
-        self, pool: Pool | MultiPool, get_running_loop: Callable[[], asyncio.AbstractEventLoop], shared: bool
+        self,
+        pool: Pool | MultiPool,
+        get_running_loop: Callable[[], asyncio.AbstractEventLoop],
+        shared: bool,
+        abandon_on_cancel: bool,
     ) -> None:
         """What __init__ does."""
     @property
@@ -407,9 +411,9 @@ class _AsyncPool:
     def run(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> asyncio.Future[_T]:
         """Runs fn(*args, **kwargs) on a worker, in the caller's context, and returns an awaitable of its result.
 
-        Never blocks: where the pool is full the call stands in line, and is taken up in its turn. Cancelling the
-        awaitable takes the call back if it has not started. Raises PoolClosedError on a closed pool and
-        PoolOverloadError where the call may not wait.
+        Never blocks: where the pool is full the call stands in line, and is taken up in its turn. Awaiting it raises
+        what fn raised, PoolClosedError on a closed pool, and PoolOverloadError where the call may not wait. Cancelling
+        takes the call back if it has not started; else see abandon_on_cancel.
         """
     def _enlist(
         self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
@@ -426,10 +430,10 @@ class _AsyncPool:
     def is_closed(self) -> bool:
         """No call is accepted any more."""
 
-# Not derived from asyncio's Future, but taken for one by asyncio, and so by type checkers.
+# Not derived from asyncio's Future, but taken for one by asyncio and isinstance(), and so by type checkers.
 @final
 class AsyncCall(asyncio.Future[_T]):
-    """A call that AsyncPool.run() has made: a future to asyncio, though not an instance of its class.
+    """A call that AsyncPool.run() has made: a future to asyncio, and to isinstance(call, asyncio.Future).
 
     As with asyncio's own, its methods are for the thread of its loop.
     """
@@ -441,7 +445,11 @@ class AsyncCall(asyncio.Future[_T]):
     def cancelled(self) -> bool:
         """Whether the call was cancelled."""
     def cancel(self, msg: Any | None = None) -> bool:
-        """Cancels the call: takes it back if it has not started, lets go of it if it has. False if it is done."""
+        """Cancels the call: takes it back if it has not started. False if it is done.
+
+        One that has started goes on, since a thread cannot be stopped. As with a task of asyncio that takes its time to
+        be cancelled, this call is pending until then, and cancelled after; with abandon_on_cancel it is cancelled now.
+        """
     def result(self) -> _T:
         """What the call returned.
 
@@ -461,7 +469,7 @@ class _Ticket:
     """What takes a call back that has not begun."""
 
     def withdraw(self) -> bool:
-        """Takes the call back; False: it has begun."""
+        """Takes the call back, which is then to be cancelled; False: it has begun, or is over."""
 
 @final
 class _Exit:

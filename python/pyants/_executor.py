@@ -45,6 +45,9 @@ class Future(_Future[_T], concurrent.futures.Future[_T]):
     and asyncio.wrap_future() among them.
     """
 
+    # Whoever gets hold of the dict may make the future part of a cycle, so the collector has to look at it from then on.
+    __dict__ = _Future._dict  # type: ignore[assignment]
+
 
 def _default_workers() -> int:
     if sys.version_info >= (3, 13):

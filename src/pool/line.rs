@@ -23,6 +23,8 @@ enum Slot<T> {
     Retry(T),
     /// The submitter has taken its answer.
     Answered,
+    /// Nobody waited, and the task was taken back.
+    Withdrawn,
 }
 
 impl<T> Slot<T> {
@@ -124,6 +126,24 @@ impl<T> Waiter<T> {
         lock(&self.desk).slot = Slot::Waiting(task);
     }
 
+    /// Takes back a task that nobody waits with, under the line's lock. One that is being tried again has no place just
+    /// now, and gets none any more (`Locked::join_again`).
+    fn withdraw(&self) -> Option<T> {
+        let mut desk = lock(&self.desk);
+        match std::mem::replace(&mut desk.slot, Slot::Withdrawn) {
+            Slot::Waiting(task) => Some(task),
+            Slot::Lent => None,
+            other => {
+                desk.slot = other;
+                None
+            }
+        }
+    }
+
+    fn is_withdrawn(&self) -> bool {
+        matches!(lock(&self.desk).slot, Slot::Withdrawn)
+    }
+
     /// Waits for the answer for at most as long as one look of `patience`; `None`: none yet.
     fn wait(&self, patience: &Patience<'_>) -> Option<Answer<T>> {
         let mut desk = lock(&self.desk);
@@ -149,7 +169,7 @@ impl<T> Waiter<T> {
                 *slot = pending;
                 None
             }
-            Slot::Answered => unreachable!("a submitter is answered once"),
+            Slot::Answered | Slot::Withdrawn => unreachable!("a submitter is answered once"),
         }
     }
 }
@@ -160,13 +180,19 @@ struct Place<T> {
     held: bool,
 }
 
-/// A task whose submitter did not wait and that leaves the line otherwise than into the pool: refused, or (`None`) to be
-/// tried again.
-pub type Returned<T> = (Option<Error>, T);
+/// A task whose submitter did not wait and that leaves the line otherwise than into the pool.
+pub struct Returned<T> {
+    pub waiter: Arc<Waiter<T>>,
+    pub task: T,
+    /// Why it is refused; `None`: it is to be tried again.
+    pub error: Option<Error>,
+}
 
 /// The places in line, under the line's lock.
 pub struct Places<T> {
     queue: VecDeque<Place<T>>,
+    /// How many of the places are empty: their tasks were withdrawn. To take each out at once would cost a search for it.
+    empty: usize,
     family: Arc<Family>,
     /// To be seen to by whoever holds the lock, once it has let go of it.
     returned: Vec<Returned<T>>,
@@ -174,11 +200,11 @@ pub struct Places<T> {
 
 impl<T> Places<T> {
     pub fn len(&self) -> usize {
-        self.queue.len()
+        self.queue.len() - self.empty
     }
 
     pub fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        self.len() == 0
     }
 
     fn find(&self, waiter: &Arc<Waiter<T>>) -> Option<usize> {
@@ -189,11 +215,25 @@ impl<T> Places<T> {
 
     /// The oldest one that is not held, and its task; it keeps its place.
     pub fn first(&mut self) -> Option<(Arc<Waiter<T>>, T)> {
-        let waiter = Arc::clone(&self.queue.iter().find(|place| !place.held)?.waiter);
-        let task = waiter
-            .take_task()
-            .expect("who is in line has its task there");
-        Some((waiter, task))
+        while self.is_empty_at(0) {
+            self.take_out(0);
+        }
+        self.queue
+            .iter()
+            .filter(|place| !place.held)
+            .find_map(|place| {
+                // None: the place is empty.
+                let task = place.waiter.take_task()?;
+                Some((Arc::clone(&place.waiter), task))
+            })
+    }
+
+    fn is_empty_at(&self, index: usize) -> bool {
+        self.empty > 0
+            && self
+                .queue
+                .get(index)
+                .is_some_and(|place| place.waiter.is_withdrawn())
     }
 
     /// Puts back the task that `first` gave.
@@ -204,11 +244,37 @@ impl<T> Places<T> {
     /// Takes the submitter at `index` out of the line. It is not bound from this moment on, although it may sleep a
     /// little longer.
     fn take_out(&mut self, index: usize) -> Option<Arc<Waiter<T>>> {
+        if self.is_empty_at(index) {
+            self.empty -= 1;
+        }
         let waiter = self.queue.remove(index)?.waiter;
         if waiter.bound {
             self.family.unbind();
         }
         Some(waiter)
+    }
+
+    /// Takes back the task of one that nobody waits with; `None`: it is not in line.
+    pub fn withdraw(&mut self, waiter: &Waiter<T>) -> Option<T> {
+        let task = waiter.withdraw()?;
+        self.empty += 1;
+        // As many steps as places are taken out, so that each withdrawal costs but a few.
+        if self.empty * 2 > self.queue.len() {
+            self.queue.retain(|place| !place.waiter.is_withdrawn());
+            self.empty = 0;
+        }
+        Some(task)
+    }
+
+    /// Hands a task that nobody waits with to whoever holds the lock.
+    fn hand_back(&mut self, waiter: Arc<Waiter<T>>, error: Option<Error>) {
+        if let Some(task) = waiter.take_task() {
+            self.returned.push(Returned {
+                waiter,
+                task,
+                error,
+            });
+        }
     }
 
     /// Takes `waiter` out of the line; `false`: it was not there.
@@ -222,8 +288,7 @@ impl<T> Places<T> {
     pub fn refuse_all(&mut self, error: impl Fn() -> Error) {
         while let Some(waiter) = self.take_out(0) {
             if waiter.absent {
-                self.returned
-                    .extend(waiter.take_task().map(|task| (Some(error()), task)));
+                self.hand_back(waiter, Some(error()));
             } else {
                 waiter.answer(|slot| slot.map(|task| Slot::Refused(error(), task)));
             }
@@ -234,8 +299,7 @@ impl<T> Places<T> {
     pub fn retry_all(&mut self) {
         while let Some(waiter) = self.take_out(0) {
             if waiter.absent {
-                self.returned
-                    .extend(waiter.take_task().map(|task| (None, task)));
+                self.hand_back(waiter, None);
             } else {
                 waiter.answer(|slot| slot.map(Slot::Retry));
             }
@@ -310,6 +374,7 @@ impl<T> Line<T> {
         Line {
             places: Mutex::new(Places {
                 queue: VecDeque::new(),
+                empty: 0,
                 family,
                 returned: Vec::new(),
             }),
@@ -358,11 +423,26 @@ impl<T> Locked<'_, T> {
             self.places.family.bind();
         }
         let waiter = Arc::new(Waiter::new(task, stand));
+        self.take_place(&waiter);
+        waiter
+    }
+
+    /// Joins the line again with a task that nobody waits with, as the same one as before; an error: it was withdrawn
+    /// meanwhile.
+    pub fn join_again(&mut self, task: T, waiter: &Arc<Waiter<T>>) -> Result<(), T> {
+        if waiter.is_withdrawn() {
+            return Err(task);
+        }
+        waiter.put_task(task);
+        self.take_place(waiter);
+        Ok(())
+    }
+
+    fn take_place(&mut self, waiter: &Arc<Waiter<T>>) {
         self.places.queue.push_back(Place {
-            waiter: Arc::clone(&waiter),
+            waiter: Arc::clone(waiter),
             held: false,
         });
-        waiter
     }
 }
 

@@ -43,7 +43,7 @@ pub use multi::{MultiPool, Strategy};
 pub use options::Options;
 pub use stats::Stats;
 #[doc(hidden)]
-pub use submit::Offer;
+pub use submit::{Enlisted, Offer};
 #[doc(hidden)]
 pub use threads::Exit;
 
@@ -230,10 +230,13 @@ impl<H: Host> Pool<H> {
         Ok(())
     }
 
-    /// A submit whose caller goes on at once: a task that finds no room stands in line by itself. Should it be refused
-    /// later the host gets it.
+    /// A submit whose caller goes on at once: a task that finds no room stands in line by itself (`Some`). Should it be
+    /// refused later the host gets it.
     #[doc(hidden)]
-    pub fn enlist(&self, offer: Offer<H::Task>) -> Result<(), SubmitError<H::Task>> {
+    pub fn enlist(
+        &self,
+        offer: Offer<H::Task>,
+    ) -> Result<Option<Enlisted<H>>, SubmitError<H::Task>> {
         self.core.enlist(offer)
     }
 
@@ -437,6 +440,19 @@ impl<H: Host> Remains<H> {
     /// Nothing is left.
     pub fn are_gone(&self) -> bool {
         self.0.strong_count() == 0
+    }
+
+    /// Looks at the host, where something is left.
+    pub fn with_host<R>(&self, look: impl FnOnce(&H) -> R) -> Option<R> {
+        self.0.upgrade().map(|core| look(&core.host))
+    }
+
+    /// As `Pool::enlist`, of a task that is offered just now; where nothing is left the pool is closed.
+    pub fn enlist(&self, task: H::Task) -> Result<Option<Enlisted<H>>, SubmitError<H::Task>> {
+        match self.0.upgrade() {
+            Some(core) => core.enlist(core.offer(task)),
+            None => Err(SubmitError::new(Error::Closed, task)),
+        }
     }
 
     /// A handle to wait by. Dropping it releases the pool.

@@ -10,6 +10,7 @@ use super::line::{Answer, Locked, Returned, Stand, Waited, Waiter};
 use super::sync::atomic::Ordering;
 use super::sync::{Arc, Patience, can_look_out, lock};
 use super::wake::Spawn;
+use std::sync::Weak;
 
 /// What came of a task offered without waiting.
 pub enum Offer<T> {
@@ -24,6 +25,35 @@ pub enum Offer<T> {
     Full(T),
     /// The pool is closed.
     Closed(T),
+}
+
+/// The place in line of a task that nobody waits with, for whoever may want the task back. It keeps neither.
+pub struct Enlisted<H: Host> {
+    core: Weak<Core<H>>,
+    waiter: Weak<Waiter<H::Task>>,
+}
+
+impl<H: Host> Enlisted<H> {
+    /// Takes the task out of the line; `None`: it is there no more, or is just being tried again, and then the host gets
+    /// it, as refused, unless it has come in.
+    pub fn withdraw(&self) -> Option<H::Task> {
+        let core = self.core.upgrade()?;
+        let task = core.line.lock().withdraw(&*self.waiter.upgrade()?)?;
+        // The line may be empty now, and the pool at rest.
+        core.let_in();
+        core.watch.notify();
+        Some(task)
+    }
+}
+
+/// Somebody, or something, in line.
+type Standing<H> = Arc<Waiter<<H as Host>::Task>>;
+
+/// How a task comes to stand in line.
+enum Joining<T> {
+    As(Stand),
+    /// As this one, that was there before.
+    Again(Arc<Waiter<T>>),
 }
 
 impl<H: Host> Core<H> {
@@ -229,19 +259,34 @@ impl<H: Host> Core<H> {
         self.watch.notify();
     }
 
-    /// Brings an offer to its end without waiting: a task that finds no room stands in line by itself, and the caller goes
-    /// on. Should it be refused later, the host gets it.
-    pub fn enlist(self: &Arc<Self>, offer: Offer<H::Task>) -> Result<(), SubmitError<H::Task>> {
+    /// Brings an offer to its end without waiting: a task that finds no room stands in line by itself (`Some`), and the
+    /// caller goes on. Should it be refused later, the host gets it.
+    pub fn enlist(
+        self: &Arc<Self>,
+        offer: Offer<H::Task>,
+    ) -> Result<Option<Enlisted<H>>, SubmitError<H::Task>> {
         let absent = Stand {
             absent: true,
             ..Stand::default()
         };
+        let waiter = self.enlist_as(offer, Joining::As(absent))?;
+        Ok(waiter.map(|waiter| Enlisted {
+            core: Arc::downgrade(self),
+            waiter: Arc::downgrade(&waiter),
+        }))
+    }
+
+    fn enlist_as(
+        self: &Arc<Self>,
+        offer: Offer<H::Task>,
+        joining: Joining<H::Task>,
+    ) -> Result<Option<Standing<H>>, SubmitError<H::Task>> {
         let result = match self.settle(offer, None) {
             Err(SubmitError {
                 error: Error::Overload { .. },
                 task,
-            }) if !self.options.nonblocking => self.join_line(task, absent).map(drop),
-            settled => settled.map(drop),
+            }) if !self.options.nonblocking => self.join_line(task, joining).map(Some),
+            settled => settled.map(|_| None),
         };
         if let Err(SubmitError {
             error: Error::Overload { .. },
@@ -255,12 +300,17 @@ impl<H: Host> Core<H> {
 
     /// Sees to tasks that nobody waits for and that have left the line. The caller holds no lock.
     pub fn hand_back(self: &Arc<Self>, returned: Vec<Returned<H::Task>>) {
-        for (error, task) in returned {
+        for Returned {
+            waiter,
+            task,
+            error,
+        } in returned
+        {
             let refused = match error {
                 Some(Error::Closed) => self.closed(task),
                 Some(error) => SubmitError::new(error, task),
-                None => match self.enlist(self.offer(task)) {
-                    Ok(()) => continue,
+                None => match self.enlist_as(self.offer(task), Joining::Again(waiter)) {
+                    Ok(_) => continue,
                     Err(refused) => refused,
                 },
             };
@@ -279,7 +329,7 @@ impl<H: Host> Core<H> {
             roams: patience.roams,
             absent: false,
         };
-        let waiter = self.join_line(task, stand)?;
+        let waiter = self.join_line(task, Joining::As(stand))?;
         let is_first = self.line.len() <= 1;
         let waited = self.line.wait(&waiter, patience, is_first, || {
             self.let_in();
@@ -305,8 +355,8 @@ impl<H: Host> Core<H> {
     fn join_line(
         self: &Arc<Self>,
         task: H::Task,
-        stand: Stand,
-    ) -> Result<Arc<Waiter<H::Task>>, SubmitError<H::Task>> {
+        joining: Joining<H::Task>,
+    ) -> Result<Standing<H>, SubmitError<H::Task>> {
         // A start that the system refused is tried again before somebody waits for what it was for.
         if self.thread_refused.load(Ordering::Relaxed)
             && !self.queue.is_empty()
@@ -320,7 +370,13 @@ impl<H: Host> Core<H> {
         {
             return Err(self.overload_by(Limit::Waiting(most), task));
         }
-        let waiter = line.join(task, stand);
+        let (waiter, stand) = match joining {
+            Joining::As(stand) => (line.join(task, stand), stand),
+            Joining::Again(waiter) => match line.join_again(task, &waiter) {
+                Ok(()) => (waiter, Stand::default()),
+                Err(task) => return Err(SubmitError::new(Error::Interrupted, task)),
+            },
+        };
         // First the flag, then the look for room: who makes room after that look sees the flag.
         if self.admission.set_waiting(true) {
             line.refuse_all(|| Error::Closed);

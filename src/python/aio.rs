@@ -6,78 +6,137 @@
 //! To be woken costs more than many a call takes. So a loop that has just made calls, and would go to sleep now, first
 //! looks out for their results for a moment, if that has paid lately.
 
-use super::awaitable::{self, Awaitable, current_context};
-use super::base::Base;
+use super::awaitable::{self, Awaitable, Prospect, Source, current_context};
+use super::base::{Base, Front, check_callable};
 use super::call;
 use super::errors::{self, Refusal};
-use super::executor::{Scope, SharedScope};
+use super::executor::SharedScope;
 use super::gil;
+use super::host::{Hooks, PyHost, name_of};
 use super::lifecycle;
 use super::task::{Call, Task};
 use super::wait::detached;
 use crate::pool::sync::{Luck, lock};
-use crate::pool::{Error, Outcome};
-use pyo3::exceptions::PyRuntimeError;
+use crate::pool::{Error, Remains, SubmitError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyTuple, PyWeakrefMethods, PyWeakrefReference};
-use pyo3::{ffi, intern};
+use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-/// A call that a loop waits for.
-pub struct AsyncCall {
-    call: Call,
-    /// The caller's context, in which the call is made.
-    context: Py<PyAny>,
-    /// The loop's future of the result.
-    future: Py<Awaitable>,
-    /// The loop's future of the admission, where the caller waits for that.
-    admission: Option<Py<PyAny>>,
-    /// Where somebody may take the call back.
-    ticket: Option<Arc<Claim>>,
-    mailbox: Arc<Mailbox>,
-    scope: Arc<Scope>,
-}
-
-/// Whether a call has begun, or was taken back before it could.
-#[derive(Default)]
-struct Claim(AtomicU8);
-
-impl Claim {
-    const BEGUN: u8 = 1;
-    const WITHDRAWN: u8 = 2;
-
-    /// Whoever is first decides.
-    fn decide(&self, fate: u8) -> bool {
-        self.0
-            .compare_exchange(0, fate, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
-    }
-}
-
 /// What takes a call back that has not begun.
 #[pyclass(frozen, module = "pyants", name = "_Ticket")]
-pub struct Ticket(Arc<Claim>);
+pub struct Ticket(Py<Awaitable>);
 
 #[pymethods]
 impl Ticket {
-    /// Takes the call back; False: it has begun.
-    fn withdraw(&self) -> bool {
-        self.0.decide(Claim::WITHDRAWN)
+    /// Takes the call back, which is then to be cancelled; False: it has begun, or is over.
+    fn withdraw(&self, py: Python<'_>) -> bool {
+        self.0.get().withdraw(py)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.0)
     }
 }
 
-enum Letter {
+/// Where exceptions go that nobody waits for: to the panic handler, which is the worker's business, or to the log.
+pub struct Reporter {
+    hooks: Arc<Hooks>,
+    pool: Remains<PyHost>,
+    /// What tells the pool's workers from other threads.
+    family: usize,
+    /// In which process, counted by forks, the pool is.
+    generation: u64,
+}
+
+/// An exception for a worker to report.
+pub struct Report {
+    func: Py<PyAny>,
+    raised: PyErr,
+}
+
+impl Reporter {
+    fn of(front: &Front) -> Self {
+        let pool = &front.pools()[0];
+        Reporter {
+            hooks: Arc::clone(&pool.host().hooks),
+            pool: pool.remains(),
+            family: front.family_id(),
+            generation: lifecycle::generation(),
+        }
+    }
+
+    fn is_ours(&self) -> bool {
+        self.generation == lifecycle::generation()
+    }
+
+    /// An exception that nobody waits for any more. A worker tells the panic handler itself. Any other thread, the loop's
+    /// mostly, is no place for a user's handler, which may take its time: a worker is asked to. Where the pool takes up
+    /// nothing more, and where there is no handler, the exception goes to the log.
+    pub fn report(&self, py: Python<'_>, raised: PyErr, source: Source) {
+        let func = match source {
+            Source::Call(func) => func,
+            Source::Refusal(func) => {
+                let what = name_of(func.bind(py));
+                let logger = || self.hooks.logger(py);
+                return errors::log(
+                    py,
+                    &raised,
+                    "nobody awaited the refused call of %s",
+                    what,
+                    logger,
+                );
+            }
+        };
+        let report = Box::new(Report { func, raised });
+        if self.is_ours() && crate::pool::home_id() == self.family {
+            let mut report = Some(report);
+            self.pool.with_host(|host| {
+                if let Some(report) = report.take() {
+                    report.report(py, host);
+                }
+            });
+            return;
+        }
+        if !self.is_ours() || !self.hooks.has_panic_handler() {
+            return report.log(py, &self.hooks);
+        }
+        let enlisted = lifecycle::detach(py, || self.pool.enlist(Task::Report(report)));
+        if let Err(SubmitError {
+            task: Task::Report(report),
+            ..
+        }) = enlisted
+        {
+            report.log(py, &self.hooks);
+        }
+    }
+}
+
+impl Report {
+    /// On a worker's thread.
+    pub fn report(self, py: Python<'_>, host: &PyHost) {
+        host.report(py, self.func.bind(py), self.raised, "task");
+    }
+
+    pub fn log(self, py: Python<'_>, hooks: &Hooks) {
+        hooks.log(py, self.func.bind(py), &self.raised, "task");
+    }
+}
+
+pub enum Letter {
     /// The task has begun: it was admitted at the latest now. `false`: it was refused, as the future of the result tells.
     Admission(Py<PyAny>, bool),
     /// What the call returned. With it goes the context, for the thread that made it to let go of it: free-threaded builds
     /// make much of objects that others let go of.
     Returned(Py<Awaitable>, Py<PyAny>, Py<PyAny>),
-    /// What the call raised, and the callable; none where the call was refused.
-    Raised(Py<Awaitable>, PyErr, Option<Py<PyAny>>),
+    Raised(Py<Awaitable>, PyErr, Option<Source>),
+    /// The call raised, which the worker has reported: it was cancelled meanwhile.
+    Ended(Py<Awaitable>),
 }
 
 struct Letters {
@@ -99,8 +158,6 @@ pub struct Mailbox {
     event_loop: Py<PyWeakrefReference>,
     /// Where the loop lies.
     address: usize,
-    /// In which process, counted by forks, the loop is.
-    generation: u64,
     letters: Mutex<Letters>,
     /// There are letters: for a loop that looks out.
     has_mail: AtomicBool,
@@ -109,13 +166,12 @@ pub struct Mailbox {
     /// How many calls in a row it was in vain to look out for, or not tried. Written by the loop's thread.
     vain: AtomicU32,
     luck: Luck,
-    /// Where an exception goes that nobody waits for.
-    pool: Py<Base>,
+    pub reporter: Reporter,
 }
 
 impl Mailbox {
     /// Puts a letter in, and wakes the loop if nobody has since it last looked.
-    fn post(self: &Arc<Self>, py: Python<'_>, letter: Letter) {
+    pub fn post(self: &Arc<Self>, py: Python<'_>, letter: Letter) {
         {
             let mut letters = lock(&self.letters);
             letters.letters.push_back(letter);
@@ -172,8 +228,14 @@ impl Mailbox {
         let Some(event_loop) = self.event_loop.bind(py).upgrade() else {
             return Ok(());
         };
-        if event_loop.getattr(intern!(py, "_ready"))?.is_truthy()? {
-            return Ok(());
+        match event_loop.getattr_opt(intern!(py, "_ready"))? {
+            Some(ready) if !ready.is_truthy()? => {}
+            Some(_) => return Ok(()),
+            None => {
+                // It does not tell any more.
+                self.will_look.store(true, Ordering::Relaxed);
+                return Ok(());
+            }
         }
         // Who posts meanwhile need not wake the loop.
         if std::mem::replace(&mut lock(&self.letters).woken, true) {
@@ -191,6 +253,11 @@ impl Mailbox {
         self.vain
             .store(if found { 0 } else { vain }, Ordering::Relaxed);
         self.deliver(py)
+    }
+
+    /// It belongs to this process, not to one that this was forked from.
+    pub fn is_ours(&self) -> bool {
+        self.reporter.is_ours()
     }
 
     /// It belongs to this loop, and not to one that lay where this one does.
@@ -222,43 +289,9 @@ impl Mailbox {
             std::mem::take(&mut letters.letters)
         };
         for letter in letters {
-            if let Letter::Raised(_, raised, func) = letter {
-                self.report(py, raised, func);
+            if let Letter::Raised(_, raised, Some(source)) = letter {
+                self.reporter.report(py, raised, source);
             }
-        }
-    }
-
-    /// The exception for a call that was refused after it was enlisted.
-    fn refusal(&self, py: Python<'_>, error: &Error) -> PyErr {
-        let is_broken = || {
-            let front = self.pool.get().front(py);
-            front.is_ok_and(|front| front.pools().iter().any(crate::pool::Pool::is_broken))
-        };
-        let same = match error {
-            // The line is told of the closing, whatever brought it about.
-            Error::Closed if !is_broken() => Error::Closed,
-            Error::Closed | Error::Broken => Error::Broken,
-            Error::Spawn(error) => {
-                Error::Spawn(std::io::Error::new(error.kind(), error.to_string()))
-            }
-            Error::Overload { in_flight, limit } => Error::Overload {
-                in_flight: *in_flight,
-                limit: *limit,
-            },
-            Error::Deadlock | Error::Timeout | Error::Interrupted => {
-                unreachable!("nobody waits with it")
-            }
-        };
-        Refusal::Pool(same).into_exception(py)
-    }
-
-    /// An exception that nobody waits for any more.
-    pub fn report(&self, py: Python<'_>, raised: PyErr, func: Option<Py<PyAny>>) {
-        // A refusal has no callable, and is nobody's failure.
-        if let (Some(func), Ok(front)) = (func, self.pool.get().front(py)) {
-            front.pools()[0]
-                .host()
-                .report(py, func.bind(py), raised, "task");
         }
     }
 
@@ -283,28 +316,35 @@ impl Mailbox {
 
     /// Ctrl-C, say, may come while a letter is handed out; the others are handed out all the same.
     fn hand_out(&self, py: Python<'_>, letters: Vec<Letter>) -> PyResult<()> {
+        let soon = self.is_debugged(py);
         letters
             .into_iter()
-            .map(|letter| self.hand_over(py, letter))
+            .map(|letter| Self::hand_over(py, letter, soon))
             .fold(Ok(()), PyResult::and)
     }
 
-    fn hand_over(&self, py: Python<'_>, letter: Letter) -> PyResult<()> {
+    /// In debug mode a loop tells which of its callbacks take long, and knows them by their handles: each needs its own.
+    fn is_debugged(&self, py: Python<'_>) -> bool {
+        let event_loop = self.event_loop.bind(py).upgrade();
+        event_loop.is_some_and(|event_loop| {
+            event_loop
+                .call_method0(intern!(py, "get_debug"))
+                .and_then(|debug| debug.is_truthy())
+                .unwrap_or(false)
+        })
+    }
+
+    fn hand_over(py: Python<'_>, letter: Letter, soon: bool) -> PyResult<()> {
         match letter {
             Letter::Admission(future, admitted) => settle(future.bind(py), admitted),
-            // Who cancelled it does not wait for it any more.
-            Letter::Returned(future, ..) if future.get().is_done() => Ok(()),
             Letter::Returned(future, result, context) => {
                 drop(context);
-                Awaitable::settle(future.bind(py), Ok(result))
+                Awaitable::settle(future.bind(py), Ok(result), soon)
             }
-            Letter::Raised(future, raised, func) if future.get().is_done() => {
-                self.report(py, raised, func);
-                Ok(())
+            Letter::Raised(future, raised, source) => {
+                Awaitable::settle(future.bind(py), Err((raised, source)), soon)
             }
-            Letter::Raised(future, raised, func) => {
-                Awaitable::settle(future.bind(py), Err((raised, func)))
-            }
+            Letter::Ended(future) => Awaitable::end(future.bind(py), soon),
         }
     }
 }
@@ -340,14 +380,47 @@ impl Collect {
         self.called.store(true, Ordering::Relaxed);
         self.mailbox.deliver(py)
     }
+
+    /// A loop that is forgotten, and not closed, holds this, and the mail leads back to the loop. Of those that were not
+    /// called yet there is one at a time for a mailbox, so that the mail is shown once.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if self.called.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        // This does not wait: who holds the lock is attached, and neither runs Python code nor detaches meanwhile.
+        for letter in &lock(&self.mailbox.letters).letters {
+            match letter {
+                Letter::Admission(future, _) => visit.call(future)?,
+                Letter::Returned(call, result, context) => {
+                    visit.call(call)?;
+                    visit.call(result)?;
+                    visit.call(context)?;
+                }
+                Letter::Raised(call, ..) | Letter::Ended(call) => visit.call(call)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        self.give_up();
+    }
+}
+
+impl Collect {
+    /// The loop was closed, or is garbage, before it came to this.
+    fn give_up(&self) {
+        // In a forked child the parent's locks are not to be touched.
+        if self.called.swap(true, Ordering::Relaxed) || !self.mailbox.is_ours() {
+            return;
+        }
+        call::aside(|py| self.mailbox.give_up(py));
+    }
 }
 
 impl Drop for Collect {
     fn drop(&mut self) {
-        // Else the loop was closed before it came to it. In a forked child the parent's locks are not to be touched.
-        if !*self.called.get_mut() && self.mailbox.generation == lifecycle::generation() {
-            call::aside(|py| self.mailbox.give_up(py));
-        }
+        self.give_up();
     }
 }
 
@@ -379,58 +452,6 @@ impl Drop for Lookout {
     }
 }
 
-impl AsyncCall {
-    /// The worker: makes the call and posts what it came to.
-    pub fn run(self, py: Python<'_>) -> Outcome<Task> {
-        if let Some(admission) = self.admission {
-            self.mailbox.post(py, Letter::Admission(admission, true));
-        }
-        let withdrawn = self
-            .ticket
-            .is_some_and(|ticket| !ticket.decide(Claim::BEGUN));
-        if withdrawn || self.future.get().is_cancelled() {
-            self.scope.leave();
-            return Outcome::Cancelled;
-        }
-        let (func, result) = in_context(self.context.bind(py), || self.call.call(py));
-        let outcome = match result {
-            Ok(result) => {
-                drop(func);
-                self.mailbox.post(
-                    py,
-                    Letter::Returned(self.future, result.unbind(), self.context),
-                );
-                Outcome::Completed
-            }
-            Err(raised) => {
-                let letter = Letter::Raised(self.future, raised, Some(func.unbind()));
-                self.mailbox.post(py, letter);
-                Outcome::Failed
-            }
-        };
-        self.scope.leave();
-        outcome
-    }
-
-    /// The call will not be made.
-    pub fn refuse(self, py: Python<'_>, error: &Error) {
-        let reason = self.mailbox.refusal(py, error);
-        self.refuse_for(py, reason);
-    }
-
-    /// The call will not be made, for this reason.
-    pub fn refuse_for(self, py: Python<'_>, reason: PyErr) {
-        // In this order: who learns that the admission was refused finds the reason. It is told once, since nobody may wait
-        // for the admission.
-        self.mailbox
-            .post(py, Letter::Raised(self.future, reason, None));
-        if let Some(admission) = self.admission {
-            self.mailbox.post(py, Letter::Admission(admission, false));
-        }
-        self.scope.leave();
-    }
-}
-
 /// Calls `f` in a context of `contextvars`.
 pub fn in_context<R>(context: &Bound<'_, PyAny>, f: impl FnOnce() -> R) -> R {
     let py = context.py();
@@ -458,6 +479,7 @@ pub struct AsyncPool {
     get_running_loop: PyOnceLock<Py<PyAny>>,
     /// The pool is this object's own, and closed with it.
     owns_pool: AtomicBool,
+    abandon_on_cancel: AtomicBool,
     /// The calls made here.
     scope: SharedScope,
     /// One for each loop that has called lately.
@@ -480,7 +502,7 @@ impl AsyncPool {
             .cloned();
         if let Some(mailbox) = known
             && mailbox.is_of(event_loop)
-            && mailbox.generation == lifecycle::generation()
+            && mailbox.is_ours()
         {
             return Ok(mailbox);
         }
@@ -494,7 +516,6 @@ impl AsyncPool {
         let mailbox = Arc::new(Mailbox {
             event_loop: PyWeakrefReference::new(event_loop)?.unbind(),
             address,
-            generation: lifecycle::generation(),
             letters: Mutex::new(Letters {
                 letters: VecDeque::new(),
                 woken: false,
@@ -503,7 +524,7 @@ impl AsyncPool {
             will_look: AtomicBool::new(!is_asyncios_own(event_loop)?),
             vain: AtomicU32::new(0),
             luck: Luck::new(LOOKOUT),
-            pool: self.pool(py)?.clone().unbind(),
+            reporter: Reporter::of(self.pool(py)?.get().front(py)?),
         });
         let mut mailboxes = lock(&self.mailboxes);
         let is_over = |mailbox: &Arc<Mailbox>| over.iter().any(|other| Arc::ptr_eq(other, mailbox));
@@ -525,73 +546,102 @@ impl AsyncPool {
     ) -> PyResult<Started<'py>> {
         let get_running_loop = self.get_running_loop.get(py).ok_or_else(not_initialised)?;
         let event_loop = get_running_loop.bind(py).call0()?;
-        let base = self.pool(py)?.get();
-        let front = base.front(py)?;
-        Base::check_call(front, func)?;
+        let pool = self.pool(py)?;
+        let front = pool.get().front(py)?;
+        check_callable(func)?;
+        refuse_async(func)?;
         let mailbox = self.mailbox(py, &event_loop)?;
-        let future = Bound::new(
-            py,
-            Awaitable::new(event_loop.clone().unbind(), Arc::clone(&mailbox)),
-        )?;
-        let (admission, ticket) = match way {
-            Way::Plain => (None, None),
-            Way::Told => (
-                Some(event_loop.call_method0(intern!(py, "create_future"))?),
-                Some(Arc::default()),
-            ),
+        let admission = match way {
+            Way::Plain => None,
+            Way::Told => Some(event_loop.call_method0(intern!(py, "create_future"))?),
         };
         let context = current_context(py)?;
         mailbox.call_to_look_out(py)?;
         let scope = self.scope.get();
-        if !scope.enter() {
-            return Err(Refusal::Pool(Error::Closed).into_exception(py));
-        }
-        let call = AsyncCall {
+        let is_open = scope.enter();
+        let prospect = Prospect {
             call: Call::new(func.clone().unbind(), args, kwargs),
             context: context.unbind(),
-            future: future.clone().unbind(),
             admission: admission.clone().map(Bound::unbind),
-            ticket: ticket.clone(),
-            mailbox,
             scope: Arc::clone(&scope),
+            pool: pool.clone().unbind(),
         };
-        match front.enlist(py, Task::Async(Box::new(call))) {
-            Ok(in_line) => Ok(Started {
-                future,
-                // In line: the caller is told when the task is taken up.
-                admission: admission.filter(|_| in_line),
-                ticket,
-            }),
+        let abandons = self.abandon_on_cancel.load(Ordering::Relaxed);
+        let call = Awaitable::new(event_loop.unbind(), mailbox, abandons, prospect);
+        let call = match Bound::new(py, call) {
+            Ok(call) => call,
+            Err(failure) => {
+                if is_open {
+                    scope.leave();
+                }
+                return Err(failure);
+            }
+        };
+        let enlisted = if is_open {
+            front.enlist(py, Task::Async(call.clone().unbind()))
+        } else {
+            Err(Refusal::Pool(Error::Closed))
+        };
+        let mut started = Started {
+            call,
+            admission: None,
+        };
+        match enlisted {
+            Ok(None) => {}
+            Ok(Some(place)) => {
+                started.call.get().stand(place);
+                // The caller is told when the task is taken up.
+                started.admission = admission;
+            }
+            // As what the call raises, it is told where the call is awaited, `gather(..., return_exceptions=True)` say.
             Err(refusal) => {
-                scope.leave();
-                Err(refusal.into_exception(py))
+                let reason = refusal.into_exception(py);
+                started.call.get().refuse_now(py, reason);
+                if is_open {
+                    scope.leave();
+                }
             }
         }
+        Ok(started)
     }
 }
 
 /// What a caller wants to be told of its call besides the result.
 enum Way {
     Plain,
-    /// When it is admitted, and whether it has begun.
+    /// When it is admitted.
     Told,
 }
 
 struct Started<'py> {
-    future: Bound<'py, Awaitable>,
+    call: Bound<'py, Awaitable>,
     admission: Option<Bound<'py, PyAny>>,
-    ticket: Option<Arc<Claim>>,
+}
+
+/// A call of an async function makes a coroutine and runs nothing, and no worker would await that.
+fn refuse_async(func: &Bound<'_, PyAny>) -> PyResult<()> {
+    if !awaitable::is_async(func)? {
+        return Ok(());
+    }
+    Err(PyTypeError::new_err(format!(
+        "fn must not be an async function, which a worker cannot await: await {} directly",
+        name_of(func)
+    )))
 }
 
 /// The loop goes through what it is to do at once as asyncio's own loops do, and so tells by `_ready` whether there is any.
 fn is_asyncios_own(event_loop: &Bound<'_, PyAny>) -> PyResult<bool> {
     let py = event_loop.py();
+    // These are asyncio's private names: a loop without them is as any other.
     let run_once = intern!(py, "_run_once");
-    let base = py
-        .import(intern!(py, "asyncio"))?
-        .getattr(intern!(py, "BaseEventLoop"))?;
+    let asyncio = py.import(intern!(py, "asyncio"))?;
+    let Some(base) = asyncio.getattr_opt(intern!(py, "BaseEventLoop"))? else {
+        return Ok(false);
+    };
+    let base = base.getattr_opt(run_once)?;
     let own = event_loop.get_type().getattr_opt(run_once)?;
-    Ok(own.is_some_and(|own| base.getattr(run_once).is_ok_and(|base| own.is(&base))))
+    let goes_by_it = own.zip(base).is_some_and(|(own, base)| own.is(&base));
+    Ok(goes_by_it && event_loop.hasattr(intern!(py, "_ready"))?)
 }
 
 fn not_initialised() -> PyErr {
@@ -607,6 +657,7 @@ impl AsyncPool {
             pool: PyOnceLock::new(),
             get_running_loop: PyOnceLock::new(),
             owns_pool: AtomicBool::new(false),
+            abandon_on_cancel: AtomicBool::new(false),
             scope: SharedScope::new(),
             mailboxes: Mutex::default(),
         }
@@ -619,12 +670,15 @@ impl AsyncPool {
         pool: Py<Base>,
         get_running_loop: Py<PyAny>,
         shared: bool,
+        abandon_on_cancel: bool,
     ) -> PyResult<()> {
         awaitable::prepare(py)?;
         if self.pool.set(py, pool).is_err() {
             return Err(PyRuntimeError::new_err("a pool is initialised once"));
         }
         self.owns_pool.store(!shared, Ordering::Relaxed);
+        self.abandon_on_cancel
+            .store(abandon_on_cancel, Ordering::Relaxed);
         let _ = self.get_running_loop.set(py, get_running_loop);
         Ok(())
     }
@@ -638,9 +692,9 @@ impl AsyncPool {
 
     /// Runs fn(*args, **kwargs) on a worker, in the caller's context, and returns an awaitable of its result.
     ///
-    /// Never blocks: where the pool is full the call stands in line, and is taken up in its turn. Cancelling the
-    /// awaitable takes the call back if it has not started. Raises PoolClosedError on a closed pool and
-    /// PoolOverloadError where the call may not wait.
+    /// Never blocks: where the pool is full the call stands in line, and is taken up in its turn. Awaiting it raises
+    /// what fn raised, PoolClosedError on a closed pool, and PoolOverloadError where the call may not wait. Cancelling
+    /// takes the call back if it has not started; else see abandon_on_cancel.
     #[pyo3(signature = (r#fn, /, *args, **kwargs))]
     fn run<'py>(
         &self,
@@ -650,7 +704,7 @@ impl AsyncPool {
         kwargs: Option<Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, Awaitable>> {
         self.start(py, r#fn, args, kwargs, Way::Plain)
-            .map(|started| started.future)
+            .map(|started| started.call)
     }
 
     /// As run(), with an awaitable of the admission where the call has to stand in line, and what takes it back.
@@ -662,9 +716,9 @@ impl AsyncPool {
         args: Bound<'py, PyTuple>,
         kwargs: Option<Bound<'py, PyDict>>,
     ) -> PyResult<(Bound<'py, Awaitable>, Option<Bound<'py, PyAny>>, Ticket)> {
-        let started = self.start(py, r#fn, args, kwargs, Way::Told)?;
-        let ticket = Ticket(started.ticket.unwrap_or_default());
-        Ok((started.future, started.admission, ticket))
+        let Started { call, admission } = self.start(py, r#fn, args, kwargs, Way::Told)?;
+        let ticket = Ticket(call.clone().unbind());
+        Ok((call, admission, ticket))
     }
 
     /// Accepts calls again; opens the pool again if it is its own.
@@ -704,9 +758,9 @@ impl AsyncPool {
     /// Reports an exception of fn that nobody will ask for.
     fn _report(&self, r#fn: &Bound<'_, PyAny>, exception: Bound<'_, PyAny>) -> PyResult<()> {
         let py = r#fn.py();
-        let front = self.pool(py)?.get().front(py)?;
-        let raised = PyErr::from_value(exception);
-        front.pools()[0].host().report(py, r#fn, raised, "task");
+        let reporter = Reporter::of(self.pool(py)?.get().front(py)?);
+        let source = Source::Call(r#fn.clone().unbind());
+        reporter.report(py, PyErr::from_value(exception), source);
         Ok(())
     }
 

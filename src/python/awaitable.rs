@@ -4,55 +4,151 @@
 //! a fraction: it is made without a call into Python, and its callbacks, tasks that wait for it mostly, are called when the
 //! loop fetches its mail, without a handle in the loop's books for each.
 
-use super::aio::{Mailbox, in_context};
+use super::aio::{Letter, Mailbox, in_context};
+use super::base::Base;
 use super::call;
 use super::errors;
+use super::executor::Scope;
+use super::host::PyHost;
+use super::task::{Call, Task, is_python_function};
 use crate::pool::sync::lock;
+use crate::pool::{Enlisted, Error, Outcome};
 use pyo3::exceptions::{PyException, PyRuntimeError, PyStopIteration};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyType};
-use pyo3::{PyTraverseError, PyVisit, ffi, intern};
+use pyo3::types::{PyCFunction, PyDict, PyType};
+use pyo3::{Borrowed, PyTraverseError, PyTypeInfo, PyVisit, ffi, intern};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+/// A call that may still be begun by a worker, or withdrawn: it is whose who takes it out of its future.
+pub struct Prospect {
+    pub call: Call,
+    /// The caller's context, in which the call is made.
+    pub context: Py<PyAny>,
+    /// The loop's future of the admission, where the caller waits for that.
+    pub admission: Option<Py<PyAny>>,
+    /// The calls that it is one of, which are told when it is over.
+    pub scope: Arc<Scope>,
+    /// It lives while calls wait for it.
+    pub pool: Py<Base>,
+}
+
 enum State {
-    Pending,
+    Waiting(Prospect),
+    /// A worker has taken the call, or it was refused, of which the loop does not know yet.
+    Begun,
+    /// It will not be made.
+    Withdrawn,
     Cancelled,
     Returned(Py<PyAny>),
     Raised(Py<PyAny>),
 }
 
+impl State {
+    fn is_done(&self) -> bool {
+        matches!(
+            self,
+            State::Cancelled | State::Returned(_) | State::Raised(_)
+        )
+    }
+}
+
+/// Where an exception comes from, for whoever has to tell that nobody asked for it.
+pub enum Source {
+    /// This callable raised it.
+    Call(Py<PyAny>),
+    /// The pool did not call this one.
+    Refusal(Py<PyAny>),
+}
+
+impl Source {
+    fn func(&self) -> &Py<PyAny> {
+        match self {
+            Source::Call(func) | Source::Refusal(func) => func,
+        }
+    }
+}
+
 struct Inner {
     state: State,
+    /// Where the call stands in line, if it does.
+    place: Option<Enlisted<PyHost>>,
+    /// It was cancelled when it had begun, and will be when it has ended.
+    is_cancelling: bool,
     /// Each with the context to call it in.
     callbacks: Vec<(Py<PyAny>, Py<PyAny>)>,
     cancel_message: Option<Py<PyAny>>,
-    /// Of an exception that nobody has asked for: the callable that raised it.
-    unseen: Option<Py<PyAny>>,
+    /// Of an exception that nobody has asked for.
+    unseen: Option<Source>,
 }
 
-/// A call that AsyncPool.run() has made: a future to asyncio, though not an instance of its class.
+/// A call that AsyncPool.run() has made: a future to asyncio, and to isinstance(call, asyncio.Future).
 ///
 /// As with asyncio's own, its methods are for the thread of its loop.
 #[pyclass(frozen, weakref, module = "pyants", name = "AsyncCall")]
 pub struct Awaitable {
     event_loop: Py<PyAny>,
     mailbox: Arc<Mailbox>,
+    /// Who cancels the call does not wait for one that has begun.
+    abandon_on_cancel: bool,
     inner: Mutex<Inner>,
     /// What asyncio's tasks use to tell that they were yielded a future, and not something else.
     blocking: AtomicBool,
 }
 
+static FINALIZER: std::sync::Once = std::sync::Once::new();
+static FUTURE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static PARTIAL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static METHOD: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static IS_COROUTINE_FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static CANCELLED_ERROR: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static INVALID_STATE_ERROR: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
-/// Looks up what will be needed of asyncio.
+/// Looks up what will be needed of asyncio. To be called before the first call is made.
 pub fn prepare(py: Python<'_>) -> PyResult<()> {
+    FINALIZER.call_once(|| {
+        let class = Awaitable::type_object(py).as_type_ptr();
+        // SAFETY: the type lives as long as the interpreter. It has no instances yet, nor subclasses ever, and nobody else
+        // writes its slots: only this closure does, once.
+        unsafe { (*class).tp_finalize = Some(finalize) };
+    });
+    FUTURE.import(py, "asyncio", "Future")?;
+    PARTIAL.import(py, "functools", "partial")?;
+    METHOD.import(py, "types", "MethodType")?;
+    IS_COROUTINE_FUNCTION.import(py, "inspect", "iscoroutinefunction")?;
     CANCELLED_ERROR.import(py, "asyncio.exceptions", "CancelledError")?;
     INVALID_STATE_ERROR
         .import(py, "asyncio.exceptions", "InvalidStateError")
         .map(drop)
+}
+
+/// A call of it makes a coroutine, or an asynchronous generator, and runs nothing.
+pub fn is_async(func: &Bound<'_, PyAny>) -> PyResult<bool> {
+    const ASYNC: u32 = 0x80 | 0x200; // CO_COROUTINE and CO_ASYNC_GENERATOR of CPython's code.h.
+    let py = func.py();
+    if is_python_function(func) {
+        // SAFETY: it is a function, and has a code object, which is borrowed from it and lives for as long as `func` does.
+        let code = unsafe { Borrowed::from_ptr(py, ffi::PyFunction_GetCode(func.as_ptr())) };
+        let flags: u32 = code.getattr(intern!(py, "co_flags"))?.extract()?;
+        return Ok(flags & ASYNC != 0);
+    }
+    if func.is_instance_of::<PyCFunction>() || func.is_instance_of::<PyType>() {
+        return Ok(false);
+    }
+    if func.is_instance(METHOD.import(py, "types", "MethodType")?)? {
+        return is_async(&func.getattr(intern!(py, "__func__"))?);
+    }
+    if func.is_instance(PARTIAL.import(py, "functools", "partial")?)? {
+        return is_async(&func.getattr(intern!(py, "func"))?);
+    }
+    // Whatever else says that it is one, as mocks do, and instances of a class with an async `__call__`.
+    let is_one = IS_COROUTINE_FUNCTION.import(py, "inspect", "iscoroutinefunction")?;
+    if is_one.call1((func,))?.is_truthy()? {
+        return Ok(true);
+    }
+    let called = func.get_type().getattr(intern!(py, "__call__"))?;
+    Ok(is_python_function(&called) && is_async(&called)?)
 }
 
 fn invalid_state(py: Python<'_>, message: &'static str) -> PyErr {
@@ -69,12 +165,20 @@ pub fn current_context(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
 }
 
 impl Awaitable {
-    pub fn new(event_loop: Py<PyAny>, mailbox: Arc<Mailbox>) -> Self {
+    pub fn new(
+        event_loop: Py<PyAny>,
+        mailbox: Arc<Mailbox>,
+        abandon_on_cancel: bool,
+        prospect: Prospect,
+    ) -> Self {
         Awaitable {
             event_loop,
             mailbox,
+            abandon_on_cancel,
             inner: Mutex::new(Inner {
-                state: State::Pending,
+                state: State::Waiting(prospect),
+                place: None,
+                is_cancelling: false,
                 callbacks: Vec::new(),
                 cancel_message: None,
                 unseen: None,
@@ -83,24 +187,142 @@ impl Awaitable {
         }
     }
 
-    pub fn is_done(&self) -> bool {
-        !matches!(lock(&self.inner).state, State::Pending)
+    fn is_done(&self) -> bool {
+        lock(&self.inner).state.is_done()
     }
 
-    pub fn is_cancelled(&self) -> bool {
-        matches!(lock(&self.inner).state, State::Cancelled)
+    /// Nobody wants the outcome.
+    fn is_given_up(&self) -> bool {
+        let inner = lock(&self.inner);
+        inner.is_cancelling || matches!(inner.state, State::Cancelled)
     }
 
-    /// On the loop's thread: sets the outcome and calls the callbacks. What raised comes with its callable. An error is one
-    /// that ends the loop, Ctrl-C say.
+    /// Takes the call to be begun, withdrawn or refused; `None`: somebody was faster.
+    fn take(&self, to: State) -> Option<(Prospect, Option<Enlisted<PyHost>>)> {
+        let mut inner = lock(&self.inner);
+        if !matches!(inner.state, State::Waiting(_)) {
+            return None;
+        }
+        match std::mem::replace(&mut inner.state, to) {
+            State::Waiting(prospect) => Some((prospect, inner.place.take())),
+            _ => unreachable!("it was looked at"),
+        }
+    }
+
+    /// The call stands in line there.
+    pub fn stand(&self, place: Enlisted<PyHost>) {
+        let mut inner = lock(&self.inner);
+        if matches!(inner.state, State::Waiting(_)) {
+            inner.place = Some(place);
+        }
+    }
+
+    /// The worker: makes the call and posts what it came to.
+    pub fn run(py: Python<'_>, host: &PyHost, call: Py<Self>) -> Outcome<Task> {
+        let this = call.get();
+        let Some((prospect, _)) = this.take(State::Begun) else {
+            return Outcome::Cancelled;
+        };
+        let mailbox = Arc::clone(&this.mailbox);
+        let Prospect {
+            call: made,
+            context,
+            admission,
+            scope,
+            pool,
+        } = prospect;
+        // The last one, perhaps: to drop it closes it.
+        drop(pool);
+        if let Some(admission) = admission {
+            mailbox.post(py, Letter::Admission(admission, true));
+        }
+        let (func, result) = in_context(context.bind(py), || made.call(py));
+        let outcome = match result {
+            Ok(result) => {
+                drop(func);
+                mailbox.post(py, Letter::Returned(call, result.unbind(), context));
+                Outcome::Completed
+            }
+            Err(raised) => {
+                if this.is_given_up() {
+                    host.report(py, &func, raised, "task");
+                    if !this.is_done() {
+                        mailbox.post(py, Letter::Ended(call));
+                    }
+                } else {
+                    let source = Source::Call(func.unbind());
+                    mailbox.post(py, Letter::Raised(call, raised, Some(source)));
+                }
+                Outcome::Failed
+            }
+        };
+        scope.leave();
+        outcome
+    }
+
+    /// The pool refuses the call after it was enlisted.
+    pub fn refuse(py: Python<'_>, call: Py<Self>, reason: PyErr) {
+        let this = call.get();
+        let Some((prospect, _)) = this.take(State::Begun) else {
+            return;
+        };
+        let mailbox = Arc::clone(&this.mailbox);
+        // In this order: who learns that the admission was refused finds the reason. It is told once, since nobody may wait
+        // for the admission; nor is it anybody's failure if the loop has gone.
+        mailbox.post(py, Letter::Raised(call, reason, None));
+        if let Some(admission) = prospect.admission {
+            mailbox.post(py, Letter::Admission(admission, false));
+        }
+        prospect.scope.leave();
+    }
+
+    /// The pool refuses the call at once: that is told where it is awaited.
+    pub fn refuse_now(&self, py: Python<'_>, reason: PyErr) {
+        let Some((prospect, _)) = self.take(State::Begun) else {
+            return;
+        };
+        let value = errors::with_traceback(py, &reason).into_any().unbind();
+        {
+            let mut inner = lock(&self.inner);
+            inner.state = State::Raised(value);
+            inner.unseen = Some(Source::Refusal(prospect.call.func.clone_ref(py)));
+        }
+    }
+
+    /// On the loop's thread: takes the call back with all that it holds, its place in line too; `false`: it has begun, or
+    /// is over.
+    pub fn withdraw(&self, py: Python<'_>) -> bool {
+        let Some((prospect, place)) = self.take(State::Withdrawn) else {
+            return false;
+        };
+        // In a forked child the parent's line and books are not to be touched.
+        if self.mailbox.is_ours() {
+            drop(place.and_then(|place| place.withdraw()));
+            if let Some(admission) = prospect.admission {
+                self.mailbox.post(py, Letter::Admission(admission, true));
+            }
+            prospect.scope.leave();
+        }
+        true
+    }
+
+    /// On the loop's thread: sets the outcome and calls the callbacks, `soon`: by handles of the loop. An error is one that
+    /// ends the loop, Ctrl-C say.
     pub fn settle(
         slf: &Bound<'_, Self>,
-        outcome: Result<Py<PyAny>, (PyErr, Option<Py<PyAny>>)>,
+        outcome: Result<Py<PyAny>, (PyErr, Option<Source>)>,
+        soon: bool,
     ) -> PyResult<()> {
         let py = slf.py();
+        if slf.get().is_done() || slf.get().is_given_up() {
+            if let Err((raised, Some(source))) = outcome {
+                slf.get().mailbox.reporter.report(py, raised, source);
+            }
+            return Self::end(slf, soon);
+        }
         let (state, unseen) = match outcome {
             Ok(result) => (State::Returned(result), None),
-            Err((mut raised, func)) => {
+            Err((mut raised, source)) => {
                 if raised.is_instance_of::<PyStopIteration>(py) {
                     // It cannot be raised out of an `await`.
                     let wrapped = PyRuntimeError::new_err("a task raised StopIteration");
@@ -108,19 +330,44 @@ impl Awaitable {
                     raised = wrapped;
                 }
                 let value = errors::with_traceback(py, &raised).into_any().unbind();
-                (State::Raised(value), func)
+                (State::Raised(value), source)
             }
         };
+        Self::conclude(slf, state, unseen, soon)
+    }
+
+    /// On the loop's thread: the call has ended, and nobody wants to know what it came to.
+    pub fn end(slf: &Bound<'_, Self>, soon: bool) -> PyResult<()> {
+        if slf.get().is_done() {
+            return Ok(());
+        }
+        Self::conclude(slf, State::Cancelled, None, soon)
+    }
+
+    fn conclude(
+        slf: &Bound<'_, Self>,
+        state: State,
+        unseen: Option<Source>,
+        soon: bool,
+    ) -> PyResult<()> {
+        let py = slf.py();
         let callbacks = {
             let mut inner = lock(&slf.get().inner);
-            debug_assert!(matches!(inner.state, State::Pending));
+            debug_assert!(matches!(inner.state, State::Begun | State::Withdrawn));
             inner.state = state;
             inner.unseen = unseen;
             std::mem::take(&mut inner.callbacks)
         };
         callbacks
             .into_iter()
-            .map(|(callback, context)| Self::call_back(slf, callback.bind(py), context.bind(py)))
+            .map(|(callback, context)| {
+                let (callback, context) = (callback.bind(py), context.bind(py));
+                if soon {
+                    Self::call_soon(slf, callback, context)
+                } else {
+                    Self::call_back(slf, callback, context)
+                }
+            })
             .fold(Ok(()), PyResult::and)
     }
 
@@ -203,10 +450,27 @@ impl Awaitable {
     #[getter]
     fn _state(&self) -> &'static str {
         match lock(&self.inner).state {
-            State::Pending => "PENDING",
+            State::Waiting(_) | State::Begun | State::Withdrawn => "PENDING",
             State::Cancelled => "CANCELLED",
             State::Returned(_) | State::Raised(_) => "FINISHED",
         }
+    }
+
+    /// What gather() tells of a call that was cancelled.
+    #[getter]
+    fn _cancel_message(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        lock(&self.inner)
+            .cancel_message
+            .as_ref()
+            .map(|message| message.clone_ref(py))
+    }
+
+    /// For isinstance(call, asyncio.Future), which looks at this where the type itself is none.
+    #[getter]
+    fn __class__(&self, py: Python<'_>) -> PyResult<Py<PyType>> {
+        FUTURE
+            .import(py, "asyncio", "Future")
+            .map(|class| class.clone().unbind())
     }
 
     fn _make_cancelled_error(&self, py: Python<'_>) -> Py<PyAny> {
@@ -225,24 +489,30 @@ impl Awaitable {
 
     /// Whether the call was cancelled.
     fn cancelled(&self) -> bool {
-        self.is_cancelled()
+        matches!(lock(&self.inner).state, State::Cancelled)
     }
 
-    /// Cancels the call: takes it back if it has not started, lets go of it if it has. False if it is done.
+    /// Cancels the call: takes it back if it has not started. False if it is done.
+    ///
+    /// One that has started goes on, since a thread cannot be stopped. As with a task of asyncio that takes its time to
+    /// be cancelled, this call is pending until then, and cancelled after; with abandon_on_cancel it is cancelled now.
     #[pyo3(signature = (msg = None))]
     fn cancel(slf: &Bound<'_, Self>, msg: Option<Py<PyAny>>) -> PyResult<bool> {
         let py = slf.py();
-        let callbacks = {
-            let mut inner = lock(&slf.get().inner);
-            if !matches!(inner.state, State::Pending) {
+        let this = slf.get();
+        this.withdraw(py);
+        let former = {
+            let mut inner = lock(&this.inner);
+            if inner.state.is_done() {
                 return Ok(false);
             }
-            inner.state = State::Cancelled;
-            inner.cancel_message = msg;
-            std::mem::take(&mut inner.callbacks)
+            inner.is_cancelling = true;
+            std::mem::replace(&mut inner.cancel_message, msg)
         };
-        for (callback, context) in callbacks {
-            Self::call_soon(slf, callback.bind(py), context.bind(py))?;
+        drop(former);
+        let goes_on = matches!(lock(&this.inner).state, State::Begun);
+        if !goes_on || this.abandon_on_cancel {
+            Self::end(slf, true)?;
         }
         Ok(true)
     }
@@ -259,7 +529,10 @@ impl Awaitable {
                     let error = error.clone_ref(py);
                     (error, inner.unseen.take())
                 }
-                State::Pending => return Err(invalid_state(py, "Result is not set.")),
+                State::Waiting(_) | State::Begun | State::Withdrawn => {
+                    drop(inner);
+                    return Err(invalid_state(py, "Result is not set."));
+                }
                 State::Cancelled => {
                     drop(inner);
                     return Err(self.cancelled_error(py));
@@ -280,7 +553,10 @@ impl Awaitable {
                     let error = error.clone_ref(py);
                     (error, inner.unseen.take())
                 }
-                State::Pending => return Err(invalid_state(py, "Exception is not set.")),
+                State::Waiting(_) | State::Begun | State::Withdrawn => {
+                    drop(inner);
+                    return Err(invalid_state(py, "Exception is not set."));
+                }
                 State::Cancelled => {
                     drop(inner);
                     return Err(self.cancelled_error(py));
@@ -302,7 +578,7 @@ impl Awaitable {
         let context = context.map_or_else(|| current_context(py), Ok)?;
         {
             let mut inner = lock(&slf.get().inner);
-            if matches!(inner.state, State::Pending) {
+            if !inner.state.is_done() {
                 let pair = (r#fn.clone().unbind(), context.unbind());
                 inner.callbacks.push(pair);
                 return Ok(());
@@ -356,54 +632,93 @@ impl Awaitable {
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {
-        match &lock(&self.inner).state {
-            State::Pending => "<pyants.AsyncCall pending>".to_owned(),
-            State::Cancelled => "<pyants.AsyncCall cancelled>".to_owned(),
-            State::Returned(_) => "<pyants.AsyncCall finished>".to_owned(),
-            State::Raised(error) => format!(
-                "<pyants.AsyncCall raised {}>",
-                error
-                    .bind(py)
-                    .get_type()
-                    .name()
-                    .map_or_else(|_| String::new(), |name| name.to_string())
-            ),
-        }
+        let raised = match &lock(&self.inner).state {
+            State::Waiting(_) | State::Withdrawn => return "<pyants.AsyncCall pending>".to_owned(),
+            State::Begun => return "<pyants.AsyncCall running>".to_owned(),
+            State::Cancelled => return "<pyants.AsyncCall cancelled>".to_owned(),
+            State::Returned(_) => return "<pyants.AsyncCall finished>".to_owned(),
+            State::Raised(error) => error.clone_ref(py),
+        };
+        let class = raised.bind(py).get_type();
+        let name = class
+            .name()
+            .map_or_else(|_| String::new(), |name| name.to_string());
+        format!("<pyants.AsyncCall raised {name}>")
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.event_loop)?;
         // This does not wait: who holds the lock is attached, and neither runs Python code nor detaches meanwhile.
         let inner = lock(&self.inner);
-        if let State::Returned(value) | State::Raised(value) = &inner.state {
-            visit.call(value)?;
+        match &inner.state {
+            State::Returned(value) | State::Raised(value) => visit.call(value)?,
+            State::Waiting(prospect) => {
+                prospect.call.traverse(&visit)?;
+                visit.call(&prospect.pool)?;
+                visit.call(&prospect.context)?;
+                visit.call(&prospect.admission)?;
+            }
+            State::Begun | State::Withdrawn | State::Cancelled => {}
         }
         for (callback, context) in &inner.callbacks {
             visit.call(callback)?;
             visit.call(context)?;
         }
         visit.call(&inner.cancel_message)?;
-        visit.call(&inner.unseen)
+        visit.call(inner.unseen.as_ref().map(Source::func))
     }
 
     fn __clear__(&self) {
-        let callbacks = std::mem::take(&mut lock(&self.inner).callbacks);
-        drop(callbacks);
+        let (state, callbacks, message, unseen) = {
+            let mut inner = lock(&self.inner);
+            let state = std::mem::replace(&mut inner.state, State::Cancelled);
+            let callbacks = std::mem::take(&mut inner.callbacks);
+            let message = inner.cancel_message.take();
+            (state, callbacks, message, inner.unseen.take())
+        };
+        drop((state, callbacks, message, unseen));
+    }
+}
+
+/// The collector found the call to be garbage, and is about to clear what is: the last moment at which an exception is
+/// whole, and can be reported. (PyO3 has no such method. Where a call goes by its count of references, its `Drop` does it.)
+///
+/// # Safety
+/// To be called by the interpreter, as the finalizer of an `Awaitable`.
+unsafe extern "C" fn finalize(call: *mut ffi::PyObject) {
+    // SAFETY: a finalizer is called attached, with a live instance of the type that has it.
+    unsafe {
+        let py = Python::assume_attached();
+        Borrowed::from_ptr(py, call)
+            .cast_unchecked::<Awaitable>()
+            .get()
+            .report_unseen();
+    }
+}
+
+impl Awaitable {
+    /// Reports an exception that nobody has asked for.
+    fn report_unseen(&self) {
+        if lock(&self.inner).unseen.is_none() {
+            return;
+        }
+        call::aside(|py| {
+            let (source, raised) = {
+                let mut inner = lock(&self.inner);
+                match (inner.unseen.take(), &inner.state) {
+                    (Some(source), State::Raised(error)) => (source, error.clone_ref(py)),
+                    _ => return,
+                }
+            };
+            let raised = PyErr::from_value(raised.into_bound(py));
+            self.mailbox.reporter.report(py, raised, source);
+        });
     }
 }
 
 impl Drop for Awaitable {
     fn drop(&mut self) {
-        let inner = self
-            .inner
-            .get_mut()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
         // An exception is never lost: nobody will ask for this one any more.
-        if let (Some(func), State::Raised(error)) = (inner.unseen.take(), &inner.state) {
-            call::aside(|py| {
-                let raised = PyErr::from_value(error.bind(py).clone());
-                self.mailbox.report(py, raised, Some(func));
-            });
-        }
+        self.report_unseen();
     }
 }

@@ -10,12 +10,12 @@ use super::task::{Call, Task};
 use super::wait::detached;
 use crate::pool::sync::Patience;
 use crate::pool::{
-    Error, MultiPool, Offer, Options, OptionsError, Pool, Stats, Strategy, SubmitError,
+    Enlisted, Error, MultiPool, Offer, Options, OptionsError, Pool, Stats, Strategy, SubmitError,
 };
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyList, PyTuple};
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::Duration;
 
@@ -142,20 +142,18 @@ impl Front {
             .map(|sum| u32::try_from(sum).unwrap_or(u32::MAX))
     }
 
-    /// Submits a task whose submitter goes on at once: where there is no room it stands in line by itself, which is told.
-    pub fn enlist(&self, py: Python<'_>, task: Task) -> Result<bool, Refusal> {
+    /// Submits a task whose submitter goes on at once: where there is no room it stands in line by itself, at the place
+    /// that is returned.
+    pub fn enlist(&self, py: Python<'_>, task: Task) -> Result<Option<Enlisted<PyHost>>, Refusal> {
         let (index, offer) = self.offer(task);
         let pool = &self.pools()[index];
-        let full = matches!(offer, Offer::Full(_));
         let enlisted = match offer {
-            Offer::Accepted { wake_due: false } => Ok(()),
+            Offer::Accepted { wake_due: false } => Ok(None),
             // Attached: it is a matter of a moment, which giving up the GIL would make a long one.
             Offer::Full(_) | Offer::Closed(_) => pool.enlist(offer),
             Offer::Accepted { .. } | Offer::In(_) => lifecycle::detach(py, || pool.enlist(offer)),
         };
-        enlisted
-            .map(|()| full)
-            .map_err(|SubmitError { error, .. }| Refusal::Pool(error))
+        enlisted.map_err(|SubmitError { error, .. }| Refusal::Pool(error))
     }
 
     /// Submits a task; the rarer ways of doing so go through the core detached from Python.
@@ -246,8 +244,9 @@ fn exiting(py: Python<'_>) -> PyErr {
 pub struct Base {
     /// Null until `__init__`.
     front: AtomicPtr<Front>,
-    /// What a pool with a function calls.
-    func: PyOnceLock<Py<PyAny>>,
+    /// What a pool with a function calls, in a list of one: a method of a subclass leads back to the pool, and neither it nor
+    /// a cell that is written once can let go of the other. A list can, when the collector asks it to.
+    func: PyOnceLock<Py<PyList>>,
 }
 
 impl Default for Base {
@@ -273,7 +272,7 @@ impl Base {
         }
         let front = Box::into_raw(Box::new(Front::new(py, given, strategy)?));
         if let Some(func) = func {
-            let _ = self.func.set(py, func);
+            let _ = self.func.set(py, PyList::new(py, [func])?.unbind());
         }
         self.install(std::ptr::null_mut(), front)
             .map(drop)
@@ -320,9 +319,10 @@ impl Base {
     }
 
     /// `func` of a pool with a function.
-    pub fn func(&self, py: Python<'_>) -> PyResult<&Py<PyAny>> {
+    pub fn func<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.func
             .get(py)
+            .and_then(|func| func.bind(py).get_item(0).ok())
             .ok_or_else(|| PyRuntimeError::new_err("the pool's __init__() was not called"))
     }
 
@@ -361,7 +361,7 @@ impl Base {
         wait: Wait,
         task: impl FnOnce(Py<PyAny>) -> Task,
     ) -> Result<(), Refusal> {
-        let func = self.func(py)?.clone_ref(py);
+        let func = self.func(py)?.unbind();
         self.front(py)?.submit(py, task(func), wait)
     }
 
@@ -443,7 +443,7 @@ fn bad_index(py: Python<'_>, index: &Bound<'_, PyAny>, pools: usize) -> PyErr {
 }
 
 #[inline]
-fn check_callable(func: &Bound<'_, PyAny>) -> PyResult<()> {
+pub fn check_callable(func: &Bound<'_, PyAny>) -> PyResult<()> {
     if func.is_callable() {
         Ok(())
     } else {
@@ -678,7 +678,7 @@ impl Base {
 }
 
 impl Base {
-    fn func_for_gc(&self) -> Option<&Py<PyAny>> {
+    fn func_for_gc(&self) -> Option<&Py<PyList>> {
         // SAFETY: no token is needed to look at a cell that is written once; traversal runs while the thread is
         // attached, but PyO3 hands out no token for it.
         self.func.get(unsafe { Python::assume_attached() })

@@ -120,7 +120,7 @@ fn invoke<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = arguments.py;
     let front = base.get().front(py)?;
-    let task = Task::Call(arguments.into_call(base.get().func(py)?.clone_ref(py), 0)?);
+    let task = Task::Call(arguments.into_call(base.get().func(py)?.unbind(), 0)?);
     submitted(py, front.submit(py, task, Wait::Up(None)))
 }
 

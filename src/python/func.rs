@@ -60,14 +60,14 @@ impl Invoker {
     fn _invoke_all(slf: &Bound<'_, Self>, iterable: &Bound<'_, PyAny>) -> PyResult<u64> {
         let py = slf.py();
         let base = slf.as_super().get();
-        base.submit_many(py, base.func(py)?.bind(py), iterable)
+        base.submit_many(py, &base.func(py)?, iterable)
     }
 
     /// The function that every task calls.
     #[getter]
     fn func(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         let py = slf.py();
-        Ok(slf.as_super().get().func(py)?.clone_ref(py))
+        Ok(slf.as_super().get().func(py)?.unbind())
     }
 
     /// For annotations: PoolWithFunc[P] and MultiPoolWithFunc[P] know the parameters of their function.

@@ -769,6 +769,19 @@ impl Future {
         instance::set_attribute(slf, name, None)
     }
 
+    /// What a subclass has as __dict__.
+    #[getter(_dict)]
+    fn get_dict<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        instance::track(slf);
+        instance::dict(slf)
+    }
+
+    #[setter(_dict)]
+    fn set_dict(slf: &Bound<'_, Self>, dict: &Bound<'_, PyAny>) -> PyResult<()> {
+        instance::track(slf);
+        instance::set_dict(slf, dict)
+    }
+
     fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<()> {
         let name = slf.get_type().name()?;
         Err(pyo3::exceptions::PyTypeError::new_err(format!(

@@ -1,5 +1,6 @@
 //! CPython as the world that tasks run in: all that it demands of a thread that calls it.
 
+use super::awaitable::Awaitable;
 use super::call;
 use super::errors::{self, with_traceback};
 use super::future::{self, Bells, Future};
@@ -12,7 +13,7 @@ use super::threads::{self, Roll};
 use crate::pool::{Error, Host, Outcome, Worker};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The Python objects that a pool was given besides its tasks.
 #[derive(Default)]
@@ -88,6 +89,27 @@ impl Hooks {
         })
     }
 
+    /// The pool is gone, and with it whoever showed the objects to the collector: nobody holds on to them any more, but
+    /// for the logger, which late reports go to.
+    fn retire(&self) -> Objects {
+        self.with(|objects| {
+            let logger = objects.logger.take();
+            let rest = std::mem::take(objects);
+            objects.logger = logger;
+            rest
+        })
+    }
+
+    /// Logs an exception that `func`, a task say, raised.
+    pub fn log(&self, py: Python<'_>, func: &Bound<'_, PyAny>, raised: &PyErr, what: &str) {
+        let message = format!("exception in {what} %s");
+        errors::log(py, raised, &message, name_of(func), || self.logger(py));
+    }
+
+    pub fn has_panic_handler(&self) -> bool {
+        self.with(|objects| objects.panic_handler.is_some())
+    }
+
     /// Lets go of the objects.
     pub fn clear(&self) {
         let objects = self.with(std::mem::take);
@@ -103,7 +125,7 @@ impl Hooks {
         })
     }
 
-    fn logger<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+    pub fn logger<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let given = self.with(|objects| {
             objects
                 .logger
@@ -147,7 +169,8 @@ impl Hooks {
 
 /// A pool's view of CPython.
 pub struct PyHost {
-    pub hooks: Hooks,
+    /// Shared with those who may have to report when the pool is gone.
+    pub hooks: Arc<Hooks>,
     pool_name: String,
     /// At the interpreter's exit nobody waits for its tasks.
     pub is_daemon: bool,
@@ -160,7 +183,7 @@ pub struct PyHost {
 impl PyHost {
     pub fn new(hooks: Hooks, pool_name: String, is_daemon: bool) -> Self {
         PyHost {
-            hooks,
+            hooks: Arc::new(hooks),
             pool_name,
             is_daemon,
             generation: lifecycle::generation(),
@@ -184,11 +207,8 @@ impl PyHost {
         }
     }
 
-    fn log(&self, py: Python<'_>, func: &Bound<'_, PyAny>, raised: &PyErr, what: &str) {
-        let message = format!("exception in {what} %s");
-        errors::log(py, raised, &message, name_of(func), || {
-            self.hooks.logger(py)
-        });
+    pub fn log(&self, py: Python<'_>, func: &Bound<'_, PyAny>, raised: &PyErr, what: &str) {
+        self.hooks.log(py, func, raised, what);
     }
 
     /// Calls the initializer; `false`: it failed.
@@ -246,7 +266,7 @@ fn tear_down_thread(py: Python<'_>) -> PyResult<()> {
 }
 
 /// The name by which a log knows a callable.
-fn name_of(func: &Bound<'_, PyAny>) -> String {
+pub fn name_of(func: &Bound<'_, PyAny>) -> String {
     let named = || -> PyResult<String> {
         let qualname: String = func.getattr("__qualname__")?.extract()?;
         match func
@@ -359,7 +379,7 @@ impl Host for PyHost {
             Task::Call(call) => self.run_call(attached, call),
             Task::Future(call, future) => attached.run_for_future(call, future),
             Task::Async(call) => {
-                let outcome = call.run(attached.py);
+                let outcome = Awaitable::run(attached.py, self, call);
                 attached.switch.give_way_if_due(attached.py);
                 outcome
             }
@@ -368,6 +388,10 @@ impl Host for PyHost {
                     Outcome::Unfinished(share) => Outcome::Unfinished(Task::Share(share)),
                     _ => Outcome::Completed,
                 }
+            }
+            Task::Report(report) => {
+                report.report(attached.py, self);
+                Outcome::Completed
             }
         }
     }
@@ -437,9 +461,10 @@ impl Host for PyHost {
                     }
                     Task::Async(call) => {
                         let broken = errors::raise(py, Error::Broken, "submit");
-                        call.refuse_for(py, reason(broken));
+                        Awaitable::refuse(py, call, reason(broken));
                     }
                     Task::Share(share) => bells.append(share.job.break_off()),
+                    Task::Report(report) => report.log(py, &self.hooks),
                 }
             }
             future::ring(py, bells);
@@ -462,7 +487,8 @@ impl Host for PyHost {
         let mut task = Some(task);
         call::aside(|py| {
             if let Some(task) = task.take() {
-                Self::take_back(py, task, &error);
+                // Whoever drops a pool closes it.
+                self.take_back(py, task, error);
             }
         });
         std::mem::forget(task);
@@ -481,8 +507,11 @@ impl PyHost {
                     drop(call);
                     bells.append(Future::withdraw(future.bind(py)));
                 }
-                Task::Async(call) => call.refuse(py, &Error::Closed),
+                Task::Async(call) => {
+                    Awaitable::refuse(py, call, errors::raise(py, Error::Closed, "run"));
+                }
                 Task::Share(share) => bells.append(share.job.cancel()),
+                Task::Report(report) => report.log(py, &self.hooks),
             }
         }
         future::ring(py, bells);
@@ -498,11 +527,12 @@ impl PyHost {
         }
     }
 
-    /// Only calls that loops wait for, and shares that are not missed, are enlisted.
-    fn take_back(py: Python<'_>, task: Task, error: &Error) {
+    /// Only calls that loops wait for, and what is not missed, are enlisted.
+    fn take_back(&self, py: Python<'_>, task: Task, error: Error) {
         match task {
-            Task::Async(call) => call.refuse(py, error),
+            Task::Async(call) => Awaitable::refuse(py, call, errors::raise(py, error, "run")),
             Task::Share(_) => {}
+            Task::Report(report) => report.log(py, &self.hooks),
             Task::Call(_) | Task::Future(..) => unreachable!("their submitters wait"),
         }
     }
@@ -511,7 +541,8 @@ impl PyHost {
 impl Drop for PyHost {
     fn drop(&mut self) {
         let hooks = std::mem::take(&mut self.hooks);
-        call::drop_attached(hooks);
+        let objects = hooks.retire();
+        call::drop_attached((objects, hooks));
     }
 }
 

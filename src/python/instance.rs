@@ -97,6 +97,28 @@ pub fn may_hold_others(object: &Bound<'_, PyAny>) -> bool {
     unsafe { ffi::PyObject_IS_GC(object.as_ptr()) != 0 }
 }
 
+/// The instance's dict, which is made on first use.
+pub fn dict<'py>(future: &Bound<'py, Future>) -> PyResult<Bound<'py, PyAny>> {
+    // SAFETY: a live object; returns a new reference, or null with an exception set, as where the class has no dict.
+    unsafe {
+        let dict = ffi::PyObject_GenericGetDict(future.as_ptr(), std::ptr::null_mut());
+        Bound::from_owned_ptr_or_err(future.py(), dict)
+    }
+}
+
+/// Puts another dict in its place.
+pub fn set_dict(future: &Bound<'_, Future>, dict: &Bound<'_, PyAny>) -> PyResult<()> {
+    // SAFETY: live objects; what is no dict is refused.
+    let result = unsafe {
+        ffi::PyObject_GenericSetDict(future.as_ptr(), dict.as_ptr(), std::ptr::null_mut())
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(PyErr::fetch(future.py()))
+    }
+}
+
 /// `object.__setattr__`; without a value `object.__delattr__`.
 pub fn set_attribute(
     future: &Bound<'_, Future>,

@@ -195,7 +195,8 @@ impl<'py> Keywords<'py> {
 }
 
 /// All options.
-const OPTIONS: [&str; 13] = [
+const OPTIONS: [&str; 14] = [
+    "daemon",
     "disable_purge",
     "expiry_duration",
     "initargs",

@@ -1,10 +1,12 @@
 //! What a pool is given to run.
 
-use super::aio::AsyncCall;
+use super::aio::Report;
+use super::awaitable::Awaitable;
 use super::future::Future;
 use super::job::Share;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFunction, PyTuple};
+use pyo3::{PyTraverseError, PyVisit};
 
 /// A task of a Python pool.
 pub enum Task {
@@ -13,9 +15,11 @@ pub enum Task {
     /// A call, and the future that is told what it comes to.
     Future(Call, Py<Future>),
     /// A call that a loop of asyncio waits for.
-    Async(Box<AsyncCall>),
+    Async(Py<Awaitable>),
     /// A worker's share in a `map`.
     Share(Box<Share>),
+    /// An exception that is to be reported on a worker's thread.
+    Report(Box<Report>),
 }
 
 /// A callable and what it is to be called with.
@@ -73,6 +77,20 @@ impl Call {
             Arguments::All(args, kwargs) => (args.into_bound(py), kwargs.into_bound(py)),
         };
         Ok((self.func, args, kwargs))
+    }
+
+    /// Shows the collector all that the call holds.
+    pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.func)?;
+        match &self.arguments {
+            Arguments::None => Ok(()),
+            Arguments::One(argument) => visit.call(argument),
+            Arguments::Positional(args) => visit.call(args),
+            Arguments::All(args, kwargs) => {
+                visit.call(args)?;
+                visit.call(kwargs)
+            }
+        }
     }
 
     /// Calls the callable and lets go of everything but it.

@@ -3,7 +3,7 @@
 //! The books are plain atomics of the standard library, which no model checker explores: they add no states. They are
 //! closed when the pool's last part is dropped, which is after its last thread has left.
 
-use pyants::pool::{Error, Host, Options, Outcome, Pool, SubmitError, Worker};
+use pyants::pool::{Enlisted, Error, Host, Options, Outcome, Pool, SubmitError, Worker};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -172,11 +172,11 @@ impl Books {
         ))
     }
 
-    fn note(
+    fn note<R>(
         &self,
         number: usize,
-        result: Result<(), SubmitError<Task>>,
-    ) -> Result<(), SubmitError<Task>> {
+        result: Result<R, SubmitError<Task>>,
+    ) -> Result<R, SubmitError<Task>> {
         if result.is_ok() {
             self.host().accepted[number].fetch_add(1, Relaxed);
         }
@@ -207,12 +207,30 @@ impl Books {
 
     /// Submits task `number`, which stands in line by itself where there is no room.
     pub fn put_in_line(&self, number: usize) -> Result<(), SubmitError<Task>> {
+        self.stand_in_line(number).map(drop)
+    }
+
+    /// The same, with its place in line if it has one.
+    pub fn stand_in_line(
+        &self,
+        number: usize,
+    ) -> Result<Option<Enlisted<Ledger>>, SubmitError<Task>> {
         self.note(number, self.enlist(self.offer(Task(number, None))))
     }
 
     /// The task ran.
     pub fn has_run(&self, number: usize) -> bool {
         self.host().ran[number].load(Relaxed) > 0
+    }
+
+    /// Takes a task back from its place in line; whether it was there.
+    pub fn withdraw(&self, place: &Enlisted<Ledger>) -> bool {
+        let task = place.withdraw();
+        if let Some(Task(number, _)) = task {
+            self.host().cancelled[number].fetch_add(1, Relaxed);
+            return true;
+        }
+        false
     }
 
     /// How many tasks were accepted.

@@ -194,6 +194,8 @@ scenarios! {
         enlist_against_finish 3
         enlist_against_blocked_submit 2
         enlist_against_close 2
+        withdraw_against_let_in 2
+        withdraw_against_close 2
         close_and_wait 3
         two_wait_for_the_end 2
         muster_against_submit 1

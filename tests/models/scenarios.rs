@@ -236,6 +236,35 @@ pub fn enlist_against_close() {
         .expect("nothing hinders it");
 }
 
+/// A task that stands in line by itself is taken back while the worker comes to let it in: one of the two has it, and a
+/// submitter behind it is let in all the same.
+pub fn withdraw_against_let_in() {
+    let pool = Books::open(options(1, HAND_OFF), 1);
+    pool.put(0);
+    let place = pool.stand_in_line(1).expect("the pool is open");
+    let other = beside(&pool, |pool| pool.put(2));
+    if let Some(place) = place {
+        pool.withdraw(&place);
+        assert!(!pool.withdraw(&place), "a task is taken back once");
+    }
+    end(other);
+    pool.drain();
+}
+
+/// The same while the pool closes: the host has it, or who takes it back.
+pub fn withdraw_against_close() {
+    let pool = Books::open(options(1, HAND_OFF), 1);
+    pool.put(0);
+    let place = pool.stand_in_line(1).expect("the pool is open");
+    let closer = beside(&pool, |pool| assert!(pool.release()));
+    if let Some(place) = place {
+        pool.withdraw(&place);
+    }
+    end(closer);
+    pool.watch_gone(&mut Patience::new(None))
+        .expect("nothing hinders it");
+}
+
 /// After a release the workers leave, and somebody who waits for that is told.
 pub fn close_and_wait() {
     let pool = Books::open(options(1, QUEUE), 1);

@@ -89,6 +89,8 @@ scenarios! { check, scenarios:
     enlist_against_finish
     enlist_against_blocked_submit
     enlist_against_close
+    withdraw_against_let_in
+    withdraw_against_close
     close_and_wait
     two_wait_for_the_end
     muster_against_submit

@@ -2,7 +2,7 @@
 
 use super::counters::assert_adds_up;
 use super::support::{Gate, assert_is, beside, eventually, join, limited, refused, watch};
-use pyants::pool::{Host, Options, Outcome, SubmitError, Worker};
+use pyants::pool::{Enlisted, Host, Options, Outcome, SubmitError, Worker};
 use pyants::{Error, Pool};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -124,7 +124,14 @@ fn busy(options: Options) -> (Arc<Pool<Diary>>, Arc<Held>) {
 }
 
 fn enlist(pool: &Pool<Diary>, task: Task) -> Result<(), SubmitError<Task>> {
-    pool.enlist(pool.offer(task))
+    pool.enlist(pool.offer(task)).map(drop)
+}
+
+/// The task's place in line.
+fn stand(pool: &Pool<Diary>, number: u32) -> Enlisted<Diary> {
+    pool.enlist(pool.offer(Task::Note(number)))
+        .expect("it may wait")
+        .expect("there is no room")
 }
 
 #[track_caller]
@@ -266,6 +273,128 @@ fn a_task_that_may_not_wait_is_refused() {
             gate.0.open();
             drain(&pool);
             assert!(pool.host().refused.lock().unwrap().is_empty());
+        }
+    });
+}
+
+#[test]
+fn a_task_withdrawn_from_the_line_leaves_its_place_at_once() {
+    limited(|| {
+        let (pool, gate) = busy(Options {
+            max_blocking_tasks: Some(2),
+            ..options(1, Some(0))
+        });
+        let places = [1, 2].map(|number| stand(&pool, number));
+        assert_is!(
+            refused(enlist(&pool, Task::Note(9))).0,
+            Error::Overload { .. }
+        );
+        for (index, place) in places.iter().enumerate() {
+            let task = place.withdraw().expect("it is in line");
+            assert_eq!(task.number() as usize, index + 1);
+            assert!(place.withdraw().is_none(), "it is taken back once");
+            assert_eq!(pool.waiting(), 1 - index);
+        }
+        // Their share of the places is free again, and those who come later are served in order.
+        let other = stand(&pool, 3);
+        enlist(&pool, Task::Note(4)).expect("there is a place");
+        gate.0.open();
+        drain(&pool);
+        assert_eq!(*pool.host().ran.lock().unwrap(), [3, 4]);
+        assert!(other.withdraw().is_none(), "it was let in");
+        // What was withdrawn was never accepted.
+        let stats = pool.stats();
+        assert_eq!(
+            (stats.submitted, stats.completed, stats.cancelled),
+            (3, 3, 0)
+        );
+    });
+}
+
+#[test]
+fn whoever_withdraws_the_last_in_line_leaves_the_pool_at_rest() {
+    limited(|| {
+        for withdrawn in 1..=5 {
+            let (pool, gate) = busy(options(1, Some(0)));
+            let places: Vec<_> = (1..=5).map(|number| stand(&pool, number)).collect();
+            for place in places.iter().rev().take(withdrawn) {
+                place.withdraw().expect("it is in line");
+            }
+            assert_eq!(pool.waiting(), 5 - withdrawn);
+            gate.0.open();
+            drain(&pool);
+            // Room is found as before anybody stood in line.
+            pool.try_submit(Task::Note(7)).expect("there is room");
+            drain(&pool);
+            let mut expected = Vec::from_iter(1..=5 - withdrawn as u32);
+            expected.push(7);
+            assert_eq!(*pool.host().ran.lock().unwrap(), expected);
+        }
+    });
+}
+
+#[test]
+fn what_is_withdrawn_from_a_closed_pool_was_refused_before() {
+    limited(|| {
+        let (pool, gate) = busy(options(1, Some(0)));
+        let places = [1, 2, 3].map(|number| stand(&pool, number));
+        assert!(places[1].withdraw().is_some());
+        assert!(pool.release());
+        assert!(places.iter().all(|place| place.withdraw().is_none()));
+        let refused = pool.host().refused.lock().unwrap();
+        let numbers: Vec<u32> = refused.iter().map(|(number, _)| *number).collect();
+        assert_eq!(numbers, [1, 3]);
+        gate.0.open();
+    });
+}
+
+#[test]
+fn withdrawing_a_great_many_costs_each_a_few_steps() {
+    limited(|| {
+        const TASKS: u32 = 100_000;
+        let (pool, gate) = busy(options(1, Some(0)));
+        let places: Vec<_> = (1..=TASKS).map(|number| stand(&pool, number)).collect();
+        // From both ends, and every other one first: a search for each would take minutes.
+        let evens = places.iter().step_by(2);
+        for place in evens.chain(places.iter().rev().skip(1).step_by(2).rev()) {
+            place.withdraw();
+        }
+        for place in &places {
+            place.withdraw();
+        }
+        assert_eq!(pool.waiting(), 0);
+        gate.0.open();
+        drain(&pool);
+        assert!(pool.host().ran.lock().unwrap().is_empty());
+    });
+}
+
+#[test]
+fn every_enlisted_task_is_run_refused_or_withdrawn_once() {
+    limited(|| {
+        const TASKS: u32 = 1_500;
+        for queue_size in [Some(0), Some(2)] {
+            let pool = open(options(2, queue_size));
+            let submitters: Vec<_> = (0..3)
+                .map(|submitter| {
+                    beside(&pool, move |pool| {
+                        let mut withdrawn = Vec::new();
+                        for task in 0..TASKS {
+                            let number = submitter * TASKS + task;
+                            let place = pool.enlist(pool.offer(Task::Note(number)));
+                            let place = place.expect("it is open").filter(|_| task % 3 > 0);
+                            let task = place.and_then(|place| place.withdraw());
+                            withdrawn.extend(task.map(|task| task.number()));
+                        }
+                        withdrawn
+                    })
+                })
+                .collect();
+            let mut seen: Vec<u32> = submitters.into_iter().flat_map(join).collect();
+            drain(&pool);
+            seen.extend(pool.host().ran.lock().unwrap().iter());
+            seen.sort_unstable();
+            assert_eq!(seen, Vec::from_iter(0..3 * TASKS));
         }
     });
 }

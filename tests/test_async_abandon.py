@@ -1,0 +1,354 @@
+"""Cancelling what awaits a call that has started: it waits for the call's end, or with abandon_on_cancel lets go at once."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from groups import hold_and_fail
+from loops import each_kind, entered, run, until
+from support import Gate, Sum, run_script
+
+from pyants import AsyncPool, PoolClosedError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+both = pytest.mark.parametrize("abandon", [False, True], ids=["waits", "abandons"])
+
+
+class Work:
+    """A call that is held at a gate, and notes its end."""
+
+    def __init__(self) -> None:
+        self.gate = Gate()
+        self.ended = Sum()
+
+    def __call__(self) -> int:
+        self.gate.hold()
+        self.ended.add()
+        return 7
+
+
+async def seen_to_wait_or_not(work: Work, task: asyncio.Future[Any], abandon: bool) -> None:
+    """The task that was cancelled ends at once, or when the call has ended."""
+    if abandon:
+        await asyncio.wait([task])
+        assert work.ended.value == 0
+        work.gate.open()
+    else:
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not task.done()
+        work.gate.open()
+        await asyncio.wait([task])
+        assert work.ended.value == 1
+
+
+@each_kind
+@both
+def test_who_awaits_it(make: Any, abandon: bool) -> None:
+    async def main() -> None:
+        work = Work()
+        async with make(1, abandon_on_cancel=abandon) as pool:
+
+            async def caller() -> None:
+                await pool.run(work)
+
+            task = asyncio.ensure_future(caller())
+            await entered(work.gate, 1)
+            task.cancel("the reason")
+            await seen_to_wait_or_not(work, task, abandon)
+            with pytest.raises(asyncio.CancelledError, match="the reason"):
+                await task
+            assert await pool.run(int, "7") == 7
+            await until(lambda: pool.pool.stats().completed == 2)
+            assert pool.pool.stats().cancelled == 0
+
+    run(main())
+
+
+@both
+def test_the_call_itself(abandon: bool) -> None:
+    async def main() -> None:
+        work = Work()
+        async with AsyncPool(1, abandon_on_cancel=abandon) as pool:
+            call = pool.run(work)
+            await entered(work.gate, 1)
+            called_back: list[object] = []
+            call.add_done_callback(called_back.append)
+            assert call.cancel()
+            # As a task of asyncio that takes its time to be cancelled.
+            assert call.cancelled() == call.done() == abandon
+            assert call.cancel() is not abandon
+            await seen_to_wait_or_not(work, call, abandon)
+            assert call.cancelled()
+            assert not call.cancel()
+            await asyncio.sleep(0)
+            assert called_back == [call]
+            with pytest.raises(asyncio.CancelledError):
+                await call
+
+    run(main())
+
+
+async def by_wait_for(call: Awaitable[Any]) -> None:
+    await asyncio.wait_for(call, 0.001)
+
+
+async def by_timeout(call: Awaitable[Any]) -> None:
+    async with asyncio.timeout(0.001):
+        await call
+
+
+@both
+@pytest.mark.parametrize("limited", [by_wait_for, by_timeout])
+def test_time_limits(limited: Callable[[Awaitable[Any]], Awaitable[None]], abandon: bool) -> None:
+    async def main() -> None:
+        work = Work()
+        async with AsyncPool(1, abandon_on_cancel=abandon) as pool:
+            call = pool.run(work)
+            await entered(work.gate, 1)
+            task = asyncio.ensure_future(limited(call))
+            await until(lambda: call.done() or "running" in repr(call))
+            if not abandon:
+                # However long it is held, the limit is over before: the timer is a handle of the loop, and older.
+                await asyncio.sleep(0.01)
+            await seen_to_wait_or_not(work, task, abandon)
+            with pytest.raises(TimeoutError):
+                await task
+            assert call.cancelled()
+
+    run(main())
+
+
+@both
+def test_a_limit_that_is_not_met_changes_nothing(abandon: bool) -> None:
+    async def main() -> None:
+        async with AsyncPool(1, abandon_on_cancel=abandon) as pool:
+            assert await asyncio.wait_for(pool.run(int, "7"), 60) == 7
+            async with asyncio.timeout(60):
+                assert await pool.run(int, "8") == 8
+
+    run(main())
+
+
+@both
+def test_shield_lets_go_of_it_either_way(abandon: bool) -> None:
+    async def main() -> None:
+        work = Work()
+        async with AsyncPool(1, abandon_on_cancel=abandon) as pool:
+            call = pool.run(work)
+            await entered(work.gate, 1)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(call), 0.001)
+            assert not call.done()
+            work.gate.open()
+            assert await call == 7
+
+    run(main())
+
+
+@both
+def test_gather(abandon: bool) -> None:
+    async def main() -> None:
+        work, ran = Work(), Sum()
+        async with AsyncPool(2, abandon_on_cancel=abandon) as pool:
+            gathered = asyncio.gather(pool.run(work), pool.run(work), return_exceptions=True)
+            waiting = pool.run(ran.add)
+            await entered(work.gate, 2)
+            gathered.cancel()
+            waiting.cancel()
+            await seen_to_wait_or_not(work, gathered, abandon) if abandon else work.gate.open()
+            with pytest.raises(asyncio.CancelledError):
+                await gathered
+        assert (work.ended.value, ran.value) == (2, 0)
+
+    run(main())
+
+
+@both
+def test_a_task_group_that_fails(abandon: bool) -> None:
+    async def main() -> None:
+        work = Work()
+        ended_first: list[bool] = []
+
+        async def caller(pool: AsyncPool) -> None:
+            try:
+                await pool.run(work)
+            finally:
+                ended_first.append(work.ended.value == 1)
+                work.gate.open()
+
+        async def failing() -> None:
+            await entered(work.gate, 1)
+            if not abandon:
+                threading.Timer(0.01, work.gate.open).start()
+            raise KeyError("mine")
+
+        async with AsyncPool(1, abandon_on_cancel=abandon) as pool:
+            with pytest.raises(ExceptionGroup) as raised:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(caller(pool))
+                    group.create_task(failing())
+        assert [repr(error) for error in raised.value.exceptions] == ["KeyError('mine')"]
+        assert ended_first == [not abandon]
+
+    run(main())
+
+
+@each_kind
+@both
+def test_what_it_raises_then_is_reported_on_a_worker_s_thread(make: Any, abandon: bool) -> None:
+    error = ValueError("nobody asks for it")
+    reported: list[tuple[BaseException, bool]] = []
+    main_thread = threading.current_thread()
+
+    def handler(raised: BaseException) -> None:
+        reported.append((raised, threading.current_thread() is main_thread))
+
+    async def main() -> None:
+        async with make(1, abandon_on_cancel=abandon, panic_handler=handler) as pool:
+            with Gate() as gate:
+
+                async def caller() -> None:
+                    await pool.run(hold_and_fail, gate, error)
+
+                task = asyncio.ensure_future(caller())
+                await entered(gate, 1)
+                task.cancel()
+                await asyncio.sleep(0)
+                gate.open()
+                await asyncio.wait([task])
+                assert task.cancelled()
+            await until(lambda: reported != [])
+            await until(lambda: pool.pool.stats().failed == 1)
+            assert pool.pool.stats().submitted == 1
+
+    run(main())
+    assert reported == [(error, False)]
+
+
+@both
+def test_the_same_where_it_has_ended_when_it_is_cancelled(abandon: bool) -> None:
+    # The loop does not know yet that the call has failed. Its thread is no place for a handler that takes its time.
+    error = ValueError("nobody asks for it")
+    reported: list[tuple[BaseException, str]] = []
+
+    def handler(raised: BaseException) -> None:
+        reported.append((raised, threading.current_thread().name))
+
+    async def main() -> None:
+        async with AsyncPool(1, abandon_on_cancel=abandon, panic_handler=handler, name="mine") as pool:
+
+            def boom() -> None:
+                raise error
+
+            call = pool.run(boom)
+            while not pool.pool.stats().failed:
+                time.sleep(0.001)  # The loop stands still meanwhile.
+            call.cancel()
+            await asyncio.wait([call])
+            assert call.cancelled()
+            await until(lambda: reported != [])
+
+    run(main())
+    assert [(raised, name.startswith("mine_")) for raised, name in reported] == [(error, True)]
+
+
+@both
+def test_the_end_of_asyncio_run(abandon: bool) -> None:
+    work = Work()
+    pools: list[AsyncPool] = []
+
+    async def main() -> None:
+        pool = AsyncPool(1, abandon_on_cancel=abandon)
+        pools.append(pool)
+
+        async def caller() -> None:
+            try:
+                await pool.run(work)
+            finally:
+                ended_first.append(work.ended.value == 1)
+
+        tasks.append(asyncio.ensure_future(caller()))
+        await entered(work.gate, 1)
+        if not abandon:
+            threading.Timer(0.01, work.gate.open).start()
+
+    ended_first: list[bool] = []
+    tasks: list[asyncio.Future[None]] = []
+    asyncio.run(main())
+    assert ended_first == [not abandon]
+    assert tasks[0].cancelled()
+    work.gate.open()
+    pools[0].pool.release_timeout(30)
+    assert work.ended.value == 1
+
+
+@both
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_call_that_is_refused_can_be_cancelled(abandon: bool, closed: bool) -> None:
+    async def main() -> None:
+        pool = AsyncPool(1, abandon_on_cancel=abandon)
+        if closed:
+            await pool.aclose()
+            with pytest.raises(PoolClosedError):
+                await pool.run(int)
+        call = pool.run(int)
+        assert call.cancel() is not closed
+        await pool.aclose()
+        assert call.cancelled() is not closed
+        assert closed == isinstance(call.exception() if closed else None, PoolClosedError)
+
+    run(main())
+
+
+CTRL_C = """
+    import asyncio, os, signal, sys, threading, time
+    from pyants import AsyncPool
+
+    begun, gate, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def work():
+        begun.set()
+        gate.wait(30)
+        ended.set()
+
+    async def main():
+        async with AsyncPool(1, abandon_on_cancel={abandon}) as pool:
+
+            def interrupt():
+                begun.wait(30)
+                os.kill(os.getpid(), signal.SIGINT)
+                if not {abandon}:
+                    time.sleep(0.05)
+                    gate.set()
+
+            threading.Thread(target=interrupt).start()
+            try:
+                await pool.run(work)
+            except asyncio.CancelledError:
+                print("cancelled", ended.is_set(), flush=True)
+                gate.set()
+                raise
+
+    try:
+        asyncio.run(main())
+    except KeyboardInterrupt:
+        print("interrupted", ended.is_set())
+"""
+
+
+@both
+def test_ctrl_c(abandon: bool) -> None:
+    stdout, stderr = run_script(CTRL_C.format(abandon=abandon))
+    assert stdout.splitlines() == [f"cancelled {not abandon}", "interrupted True"], stderr
+
+
+def test_bad_values() -> None:
+    with pytest.raises(TypeError, match="abandon_on_cancel"):
+        AsyncPool(1, abandon_on_cancel="yes")  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import threading
 import time
@@ -418,3 +419,33 @@ def test_an_item_that_comes_just_when_a_worker_gives_up_waiting_for_it(method: s
 
     with PoolExecutor(1) as executor:
         assert len(list(getattr(executor, method)(task, numbers()))) == done
+
+
+@pytest.mark.thread_unsafe(reason="counts on a collection of its own")
+@each_executor_type
+def test_an_input_whose_error_is_kept_by_the_function_is_garbage(executor_type: Executors) -> None:
+    # The traceback of the error holds the frames of map(), and what they hold.
+    class Caller:
+        error: BaseException | None = None
+
+        def call(self, _: int) -> None:
+            pass
+
+    def numbers() -> Iterator[int]:
+        yield 1
+        raise LookupError("of the input")
+
+    with executor_type(1) as executor:
+        caller = Caller()
+        try:
+            executor.map(caller.call, numbers())
+        except LookupError as error:
+            caller.error = error
+        reference = weakref.ref(caller)
+        del caller
+
+    def is_dead() -> bool:
+        gc.collect()
+        return reference() is None
+
+    wait_until(is_dead, "the end of the caller")

@@ -2,10 +2,10 @@
 
 use super::errors::{self, with_traceback};
 use super::future::{self, Bells, Future};
-use super::gil::{self, Gate};
+use super::gil::{self, Member};
 use super::known;
 use super::lifecycle;
-use super::switch::Switch;
+use super::switch::Turns;
 use super::task::{Call, Task, is_python_function};
 use crate::pool::{Error, Host, Outcome, Worker};
 use pyo3::prelude::*;
@@ -225,7 +225,7 @@ fn name_of(func: &Bound<'_, PyAny>) -> String {
 /// A worker thread while it is attached.
 pub struct Attached<'py> {
     py: Python<'py>,
-    switch: Switch,
+    turns: Turns,
     /// Threads to be rung for as soon as the worker is detached, and before it takes up another task.
     bells: Bells,
 }
@@ -257,11 +257,10 @@ impl PyHost {
 }
 
 impl Attached<'_> {
-    /// After a call in native code lets other threads in, if it is time.
+    /// After a call of `func` lets other threads in, if it is time.
     fn let_others_in(&mut self, func: &Bound<'_, PyAny>) {
-        if !is_python_function(func) {
-            self.switch.give_way_if_due(self.py);
-        }
+        let native = !is_python_function(func);
+        self.turns.let_others_in(self.py, native, &mut self.bells);
     }
 
     /// A call whose result goes to a future.
@@ -290,7 +289,7 @@ impl Host for PyHost {
     type Context<'a> = Attached<'a>;
 
     fn live(&self, worker: &Worker, body: impl FnOnce(&mut Attached<'_>)) {
-        let gate = Gate::enter();
+        let (member, gate) = Member::join();
         let arrival = lifecycle::arrive();
         // Dropped when the thread has left the interpreter for good.
         let mut _departure = None;
@@ -302,7 +301,7 @@ impl Host for PyHost {
             if self.set_up(py) {
                 body(&mut Attached {
                     py,
-                    switch: Switch::new(py),
+                    turns: Turns::new(py, member),
                     bells: Bells::default(),
                 });
             }
@@ -321,11 +320,13 @@ impl Host for PyHost {
             Task::Future(call, future) => attached.run_for_future(call, future),
             Task::Async(call) => {
                 let outcome = call.run(attached.py);
-                attached.switch.give_way_if_due(attached.py);
+                attached
+                    .turns
+                    .let_others_in(attached.py, true, &mut attached.bells);
                 outcome
             }
             Task::Share(job) => {
-                match job.work(attached.py, &mut attached.switch, &mut attached.bells) {
+                match job.work(attached.py, &mut attached.turns, &mut attached.bells) {
                     Outcome::Unfinished(job) => Outcome::Unfinished(Task::Share(job)),
                     _ => Outcome::Completed,
                 }
@@ -334,18 +335,11 @@ impl Host for PyHost {
     }
 
     fn idle<R>(&self, attached: &mut Attached<'_>, wait: impl FnOnce() -> R) -> R {
-        let wait = OnThisThread(wait);
         let bells = std::mem::take(&mut attached.bells);
-        let OnThisThread((result, gate)) = attached.py.detach(move || {
-            gil::given_up();
+        attached.turns.rest(attached.py, || {
             bells.ring();
-            let result = wait.call();
-            OnThisThread((result, Gate::enter()))
-        });
-        drop(gate);
-        gil::taken();
-        attached.switch.attached();
-        result
+            wait()
+        })
     }
 
     #[cfg(not(Py_GIL_DISABLED))]
@@ -427,19 +421,5 @@ impl Drop for PyHost {
     fn drop(&mut self) {
         let hooks = std::mem::take(&mut self.hooks);
         lifecycle::drop_attached(hooks);
-    }
-}
-
-/// What stays on the thread that it is on, although `Python::detach` cannot know.
-struct OnThisThread<T>(T);
-
-// SAFETY: `Python::detach` calls its closure, and returns the result, on the calling thread. It demands `Send` only to
-// keep things bound to the interpreter out of the closure. What goes through here is the core's wait, which is written
-// without knowledge of Python and so holds nothing bound to it, its result, and the gate's lock.
-unsafe impl<T> Send for OnThisThread<T> {}
-
-impl<R, F: FnOnce() -> R> OnThisThread<F> {
-    fn call(self) -> R {
-        (self.0)()
     }
 }

@@ -7,7 +7,7 @@
 use super::errors;
 use super::executor::{Scope, left};
 use super::future::{Bells, LUCK};
-use super::switch::Switch;
+use super::switch::Turns;
 use super::task::is_python_function;
 use super::wait::detached_from_daemons;
 use crate::pool::sleeper::Sleeper;
@@ -124,14 +124,14 @@ impl Job {
     pub fn work(
         self: Arc<Self>,
         py: Python<'_>,
-        switch: &mut Switch,
+        turns: &mut Turns,
         bells: &mut Bells,
     ) -> Outcome<Arc<Self>> {
         // So many items between two looks at the clock; few, should they turn out slow.
         const MOST_AT_ONCE: u32 = 32;
         const LONG: Duration = Duration::from_micros(200);
         let func = self.func.bind(py);
-        let pauses = !is_python_function(func);
+        let native = !is_python_function(func);
         let mut at_once = 1;
         let begin = Instant::now();
         let mut since = begin;
@@ -154,7 +154,7 @@ impl Job {
                 MOST_AT_ONCE.min(at_once * 2)
             };
             since = now;
-            if pauses && switch.give_way_if_due(py) {
+            if turns.let_others_in(py, native, bells) {
                 since = Instant::now();
             }
             if now - begin > LONG {

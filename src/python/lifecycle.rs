@@ -17,8 +17,7 @@ pub struct Shared {
     /// What there is of the pools that were made, to be done before the interpreter goes.
     pools: Mutex<Vec<Remains<PyHost>>>,
     #[cfg(not(Py_GIL_DISABLED))]
-    /// Where those who are about to ask for the GIL wait for each other.
-    pub gate: Mutex<()>,
+    pub crowd: gil::Crowd,
     /// Threads that are outside of Python, in this module, and about to enter it.
     outside: AtomicUsize,
     border: Border,

@@ -10,8 +10,10 @@ use super::awaitable::{self, Awaitable, current_context};
 use super::base::Base;
 use super::errors::{self, Refusal};
 use super::executor::{Scope, SharedScope};
+use super::future::Bells;
 use super::gil;
 use super::lifecycle;
+use super::switch::Turns;
 use super::task::{Call, Task};
 use super::wait::detached;
 use crate::pool::sync::{Luck, lock};
@@ -108,6 +110,8 @@ pub struct Mailbox {
     /// How many calls in a row it was in vain to look out for, or not tried. Written by the loop's thread.
     vain: AtomicU32,
     luck: Luck,
+    /// How often the loop has fetched its mail.
+    fetched: AtomicU32,
     /// Where an exception goes that nobody waits for.
     pool: Py<Base>,
 }
@@ -129,6 +133,18 @@ impl Mailbox {
         {
             // The loop is closed.
             self.give_up(py);
+        }
+    }
+
+    /// A worker, between two tasks: lets others in if it is time, the loop first if that is to fetch its mail.
+    fn let_others_in(&self, py: Python<'_>, turns: &mut Turns, bells: &mut Bells) {
+        if self.has_mail.load(Ordering::Relaxed) {
+            let fetched = self.fetched.load(Ordering::Relaxed);
+            turns.let_loop_in(py, bells, || {
+                self.fetched.load(Ordering::Relaxed) != fetched
+            });
+        } else {
+            turns.let_others_in(py, true, bells);
         }
     }
 
@@ -258,6 +274,7 @@ impl Mailbox {
     /// On the loop's thread: hands out what has come, so much at a time that the loop's other business goes on.
     fn deliver(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
         const MOST_AT_ONCE: usize = 256;
+        self.fetched.fetch_add(1, Ordering::Relaxed);
         let (taken, more) = {
             let mut letters = lock(&self.letters);
             let most = letters.letters.len().min(MOST_AT_ONCE);
@@ -374,7 +391,14 @@ impl Drop for Lookout {
 
 impl AsyncCall {
     /// The worker: makes the call and posts what it came to.
-    pub fn run(self, py: Python<'_>) -> Outcome<Task> {
+    pub fn run(self, py: Python<'_>, turns: &mut Turns, bells: &mut Bells) -> Outcome<Task> {
+        let mailbox = Arc::clone(&self.mailbox);
+        let outcome = self.run_and_post(py);
+        mailbox.let_others_in(py, turns, bells);
+        outcome
+    }
+
+    fn run_and_post(self, py: Python<'_>) -> Outcome<Task> {
         if let Some(admission) = self.admission {
             self.mailbox.post(py, Letter::Admission(admission, true));
         }
@@ -491,6 +515,7 @@ impl AsyncPool {
             will_look: AtomicBool::new(!is_asyncios_own(event_loop)?),
             vain: AtomicU32::new(0),
             luck: Luck::new(LOOKOUT),
+            fetched: AtomicU32::new(0),
             pool: self.pool(py)?.clone().unbind(),
         });
         let mut mailboxes = lock(&self.mailboxes);

@@ -82,6 +82,10 @@ mod with_gil {
 
         /// Whether to offer the GIL to others, which has been in vain if they all wait for something else.
         pub fn should_step_back(&mut self) -> bool {
+            if !std::ptr::eq(self.crowd, &shared().crowd) {
+                // The task has forked, and this is the child: the gate is the parent's.
+                return false;
+            }
             if self.vain < Self::FEW_IN_VAIN || self.vain.is_multiple_of(Self::ONE_OF) {
                 return true;
             }
@@ -89,31 +93,30 @@ mod with_gil {
             false
         }
 
-        /// Detached: goes to the end of those who want the GIL.
-        pub fn step_back(&mut self) -> Gate {
+        /// Detached: goes to the end of those who want the GIL. `has_come`: a thread that is no worker has got it meanwhile.
+        pub fn step_back(&mut self, has_come: impl Fn() -> bool) -> Gate {
             match self.crowd.gate.try_lock() {
                 // Somebody asks already, and is let in before this one can ask.
                 Err(_) => self.vain = 0,
                 Ok(free) => {
                     drop(free);
                     // Asking at once would be to take the GIL from under the noses of those who are being woken for it.
-                    let taken = self.wait_for_another();
+                    let taken = self.wait_for_another(has_come);
                     self.vain = if taken { 0 } else { self.vain.wrapping_add(1) };
                 }
             }
             self.enter()
         }
 
-        /// Waits for a moment until another worker has come to the end of a task, or asks at the gate.
-        fn wait_for_another(&self) -> bool {
-            const LONGEST_DOZE: Duration = Duration::from_micros(400);
-            let mut doze = Duration::from_micros(50);
-            while doze <= LONGEST_DOZE {
-                thread::doze(doze);
-                if self.crowd.ends.load(Relaxed) != self.seen {
+        /// Waits for a moment until others have had the GIL.
+        fn wait_for_another(&self, has_come: impl Fn() -> bool) -> bool {
+            const DOZE: Duration = Duration::from_micros(50);
+            const MOST_DOZES: u32 = 6;
+            for _ in 0..MOST_DOZES {
+                thread::doze(DOZE);
+                if has_come() || self.crowd.ends.load(Relaxed) != self.seen {
                     return true;
                 }
-                doze *= 2;
             }
             false
         }
@@ -194,7 +197,7 @@ mod without_gil {
             false
         }
 
-        pub fn step_back(&mut self) -> Gate {
+        pub fn step_back(&mut self, _has_come: impl Fn() -> bool) -> Gate {
             Gate
         }
     }

@@ -318,13 +318,7 @@ impl Host for PyHost {
         match task {
             Task::Call(call) => self.run_call(attached, call),
             Task::Future(call, future) => attached.run_for_future(call, future),
-            Task::Async(call) => {
-                let outcome = call.run(attached.py);
-                attached
-                    .turns
-                    .let_others_in(attached.py, true, &mut attached.bells);
-                outcome
-            }
+            Task::Async(call) => call.run(attached.py, &mut attached.turns, &mut attached.bells),
             Task::Share(job) => {
                 match job.work(attached.py, &mut attached.turns, &mut attached.bells) {
                     Outcome::Unfinished(job) => Outcome::Unfinished(Task::Share(job)),

@@ -72,18 +72,35 @@ impl Turns {
         self.detached(py, |member| member.rest(rest))
     }
 
-    /// Between two tasks: ends the turn if it is time and somebody else asks for one. `native`: what was called may not
-    /// have gone through the interpreter's loop, which lets others in by itself; `bells`: to be rung for by then.
+    /// Between two tasks: ends the turn if it is time and somebody else may want one; whether a new one has begun.
+    /// `native`: what was called may not have gone through the interpreter's loop, which lets others in by itself;
+    /// `bells`: to be rung for by then.
     #[inline]
     pub fn let_others_in(&mut self, py: Python<'_>, native: bool, bells: &mut Bells) -> bool {
         if self.member.has_company() {
-            self.let_workers_in(py, native, bells)
+            self.end_if_due(py, native, bells, || false)
         } else {
             native && self.give_way_if_due(py)
         }
     }
 
-    fn let_workers_in(&mut self, py: Python<'_>, native: bool, bells: &mut Bells) -> bool {
+    /// As `let_others_in`, where a loop has been called to fetch its mail, until `has_come`.
+    pub fn let_loop_in(
+        &mut self,
+        py: Python<'_>,
+        bells: &mut Bells,
+        has_come: impl Fn() -> bool,
+    ) -> bool {
+        self.end_if_due(py, true, bells, has_come)
+    }
+
+    fn end_if_due(
+        &mut self,
+        py: Python<'_>,
+        native: bool,
+        bells: &mut Bells,
+        has_come: impl Fn() -> bool,
+    ) -> bool {
         if self.member.has_shared() {
             // The turn began in the middle of the task, or with it.
             self.switch.attached();
@@ -93,13 +110,12 @@ impl Turns {
             return false;
         }
         if !self.member.should_step_back() {
-            self.switch.attached();
             return native && self.give_way_if_due(py);
         }
         let bells = std::mem::take(bells);
         self.detached(py, |member| {
             bells.ring();
-            ((), member.step_back())
+            ((), member.step_back(has_come))
         });
         true
     }

@@ -31,8 +31,9 @@ use crate::pool::Error;
 use crate::pool::sleeper::Sleeper;
 use crate::pool::sync::{Luck, lock};
 use pyo3::exceptions::{PyException, PyTimeoutError};
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyTuple, PyType};
+use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType};
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
@@ -112,10 +113,16 @@ impl State {
 struct Extras {
     callbacks: Vec<Py<PyAny>>,
     sleepers: Vec<Arc<Sleeper>>,
-    condition: Option<Py<PyAny>>,
-    /// The list that `concurrent.futures.wait` and `as_completed` put their waiters into.
-    waiters: Option<Py<PyList>>,
+    waiting: Option<Waiting>,
     scope: Option<Arc<Scope>>,
+}
+
+/// What `concurrent.futures.wait` and `as_completed` ask for, one right after the other.
+struct Waiting {
+    /// They hold it while they look.
+    condition: Py<PyAny>,
+    /// They put their waiters into it.
+    waiters: Py<PyList>,
 }
 
 /// What is left to do for a future that is done: threads to ring for, detached. They are not bound any more.
@@ -191,15 +198,16 @@ struct Held<'py>(Bound<'py, PyAny>);
 
 impl<'py> Held<'py> {
     fn acquire(condition: Bound<'py, PyAny>) -> PyResult<Self> {
-        condition.call_method0("acquire")?;
+        condition.call_method0(intern!(condition.py(), "acquire"))?;
         Ok(Held(condition))
     }
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        if let Err(failure) = self.0.call_method0("release") {
-            failure.write_unraisable(self.0.py(), None);
+        let py = self.0.py();
+        if let Err(failure) = self.0.call_method0(intern!(py, "release")) {
+            failure.write_unraisable(py, None);
         }
     }
 }
@@ -294,12 +302,35 @@ impl Future {
         Self::tell_watched(slf, to, may, tell)
     }
 
+    /// Part of what somebody waits with for the future, and others, by the means of CPython.
+    fn waiting<R>(slf: &Bound<'_, Self>, get: impl Fn(&Waiting) -> R) -> PyResult<R> {
+        let there = lock(&slf.get().extras)
+            .as_ref()
+            .and_then(|extras| extras.waiting.as_ref().map(&get));
+        if let Some(there) = there {
+            return Ok(there);
+        }
+        let py = slf.py();
+        instance::track(slf);
+        let mut new = Some(Waiting {
+            condition: known::CONDITION.get(py).call0()?.unbind(),
+            waiters: PyList::empty(py).unbind(),
+        });
+        // What is left in `new`, where another thread was faster, is dropped after the lock.
+        Ok(slf.get().watch(|extras| {
+            if extras.waiting.is_none() {
+                extras.waiting = new.take();
+            }
+            get(extras.waiting.as_ref().expect("it was put there"))
+        }))
+    }
+
     /// The condition, held, where there is one.
     fn hold<'py>(py: Python<'py>, this: &Self) -> PyResult<Option<Held<'py>>> {
         let condition = lock(&this.extras)
             .as_ref()
-            .and_then(|extras| extras.condition.as_ref())
-            .map(|condition| condition.bind(py).clone());
+            .and_then(|extras| extras.waiting.as_ref())
+            .map(|waiting| waiting.condition.bind(py).clone());
         condition.map(Held::acquire).transpose()
     }
 
@@ -315,17 +346,14 @@ impl Future {
         let waiters = loop {
             let condition = {
                 let extras = lock(&this.extras);
-                let extras = extras.as_ref();
-                let condition = extras.and_then(|extras| extras.condition.as_ref());
-                if condition.is_none() || held.is_some() {
+                let waiting = extras.as_ref().and_then(|extras| extras.waiting.as_ref());
+                if waiting.is_none() || held.is_some() {
                     if let Err(state) = this.step(to, &may) {
                         return Ok(Err(state));
                     }
-                    break extras
-                        .and_then(|extras| extras.waiters.as_ref())
-                        .map(|waiters| waiters.clone_ref(py));
+                    break waiting.map(|waiting| waiting.waiters.clone_ref(py));
                 }
-                condition.map(|condition| condition.bind(py).clone())
+                waiting.map(|waiting| waiting.condition.bind(py).clone())
             };
             // Somebody may have asked for the condition since: it is looked for again.
             held = condition.map(Held::acquire).transpose()?;
@@ -336,7 +364,7 @@ impl Future {
             }
         }
         if let Some(held) = held {
-            held.0.call_method0("notify_all")?;
+            held.0.call_method0(intern!(py, "notify_all"))?;
         }
         Ok(Ok(()))
     }
@@ -691,8 +719,15 @@ impl Future {
     }
 
     #[getter]
-    fn _state(&self) -> &'static str {
-        self.state().name()
+    fn _state<'py>(&self, py: Python<'py>) -> &Bound<'py, PyString> {
+        // The very strings that CPython's code compares it with.
+        match self.state() {
+            State::Pending => intern!(py, "PENDING"),
+            State::Running | State::Finishing => intern!(py, "RUNNING"),
+            State::Cancelled => intern!(py, "CANCELLED"),
+            State::Notified => intern!(py, "CANCELLED_AND_NOTIFIED"),
+            State::Returned | State::Raised => intern!(py, "FINISHED"),
+        }
     }
 
     #[getter]
@@ -709,29 +744,13 @@ impl Future {
     #[getter]
     fn _condition(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         let py = slf.py();
-        instance::track(slf);
-        let there = |extras: &mut Extras| {
-            extras
-                .condition
-                .as_ref()
-                .map(|condition| condition.clone_ref(py))
-        };
-        if let Some(condition) = slf.get().watch(there) {
-            return Ok(condition);
-        }
-        let new = known::CONDITION.get(py).call0()?.unbind();
-        Ok(slf
-            .get()
-            .watch(|extras| extras.condition.get_or_insert(new).clone_ref(py)))
+        Self::waiting(slf, |waiting| waiting.condition.clone_ref(py))
     }
 
     #[getter]
-    fn _waiters(slf: &Bound<'_, Self>) -> Py<PyList> {
+    fn _waiters(slf: &Bound<'_, Self>) -> PyResult<Py<PyList>> {
         let py = slf.py();
-        instance::track(slf);
-        let new = PyList::empty(py).unbind();
-        slf.get()
-            .watch(|extras| extras.waiters.get_or_insert(new).clone_ref(py))
+        Self::waiting(slf, |waiting| waiting.waiters.clone_ref(py))
     }
 
     #[getter]
@@ -773,8 +792,10 @@ impl Future {
         // This does not wait: who holds the lock is attached, and neither runs Python code nor detaches meanwhile, while
         // the collector runs attached and alone.
         if let Some(extras) = lock(&self.extras).as_deref() {
-            visit.call(&extras.condition)?;
-            visit.call(&extras.waiters)?;
+            if let Some(waiting) = &extras.waiting {
+                visit.call(&waiting.condition)?;
+                visit.call(&waiting.waiters)?;
+            }
             for callback in &extras.callbacks {
                 visit.call(callback)?;
             }

@@ -52,6 +52,7 @@ known! {
         LACK_POOL_FUNC_ERROR "LackPoolFuncError"
     }
     "pyants._types" {
+        CONDITION "FutureCondition"
         GIVE_WAY "give_way"
         LOAD_BALANCING_STRATEGY "LoadBalancingStrategy"
         POOL_STATS "PoolStats"
@@ -75,7 +76,6 @@ known! {
         SET_TRACE "settrace"
     }
     "threading" {
-        CONDITION "Condition"
         CURRENT_THREAD "current_thread"
         GET_PROFILE "getprofile"
         GET_TRACE "gettrace"

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import collections
 import enum
 import logging
-import threading
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 if TYPE_CHECKING:
@@ -81,29 +78,3 @@ def report_failures(failures: Iterable[BaseException]) -> None:
 
 def give_way() -> None:
     """Does nothing, but as Python: where another thread asks for the interpreter it gets it meanwhile."""
-
-
-_RLock: Any = type(threading.RLock())
-
-
-class FutureCondition(_RLock, threading.Condition):  # type: ignore[misc]
-    """The condition of a future: a Condition that is its own lock, and so made in a tenth of the time.
-
-    concurrent.futures.wait and as_completed ask for that of each of their futures, and use it as a lock only. Those who
-    wait on one wait as on any other.
-    """
-
-    __init__ = object.__init__
-
-    @property
-    def _lock(self) -> Any:
-        return self
-
-    @cached_property
-    def _waiters(self) -> collections.deque[Any]:
-        return collections.deque()
-
-    def notify_all(self) -> None:
-        """Wakes all threads that wait on the condition."""
-        if "_waiters" in self.__dict__ or not self._is_owned():
-            super().notify_all()

@@ -21,6 +21,7 @@
 //! told of changes only under that lock or, where there is a condition, while that is held: who holds it sees the future
 //! stand still, as CPython's own code expects.
 
+use super::condition::{Condition, Held};
 use super::errors;
 use super::executor::Scope;
 use super::instance;
@@ -120,7 +121,7 @@ struct Extras {
 /// What `concurrent.futures.wait` and `as_completed` ask for, one right after the other.
 struct Waiting {
     /// They hold it while they look.
-    condition: Py<PyAny>,
+    condition: Py<Condition>,
     /// They put their waiters into it.
     waiters: Py<PyList>,
 }
@@ -191,25 +192,6 @@ enum Caller {
     Worker,
     /// Somebody who called a method of the future.
     User,
-}
-
-/// A condition of `threading`, held.
-struct Held<'py>(Bound<'py, PyAny>);
-
-impl<'py> Held<'py> {
-    fn acquire(condition: Bound<'py, PyAny>) -> PyResult<Self> {
-        condition.call_method0(intern!(condition.py(), "acquire"))?;
-        Ok(Held(condition))
-    }
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        let py = self.0.py();
-        if let Err(failure) = self.0.call_method0(intern!(py, "release")) {
-            failure.write_unraisable(py, None);
-        }
-    }
 }
 
 impl Future {
@@ -313,7 +295,7 @@ impl Future {
         let py = slf.py();
         instance::track(slf);
         let mut new = Some(Waiting {
-            condition: known::CONDITION.get(py).call0()?.unbind(),
+            condition: Py::new(py, Condition::default())?,
             waiters: PyList::empty(py).unbind(),
         });
         // What is left in `new`, where another thread was faster, is dropped after the lock.
@@ -326,12 +308,12 @@ impl Future {
     }
 
     /// The condition, held, where there is one.
-    fn hold<'py>(py: Python<'py>, this: &Self) -> PyResult<Option<Held<'py>>> {
+    fn hold(py: Python<'_>, this: &Self) -> PyResult<Option<Held>> {
         let condition = lock(&this.extras)
             .as_ref()
             .and_then(|extras| extras.waiting.as_ref())
             .map(|waiting| waiting.condition.bind(py).clone());
-        condition.map(Held::acquire).transpose()
+        condition.as_ref().map(Condition::hold).transpose()
     }
 
     #[cold]
@@ -342,7 +324,7 @@ impl Future {
         tell: Option<&str>,
     ) -> PyResult<Result<(), State>> {
         let (py, this) = (slf.py(), slf.get());
-        let mut held: Option<Held<'_>> = None;
+        let mut held: Option<Held> = None;
         let waiters = loop {
             let condition = {
                 let extras = lock(&this.extras);
@@ -356,7 +338,7 @@ impl Future {
                 waiting.map(|waiting| waiting.condition.bind(py).clone())
             };
             // Somebody may have asked for the condition since: it is looked for again.
-            held = condition.map(Held::acquire).transpose()?;
+            held = condition.as_ref().map(Condition::hold).transpose()?;
         };
         if let (Some(tell), Some(waiters)) = (tell, waiters) {
             for waiter in waiters.bind(py).iter() {
@@ -364,7 +346,7 @@ impl Future {
             }
         }
         if let Some(held) = held {
-            held.0.call_method0(intern!(py, "notify_all"))?;
+            held.notify_all(py)?;
         }
         Ok(Ok(()))
     }
@@ -742,7 +724,7 @@ impl Future {
 
     /// The condition that concurrent.futures.wait and as_completed hold while they look.
     #[getter]
-    fn _condition(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+    fn _condition(slf: &Bound<'_, Self>) -> PyResult<Py<Condition>> {
         let py = slf.py();
         Self::waiting(slf, |waiting| waiting.condition.clone_ref(py))
     }

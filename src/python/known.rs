@@ -52,10 +52,12 @@ known! {
         LACK_POOL_FUNC_ERROR "LackPoolFuncError"
     }
     "pyants._types" {
-        CONDITION "FutureCondition"
         GIVE_WAY "give_way"
         LOAD_BALANCING_STRATEGY "LoadBalancingStrategy"
         POOL_STATS "PoolStats"
+    }
+    "collections" {
+        DEQUE "deque"
     }
     "concurrent.futures._base" {
         CANCELLED_ERROR "CancelledError"
@@ -76,6 +78,7 @@ known! {
         SET_TRACE "settrace"
     }
     "threading" {
+        CONDITION "Condition"
         CURRENT_THREAD "current_thread"
         GET_PROFILE "getprofile"
         GET_TRACE "gettrace"

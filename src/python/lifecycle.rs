@@ -67,7 +67,8 @@ unsafe extern "C" {
     fn PyThread_get_thread_ident() -> std::ffi::c_ulong;
 }
 
-fn this_thread() -> u64 {
+/// The thread's identity, as `threading.get_ident` has it; never 0.
+pub fn this_thread() -> u64 {
     // SAFETY: needs neither the GIL nor a thread state.
     #[allow(clippy::useless_conversion)]
     u64::from(unsafe { PyThread_get_thread_ident() })

@@ -4,6 +4,7 @@ mod aio;
 mod awaitable;
 mod base;
 mod border;
+mod condition;
 mod errors;
 mod executor;
 mod fast;

@@ -7,10 +7,12 @@ use super::lifecycle::this_thread;
 use super::wait::detached_from_daemons;
 use crate::pool::sync::{lock, wait};
 use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyValueError};
+use pyo3::impl_::trampoline::get_trampoline_function;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyBool, PyTuple};
+use pyo3::{Borrowed, PyTypeInfo, ffi};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
@@ -184,28 +186,6 @@ impl Condition {
         self.take_within(py, timeout)
     }
 
-    /// As that of threading.RLock.
-    fn release(&self) -> PyResult<()> {
-        if !self.owned() {
-            return Err(PyRuntimeError::new_err("cannot release un-acquired lock"));
-        }
-        self.put_back();
-        Ok(())
-    }
-
-    fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {
-        self.take_within(py, None)
-    }
-
-    fn __exit__(
-        &self,
-        _type: &Bound<'_, PyAny>,
-        _value: &Bound<'_, PyAny>,
-        _traceback: &Bound<'_, PyAny>,
-    ) -> PyResult<()> {
-        self.release()
-    }
-
     /// Waits until notified; see threading.Condition.
     #[pyo3(signature = (timeout = None))]
     fn wait<'py>(
@@ -301,4 +281,121 @@ impl Condition {
             slf.get_type().name()?
         )))
     }
+}
+
+impl Condition {
+    /// Takes it, if that does not need a wait.
+    fn enter_now(&self) -> bool {
+        let me = this_thread();
+        if self.owner.load(Ordering::Relaxed) != me {
+            return self.take(me);
+        }
+        let depth = self.depth.load(Ordering::Relaxed);
+        self.depth.store(depth.saturating_add(1), Ordering::Relaxed);
+        depth < u32::MAX
+    }
+
+    /// Gives it up; `false`: this thread does not have it.
+    fn exit_now(&self) -> bool {
+        let owned = self.owned();
+        if owned {
+            self.put_back();
+        }
+        owned
+    }
+
+    fn enter(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        slf.get().take_within(slf.py(), None)
+    }
+
+    fn exit(_slf: &Bound<'_, Self>) -> PyResult<bool> {
+        Err(PyRuntimeError::new_err("cannot release un-acquired lock"))
+    }
+}
+
+/// A method without arguments, or one that does not look at them, which mostly does its work `$now`; else `$slowly`.
+macro_rules! add_method {
+    ($py:expr, $name:literal, $flags:expr, $kind:ident, ($($extra:ty),*), $now:path, $slowly:path, $value:expr) => {{
+        /// # Safety
+        /// To be called by the interpreter, attached, with a condition.
+        unsafe fn slowly(py: Python<'_>, slf: *mut ffi::PyObject) -> PyResult<*mut ffi::PyObject> {
+            // SAFETY: the caller's promise; it keeps `slf` alive until the call returns.
+            let slf = unsafe { Borrowed::from_ptr(py, slf).cast_unchecked::<Condition>() };
+            $slowly(&slf).map(|_| $value(py).into_ptr())
+        }
+        /// # Safety
+        /// As that of `slowly`.
+        unsafe extern "C" fn method(slf: *mut ffi::PyObject, $(_: $extra),*) -> *mut ffi::PyObject {
+            // SAFETY: the caller's promise, as in `slowly`. Nothing here panics but what is behind the trampoline.
+            unsafe {
+                let py = Python::assume_attached();
+                if $now(Borrowed::from_ptr(py, slf).cast_unchecked::<Condition>().get()) {
+                    $value(py).into_ptr()
+                } else {
+                    get_trampoline_function!(noargs, slowly)(
+                        slf,
+                        std::ptr::null_mut(),
+                    )
+                }
+            }
+        }
+        let definition = Box::leak(Box::new(ffi::PyMethodDef {
+            ml_name: $name.as_ptr(),
+            ml_meth: ffi::PyMethodDefPointer { $kind: method },
+            ml_flags: $flags,
+            ml_doc: c"As that of threading.RLock.".as_ptr(),
+        }));
+        let class = Condition::type_object($py);
+        // SAFETY: the class is one, and the definition lives for ever.
+        let method = unsafe {
+            Bound::from_owned_ptr_or_err($py, ffi::PyDescr_NewMethod(class.as_type_ptr(), definition))?
+        };
+        class.setattr($name.to_str()?, method)?;
+    }};
+}
+
+fn yes(py: Python<'_>) -> Bound<'_, PyAny> {
+    PyBool::new(py, true).to_owned().into_any()
+}
+
+fn none(py: Python<'_>) -> Bound<'_, PyAny> {
+    py.None().into_bound(py)
+}
+
+/// Puts the methods into the class that are called for each future of a `wait`, and so must cost next to nothing.
+pub fn install(py: Python<'_>) -> PyResult<()> {
+    use Condition as C;
+    type Object = *mut ffi::PyObject;
+    type Objects = *mut *mut ffi::PyObject;
+    add_method!(
+        py,
+        c"__enter__",
+        ffi::METH_NOARGS,
+        PyCFunction,
+        (Object),
+        C::enter_now,
+        C::enter,
+        yes
+    );
+    add_method!(
+        py,
+        c"release",
+        ffi::METH_NOARGS,
+        PyCFunction,
+        (Object),
+        C::exit_now,
+        C::exit,
+        none
+    );
+    add_method!(
+        py,
+        c"__exit__",
+        ffi::METH_FASTCALL,
+        PyCFunctionFast,
+        (Objects, ffi::Py_ssize_t),
+        C::exit_now,
+        C::exit,
+        none
+    );
+    Ok(())
 }

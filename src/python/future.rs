@@ -284,14 +284,15 @@ impl Future {
         Self::tell_watched(slf, to, may, tell)
     }
 
-    /// Part of what somebody waits with for the future, and others, by the means of CPython.
-    fn waiting<R>(slf: &Bound<'_, Self>, get: impl Fn(&Waiting) -> R) -> PyResult<R> {
-        let there = lock(&slf.get().extras)
+    /// Part of what others wait with for the future by the means of CPython, if it was asked for before.
+    fn waiting_now<R>(&self, get: impl FnOnce(&Waiting) -> R) -> Option<R> {
+        lock(&self.extras)
             .as_ref()
-            .and_then(|extras| extras.waiting.as_ref().map(&get));
-        if let Some(there) = there {
-            return Ok(there);
-        }
+            .and_then(|extras| extras.waiting.as_ref().map(get))
+    }
+
+    /// The same, made if need be.
+    fn make_waiting<R>(slf: &Bound<'_, Self>, get: impl FnOnce(&Waiting) -> R) -> PyResult<R> {
         let py = slf.py();
         instance::track(slf);
         let mut new = Some(Waiting {
@@ -305,6 +306,40 @@ impl Future {
             }
             get(extras.waiting.as_ref().expect("it was put there"))
         }))
+    }
+
+    /// `_condition`, which `concurrent.futures.wait` and `as_completed` hold while they look.
+    pub fn condition_now<'py>(py: Python<'py>, this: &Self) -> Option<Bound<'py, PyAny>> {
+        this.waiting_now(|waiting| waiting.condition.bind(py).as_any().clone())
+    }
+
+    pub fn make_condition<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        Self::make_waiting(slf, |waiting| {
+            waiting.condition.bind(slf.py()).as_any().clone()
+        })
+    }
+
+    /// `_waiters`, which they put their own into.
+    pub fn waiters_now<'py>(py: Python<'py>, this: &Self) -> Option<Bound<'py, PyAny>> {
+        this.waiting_now(|waiting| waiting.waiters.bind(py).as_any().clone())
+    }
+
+    pub fn make_waiters<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        Self::make_waiting(slf, |waiting| {
+            waiting.waiters.bind(slf.py()).as_any().clone()
+        })
+    }
+
+    /// `_state`: the very strings that CPython's code compares it with.
+    pub fn state_name<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
+        match self.state() {
+            State::Pending => intern!(py, "PENDING"),
+            State::Running | State::Finishing => intern!(py, "RUNNING"),
+            State::Cancelled => intern!(py, "CANCELLED"),
+            State::Notified => intern!(py, "CANCELLED_AND_NOTIFIED"),
+            State::Returned | State::Raised => intern!(py, "FINISHED"),
+        }
+        .clone()
     }
 
     /// The condition, held, where there is one.
@@ -701,18 +736,6 @@ impl Future {
     }
 
     #[getter]
-    fn _state<'py>(&self, py: Python<'py>) -> &Bound<'py, PyString> {
-        // The very strings that CPython's code compares it with.
-        match self.state() {
-            State::Pending => intern!(py, "PENDING"),
-            State::Running | State::Finishing => intern!(py, "RUNNING"),
-            State::Cancelled => intern!(py, "CANCELLED"),
-            State::Notified => intern!(py, "CANCELLED_AND_NOTIFIED"),
-            State::Returned | State::Raised => intern!(py, "FINISHED"),
-        }
-    }
-
-    #[getter]
     fn _result<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         (self.state() == State::Returned).then(|| self.outcome(py))
     }
@@ -720,19 +743,6 @@ impl Future {
     #[getter]
     fn _exception<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         (self.state() == State::Raised).then(|| self.outcome(py))
-    }
-
-    /// The condition that concurrent.futures.wait and as_completed hold while they look.
-    #[getter]
-    fn _condition(slf: &Bound<'_, Self>) -> PyResult<Py<Condition>> {
-        let py = slf.py();
-        Self::waiting(slf, |waiting| waiting.condition.clone_ref(py))
-    }
-
-    #[getter]
-    fn _waiters(slf: &Bound<'_, Self>) -> PyResult<Py<PyList>> {
-        let py = slf.py();
-        Self::waiting(slf, |waiting| waiting.waiters.clone_ref(py))
     }
 
     #[getter]

@@ -20,7 +20,7 @@ import peers
 import pyants
 
 WORKS = {
-    "works_latency": ("fairness", "latency"),
+    "works_latency": ("fairness", "latency", "loop"),
     "works_memory": ("idle", "queued"),
     "works_real": ("real",),
     "works_results": ("awaited", "futures", "mapped", "one_by_one"),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -126,3 +129,55 @@ def fairness(peer: str, workers: int, tasks: int) -> Result:
     result = meter.stop(tasks)
     pool.close()
     return result | {"tick_ms": watch.tick * 1e3, "run_ms": watch.run * 1e3, "submit_ms": watch.submit * 1e3}
+
+
+TICK = 0.001
+
+
+async def ticks(late: list[float], busy: Callable[[], bool]) -> None:
+    """Sleeps a millisecond at a time; how much later than that the loop went on, in microseconds."""
+    while busy():
+        begin = time.perf_counter()
+        await asyncio.sleep(TICK)
+        late.append((time.perf_counter() - begin - TICK) * 1e6)
+
+
+async def own_calls(peer: str, workers: int, tasks: int, load: Callable[[], object], ahead: int, late: list[float]) -> None:
+    """The loop's own calls keep the workers busy: so many at a time."""
+    loop = asyncio.get_running_loop()
+    pool: Any = peers.AsyncPool(workers) if peer == "AsyncPool" else ThreadPoolExecutor(workers)
+    left = iter(range(tasks))
+
+    async def call() -> None:
+        for _ in left:
+            await (pool.run(load) if peer == "AsyncPool" else loop.run_in_executor(pool, load))
+
+    calls = asyncio.gather(*(call() for _ in range(ahead)))
+    await ticks(late, lambda: not calls.done())
+    await calls
+
+
+async def others_calls(peer: str, workers: int, tasks: int, load: Callable[[], object], late: list[float]) -> None:
+    """What was submitted before keeps all workers busy."""
+    pool = peers.make(peer, workers, None)
+    begun = threading.Barrier(workers)
+    last = threading.Event()
+    for _ in range(workers):
+        pool.submit(begun.wait)
+    for _ in range(tasks):
+        pool.submit(load)
+    pool.submit(last.set)
+    await ticks(late, lambda: not last.is_set())
+    pool.finish()
+
+
+def loop(peer: str, workers: int, tasks: int, *, loops: int = 0, native: int = 0, ahead: int = 1_000) -> Result:
+    """How late an asyncio loop is while workers compute: for so many loops of Python, or sum so many numbers in C."""
+    load = partial(sum, range(native)) if native else kinds.task(loops, 0)
+    late: list[float] = []
+    meter = Meter()
+    if peer in ("AsyncPool", "run_in_executor"):
+        asyncio.run(own_calls(peer, workers, tasks, load, ahead, late))
+    else:
+        asyncio.run(others_calls(peer, workers, tasks, load, late))
+    return meter.stop(tasks) | {"late_us": late}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import plan_waiting
 import tables
 import targets
 import words
@@ -207,6 +208,14 @@ def waiting(run: Run, drawn: list[str]) -> Iterator[str]:
         "happens there is CPython's own doing, which gives the GIL to whichever of the waiting threads is woken.\n"
     )
     yield tables.fairness(run)
+    yield "### A loop while workers compute\n"
+    yield (
+        "An asyncio loop that sleeps 1 ms at a time is so much late while eight workers compute, all in the middle of a task "
+        "to begin with: for its own calls, 1,000 at a time, or for what was submitted before.\n"
+    )
+    for load in plan_waiting.LOADS:
+        yield f"Tasks of {load}:\n"
+        yield tables.loop(run, f"loop {load}")
 
 
 def remembering(run: Run, drawn: list[str]) -> Iterator[str]:

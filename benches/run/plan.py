@@ -30,6 +30,7 @@ def groups(quick: bool) -> list[Group]:
         plan_waiting.bursts(size),
         plan_waiting.cycles(size),
         plan_waiting.fairness(size),
+        *plan_waiting.loops(size),
         plan_throughput.cpu(size),
         *plan_waiting.memory(size),
     ]

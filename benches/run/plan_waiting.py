@@ -63,6 +63,32 @@ def fairness(size: Size) -> Group:
     return Group("fairness", entries, size.of(3, 1))
 
 
+LOADS: dict[str, Order] = {
+    "10 µs of Python": {"us": 10},
+    "100 µs of Python": {"us": 100},
+    "500 µs of Python": {"us": 500},
+    "C": {"native": 2_000},
+}
+
+
+def loops(size: Size) -> list[Group]:
+    """How late an asyncio loop is while workers compute."""
+    peers = {
+        "`AsyncPool(8)`, its own calls": "AsyncPool",
+        "`run_in_executor`, 8 threads, its own calls": "run_in_executor",
+        "`Pool(8, queue_size=None)`": "Pool",
+        "`PoolExecutor(8)`": "PoolExecutor",
+        "`ThreadPoolExecutor(8)`": "ThreadPoolExecutor",
+    }
+    seconds = size.of(1.0, 0.5)
+    groups: list[Group] = []
+    for name, load in LOADS.items():
+        tasks = round(seconds * 1e6 / float(load.get("us", 20)))
+        entries = [python(label, "loop", peer, workers=8, tasks=tasks, **load) for label, peer in peers.items()]
+        groups.append(Group(f"loop {name}", entries, size.of(3, 1)))
+    return groups
+
+
 def memory(size: Size) -> list[Group]:
     """Idle workers, and tasks that wait."""
     work: Order = {"work": "idle", "workers": size.of(10_000, 2_000)}

@@ -209,6 +209,24 @@ def fairness(run: Run) -> str:
     return for_each_build(run, make)
 
 
+def loop(run: Run, group: str) -> str:
+    """Percentiles of how late a loop was."""
+    marks = (0.5, 0.9, 0.99)
+
+    def make(build: str) -> str:
+        return words.table(
+            ["", "per task", *(f"late p{mark * 100:g}" for mark in marks)],
+            (
+                [entry.label, shown(entry, "us", words.duration)]
+                + [words.duration(entry.quantiles["late_us"][run.quantiles.index(mark)]) for mark in marks]
+                for entry in run.entries(group, build)
+                if not entry.problem
+            ),
+        )
+
+    return for_each_build(run, make)
+
+
 def computing(run: Run) -> str:
     """One worker against two."""
 

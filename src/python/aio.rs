@@ -11,9 +11,11 @@ use super::base::{Base, Front, check_callable};
 use super::call;
 use super::errors::{self, Refusal};
 use super::executor::SharedScope;
+use super::future::Bells;
 use super::gil;
 use super::host::{Hooks, PyHost, name_of};
 use super::lifecycle;
+use super::switch::Turns;
 use super::task::{Call, Task};
 use super::wait::detached;
 use crate::pool::sync::{Luck, lock};
@@ -167,6 +169,8 @@ pub struct Mailbox {
     vain: AtomicU32,
     luck: Luck,
     pub reporter: Reporter,
+    /// How often the loop has fetched its mail.
+    fetched: AtomicU32,
 }
 
 impl Mailbox {
@@ -186,6 +190,18 @@ impl Mailbox {
         {
             // The loop is closed.
             self.give_up(py);
+        }
+    }
+
+    /// A worker, between two tasks: lets others in if it is time, the loop first if that is to fetch its mail.
+    pub fn let_others_in(&self, py: Python<'_>, turns: &mut Turns, bells: &mut Bells) {
+        if self.has_mail.load(Ordering::Relaxed) {
+            let fetched = self.fetched.load(Ordering::Relaxed);
+            turns.let_loop_in(py, bells, || {
+                self.fetched.load(Ordering::Relaxed) != fetched
+            });
+        } else {
+            turns.let_others_in(py, true, bells);
         }
     }
 
@@ -298,6 +314,7 @@ impl Mailbox {
     /// On the loop's thread: hands out what has come, so much at a time that the loop's other business goes on.
     fn deliver(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
         const MOST_AT_ONCE: usize = 256;
+        self.fetched.fetch_add(1, Ordering::Relaxed);
         let (taken, more) = {
             let mut letters = lock(&self.letters);
             let most = letters.letters.len().min(MOST_AT_ONCE);
@@ -525,6 +542,7 @@ impl AsyncPool {
             vain: AtomicU32::new(0),
             luck: Luck::new(LOOKOUT),
             reporter: Reporter::of(self.pool(py)?.get().front(py)?),
+            fetched: AtomicU32::new(0),
         });
         let mut mailboxes = lock(&self.mailboxes);
         let is_over = |mailbox: &Arc<Mailbox>| over.iter().any(|other| Arc::ptr_eq(other, mailbox));

@@ -9,10 +9,12 @@ use super::base::Base;
 use super::call;
 use super::errors;
 use super::executor::Scope;
+use super::future::Bells;
 use super::host::PyHost;
+use super::switch::Turns;
 use super::task::{Call, Task, is_python_function};
 use crate::pool::sync::lock;
-use crate::pool::{Enlisted, Error, Outcome};
+use crate::pool::{Enlisted, Outcome};
 use pyo3::exceptions::{PyException, PyRuntimeError, PyStopIteration};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -218,12 +220,29 @@ impl Awaitable {
     }
 
     /// The worker: makes the call and posts what it came to.
-    pub fn run(py: Python<'_>, host: &PyHost, call: Py<Self>) -> Outcome<Task> {
+    pub fn run(
+        py: Python<'_>,
+        host: &PyHost,
+        call: Py<Self>,
+        turns: &mut Turns,
+        bells: &mut Bells,
+    ) -> Outcome<Task> {
+        let mailbox = Arc::clone(&call.get().mailbox);
+        let outcome = Self::run_and_post(py, host, call, &mailbox);
+        mailbox.let_others_in(py, turns, bells);
+        outcome
+    }
+
+    fn run_and_post(
+        py: Python<'_>,
+        host: &PyHost,
+        call: Py<Self>,
+        mailbox: &Arc<Mailbox>,
+    ) -> Outcome<Task> {
         let this = call.get();
         let Some((prospect, _)) = this.take(State::Begun) else {
             return Outcome::Cancelled;
         };
-        let mailbox = Arc::clone(&this.mailbox);
         let Prospect {
             call: made,
             context,

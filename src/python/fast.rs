@@ -5,17 +5,21 @@
 //! into their classes by hand.
 
 use super::base::{Base, Wait};
+use super::condition;
 use super::errors::Refusal;
 use super::executor::Executor;
 use super::func::Invoker;
+use super::future::Future;
 use super::patch;
 use super::pool::Submitter;
 use super::task::{Call, Task};
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
+use pyo3::impl_::trampoline::get_trampoline_function;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 use pyo3::{Borrowed, PyTypeInfo};
+use std::ffi::{CStr, c_void};
 
 /// What the interpreter passes to a method: borrowed for as long as the call lasts.
 #[derive(Clone, Copy)]
@@ -191,7 +195,7 @@ macro_rules! add_method {
             ml_name: $name.as_ptr(),
             ml_meth: ffi::PyMethodDefPointer {
                 // What PyO3 puts around its own methods: panics become exceptions.
-                PyCFunctionFastWithKeywords: pyo3::impl_::trampoline::get_trampoline_function!(
+                PyCFunctionFastWithKeywords: get_trampoline_function!(
                     fastcall_cfunction_with_keywords,
                     method
                 ),
@@ -213,8 +217,71 @@ macro_rules! add_method {
     }};
 }
 
-/// Puts the methods into their classes.
+/// A getter of `_Future` that mostly has the value `$now`; else `$make` makes it.
+macro_rules! getter {
+    ($now:path, $make:path) => {{
+        /// # Safety
+        /// To be called by the interpreter, attached, with a future.
+        unsafe fn make(py: Python<'_>, slf: *mut ffi::PyObject) -> PyResult<*mut ffi::PyObject> {
+            // SAFETY: the caller's promise; it keeps `slf` alive until the call returns.
+            let slf = unsafe { Borrowed::from_ptr(py, slf).cast_unchecked::<Future>() };
+            $make(&slf).map(Bound::into_ptr)
+        }
+        /// # Safety
+        /// As that of `make`.
+        unsafe extern "C" fn get(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
+            // SAFETY: the caller's promise, as in `make`. Nothing here panics but what is behind the trampoline.
+            unsafe {
+                let py = Python::assume_attached();
+                let future = Borrowed::from_ptr(py, slf).cast_unchecked::<Future>();
+                match $now(py, future.get()) {
+                    Some(value) => value.into_ptr(),
+                    None => get_trampoline_function!(noargs, make)(slf, std::ptr::null_mut()),
+                }
+            }
+        }
+        get
+    }};
+}
+
+/// The getter of `_state`.
+///
+/// # Safety
+/// To be called by the interpreter, attached, with a future.
+unsafe extern "C" fn state(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
+    // SAFETY: the caller's promise; it keeps `slf` alive until the call returns. Nothing here panics.
+    unsafe {
+        let py = Python::assume_attached();
+        let future = Borrowed::from_ptr(py, slf).cast_unchecked::<Future>();
+        future.get().state_name(py).into_ptr()
+    }
+}
+
+/// Gives `_Future` an attribute.
+fn add_attribute(py: Python<'_>, name: &'static CStr, get: ffi::getter) -> PyResult<()> {
+    let definition = Box::leak(Box::new(ffi::PyGetSetDef {
+        name: name.as_ptr(),
+        get: Some(get),
+        set: None,
+        doc: std::ptr::null(),
+        closure: std::ptr::null_mut(),
+    }));
+    let class = Future::type_object(py);
+    // SAFETY: the class is one, and the definition lives for ever.
+    let attribute = unsafe {
+        Bound::from_owned_ptr_or_err(py, ffi::PyDescr_NewGetSet(class.as_type_ptr(), definition))?
+    };
+    class.setattr(name.to_str()?, attribute)
+}
+
+/// Puts the methods into their classes, and what `concurrent.futures.wait` and `as_completed` ask of each future.
 pub fn install(py: Python<'_>) -> PyResult<()> {
+    condition::install(py)?;
+    add_attribute(py, c"_state", state)?;
+    let condition = getter!(Future::condition_now, Future::make_condition);
+    add_attribute(py, c"_condition", condition)?;
+    let waiters = getter!(Future::waiters_now, Future::make_waiters);
+    add_attribute(py, c"_waiters", waiters)?;
     let _ = add_method!(py, Submitter, Base, c"submit", submit, c"submit($self, fn, /, *args, **kwargs)
 --
 

@@ -22,6 +22,7 @@
 //! stand still, as CPython's own code expects.
 
 use super::call;
+use super::condition::{Condition, Held};
 use super::errors;
 use super::executor::Scope;
 use super::instance;
@@ -32,8 +33,9 @@ use crate::pool::Error;
 use crate::pool::sleeper::Sleeper;
 use crate::pool::sync::{Luck, lock};
 use pyo3::exceptions::{PyException, PyTimeoutError};
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyTuple, PyType};
+use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType};
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
@@ -113,10 +115,16 @@ impl State {
 struct Extras {
     callbacks: Vec<Py<PyAny>>,
     sleepers: Vec<Arc<Sleeper>>,
-    condition: Option<Py<PyAny>>,
-    /// The list that `concurrent.futures.wait` and `as_completed` put their waiters into.
-    waiters: Option<Py<PyList>>,
+    waiting: Option<Waiting>,
     scope: Option<Arc<Scope>>,
+}
+
+/// What `concurrent.futures.wait` and `as_completed` ask for, one right after the other.
+struct Waiting {
+    /// They hold it while they look.
+    condition: Py<Condition>,
+    /// They put their waiters into it.
+    waiters: Py<PyList>,
 }
 
 /// What is left to do for a future that is done: threads to ring for, detached. They are not bound any more.
@@ -185,24 +193,6 @@ enum Caller {
     Worker,
     /// Somebody who called a method of the future.
     User,
-}
-
-/// A condition of `threading`, held.
-struct Held<'py>(Bound<'py, PyAny>);
-
-impl<'py> Held<'py> {
-    fn acquire(condition: Bound<'py, PyAny>) -> PyResult<Self> {
-        condition.call_method0("acquire")?;
-        Ok(Held(condition))
-    }
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        if let Err(failure) = self.0.call_method0("release") {
-            failure.write_unraisable(self.0.py(), None);
-        }
-    }
 }
 
 impl Future {
@@ -305,13 +295,71 @@ impl Future {
         Self::tell_watched(slf, to, may, tell)
     }
 
+    /// Part of what others wait with for the future by the means of CPython, if it was asked for before.
+    fn waiting_now<R>(&self, get: impl FnOnce(&Waiting) -> R) -> Option<R> {
+        lock(&self.extras)
+            .as_ref()
+            .and_then(|extras| extras.waiting.as_ref().map(get))
+    }
+
+    /// The same, made if need be.
+    fn make_waiting<R>(slf: &Bound<'_, Self>, get: impl FnOnce(&Waiting) -> R) -> PyResult<R> {
+        let py = slf.py();
+        instance::track(slf);
+        let mut new = Some(Waiting {
+            condition: Py::new(py, Condition::default())?,
+            waiters: PyList::empty(py).unbind(),
+        });
+        // What is left in `new`, where another thread was faster, is dropped after the lock.
+        Ok(slf.get().watch(|extras| {
+            if extras.waiting.is_none() {
+                extras.waiting = new.take();
+            }
+            get(extras.waiting.as_ref().expect("it was put there"))
+        }))
+    }
+
+    /// `_condition`, which `concurrent.futures.wait` and `as_completed` hold while they look.
+    pub fn condition_now<'py>(py: Python<'py>, this: &Self) -> Option<Bound<'py, PyAny>> {
+        this.waiting_now(|waiting| waiting.condition.bind(py).as_any().clone())
+    }
+
+    pub fn make_condition<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        Self::make_waiting(slf, |waiting| {
+            waiting.condition.bind(slf.py()).as_any().clone()
+        })
+    }
+
+    /// `_waiters`, which they put their own into.
+    pub fn waiters_now<'py>(py: Python<'py>, this: &Self) -> Option<Bound<'py, PyAny>> {
+        this.waiting_now(|waiting| waiting.waiters.bind(py).as_any().clone())
+    }
+
+    pub fn make_waiters<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        Self::make_waiting(slf, |waiting| {
+            waiting.waiters.bind(slf.py()).as_any().clone()
+        })
+    }
+
+    /// `_state`: the very strings that CPython's code compares it with.
+    pub fn state_name<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
+        match self.state() {
+            State::Pending => intern!(py, "PENDING"),
+            State::Running | State::Finishing => intern!(py, "RUNNING"),
+            State::Cancelled => intern!(py, "CANCELLED"),
+            State::Notified => intern!(py, "CANCELLED_AND_NOTIFIED"),
+            State::Returned | State::Raised => intern!(py, "FINISHED"),
+        }
+        .clone()
+    }
+
     /// The condition, held, where there is one.
-    fn hold<'py>(py: Python<'py>, this: &Self) -> PyResult<Option<Held<'py>>> {
+    fn hold(py: Python<'_>, this: &Self) -> PyResult<Option<Held>> {
         let condition = lock(&this.extras)
             .as_ref()
-            .and_then(|extras| extras.condition.as_ref())
-            .map(|condition| condition.bind(py).clone());
-        condition.map(Held::acquire).transpose()
+            .and_then(|extras| extras.waiting.as_ref())
+            .map(|waiting| waiting.condition.bind(py).clone());
+        condition.as_ref().map(Condition::hold).transpose()
     }
 
     #[cold]
@@ -322,24 +370,21 @@ impl Future {
         tell: Option<&str>,
     ) -> PyResult<Result<(), State>> {
         let (py, this) = (slf.py(), slf.get());
-        let mut held: Option<Held<'_>> = None;
+        let mut held: Option<Held> = None;
         let waiters = loop {
             let condition = {
                 let extras = lock(&this.extras);
-                let extras = extras.as_ref();
-                let condition = extras.and_then(|extras| extras.condition.as_ref());
-                if condition.is_none() || held.is_some() {
+                let waiting = extras.as_ref().and_then(|extras| extras.waiting.as_ref());
+                if waiting.is_none() || held.is_some() {
                     if let Err(state) = this.step(to, &may) {
                         return Ok(Err(state));
                     }
-                    break extras
-                        .and_then(|extras| extras.waiters.as_ref())
-                        .map(|waiters| waiters.clone_ref(py));
+                    break waiting.map(|waiting| waiting.waiters.clone_ref(py));
                 }
-                condition.map(|condition| condition.bind(py).clone())
+                waiting.map(|waiting| waiting.condition.bind(py).clone())
             };
             // Somebody may have asked for the condition since: it is looked for again.
-            held = condition.map(Held::acquire).transpose()?;
+            held = condition.as_ref().map(Condition::hold).transpose()?;
         };
         if let (Some(tell), Some(waiters)) = (tell, waiters) {
             for waiter in waiters.bind(py).iter() {
@@ -347,7 +392,7 @@ impl Future {
             }
         }
         if let Some(held) = held {
-            held.0.call_method0("notify_all")?;
+            held.notify_all(py)?;
         }
         Ok(Ok(()))
     }
@@ -702,11 +747,6 @@ impl Future {
     }
 
     #[getter]
-    fn _state(&self) -> &'static str {
-        self.state().name()
-    }
-
-    #[getter]
     fn _result<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         (self.state() == State::Returned).then(|| self.outcome(py))
     }
@@ -714,35 +754,6 @@ impl Future {
     #[getter]
     fn _exception<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         (self.state() == State::Raised).then(|| self.outcome(py))
-    }
-
-    /// The condition that concurrent.futures.wait and as_completed hold while they look.
-    #[getter]
-    fn _condition(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        let py = slf.py();
-        instance::track(slf);
-        let there = |extras: &mut Extras| {
-            extras
-                .condition
-                .as_ref()
-                .map(|condition| condition.clone_ref(py))
-        };
-        if let Some(condition) = slf.get().watch(there) {
-            return Ok(condition);
-        }
-        let new = known::CONDITION.get(py).call0()?.unbind();
-        Ok(slf
-            .get()
-            .watch(|extras| extras.condition.get_or_insert(new).clone_ref(py)))
-    }
-
-    #[getter]
-    fn _waiters(slf: &Bound<'_, Self>) -> Py<PyList> {
-        let py = slf.py();
-        instance::track(slf);
-        let new = PyList::empty(py).unbind();
-        slf.get()
-            .watch(|extras| extras.waiters.get_or_insert(new).clone_ref(py))
     }
 
     #[getter]
@@ -797,8 +808,10 @@ impl Future {
         // This does not wait: who holds the lock is attached, and neither runs Python code nor detaches meanwhile, while
         // the collector runs attached and alone.
         if let Some(extras) = lock(&self.extras).as_deref() {
-            visit.call(&extras.condition)?;
-            visit.call(&extras.waiters)?;
+            if let Some(waiting) = &extras.waiting {
+                visit.call(&waiting.condition)?;
+                visit.call(&waiting.waiters)?;
+            }
             for callback in &extras.callbacks {
                 visit.call(callback)?;
             }

@@ -6,18 +6,125 @@
 #[cfg(not(Py_GIL_DISABLED))]
 mod with_gil {
     use super::super::lifecycle::shared;
-    use crate::pool::sync::Luck;
-    use std::sync::atomic::{AtomicBool, Ordering};
-    use std::sync::{MutexGuard, PoisonError};
+    use crate::pool::sync::{Luck, lock, thread};
+    use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+    use std::sync::{Mutex, MutexGuard};
     use std::time::Duration;
 
-    /// A place among the few workers that may ask for the GIL at a time. The holder is detached, and whoever is attached
-    /// never waits here.
+    /// The workers of this process that want the GIL, have it, or run a task that may have given it up.
+    #[derive(Default)]
+    pub struct Crowd {
+        /// Where those who ask for the GIL between two tasks wait for each other.
+        gate: Mutex<()>,
+        /// How many there are.
+        size: AtomicU32,
+        /// How many tasks have come to their end. Written by whoever has the GIL.
+        ends: AtomicU64,
+    }
+
+    /// The place of the one worker that may ask for the GIL between two tasks. The holder is detached, and whoever is
+    /// attached never waits for it.
     pub struct Gate(#[allow(dead_code)] MutexGuard<'static, ()>);
 
-    impl Gate {
-        pub fn enter() -> Self {
-            Gate(shared().gate.lock().unwrap_or_else(PoisonError::into_inner))
+    /// A worker's membership in the crowd. (Relaxed throughout: nothing but speed hangs on it.)
+    pub struct Member {
+        crowd: &'static Crowd,
+        /// The number of the last end of a task that this worker saw.
+        seen: u64,
+        /// How often in a row nobody took the GIL that this worker gave up.
+        vain: u32,
+    }
+
+    impl Member {
+        /// After so many times the GIL is offered in one case of many only.
+        const FEW_IN_VAIN: u32 = 4;
+        const ONE_OF: u32 = 64;
+
+        /// Joins the crowd, and waits at the gate. The caller is detached.
+        pub fn join() -> (Self, Gate) {
+            let crowd = &shared().crowd;
+            crowd.size.fetch_add(1, Relaxed);
+            let member = Member {
+                crowd,
+                seen: 0,
+                vain: 0,
+            };
+            let gate = member.enter();
+            (member, gate)
+        }
+
+        fn enter(&self) -> Gate {
+            Gate(lock(&self.crowd.gate))
+        }
+
+        /// Has a rest, detached, and then waits at the gate.
+        pub fn rest<R>(&self, rest: impl FnOnce() -> R) -> (R, Gate) {
+            self.crowd.size.fetch_sub(1, Relaxed);
+            let result = rest();
+            self.crowd.size.fetch_add(1, Relaxed);
+            (result, self.enter())
+        }
+
+        /// Between two tasks, attached: whether other workers may want the GIL.
+        #[inline]
+        pub fn has_company(&self) -> bool {
+            self.crowd.size.load(Relaxed) > 1
+        }
+
+        /// At the end of a task, attached: whether another worker has ended one since this one last did. Then this one has
+        /// not had the GIL all the time.
+        #[inline]
+        pub fn has_shared(&mut self) -> bool {
+            let ends = self.crowd.ends.load(Relaxed);
+            self.crowd.ends.store(ends + 1, Relaxed);
+            std::mem::replace(&mut self.seen, ends + 1) != ends
+        }
+
+        /// Whether to offer the GIL to others, which has been in vain if they all wait for something else.
+        pub fn should_step_back(&mut self) -> bool {
+            if !std::ptr::eq(self.crowd, &shared().crowd) {
+                // The task has forked, and this is the child: the gate is the parent's.
+                return false;
+            }
+            if self.vain < Self::FEW_IN_VAIN || self.vain.is_multiple_of(Self::ONE_OF) {
+                return true;
+            }
+            self.vain += 1;
+            false
+        }
+
+        /// Detached: goes to the end of those who want the GIL. `has_come`: a thread that is no worker has got it meanwhile.
+        pub fn step_back(&mut self, has_come: impl Fn() -> bool) -> Gate {
+            match self.crowd.gate.try_lock() {
+                // Somebody asks already, and is let in before this one can ask.
+                Err(_) => self.vain = 0,
+                Ok(free) => {
+                    drop(free);
+                    // Asking at once would be to take the GIL from under the noses of those who are being woken for it.
+                    let taken = self.wait_for_another(has_come);
+                    self.vain = if taken { 0 } else { self.vain.wrapping_add(1) };
+                }
+            }
+            self.enter()
+        }
+
+        /// Waits for a moment until others have had the GIL.
+        fn wait_for_another(&self, has_come: impl Fn() -> bool) -> bool {
+            const DOZE: Duration = Duration::from_micros(50);
+            const MOST_DOZES: u32 = 6;
+            for _ in 0..MOST_DOZES {
+                thread::doze(DOZE);
+                if has_come() || self.crowd.ends.load(Relaxed) != self.seen {
+                    return true;
+                }
+            }
+            false
+        }
+    }
+
+    impl Drop for Member {
+        fn drop(&mut self) {
+            self.crowd.size.fetch_sub(1, Relaxed);
         }
     }
 
@@ -28,13 +135,13 @@ mod with_gil {
     /// This thread has just got the GIL.
     #[inline]
     pub fn taken() {
-        IS_TAKEN.store(true, Ordering::Relaxed);
+        IS_TAKEN.store(true, Relaxed);
     }
 
     /// This thread has just let go of the GIL.
     #[inline]
     pub fn given_up() {
-        IS_TAKEN.store(false, Ordering::Relaxed);
+        IS_TAKEN.store(false, Relaxed);
     }
 
     /// The longest that a thread hesitates: about what being woken costs.
@@ -48,7 +155,7 @@ mod with_gil {
         static LUCK: Luck = Luck::new(MOST);
         let mut first = None;
         LUCK.spin_while(
-            || !IS_TAKEN.load(Ordering::Relaxed),
+            || !IS_TAKEN.load(Relaxed),
             |now| {
                 let stir = stirs();
                 let (start, last, since) = first.get_or_insert((now, stir, now));
@@ -65,8 +172,32 @@ mod with_gil {
 mod without_gil {
     pub struct Gate;
 
-    impl Gate {
-        pub fn enter() -> Self {
+    pub struct Member;
+
+    impl Member {
+        pub fn join() -> (Self, Gate) {
+            (Member, Gate)
+        }
+
+        pub fn rest<R>(&self, rest: impl FnOnce() -> R) -> (R, Gate) {
+            (rest(), Gate)
+        }
+
+        #[inline]
+        pub fn has_company(&self) -> bool {
+            false
+        }
+
+        #[inline]
+        pub fn has_shared(&mut self) -> bool {
+            false
+        }
+
+        pub fn should_step_back(&mut self) -> bool {
+            false
+        }
+
+        pub fn step_back(&mut self, _has_come: impl Fn() -> bool) -> Gate {
             Gate
         }
     }
@@ -82,6 +213,6 @@ mod without_gil {
 }
 
 #[cfg(not(Py_GIL_DISABLED))]
-pub use with_gil::{Gate, given_up, hesitate, taken};
+pub use with_gil::{Crowd, Gate, Member, given_up, hesitate, taken};
 #[cfg(Py_GIL_DISABLED)]
-pub use without_gil::{Gate, given_up, hesitate, taken};
+pub use without_gil::{Gate, Member, given_up, hesitate, taken};

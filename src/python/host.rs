@@ -4,10 +4,10 @@ use super::awaitable::Awaitable;
 use super::call;
 use super::errors::{self, with_traceback};
 use super::future::{self, Bells, Future};
-use super::gil::{self, Gate};
+use super::gil::{self, Member};
 use super::known;
 use super::lifecycle;
-use super::switch::Switch;
+use super::switch::Turns;
 use super::task::{Call, Task, is_python_function};
 use super::threads::{self, Roll};
 use crate::pool::{Error, Host, Outcome, Worker};
@@ -283,7 +283,7 @@ pub fn name_of(func: &Bound<'_, PyAny>) -> String {
 /// A worker thread while it is attached.
 pub struct Attached<'py> {
     py: Python<'py>,
-    switch: Switch,
+    turns: Turns,
     /// Threads to be rung for as soon as the worker is detached, and before it takes up another task.
     bells: Bells,
 }
@@ -315,11 +315,10 @@ impl PyHost {
 }
 
 impl Attached<'_> {
-    /// After a call in native code lets other threads in, if it is time.
+    /// After a call of `func` lets other threads in, if it is time.
     fn let_others_in(&mut self, func: &Bound<'_, PyAny>) {
-        if !is_python_function(func) {
-            self.switch.give_way_if_due(self.py);
-        }
+        let native = !is_python_function(func);
+        self.turns.let_others_in(self.py, native, &mut self.bells);
     }
 
     /// A call whose result goes to a future.
@@ -348,7 +347,7 @@ impl Host for PyHost {
     type Context<'a> = Attached<'a>;
 
     fn live(&self, worker: &Worker, body: impl FnOnce(&mut Attached<'_>)) {
-        let gate = Gate::enter();
+        let (member, gate) = Member::join();
         let arrival = lifecycle::arrive();
         // Dropped when the thread has left the interpreter for good.
         let mut _departure = None;
@@ -361,7 +360,7 @@ impl Host for PyHost {
             if self.set_up(py) {
                 body(&mut Attached {
                     py,
-                    switch: Switch::new(py),
+                    turns: Turns::new(py, member),
                     bells: Bells::default(),
                 });
             }
@@ -379,12 +378,11 @@ impl Host for PyHost {
             Task::Call(call) => self.run_call(attached, call),
             Task::Future(call, future) => attached.run_for_future(call, future),
             Task::Async(call) => {
-                let outcome = Awaitable::run(attached.py, self, call);
-                attached.switch.give_way_if_due(attached.py);
-                outcome
+                let (turns, bells) = (&mut attached.turns, &mut attached.bells);
+                Awaitable::run(attached.py, self, call, turns, bells)
             }
             Task::Share(share) => {
-                match share.work(attached.py, &mut attached.switch, &mut attached.bells) {
+                match share.work(attached.py, &mut attached.turns, &mut attached.bells) {
                     Outcome::Unfinished(share) => Outcome::Unfinished(Task::Share(share)),
                     _ => Outcome::Completed,
                 }
@@ -397,18 +395,11 @@ impl Host for PyHost {
     }
 
     fn idle<R>(&self, attached: &mut Attached<'_>, wait: impl FnOnce() -> R) -> R {
-        let wait = OnThisThread(wait);
         let bells = std::mem::take(&mut attached.bells);
-        let OnThisThread((result, gate)) = attached.py.detach(move || {
-            gil::given_up();
+        attached.turns.rest(attached.py, || {
             bells.ring();
-            let result = wait.call();
-            OnThisThread((result, Gate::enter()))
-        });
-        drop(gate);
-        gil::taken();
-        attached.switch.attached();
-        result
+            wait()
+        })
     }
 
     #[cfg(not(Py_GIL_DISABLED))]
@@ -543,19 +534,5 @@ impl Drop for PyHost {
         let hooks = std::mem::take(&mut self.hooks);
         let objects = hooks.retire();
         call::drop_attached((objects, hooks));
-    }
-}
-
-/// What stays on the thread that it is on, although `Python::detach` cannot know.
-struct OnThisThread<T>(T);
-
-// SAFETY: `Python::detach` calls its closure, and returns the result, on the calling thread. It demands `Send` only to
-// keep things bound to the interpreter out of the closure. What goes through here is the core's wait, which is written
-// without knowledge of Python and so holds nothing bound to it, its result, and the gate's lock.
-unsafe impl<T> Send for OnThisThread<T> {}
-
-impl<R, F: FnOnce() -> R> OnThisThread<F> {
-    fn call(self) -> R {
-        (self.0)()
     }
 }

@@ -10,7 +10,7 @@ use super::errors;
 use super::executor::{Scope, left};
 use super::future::{self, Bells, LUCK};
 use super::lifecycle;
-use super::switch::Switch;
+use super::switch::Turns;
 use super::task::is_python_function;
 use super::wait::detached;
 use crate::pool::sleeper::Sleeper;
@@ -399,7 +399,7 @@ impl Share {
     pub fn work(
         mut self: Box<Self>,
         py: Python<'_>,
-        switch: &mut Switch,
+        turns: &mut Turns,
         bells: &mut Bells,
     ) -> Outcome<Box<Self>> {
         // So many items between two looks at the clock; few, should they turn out slow.
@@ -407,7 +407,7 @@ impl Share {
         const LONG: Duration = Duration::from_micros(200);
         self.begin();
         let func = self.job.func.bind(py).clone();
-        let pauses = !is_python_function(&func);
+        let native = !is_python_function(&func);
         let mut at_once = 1;
         let begin = Instant::now();
         let mut since = begin;
@@ -432,7 +432,7 @@ impl Share {
                 MOST_AT_ONCE.min(at_once * 2)
             };
             since = now;
-            if pauses && switch.give_way_if_due(py) {
+            if turns.let_others_in(py, native, bells) {
                 since = Instant::now();
             }
             if now - begin > LONG {

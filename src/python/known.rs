@@ -56,6 +56,9 @@ known! {
         LOAD_BALANCING_STRATEGY "LoadBalancingStrategy"
         POOL_STATS "PoolStats"
     }
+    "collections" {
+        DEQUE "deque"
+    }
     "concurrent.futures._base" {
         CANCELLED_ERROR "CancelledError"
         INVALID_STATE_ERROR "InvalidStateError"

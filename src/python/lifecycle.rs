@@ -19,8 +19,7 @@ pub struct Shared {
     /// What there is of the pools that were made, to be done before the interpreter goes.
     pools: Mutex<Vec<Remains<PyHost>>>,
     #[cfg(not(Py_GIL_DISABLED))]
-    /// Where those who are about to ask for the GIL wait for each other.
-    pub gate: Mutex<()>,
+    pub crowd: super::gil::Crowd,
     border: Border,
 }
 
@@ -68,6 +67,7 @@ unsafe extern "C" {
     fn PyThread_get_thread_ident() -> std::ffi::c_ulong;
 }
 
+/// The thread's identity, as `threading.get_ident` has it; never 0.
 pub fn this_thread() -> u64 {
     // SAFETY: needs neither the GIL nor a thread state.
     #[allow(clippy::useless_conversion)]

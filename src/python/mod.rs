@@ -5,6 +5,7 @@ mod awaitable;
 mod base;
 mod border;
 mod call;
+mod condition;
 mod errors;
 mod executor;
 mod fast;

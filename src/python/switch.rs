@@ -2,7 +2,14 @@
 //!
 //! The interpreter's loop gives up the GIL every switch interval when others wait for it, and stops for the garbage
 //! collector of free-threaded builds. A loop in native code does neither unless it is told to.
+//!
+//! Of threads that all want the GIL each gets it for one switch interval after another. So a thread that is no worker, an
+//! asyncio loop say, would wait for as many intervals as there are workers in the middle of a task. Therefore workers
+//! take turns at a gate, between two tasks, and so early that nobody has to take the GIL from them: such a thread has one
+//! or two of them to wait for.
 
+use super::future::Bells;
+use super::gil::{self, Gate, Member};
 use super::known;
 use pyo3::prelude::*;
 use std::time::{Duration, Instant};
@@ -34,21 +41,6 @@ impl Switch {
         self.since = Instant::now();
     }
 
-    /// A worker: lets others in if it is time and somebody asks; whether it was time. Through the interpreter's loop, which
-    /// knows who asks: a task that has just waited without the GIL would wait for it once more if this gave it up by itself.
-    pub fn give_way_if_due(&mut self, py: Python<'_>) -> bool {
-        // Who asks is noticed a little later than by a loop that is never left.
-        let due = self.since.elapsed() >= self.interval / 4;
-        if due {
-            // What comes up here, an exception set from another thread say, was meant for a task that is over.
-            if let Err(raised) = known::GIVE_WAY.get(py).call0() {
-                raised.write_unraisable(py, None);
-            }
-            self.attached();
-        }
-        due
-    }
-
     /// Lets others in if it is time; whether it was.
     pub fn pause_if_due(&mut self, py: Python<'_>) -> bool {
         let due = self.since.elapsed() >= self.interval;
@@ -57,5 +49,122 @@ impl Switch {
             self.attached();
         }
         due
+    }
+}
+
+/// A worker's turns with the interpreter.
+pub struct Turns {
+    member: Member,
+    switch: Switch,
+}
+
+impl Turns {
+    /// The first turn begins now.
+    pub fn new(py: Python<'_>, member: Member) -> Self {
+        Turns {
+            member,
+            switch: Switch::new(py),
+        }
+    }
+
+    /// Detaches for a rest.
+    pub fn rest<R>(&mut self, py: Python<'_>, rest: impl FnOnce() -> R) -> R {
+        self.detached(py, |member| member.rest(rest))
+    }
+
+    /// Between two tasks: ends the turn if it is time and somebody else may want one; whether a new one has begun.
+    /// `native`: what was called may not have gone through the interpreter's loop, which lets others in by itself;
+    /// `bells`: to be rung for by then.
+    #[inline]
+    pub fn let_others_in(&mut self, py: Python<'_>, native: bool, bells: &mut Bells) -> bool {
+        if self.member.has_company() {
+            self.end_if_due(py, native, bells, || false)
+        } else {
+            native && self.give_way_if_due(py)
+        }
+    }
+
+    /// As `let_others_in`, where a loop has been called to fetch its mail, until `has_come`.
+    pub fn let_loop_in(
+        &mut self,
+        py: Python<'_>,
+        bells: &mut Bells,
+        has_come: impl Fn() -> bool,
+    ) -> bool {
+        self.end_if_due(py, true, bells, has_come)
+    }
+
+    fn end_if_due(
+        &mut self,
+        py: Python<'_>,
+        native: bool,
+        bells: &mut Bells,
+        has_come: impl Fn() -> bool,
+    ) -> bool {
+        if self.member.has_shared() {
+            // The turn began in the middle of the task, or with it.
+            self.switch.attached();
+            return true;
+        }
+        if !self.is_due() {
+            return false;
+        }
+        if !self.member.should_step_back() {
+            return native && self.give_way_if_due(py);
+        }
+        let bells = std::mem::take(bells);
+        self.detached(py, |member| {
+            bells.ring();
+            ((), member.step_back(has_come))
+        });
+        true
+    }
+
+    /// Early enough for whoever waits for a switch interval, and then for one more worker, not to take it in the middle of a task.
+    fn is_due(&self) -> bool {
+        self.switch.since.elapsed() >= self.switch.interval / 4
+    }
+
+    /// Lets others in if it is time and somebody asks; whether it was time. Through the interpreter's loop, which
+    /// knows who asks: a task that has just waited without the GIL would wait for it once more if this gave it up by itself.
+    fn give_way_if_due(&mut self, py: Python<'_>) -> bool {
+        // Who asks is noticed a little later than by a loop that is never left.
+        let due = self.is_due();
+        if due {
+            // What comes up here, an exception set from another thread say, was meant for a task that is over.
+            if let Err(raised) = known::GIVE_WAY.get(py).call0() {
+                raised.write_unraisable(py, None);
+            }
+            self.switch.attached();
+        }
+        due
+    }
+
+    /// Detaches for something that ends at the gate.
+    fn detached<R>(&mut self, py: Python<'_>, wait: impl FnOnce(&mut Member) -> (R, Gate)) -> R {
+        let wait = OnThisThread((&mut self.member, wait));
+        let OnThisThread((result, gate)) = py.detach(move || {
+            gil::given_up();
+            OnThisThread(wait.call())
+        });
+        drop(gate);
+        gil::taken();
+        self.switch.attached();
+        result
+    }
+}
+
+/// What stays on the thread that it is on, although `Python::detach` cannot know.
+struct OnThisThread<T>(T);
+
+// SAFETY: `Python::detach` calls its closure, and returns the result, on the calling thread. It demands `Send` only to
+// keep things bound to the interpreter out of the closure. What goes through here is the core's wait, which is written
+// without knowledge of Python and so holds nothing bound to it, its result, bells, and the gate's lock.
+unsafe impl<T> Send for OnThisThread<T> {}
+
+impl<A, R, F: FnOnce(A) -> R> OnThisThread<(A, F)> {
+    fn call(self) -> R {
+        let (argument, wait) = self.0;
+        wait(argument)
     }
 }

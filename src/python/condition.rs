@@ -1,0 +1,401 @@
+//! The condition of a future, as `concurrent.futures.wait` and `as_completed` ask for one of each of their futures. Mostly
+//! it is taken and given back and no more: so it is a lock, made in no time and of no interest to the garbage collector,
+//! and has the methods of `threading.Condition` work on it where somebody calls them.
+
+use super::known;
+use super::lifecycle::this_thread;
+use super::wait::detached;
+use crate::pool::sync::{lock, wait};
+use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyValueError};
+use pyo3::impl_::trampoline::get_trampoline_function;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBool, PyTuple};
+use pyo3::{Borrowed, PyTypeInfo, ffi};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex};
+use std::time::Duration;
+
+/// Owned by no thread.
+const FREE: u64 = 0;
+
+/// A lock that its owner can take more than once, and whatever else a condition is.
+#[pyclass(frozen, weakref, module = "pyants", name = "_Condition")]
+pub struct Condition {
+    /// The identity of the thread that has it.
+    owner: AtomicU64,
+    /// How often its owner has taken it. Only the owner reads and writes it.
+    depth: AtomicU32,
+    /// How many threads sleep until it is free.
+    sleepers: AtomicU32,
+    bed: Mutex<()>,
+    bell: Condvar,
+    /// The locks of those who wait to be notified, once there has been one.
+    waiters: PyOnceLock<Py<PyAny>>,
+}
+
+impl Default for Condition {
+    fn default() -> Self {
+        Condition {
+            owner: AtomicU64::new(FREE),
+            depth: AtomicU32::new(0),
+            sleepers: AtomicU32::new(0),
+            bed: Mutex::new(()),
+            bell: Condvar::new(),
+            waiters: PyOnceLock::new(),
+        }
+    }
+}
+
+impl Condition {
+    /// Takes it if it is free.
+    fn take(&self, me: u64) -> bool {
+        // SeqCst: who goes to sleep counts itself first and then tries; who gives it up does the opposite.
+        let taken = self
+            .owner
+            .compare_exchange(FREE, me, Ordering::SeqCst, Ordering::SeqCst)
+            .is_ok();
+        if taken {
+            self.depth.store(1, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    /// Takes it, or once more; whether it could within `timeout` (`None`: without limit).
+    fn take_within(&self, py: Python<'_>, timeout: Option<Duration>) -> PyResult<bool> {
+        let me = this_thread();
+        if self.owner.load(Ordering::Relaxed) == me {
+            let depth = self.depth.load(Ordering::Relaxed);
+            let deeper = depth
+                .checked_add(1)
+                .ok_or_else(|| PyOverflowError::new_err("the lock was taken too often"))?;
+            self.depth.store(deeper, Ordering::Relaxed);
+            return Ok(true);
+        }
+        if self.take(me) {
+            return Ok(true);
+        }
+        if timeout == Some(Duration::ZERO) {
+            return Ok(false);
+        }
+        let (taken, raised) = detached(py, timeout, |patience| {
+            loop {
+                let mut bed = lock(&self.bed);
+                self.sleepers.fetch_add(1, Ordering::SeqCst);
+                let taken = self.take(me);
+                if !taken && !patience.is_over() {
+                    bed = wait(&self.bell, bed, patience.next_wait());
+                }
+                self.sleepers.fetch_sub(1, Ordering::SeqCst);
+                drop(bed);
+                if taken || self.take(me) {
+                    return true;
+                }
+                if patience.is_over() || patience.is_interrupted() {
+                    // Whoever rang for this thread rang for it alone.
+                    self.call();
+                    return false;
+                }
+            }
+        });
+        match raised {
+            Some(raised) if !taken => Err(raised),
+            _ => Ok(taken),
+        }
+    }
+
+    /// Takes it, whatever comes between.
+    fn take_back(&self, py: Python<'_>) -> PyResult<()> {
+        let mut outcome = Ok(());
+        loop {
+            match self.take_within(py, None) {
+                Ok(_) => return outcome,
+                Err(raised) => outcome = Err(raised),
+            }
+        }
+    }
+
+    /// Wakes one who sleeps until it is free.
+    fn call(&self) {
+        if self.sleepers.load(Ordering::SeqCst) > 0 {
+            // Whoever is about to sleep does so by then.
+            drop(lock(&self.bed));
+            self.bell.notify_one();
+        }
+    }
+
+    fn give_up(&self) {
+        self.owner.store(FREE, Ordering::SeqCst);
+        self.call();
+    }
+
+    fn owned(&self) -> bool {
+        self.owner.load(Ordering::Relaxed) == this_thread()
+    }
+
+    /// Takes it for the future's own code.
+    pub fn hold(slf: &Bound<'_, Self>) -> PyResult<Held> {
+        slf.get().take_within(slf.py(), None)?;
+        Ok(Held(slf.clone().unbind()))
+    }
+}
+
+/// A condition that this thread holds.
+pub struct Held(Py<Condition>);
+
+impl Held {
+    /// Wakes all who wait to be notified.
+    pub fn notify_all(&self, py: Python<'_>) -> PyResult<()> {
+        Condition::notify_all(self.0.bind(py))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.get().put_back();
+    }
+}
+
+impl Condition {
+    /// The owner gives it up as often as it has taken it.
+    fn put_back(&self) {
+        match self.depth.load(Ordering::Relaxed) {
+            0 | 1 => self.give_up(),
+            depth => self.depth.store(depth - 1, Ordering::Relaxed),
+        }
+    }
+}
+
+#[pymethods]
+impl Condition {
+    /// As that of threading.RLock.
+    #[pyo3(signature = (blocking = true, timeout = -1.0))]
+    fn acquire(&self, py: Python<'_>, blocking: bool, timeout: f64) -> PyResult<bool> {
+        let timeout = match (blocking, timeout) {
+            (true, -1.0) => None,
+            (false, -1.0) => Some(Duration::ZERO),
+            (false, _) => {
+                let message = "can't specify a timeout for a non-blocking call";
+                return Err(PyValueError::new_err(message));
+            }
+            (true, seconds) => Some(Duration::try_from_secs_f64(seconds).map_err(|_| {
+                PyValueError::new_err("timeout value must be a non-negative number")
+            })?),
+        };
+        self.take_within(py, timeout)
+    }
+
+    /// Waits until notified; see threading.Condition.
+    #[pyo3(signature = (timeout = None))]
+    fn wait<'py>(
+        slf: &Bound<'py, Self>,
+        timeout: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        known::CONDITION
+            .get(slf.py())
+            .call_method1(intern!(slf.py(), "wait"), (slf, timeout))
+    }
+
+    /// Waits until predicate() holds; see threading.Condition.
+    #[pyo3(signature = (predicate, timeout = None))]
+    fn wait_for<'py>(
+        slf: &Bound<'py, Self>,
+        predicate: &Bound<'py, PyAny>,
+        timeout: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        known::CONDITION
+            .get(slf.py())
+            .call_method1(intern!(slf.py(), "wait_for"), (slf, predicate, timeout))
+    }
+
+    /// Wakes n of those who wait; see threading.Condition.
+    #[pyo3(signature = (n = None))]
+    fn notify(slf: &Bound<'_, Self>, n: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let py = slf.py();
+        let (condition, notify) = (known::CONDITION.get(py), intern!(py, "notify"));
+        match n {
+            None => condition.call_method1(notify, (slf,)),
+            Some(n) => condition.call_method1(notify, (slf, n)),
+        }
+        .map(drop)
+    }
+
+    /// Wakes all who wait; see threading.Condition.
+    fn notify_all(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let this = slf.get();
+        if !this.owned() {
+            return Err(PyRuntimeError::new_err("cannot notify on un-acquired lock"));
+        }
+        let py = slf.py();
+        match this.waiters.get(py) {
+            None => Ok(()),
+            Some(waiters) => {
+                let count = waiters.bind(py).len()?.into_pyobject(py)?;
+                Self::notify(slf, Some(count.as_any()))
+            }
+        }
+    }
+
+    /// What the methods of threading.Condition ask for.
+    fn _is_owned(&self) -> bool {
+        self.owned()
+    }
+
+    fn _release_save(&self) -> PyResult<(u32, u64)> {
+        if !self.owned() {
+            return Err(PyRuntimeError::new_err("cannot release un-acquired lock"));
+        }
+        let saved = (self.depth.load(Ordering::Relaxed), this_thread());
+        self.give_up();
+        Ok(saved)
+    }
+
+    fn _acquire_restore(&self, py: Python<'_>, saved: (u32, u64)) -> PyResult<()> {
+        let outcome = self.take_back(py);
+        self.depth.store(saved.0, Ordering::Relaxed);
+        outcome
+    }
+
+    #[getter]
+    fn _waiters(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let waiters = self
+            .waiters
+            .get_or_try_init(py, || known::DEQUE.get(py).call0().map(Bound::unbind))?;
+        Ok(waiters.clone_ref(py))
+    }
+
+    fn __repr__(slf: &Bound<'_, Self>) -> String {
+        let this = slf.get();
+        format!(
+            "<pyants._Condition at {:#x} owner={} count={}>",
+            slf.as_ptr() as usize,
+            this.owner.load(Ordering::Relaxed),
+            this.depth.load(Ordering::Relaxed),
+        )
+    }
+
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
+        Err(pyo3::exceptions::PyTypeError::new_err(format!(
+            "cannot pickle '{}' object",
+            slf.get_type().name()?
+        )))
+    }
+}
+
+impl Condition {
+    /// Takes it, if that does not need a wait.
+    fn enter_now(&self) -> bool {
+        let me = this_thread();
+        if self.owner.load(Ordering::Relaxed) != me {
+            return self.take(me);
+        }
+        let depth = self.depth.load(Ordering::Relaxed);
+        self.depth.store(depth.saturating_add(1), Ordering::Relaxed);
+        depth < u32::MAX
+    }
+
+    /// Gives it up; `false`: this thread does not have it.
+    fn exit_now(&self) -> bool {
+        let owned = self.owned();
+        if owned {
+            self.put_back();
+        }
+        owned
+    }
+
+    fn enter(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        slf.get().take_within(slf.py(), None)
+    }
+
+    fn exit(_slf: &Bound<'_, Self>) -> PyResult<bool> {
+        Err(PyRuntimeError::new_err("cannot release un-acquired lock"))
+    }
+}
+
+/// A method without arguments, or one that does not look at them, which mostly does its work `$now`; else `$slowly`.
+macro_rules! add_method {
+    ($py:expr, $name:literal, $flags:expr, $kind:ident, ($($extra:ty),*), $now:path, $slowly:path, $value:expr) => {{
+        /// # Safety
+        /// To be called by the interpreter, attached, with a condition.
+        unsafe fn slowly(py: Python<'_>, slf: *mut ffi::PyObject) -> PyResult<*mut ffi::PyObject> {
+            // SAFETY: the caller's promise; it keeps `slf` alive until the call returns.
+            let slf = unsafe { Borrowed::from_ptr(py, slf).cast_unchecked::<Condition>() };
+            $slowly(&slf).map(|_| $value(py).into_ptr())
+        }
+        /// # Safety
+        /// As that of `slowly`.
+        unsafe extern "C" fn method(slf: *mut ffi::PyObject, $(_: $extra),*) -> *mut ffi::PyObject {
+            // SAFETY: the caller's promise, as in `slowly`. Nothing here panics but what is behind the trampoline.
+            unsafe {
+                let py = Python::assume_attached();
+                if $now(Borrowed::from_ptr(py, slf).cast_unchecked::<Condition>().get()) {
+                    $value(py).into_ptr()
+                } else {
+                    get_trampoline_function!(noargs, slowly)(
+                        slf,
+                        std::ptr::null_mut(),
+                    )
+                }
+            }
+        }
+        let definition = Box::leak(Box::new(ffi::PyMethodDef {
+            ml_name: $name.as_ptr(),
+            ml_meth: ffi::PyMethodDefPointer { $kind: method },
+            ml_flags: $flags,
+            ml_doc: c"As that of threading.RLock.".as_ptr(),
+        }));
+        let class = Condition::type_object($py);
+        // SAFETY: the class is one, and the definition lives for ever.
+        let method = unsafe {
+            Bound::from_owned_ptr_or_err($py, ffi::PyDescr_NewMethod(class.as_type_ptr(), definition))?
+        };
+        class.setattr($name.to_str()?, method)?;
+    }};
+}
+
+fn yes(py: Python<'_>) -> Bound<'_, PyAny> {
+    PyBool::new(py, true).to_owned().into_any()
+}
+
+fn none(py: Python<'_>) -> Bound<'_, PyAny> {
+    py.None().into_bound(py)
+}
+
+/// Puts the methods into the class that are called for each future of a `wait`, and so must cost next to nothing.
+pub fn install(py: Python<'_>) -> PyResult<()> {
+    use Condition as C;
+    type Object = *mut ffi::PyObject;
+    type Objects = *mut *mut ffi::PyObject;
+    add_method!(
+        py,
+        c"__enter__",
+        ffi::METH_NOARGS,
+        PyCFunction,
+        (Object),
+        C::enter_now,
+        C::enter,
+        yes
+    );
+    add_method!(
+        py,
+        c"release",
+        ffi::METH_NOARGS,
+        PyCFunction,
+        (Object),
+        C::exit_now,
+        C::exit,
+        none
+    );
+    add_method!(
+        py,
+        c"__exit__",
+        ffi::METH_FASTCALL,
+        PyCFunctionFast,
+        (Objects, ffi::Py_ssize_t),
+        C::exit_now,
+        C::exit,
+        none
+    );
+    Ok(())
+}

@@ -1,0 +1,217 @@
+"""The condition of a future, which CPython's wait() and as_completed() hold, as any other condition of threading."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import gc
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support import DEADLINE, Background, Gate, run_script, wait_until
+
+import pyants
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+each_kind = pytest.mark.parametrize(
+    "kind", [lambda: threading.Condition(), lambda: condition_of(pyants.Future())], ids=["threading", "future"]
+)
+"""What holds for the one has to hold for the other."""
+
+Kind = Any
+
+
+def condition_of(future: object) -> Any:
+    """What CPython's own code asks for."""
+    return future._condition  # type: ignore[attr-defined]
+
+
+def test_it_is_one_and_the_same() -> None:
+    future: pyants.Future[int] = pyants.Future()
+    assert condition_of(future) is condition_of(future)
+    assert future._waiters is future._waiters  # type: ignore[attr-defined]
+
+
+@each_kind
+def test_its_owner_takes_it_again(kind: Callable[[], Kind]) -> None:
+    condition = kind()
+    with condition:
+        assert condition.acquire()
+        assert condition.acquire(blocking=False)
+        assert condition.acquire(timeout=1)
+        assert not Background(lambda: condition.acquire(blocking=False)).result()
+        assert not Background(lambda: condition.acquire(timeout=0.001)).result()
+        for _ in range(3):
+            condition.release()
+        assert not Background(lambda: condition.acquire(blocking=False)).result()
+
+    def take() -> bool:
+        with condition:
+            return True
+
+    assert Background(take).result()
+
+
+@each_kind
+def test_what_is_refused(kind: Callable[[], Kind]) -> None:
+    condition = kind()
+    for call in (condition.release, condition.notify, condition.notify_all, condition.wait):
+        with pytest.raises(RuntimeError):
+            call()
+    with pytest.raises(RuntimeError):
+        condition.__exit__(None, None, None)
+    with pytest.raises(ValueError, match="timeout"):
+        condition.acquire(blocking=False, timeout=1)
+    with pytest.raises(ValueError, match="timeout"):
+        condition.acquire(timeout=-2)
+    with pytest.raises(TypeError):
+        condition.acquire("", "", "")
+    with condition, pytest.raises(RuntimeError):
+        Background(condition.release).result()
+
+
+@each_kind
+def test_it_is_given_back_on_an_exception(kind: Callable[[], Kind]) -> None:
+    condition = kind()
+    with pytest.raises(KeyError), condition:
+        raise KeyError
+    assert Background(lambda: condition.acquire(blocking=False)).result()
+
+
+@each_kind
+def test_one_waits_for_it_to_be_free(kind: Callable[[], Kind]) -> None:
+    condition = kind()
+    order: list[str] = []
+
+    def take() -> None:
+        with condition:
+            order.append("other")
+
+    with condition:
+        others = [Background(take) for _ in range(8)]
+        order.append("owner")
+    for other in others:
+        other.result()
+    assert order == ["owner"] + ["other"] * 8
+
+
+@each_kind
+def test_it_keeps_others_out(kind: Callable[[], Kind]) -> None:
+    condition = kind()
+    count = 0
+
+    def add() -> None:
+        nonlocal count
+        for _ in range(2_000):
+            with condition, condition:
+                before = count
+                count = before + 1
+
+    for other in [Background(add) for _ in range(4)]:
+        other.result()
+    assert count == 8_000
+
+
+@each_kind
+def test_who_waits_is_notified(kind: Callable[[], Kind]) -> None:
+    condition = kind()
+    waiting = 0
+    tickets = 0
+
+    def wait(*, deep: bool) -> bool:
+        nonlocal waiting, tickets
+        with condition:
+            if deep:
+                condition.acquire()
+            waiting += 1
+            woken: bool = condition.wait_for(lambda: tickets > 0, DEADLINE)
+            tickets -= 1
+            if deep:
+                condition.release()
+            return woken
+
+    others = [Background(lambda deep=deep: wait(deep=deep)) for deep in (False, True, False, True)]
+    wait_until(lambda: waiting == len(others))
+    with condition:
+        tickets += 2
+        condition.notify(2)
+    wait_until(lambda: tickets == 0)
+    with condition:
+        tickets += 2
+        condition.notify_all()
+    assert all(other.result() for other in others)
+
+
+@each_kind
+def test_a_wait_has_an_end(kind: Callable[[], Kind]) -> None:
+    condition = kind()
+    with condition, condition:
+        assert not condition.wait(0.001)
+        assert not condition.wait_for(lambda: False, 0.001)
+        assert condition.wait_for(lambda: True)
+        assert not Background(lambda: condition.acquire(blocking=False)).result()
+
+
+def test_a_future_ends_while_its_condition_is_asked_for() -> None:
+    # Neither is lost: whoever waits on the condition is told, however the two meet.
+    with pyants.PoolExecutor(4) as executor:
+        for _ in range(300):
+            future = executor.submit(int)
+            condition = condition_of(future)
+            with condition:
+                assert condition.wait_for(future.done, DEADLINE)
+
+
+@pytest.mark.parametrize("wait", [concurrent.futures.wait, lambda futures: list(concurrent.futures.as_completed(futures))])
+def test_many_wait_for_the_same_futures(wait: Callable[[list[pyants.Future[int]]], object]) -> None:
+    with Gate() as gate, pyants.PoolExecutor(4) as executor:
+        executor.submit(gate.hold)
+        futures = [executor.submit(int) for _ in range(200)]
+        others = [Background(lambda: wait(futures)) for _ in range(4)]
+        gate.open()
+        for other in others:
+            other.result()
+    for future in futures:
+        assert list(future._waiters) == []  # type: ignore[attr-defined]
+
+
+@pytest.mark.thread_unsafe(reason="looks at all objects of the process")
+def test_the_collector_need_not_see_it() -> None:
+    # Else wait() over many futures would run it in the middle.
+    assert not gc.is_tracked(condition_of(pyants.Future()))
+
+
+def test_ctrl_c_while_one_waits_for_it_to_be_free() -> None:
+    out, _ = run_script(
+        """
+        import signal
+        condition = pyants.Future()._condition
+        held, free = threading.Event(), threading.Event()
+
+        def hold():
+            with condition:
+                held.set()
+                free.wait()
+
+        holder = threading.Thread(target=hold)
+        holder.start()
+        held.wait()
+
+        def interrupt(signum, frame):
+            raise KeyboardInterrupt
+
+        signal.signal(signal.SIGALRM, interrupt)
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        try:
+            condition.acquire()
+        except KeyboardInterrupt:
+            print("interrupted")
+        free.set()
+        holder.join()
+        with condition:
+            print("free")
+        """
+    )
+    assert out.split() == ["interrupted", "free"]

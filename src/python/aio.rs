@@ -8,7 +8,7 @@
 
 use super::awaitable::{self, Awaitable, Prospect, Source, current_context};
 use super::base::{Base, Front, check_callable};
-use super::call;
+use super::call::{self, Guarded};
 use super::errors::{self, Refusal};
 use super::executor::SharedScope;
 use super::future::Bells;
@@ -108,7 +108,7 @@ impl Reporter {
         if !self.is_ours() || !self.hooks.has_panic_handler() {
             return report.log(py, &self.hooks);
         }
-        let enlisted = lifecycle::detach(py, || self.pool.enlist(Task::Report(report)));
+        let enlisted = call::detach(py, || self.pool.enlist(Task::Report(report)));
         if let Err(SubmitError {
             task: Task::Report(report),
             ..
@@ -217,7 +217,7 @@ impl Mailbox {
             .bind(py)
             .upgrade()
             .ok_or_else(|| PyRuntimeError::new_err("the loop is gone"))?;
-        event_loop.call_method1(how, (what,)).map(drop)
+        event_loop.guarded_method1(how, (what,)).map(drop)
     }
 
     /// On the loop's thread, which is about to make a call: has it look out for the result before it goes to sleep.
@@ -257,7 +257,7 @@ impl Mailbox {
         if std::mem::replace(&mut lock(&self.letters).woken, true) {
             return Ok(());
         }
-        let found = lifecycle::detach(py, || {
+        let found = call::detach(py, || {
             let has_mail = || self.has_mail.load(Ordering::Relaxed);
             let found = self.luck.spin_for(LOOKOUT, has_mail);
             if found {
@@ -291,7 +291,7 @@ impl Mailbox {
             .upgrade()
             .map_or(Ok(true), |event_loop| {
                 event_loop
-                    .call_method0(intern!(py, "is_closed"))?
+                    .guarded_method0(intern!(py, "is_closed"))?
                     .is_truthy()
             })
     }
@@ -345,7 +345,7 @@ impl Mailbox {
         let event_loop = self.event_loop.bind(py).upgrade();
         event_loop.is_some_and(|event_loop| {
             event_loop
-                .call_method0(intern!(py, "get_debug"))
+                .guarded_method0(intern!(py, "get_debug"))
                 .and_then(|debug| debug.is_truthy())
                 .unwrap_or(false)
         })
@@ -369,8 +369,8 @@ impl Mailbox {
 /// Settles a future of asyncio's own, unless it was cancelled meanwhile.
 fn settle(future: &Bound<'_, PyAny>, result: bool) -> PyResult<()> {
     let py = future.py();
-    if !future.call_method0(intern!(py, "done"))?.is_truthy()? {
-        future.call_method1(intern!(py, "set_result"), (result,))?;
+    if !future.guarded_method0(intern!(py, "done"))?.is_truthy()? {
+        future.guarded_method1(intern!(py, "set_result"), (result,))?;
     }
     Ok(())
 }
@@ -563,7 +563,7 @@ impl AsyncPool {
         way: Way,
     ) -> PyResult<Started<'py>> {
         let get_running_loop = self.get_running_loop.get(py).ok_or_else(not_initialised)?;
-        let event_loop = get_running_loop.bind(py).call0()?;
+        let event_loop = get_running_loop.bind(py).guarded_call0()?;
         let pool = self.pool(py)?;
         let front = pool.get().front(py)?;
         check_callable(func)?;
@@ -571,7 +571,7 @@ impl AsyncPool {
         let mailbox = self.mailbox(py, &event_loop)?;
         let admission = match way {
             Way::Plain => None,
-            Way::Told => Some(event_loop.call_method0(intern!(py, "create_future"))?),
+            Way::Told => Some(event_loop.guarded_method0(intern!(py, "create_future"))?),
         };
         let context = current_context(py)?;
         mailbox.call_to_look_out(py)?;
@@ -743,7 +743,7 @@ impl AsyncPool {
     fn _reopen(&self, py: Python<'_>) -> PyResult<()> {
         let pool = self.pool(py)?;
         if self.owns_pool.load(Ordering::Relaxed) {
-            pool.call_method0(intern!(py, "reboot"))?;
+            pool.guarded_method0(intern!(py, "reboot"))?;
         }
         self.scope.get().open();
         Ok(())
@@ -765,7 +765,7 @@ impl AsyncPool {
             // Not before: those that stand in line would be refused.
             let base = self.pool(py)?.get();
             let front = base.front(py)?;
-            lifecycle::detach(py, || front.release());
+            call::detach(py, || front.release());
             base.wait_gone(py, None, "aclose")?;
         }
         let mailboxes = std::mem::take(&mut *lock(&self.mailboxes));

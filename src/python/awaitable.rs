@@ -6,7 +6,7 @@
 
 use super::aio::{Letter, Mailbox, in_context};
 use super::base::Base;
-use super::call;
+use super::call::{self, Guarded};
 use super::errors;
 use super::executor::Scope;
 use super::future::Bells;
@@ -146,7 +146,7 @@ pub fn is_async(func: &Bound<'_, PyAny>) -> PyResult<bool> {
     }
     // Whatever else says that it is one, as mocks do, and instances of a class with an async `__call__`.
     let is_one = IS_COROUTINE_FUNCTION.import(py, "inspect", "iscoroutinefunction")?;
-    if is_one.call1((func,))?.is_truthy()? {
+    if is_one.guarded_call1((func,))?.is_truthy()? {
         return Ok(true);
     }
     let called = func.get_type().getattr(intern!(py, "__call__"))?;
@@ -397,7 +397,7 @@ impl Awaitable {
         context: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         let py = slf.py();
-        let Err(raised) = in_context(context, || call::call1(callback, (slf,))) else {
+        let Err(raised) = in_context(context, || callback.guarded_call1((slf,))) else {
             return Ok(());
         };
         if !raised.is_instance_of::<PyException>(py) {
@@ -412,7 +412,7 @@ impl Awaitable {
         details.set_item("future", slf)?;
         let event_loop = slf.get().event_loop.bind(py);
         errors::handling(py, &raised, || {
-            event_loop.call_method1(intern!(py, "call_exception_handler"), (details,))
+            event_loop.guarded_method1(intern!(py, "call_exception_handler"), (details,))
         })
         .map(drop)
     }
@@ -429,7 +429,7 @@ impl Awaitable {
         slf.get()
             .event_loop
             .bind(py)
-            .call_method(intern!(py, "call_soon"), (callback, slf), Some(&keywords))
+            .guarded_method(intern!(py, "call_soon"), (callback, slf), &keywords)
             .map(drop)
     }
 

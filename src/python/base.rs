@@ -1,5 +1,6 @@
 //! What all kinds of pools have in common.
 
+use super::call::{self, Guarded};
 use super::errors::{self, Refusal};
 use super::host::PyHost;
 use super::known;
@@ -151,7 +152,7 @@ impl Front {
             Offer::Accepted { wake_due: false } => Ok(None),
             // Attached: it is a matter of a moment, which giving up the GIL would make a long one.
             Offer::Full(_) | Offer::Closed(_) => pool.enlist(offer),
-            Offer::Accepted { .. } | Offer::In(_) => lifecycle::detach(py, || pool.enlist(offer)),
+            Offer::Accepted { .. } | Offer::In(_) => call::detach(py, || pool.enlist(offer)),
         };
         enlisted.map_err(|SubmitError { error, .. }| Refusal::Pool(error))
     }
@@ -183,7 +184,7 @@ impl Front {
                 (go_on(offer, None), None)
             }
             // Somebody is woken or started: without the GIL, which the worker will ask for.
-            (offer, Wait::No) => (lifecycle::detach(py, || go_on(offer, None)), None),
+            (offer, Wait::No) => (call::detach(py, || go_on(offer, None)), None),
             (offer, Wait::Up(timeout)) => {
                 detached(py, timeout, |patience| go_on(offer, Some(patience)))
             }
@@ -527,7 +528,9 @@ impl Base {
             stats.expired.cast_signed(),
             i64::from(stats.peak_running),
         ];
-        known::POOL_STATS.get(py).call1(PyTuple::new(py, numbers)?)
+        known::POOL_STATS
+            .get(py)
+            .guarded_call1(PyTuple::new(py, numbers)?)
     }
 
     /// Changes the capacity at once.
@@ -538,7 +541,7 @@ impl Base {
     fn tune(&self, py: Python<'_>, capacity: &Bound<'_, PyAny>) -> PyResult<()> {
         let front = self.front(py)?;
         if let Some(capacity) = options::read_capacity("capacity", capacity)? {
-            lifecycle::detach(py, || {
+            call::detach(py, || {
                 front.pools().iter().for_each(|pool| pool.tune(capacity))
             });
         }
@@ -567,7 +570,7 @@ impl Base {
     /// nothing on a closed pool.
     fn release(&self, py: Python<'_>) -> PyResult<()> {
         let front = self.front(py)?;
-        lifecycle::detach(py, || front.release());
+        call::detach(py, || front.release());
         Ok(())
     }
 
@@ -578,7 +581,7 @@ impl Base {
     fn release_timeout(&self, py: Python<'_>, timeout: &Bound<'_, PyAny>) -> PyResult<()> {
         let front = self.front(py)?;
         let timeout = options::read_timeout(timeout)?;
-        if !lifecycle::detach(py, || front.release()) {
+        if !call::detach(py, || front.release()) {
             return Err(errors::raise(py, Error::Closed, "release_timeout"));
         }
         self.wait_gone(py, Some(timeout), "release_timeout")
@@ -589,7 +592,7 @@ impl Base {
     /// Options, the tuned capacity and counters are kept. Workers are started on demand.
     fn reboot(&self, py: Python<'_>) -> PyResult<()> {
         let front = self.front(py)?;
-        let opened = lifecycle::detach(py, || lifecycle::unless_exiting(|| front.reboot()));
+        let opened = call::detach(py, || lifecycle::unless_exiting(|| front.reboot()));
         if opened { Ok(()) } else { Err(exiting(py)) }
     }
 
@@ -598,7 +601,7 @@ impl Base {
     /// Returns when threading knows them.
     fn _muster(&self, py: Python<'_>) -> PyResult<()> {
         let front = self.front(py)?;
-        lifecycle::detach(py, || {
+        call::detach(py, || {
             for pool in front.pools() {
                 pool.muster();
                 pool.host().roll.await_all(|| pool.running());
@@ -615,7 +618,7 @@ impl Base {
     #[pyo3(signature = (*_exc_info))]
     fn __exit__(&self, py: Python<'_>, _exc_info: &Bound<'_, PyTuple>) -> PyResult<()> {
         let front = self.front(py)?;
-        lifecycle::detach(py, || front.release());
+        call::detach(py, || front.release());
         self.wait_gone(py, None, "leaving the with block")
     }
 

@@ -12,71 +12,101 @@
 //! unwinds Python frames with an exception set, and code that is called with an exception set goes wrong in any way
 //! whatever. [`aside`] sets the exception aside meanwhile.
 
-use super::gil;
+use super::gil::{self, Gate};
 use pyo3::call::PyCallArgs;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
-/// `func()`.
-#[inline]
-pub fn call0<'py>(func: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    guard_thread();
-    func.call0()
+/// The calls of PyO3, from a thread that is guarded.
+pub trait Guarded<'py> {
+    /// `self()`.
+    fn guarded_call0(&self) -> PyResult<Bound<'py, PyAny>>;
+
+    /// `self(*args)`.
+    fn guarded_call1(&self, args: impl PyCallArgs<'py>) -> PyResult<Bound<'py, PyAny>>;
+
+    /// `self(*args, **kwargs)`.
+    fn guarded_call(
+        &self,
+        args: impl PyCallArgs<'py>,
+        kwargs: &Bound<'py, PyDict>,
+    ) -> PyResult<Bound<'py, PyAny>>;
+
+    /// `self.name()`.
+    fn guarded_method0(
+        &self,
+        name: impl IntoPyObject<'py, Target = PyString>,
+    ) -> PyResult<Bound<'py, PyAny>>;
+
+    /// `self.name(*args)`.
+    fn guarded_method1(
+        &self,
+        name: impl IntoPyObject<'py, Target = PyString>,
+        args: impl PyCallArgs<'py>,
+    ) -> PyResult<Bound<'py, PyAny>>;
+
+    /// `self.name(*args, **kwargs)`.
+    fn guarded_method(
+        &self,
+        name: impl IntoPyObject<'py, Target = PyString>,
+        args: impl PyCallArgs<'py>,
+        kwargs: &Bound<'py, PyDict>,
+    ) -> PyResult<Bound<'py, PyAny>>;
 }
 
-/// `func(*args)`.
-#[inline]
-pub fn call1<'py>(
-    func: &Bound<'py, PyAny>,
-    args: impl PyCallArgs<'py>,
-) -> PyResult<Bound<'py, PyAny>> {
-    guard_thread();
-    func.call1(args)
-}
+impl<'py> Guarded<'py> for Bound<'py, PyAny> {
+    #[inline]
+    fn guarded_call0(&self) -> PyResult<Bound<'py, PyAny>> {
+        guard_thread();
+        self.call0()
+    }
 
-/// `func(*args, **kwargs)`.
-#[inline]
-pub fn call<'py>(
-    func: &Bound<'py, PyAny>,
-    args: impl PyCallArgs<'py>,
-    kwargs: &Bound<'py, PyDict>,
-) -> PyResult<Bound<'py, PyAny>> {
-    guard_thread();
-    func.call(args, Some(kwargs))
-}
+    #[inline]
+    fn guarded_call1(&self, args: impl PyCallArgs<'py>) -> PyResult<Bound<'py, PyAny>> {
+        guard_thread();
+        self.call1(args)
+    }
 
-/// `object.name()`.
-#[inline]
-pub fn method0<'py>(
-    object: &Bound<'py, PyAny>,
-    name: impl IntoPyObject<'py, Target = PyString>,
-) -> PyResult<Bound<'py, PyAny>> {
-    guard_thread();
-    object.call_method0(name)
-}
+    #[inline]
+    fn guarded_call(
+        &self,
+        args: impl PyCallArgs<'py>,
+        kwargs: &Bound<'py, PyDict>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        guard_thread();
+        self.call(args, Some(kwargs))
+    }
 
-/// `object.name(*args)`.
-#[inline]
-pub fn method1<'py>(
-    object: &Bound<'py, PyAny>,
-    name: impl IntoPyObject<'py, Target = PyString>,
-    args: impl PyCallArgs<'py>,
-) -> PyResult<Bound<'py, PyAny>> {
-    guard_thread();
-    object.call_method1(name, args)
-}
+    #[inline]
+    fn guarded_method0(
+        &self,
+        name: impl IntoPyObject<'py, Target = PyString>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        guard_thread();
+        self.call_method0(name)
+    }
 
-/// `object.name(*args, **kwargs)`.
-#[inline]
-pub fn method<'py>(
-    object: &Bound<'py, PyAny>,
-    name: impl IntoPyObject<'py, Target = PyString>,
-    args: impl PyCallArgs<'py>,
-    kwargs: &Bound<'py, PyDict>,
-) -> PyResult<Bound<'py, PyAny>> {
-    guard_thread();
-    object.call_method(name, args, Some(kwargs))
+    #[inline]
+    fn guarded_method1(
+        &self,
+        name: impl IntoPyObject<'py, Target = PyString>,
+        args: impl PyCallArgs<'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        guard_thread();
+        self.call_method1(name, args)
+    }
+
+    #[inline]
+    fn guarded_method(
+        &self,
+        name: impl IntoPyObject<'py, Target = PyString>,
+        args: impl PyCallArgs<'py>,
+        kwargs: &Bound<'py, PyDict>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        guard_thread();
+        self.call_method(name, args, Some(kwargs))
+    }
 }
 
 /// Attaches this thread, which was made by native code, for as long as `body` runs; `None`: there is no interpreter, or it is
@@ -95,6 +125,33 @@ pub fn detach<R: Send>(py: Python<'_>, body: impl FnOnce() -> R + Send) -> R {
     });
     gil::taken();
     result
+}
+
+/// As `detach`, for a worker whose wait ends at the gate.
+pub fn detach_to_gate<R>(py: Python<'_>, wait: impl FnOnce() -> (R, Gate)) -> R {
+    guard_thread();
+    let wait = OnThisThread(wait);
+    let OnThisThread((result, gate)) = py.detach(move || {
+        gil::given_up();
+        OnThisThread(wait.call())
+    });
+    drop(gate);
+    gil::taken();
+    result
+}
+
+/// What stays on the thread that it is on, although `Python::detach` cannot know.
+struct OnThisThread<T>(T);
+
+// SAFETY: `Python::detach` calls its closure, and returns the result, on the calling thread. It demands `Send` only to
+// keep things bound to the interpreter out of the closure. What goes through here is the core's wait, which is written
+// without knowledge of Python and so holds nothing bound to it, its result, bells, and the gate's lock.
+unsafe impl<T> Send for OnThisThread<T> {}
+
+impl<R, F: FnOnce() -> R> OnThisThread<F> {
+    fn call(self) -> R {
+        (self.0)()
+    }
 }
 
 /// Runs `body` attached, from code that may itself be part of a destructor: an exception that is on its way in this thread

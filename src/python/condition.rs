@@ -2,6 +2,7 @@
 //! it is taken and given back and no more: so it is a lock, made in no time and of no interest to the garbage collector,
 //! and has the methods of `threading.Condition` work on it where somebody calls them.
 
+use super::call::Guarded;
 use super::known;
 use super::lifecycle::this_thread;
 use super::wait::detached;
@@ -194,7 +195,7 @@ impl Condition {
     ) -> PyResult<Bound<'py, PyAny>> {
         known::CONDITION
             .get(slf.py())
-            .call_method1(intern!(slf.py(), "wait"), (slf, timeout))
+            .guarded_method1(intern!(slf.py(), "wait"), (slf, timeout))
     }
 
     /// Waits until predicate() holds; see threading.Condition.
@@ -206,7 +207,7 @@ impl Condition {
     ) -> PyResult<Bound<'py, PyAny>> {
         known::CONDITION
             .get(slf.py())
-            .call_method1(intern!(slf.py(), "wait_for"), (slf, predicate, timeout))
+            .guarded_method1(intern!(slf.py(), "wait_for"), (slf, predicate, timeout))
     }
 
     /// Wakes n of those who wait; see threading.Condition.
@@ -215,8 +216,8 @@ impl Condition {
         let py = slf.py();
         let (condition, notify) = (known::CONDITION.get(py), intern!(py, "notify"));
         match n {
-            None => condition.call_method1(notify, (slf,)),
-            Some(n) => condition.call_method1(notify, (slf, n)),
+            None => condition.guarded_method1(notify, (slf,)),
+            Some(n) => condition.guarded_method1(notify, (slf, n)),
         }
         .map(drop)
     }
@@ -259,9 +260,9 @@ impl Condition {
 
     #[getter]
     fn _waiters(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let waiters = self
-            .waiters
-            .get_or_try_init(py, || known::DEQUE.get(py).call0().map(Bound::unbind))?;
+        let waiters = self.waiters.get_or_try_init(py, || {
+            known::DEQUE.get(py).guarded_call0().map(Bound::unbind)
+        })?;
         Ok(waiters.clone_ref(py))
     }
 

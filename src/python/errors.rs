@@ -1,5 +1,6 @@
 //! Where errors cross from the core to Python. The exceptions themselves are defined in `pyants._errors`.
 
+use super::call::Guarded;
 use super::known;
 use crate::pool::Error;
 use pyo3::IntoPyObjectExt;
@@ -11,7 +12,7 @@ use pyo3::types::PyDict;
 macro_rules! exceptions {
     ($($function:ident $class:ident)*) => {$(
         pub fn $function(py: Python<'_>, message: impl Into<String>) -> PyErr {
-            match known::$class.get(py).call1((message.into(),)) {
+            match known::$class.get(py).guarded_call1((message.into(),)) {
                 Ok(exception) => PyErr::from_value(exception),
                 Err(error) => error,
             }
@@ -43,7 +44,7 @@ exceptions! {
 pub fn cancelled(py: Python<'_>) -> PyErr {
     known::CANCELLED_ERROR
         .get(py)
-        .call0()
+        .guarded_call0()
         .map_or_else(|error| error, PyErr::from_value)
 }
 
@@ -124,7 +125,7 @@ pub fn log<'py>(
         keywords.set_item("exc_info", with_traceback(py, raised))?;
         let what = what.into_bound_py_any(py)?;
         handling(py, raised, || {
-            logger.call_method("error", (message, what), Some(&keywords))
+            logger.guarded_method("error", (message, what), &keywords)
         })
     });
     if let Err(failure) = logged {

@@ -1,6 +1,7 @@
 //! `PoolExecutor`: calls that futures stand for, on the workers of a pool.
 
 use super::base::{Base, Wait};
+use super::call;
 use super::errors::{self, Refusal};
 use super::feed::Feed;
 use super::future::{self, Future};
@@ -404,7 +405,7 @@ impl Executor {
         let scope = self.scope();
         for pool in self.pool(py)?.get().front(py)?.pools() {
             let wanted = |task: &Task| Self::is_call_of(task, scope.as_ref());
-            let taken = lifecycle::detach(py, || pool.sift_one(wanted));
+            let taken = call::detach(py, || pool.sift_one(wanted));
             if let Some(Task::Future(call, future)) = taken {
                 future.get().leave_scope();
                 let (func, args, kwargs) = call.into_parts(py)?;
@@ -423,7 +424,7 @@ impl Executor {
         let front = pool.get().front(py)?;
         match &scope {
             None => {
-                lifecycle::detach(py, || front.release());
+                call::detach(py, || front.release());
             }
             Some(scope) => scope.close(),
         }
@@ -437,7 +438,7 @@ impl Executor {
         let mut taken = Vec::new();
         for pool in front.pools() {
             let wanted = |task: &Task| Self::is_call_of(task, scope.as_ref());
-            taken.extend(lifecycle::detach(py, || pool.sift(wanted)));
+            taken.extend(call::detach(py, || pool.sift(wanted)));
         }
         for task in taken {
             if let Task::Future(call, future) = task {

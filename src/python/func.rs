@@ -1,6 +1,7 @@
 //! `PoolWithFunc`: one function, many arguments; and what it shares with `MultiPoolWithFunc`.
 
 use super::base::{Base, Wait};
+use super::call::Guarded;
 use super::errors;
 use super::known;
 use super::options;
@@ -85,7 +86,9 @@ pub fn generic_alias<'py>(
     class: &Bound<'py, PyType>,
     item: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    known::GENERIC_ALIAS.get(class.py()).call1((class, item))
+    known::GENERIC_ALIAS
+        .get(class.py())
+        .guarded_call1((class, item))
 }
 
 /// The function of a pool, which comes before its options (B8).

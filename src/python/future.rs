@@ -21,13 +21,12 @@
 //! told of changes only under that lock or, where there is a condition, while that is held: who holds it sees the future
 //! stand still, as CPython's own code expects.
 
-use super::call;
+use super::call::{self, Guarded};
 use super::condition::{Condition, Held};
 use super::errors;
 use super::executor::Scope;
 use super::instance;
 use super::known;
-use super::lifecycle;
 use super::wait::detached;
 use crate::pool::Error;
 use crate::pool::sleeper::Sleeper;
@@ -388,7 +387,7 @@ impl Future {
         };
         if let (Some(tell), Some(waiters)) = (tell, waiters) {
             for waiter in waiters.bind(py).iter() {
-                waiter.call_method1(tell, (slf,))?;
+                waiter.guarded_method1(tell, (slf,))?;
             }
         }
         if let Some(held) = held {
@@ -432,7 +431,7 @@ impl Future {
     /// As CPython's futures do, logs what a callback raises, unless it is no `Exception` and there is a caller to raise to.
     fn call_back(slf: &Bound<'_, Self>, callback: &Bound<'_, PyAny>, by: Caller) -> PyResult<()> {
         let py = slf.py();
-        let Err(raised) = call::call1(callback, (slf,)) else {
+        let Err(raised) = callback.guarded_call1((slf,)) else {
             return Ok(());
         };
         if by == Caller::User && !raised.is_instance_of::<PyException>(py) {
@@ -445,7 +444,7 @@ impl Future {
             slf,
             || {
                 py.import("logging")?
-                    .call_method1("getLogger", ("concurrent.futures",))
+                    .guarded_method1("getLogger", ("concurrent.futures",))
             },
         );
         Ok(())
@@ -706,8 +705,8 @@ impl Future {
         }
         known::GET_LOGGER
             .get(py)
-            .call1(("concurrent.futures",))?
-            .call_method1(
+            .guarded_call1(("concurrent.futures",))?
+            .guarded_method1(
                 "critical",
                 (
                     "Future %s in unexpected state: %s",
@@ -849,6 +848,6 @@ impl Future {
 /// Rings, detached, since those who wake up want to be attached.
 pub fn ring(py: Python<'_>, bells: Bells) {
     if !bells.is_empty() {
-        lifecycle::detach(py, || bells.ring());
+        call::detach(py, || bells.ring());
     }
 }

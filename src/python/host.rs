@@ -1,7 +1,7 @@
 //! CPython as the world that tasks run in: all that it demands of a thread that calls it.
 
 use super::awaitable::Awaitable;
-use super::call;
+use super::call::{self, Guarded};
 use super::errors::{self, with_traceback};
 use super::future::{self, Bells, Future};
 use super::gil::{self, Member};
@@ -132,7 +132,7 @@ impl Hooks {
                 .as_ref()
                 .map(|logger| logger.bind(py).clone())
         });
-        given.map_or_else(|| known::GET_LOGGER.get(py).call1(("pyants",)), Ok)
+        given.map_or_else(|| known::GET_LOGGER.get(py).guarded_call1(("pyants",)), Ok)
     }
 
     fn initializer<'py>(
@@ -202,7 +202,7 @@ impl PyHost {
             return self.log(py, func, &raised, what);
         };
         let error = with_traceback(py, &raised);
-        if let Err(failure) = errors::handling(py, &raised, || handler.call1((error,))) {
+        if let Err(failure) = errors::handling(py, &raised, || handler.guarded_call1((error,))) {
             self.log(py, &handler, &failure, "panic_handler");
         }
     }
@@ -216,7 +216,7 @@ impl PyHost {
         let Some((initializer, args)) = self.hooks.initializer(py) else {
             return true;
         };
-        match initializer.call1(args) {
+        match initializer.guarded_call1(args) {
             Ok(_) => {
                 self.hooks.set_failure(None);
                 true
@@ -235,13 +235,13 @@ impl PyHost {
 fn set_up_thread(py: Python<'_>, worker: &Worker) {
     let set_up = || -> PyResult<()> {
         threads::enter(py, worker)?;
-        let trace = known::GET_TRACE.get(py).call0()?;
+        let trace = known::GET_TRACE.get(py).guarded_call0()?;
         if !trace.is_none() {
-            known::SET_TRACE.get(py).call1((trace,))?;
+            known::SET_TRACE.get(py).guarded_call1((trace,))?;
         }
-        let profile = known::GET_PROFILE.get(py).call0()?;
+        let profile = known::GET_PROFILE.get(py).guarded_call0()?;
         if !profile.is_none() {
-            known::SET_PROFILE.get(py).call1((profile,))?;
+            known::SET_PROFILE.get(py).guarded_call1((profile,))?;
         }
         Ok(())
     };
@@ -258,8 +258,8 @@ fn tear_down_thread(py: Python<'_>) -> PyResult<()> {
         (&known::GET_OWN_TRACE, &known::SET_TRACE),
         (&known::GET_OWN_PROFILE, &known::SET_PROFILE),
     ] {
-        if !get.get(py).call0()?.is_none() {
-            set.get(py).call1((py.None(),))?;
+        if !get.get(py).guarded_call0()?.is_none() {
+            set.get(py).guarded_call1((py.None(),))?;
         }
     }
     threads::leave(py)
@@ -292,7 +292,7 @@ impl Attached<'_> {
     fn ring(&mut self) {
         if !self.bells.is_empty() {
             let bells = std::mem::take(&mut self.bells);
-            self.py.detach(|| bells.ring());
+            call::detach(self.py, || bells.ring());
         }
     }
 }
@@ -464,7 +464,7 @@ impl Host for PyHost {
             }
             let logged = self.hooks.logger(py).and_then(|logger| {
                 let message = "%s: a worker could not be set up, %d accepted tasks are cancelled";
-                logger.call_method1("error", (message, &self.pool_name, calls))
+                logger.guarded_method1("error", (message, &self.pool_name, calls))
             });
             if let Err(failure) = logged {
                 failure.write_unraisable(py, None);
@@ -511,7 +511,7 @@ impl PyHost {
         }
         let logged = self.hooks.logger(py).and_then(|logger| {
             let message = "%s: the interpreter exits, %d accepted tasks are cancelled";
-            call::method1(&logger, "warning", (message, &self.pool_name, count))
+            logger.guarded_method1("warning", (message, &self.pool_name, count))
         });
         if let Err(failure) = logged {
             failure.write_unraisable(py, None);

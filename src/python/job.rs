@@ -6,6 +6,7 @@
 //! item waits behind another that is slow. A share ends when there is no item for it; if more items come, the feed submits
 //! another.
 
+use super::call::{self, Guarded};
 use super::errors;
 use super::executor::{Scope, left};
 use super::future::{self, Bells, LUCK};
@@ -254,10 +255,10 @@ impl Job {
         let item = item.map(|item| item.into_bound(py));
         let result = match item {
             Some(item) if self.star => match item.cast_into::<PyTuple>() {
-                Ok(arguments) => func.call1(arguments),
+                Ok(arguments) => func.guarded_call1(arguments),
                 Err(error) => Err(error.into()),
             },
-            Some(item) => func.call1((item,)),
+            Some(item) => func.guarded_call1((item,)),
             None => unreachable!("an item is claimed once"),
         };
         let (value, state) = match result {
@@ -421,7 +422,7 @@ impl Share {
                 };
                 if !bells.is_empty() {
                     let bells = std::mem::take(bells);
-                    py.detach(|| bells.ring());
+                    call::detach(py, || bells.ring());
                 }
                 self.job.call(&func, index, bells);
             }

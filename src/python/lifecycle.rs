@@ -1,7 +1,7 @@
 //! The interpreter's exit, and forks of the process.
 
 use super::border::{Arrival, Border, Departure};
-use super::call;
+use super::call::{self, Guarded};
 use super::host::PyHost;
 use super::known;
 use crate::pool::{Pool, Remains};
@@ -56,8 +56,6 @@ pub fn is_exiting() -> bool {
     EXITING.load(Ordering::SeqCst)
 }
 
-pub use super::call::{detach, drop_attached};
-
 pub fn is_main_thread() -> bool {
     MAIN_THREAD.load(Ordering::Relaxed) == this_thread()
 }
@@ -106,7 +104,7 @@ pub fn leave(py: Python<'_>) -> Departure<'static> {
     let border = &shared().border;
     border
         .try_leave()
-        .unwrap_or_else(|| py.detach(|| border.leave()))
+        .unwrap_or_else(|| call::detach(py, || border.leave()))
 }
 
 /// Runs `open`, which opens pools, unless the interpreter is on its way out and would not close them; whether it did.
@@ -188,12 +186,12 @@ pub fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
     known::look_up(py)?;
     renew_shared();
     let threading = py.import("threading")?;
-    let main_thread = threading.call_method0("main_thread")?;
+    let main_thread = threading.guarded_method0("main_thread")?;
     MAIN_THREAD.store(main_thread.getattr("ident")?.extract()?, Ordering::Relaxed);
     let exit = wrap_pyfunction!(at_exit, module)?;
     match threading.getattr_opt("_register_atexit")? {
         Some(register) => {
-            if call::call1(&register, (exit,)).is_err() {
+            if register.guarded_call1((exit,)).is_err() {
                 // Imported while the interpreter is on its way out already.
                 EXITING.store(true, Ordering::SeqCst);
             }
@@ -201,7 +199,7 @@ pub fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
         // The name is private. Without it the interpreter joins its threads before it calls us: a task that waits for one
         // of them is late, but nothing is lost.
         None => {
-            call::method1(py.import("atexit")?.as_any(), "register", (exit,))?;
+            py.import("atexit")?.guarded_method1("register", (exit,))?;
         }
     }
     let os = py.import("os")?;
@@ -216,7 +214,7 @@ pub fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
             "after_in_child",
             wrap_pyfunction!(after_fork_in_child, module)?,
         )?;
-        os.call_method("register_at_fork", (), Some(&keywords))?;
+        os.guarded_method("register_at_fork", (), &keywords)?;
     }
     Ok(())
 }

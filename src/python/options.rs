@@ -1,5 +1,6 @@
 //! Keyword options, checked one by one: a wrong one is named together with its value and with what is allowed.
 
+use super::call::Guarded;
 use super::errors::{invalid_expiry, invalid_pre_alloc, shown, wrong_type, wrong_value};
 use super::host::Hooks;
 use super::known;
@@ -274,7 +275,7 @@ fn meant(name: &Bound<'_, PyAny>) -> Option<String> {
         let py = name.py();
         let similar = py
             .import("difflib")?
-            .call_method1("get_close_matches", (name, OPTIONS.to_vec(), 1))?;
+            .guarded_method1("get_close_matches", (name, OPTIONS.to_vec(), 1))?;
         similar
             .try_iter()?
             .next()
@@ -297,7 +298,7 @@ fn conversion_failed(name: &str, allowed: &str, value: &Bound<'_, PyAny>, error:
 fn integer(name: &str, allowed: &str, value: &Bound<'_, PyAny>) -> PyResult<Option<i64>> {
     let integer = known::INDEX
         .get(value.py())
-        .call1((value,))
+        .guarded_call1((value,))
         .map_err(|error| conversion_failed(name, allowed, value, error))?;
     Ok(integer.cast::<PyInt>()?.extract().ok())
 }
@@ -353,7 +354,7 @@ fn next_name() -> String {
 
 fn seconds(name: &str, allowed: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
     if let Ok(delta) = value.cast::<PyDelta>() {
-        return delta.call_method0("total_seconds")?.extract();
+        return delta.guarded_method0("total_seconds")?.extract();
     }
     if value.is_instance_of::<PyString>() {
         return Err(wrong_type(name, allowed, value));
@@ -404,15 +405,15 @@ fn default_stack_size(py: Python<'_>) -> usize {
     let set = || -> PyResult<usize> {
         // Asking sets it to 0.
         let stack_size = known::STACK_SIZE.get(py);
-        let bytes = stack_size.call0()?.extract()?;
+        let bytes = stack_size.guarded_call0()?.extract()?;
         if bytes > 0 {
-            stack_size.call1((bytes,))?;
+            stack_size.guarded_call1((bytes,))?;
         }
         Ok(bytes)
     };
     let limit = || -> PyResult<usize> {
         let resource = py.import("resource")?;
-        let limits = resource.call_method1("getrlimit", (resource.getattr("RLIMIT_STACK")?,))?;
+        let limits = resource.guarded_method1("getrlimit", (resource.getattr("RLIMIT_STACK")?,))?;
         // Unlimited is negative, and does not extract.
         limits.get_item(0)?.extract()
     };
@@ -432,7 +433,7 @@ pub fn read_strategy(value: Option<&Bound<'_, PyAny>>) -> PyResult<crate::pool::
     };
     match known::LOAD_BALANCING_STRATEGY
         .get(value.py())
-        .call1((value,))
+        .guarded_call1((value,))
         .and_then(|strategy| strategy.extract::<i64>())
     {
         Ok(2) => Ok(Strategy::RoundRobin),

@@ -6,7 +6,7 @@
 //! interpreter gives a class a new version whenever it, or a base of it, is changed; so mostly the look is at a number.
 
 use super::base::Wait;
-use super::call;
+use super::call::Guarded;
 use super::executor::Executor;
 use super::known;
 use pyo3::ffi;
@@ -110,8 +110,8 @@ pub fn call_with<'py>(
     kwargs: Option<&Bound<'py, PyDict>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     match kwargs {
-        Some(kwargs) => call::call(func, args, kwargs),
-        None => call::call1(func, args),
+        Some(kwargs) => func.guarded_call(args, kwargs),
+        None => func.guarded_call1(args),
     }
 }
 

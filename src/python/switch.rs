@@ -8,8 +8,9 @@
 //! take turns at a gate, between two tasks, and so early that nobody has to take the GIL from them: such a thread has one
 //! or two of them to wait for.
 
+use super::call::{self, Guarded};
 use super::future::Bells;
-use super::gil::{self, Gate, Member};
+use super::gil::{Gate, Member};
 use super::known;
 use pyo3::prelude::*;
 use std::time::{Duration, Instant};
@@ -25,7 +26,7 @@ impl Switch {
     pub fn new(py: Python<'_>) -> Self {
         let interval = known::GET_SWITCH_INTERVAL
             .get(py)
-            .call0()
+            .guarded_call0()
             .and_then(|interval| interval.extract::<f64>())
             .map_or(Duration::from_millis(5), |seconds| {
                 Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
@@ -45,7 +46,7 @@ impl Switch {
     pub fn pause_if_due(&mut self, py: Python<'_>) -> bool {
         let due = self.since.elapsed() >= self.interval;
         if due {
-            super::lifecycle::detach(py, || {});
+            call::detach(py, || {});
             self.attached();
         }
         due
@@ -132,7 +133,7 @@ impl Turns {
         let due = self.is_due();
         if due {
             // What comes up here, an exception set from another thread say, was meant for a task that is over.
-            if let Err(raised) = known::GIVE_WAY.get(py).call0() {
+            if let Err(raised) = known::GIVE_WAY.get(py).guarded_call0() {
                 raised.write_unraisable(py, None);
             }
             self.switch.attached();
@@ -142,29 +143,9 @@ impl Turns {
 
     /// Detaches for something that ends at the gate.
     fn detached<R>(&mut self, py: Python<'_>, wait: impl FnOnce(&mut Member) -> (R, Gate)) -> R {
-        let wait = OnThisThread((&mut self.member, wait));
-        let OnThisThread((result, gate)) = py.detach(move || {
-            gil::given_up();
-            OnThisThread(wait.call())
-        });
-        drop(gate);
-        gil::taken();
+        let member = &mut self.member;
+        let result = call::detach_to_gate(py, || wait(member));
         self.switch.attached();
         result
-    }
-}
-
-/// What stays on the thread that it is on, although `Python::detach` cannot know.
-struct OnThisThread<T>(T);
-
-// SAFETY: `Python::detach` calls its closure, and returns the result, on the calling thread. It demands `Send` only to
-// keep things bound to the interpreter out of the closure. What goes through here is the core's wait, which is written
-// without knowledge of Python and so holds nothing bound to it, its result, bells, and the gate's lock.
-unsafe impl<T> Send for OnThisThread<T> {}
-
-impl<A, R, F: FnOnce(A) -> R> OnThisThread<(A, F)> {
-    fn call(self) -> R {
-        let (argument, wait) = self.0;
-        wait(argument)
     }
 }

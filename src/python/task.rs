@@ -2,6 +2,7 @@
 
 use super::aio::Report;
 use super::awaitable::Awaitable;
+use super::call::Guarded;
 use super::future::Future;
 use super::job::Share;
 use pyo3::prelude::*;
@@ -97,9 +98,9 @@ impl Call {
     pub fn call<'py>(self, py: Python<'py>) -> (Bound<'py, PyAny>, PyResult<Bound<'py, PyAny>>) {
         let func = self.func.into_bound(py);
         let result = match self.arguments {
-            Arguments::None => func.call0(),
-            Arguments::One(argument) => func.call1((argument,)),
-            Arguments::Positional(args) => func.call1(args.bind(py)),
+            Arguments::None => func.guarded_call0(),
+            Arguments::One(argument) => func.guarded_call1((argument,)),
+            Arguments::Positional(args) => func.guarded_call1(args.bind(py)),
             Arguments::All(args, kwargs) => func.call(args.bind(py), Some(kwargs.bind(py))),
         };
         (func, result)

@@ -1,5 +1,6 @@
 //! A worker's thread as the module `threading` shows it; `pyants._threads` has the Python half.
 
+use super::call::{self, Guarded};
 use super::known;
 use super::lifecycle;
 use super::wait::detached;
@@ -63,7 +64,7 @@ impl Drop for Exit {
 #[pyfunction]
 #[pyo3(signature = (native_id, /))]
 pub fn _wait_ended(py: Python<'_>, native_id: i32) {
-    lifecycle::detach(py, || kernel::wait_ended(native_id));
+    call::detach(py, || kernel::wait_ended(native_id));
 }
 
 /// Makes the calling thread known to `threading`. The caller has arrived, and lets nobody fork meanwhile.
@@ -74,14 +75,14 @@ pub fn enter(py: Python<'_>, worker: &Worker) -> PyResult<()> {
     };
     let thread = known::MAKE_THREAD
         .get(py)
-        .call1((&worker.name, pool::home_id(), exit))?;
+        .guarded_call1((&worker.name, pool::home_id(), exit))?;
     if thread.is_none() {
         return Ok(());
     }
     let active = known::ACTIVE_THREADS.get(py);
     let ident = lifecycle::this_thread();
     // An ended thread of the same identity that `threading` has not forgotten. Dropped when the lock is free.
-    let _former = active.call_method1("get", (ident,))?;
+    let _former = active.guarded_method1("get", (ident,))?;
     locked(py, || active.set_item(ident, &thread))
 }
 
@@ -91,7 +92,7 @@ pub fn leave(py: Python<'_>) -> PyResult<()> {
     if active.is_none() {
         return Ok(());
     }
-    let pop = || active.call_method1("pop", (lifecycle::this_thread(), py.None()));
+    let pop = || active.guarded_method1("pop", (lifecycle::this_thread(), py.None()));
     // Dropped when the lock is free.
     let _thread = locked(py, pop)?;
     Ok(())
@@ -101,9 +102,9 @@ pub fn leave(py: Python<'_>) -> PyResult<()> {
 /// No Python code runs under it here, not even a trace function, which might ask for the current thread.
 fn locked<R>(py: Python<'_>, change: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
     let lock = known::THREADING.get(py).getattr("_active_limbo_lock")?;
-    lock.call_method0("acquire")?;
+    lock.guarded_method0("acquire")?;
     let changed = change();
-    lock.call_method0("release")?;
+    lock.guarded_method0("release")?;
     changed
 }
 

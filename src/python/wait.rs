@@ -17,7 +17,7 @@ pub fn detached<R: Send>(
     let on_main_thread = is_main_thread();
     let result = call::detach(py, || {
         let mut interrupted = || {
-            raised = Python::attach(|py| py.check_signals()).err();
+            raised = call::attach(|py| py.check_signals().err()).flatten();
             raised.is_some()
         };
         let patience = Patience::new(timeout);

@@ -178,7 +178,7 @@ macro_rules! add_method {
                 ffi::PyDescr_NewMethod(class.as_type_ptr(), definition),
             )?
         };
-        class.setattr($name.to_str()?, method)?;
+        class.setattr($name.to_string_lossy().as_ref(), method)?;
     }};
 }
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @each_kind
-@pytest.mark.parametrize("options", [{"nonblocking": True}, {"max_blocking_tasks": 2}], ids=repr)
+@pytest.mark.parametrize("options", [{"nonblocking": True}, {"max_blocking_tasks": 2}])
 def test_an_overload_is_a_result_of_gather(make: Any, options: dict[str, Any]) -> None:
     async def main() -> None:
         async with make(1, **options) as pool:
@@ -53,13 +53,13 @@ def test_a_closed_pool_is_told_where_the_call_is_awaited(make: Any) -> None:
             await call
         await asyncio.sleep(0)
         assert called_back == [call]
-        for group in (pool.group(), pool.group(fail_fast=True)):
+        for group in (pool.group(results=True), pool.group(fail_fast=True)):
             with pytest.raises(ExceptionGroup) as raised:
                 async with group:
                     group.run(int)
             assert [type(error) for error in raised.value.exceptions] == [PoolClosedError]
             with pytest.raises(PoolClosedError):
-                async with pool.group() as other:
+                async with pool.group(results=True) as other:
                     await other.submit(int)
         for each in (pool.map, pool.map_unordered):
             with pytest.raises(PoolClosedError):
@@ -113,7 +113,7 @@ def test_an_async_function_is_refused_at_the_call(fn: Callable[..., Any]) -> Non
                 with pytest.raises(TypeError, match="async function"):
                     async for _ in each(fn, [1]):
                         pass
-            async with pool.group() as group:
+            async with pool.group(results=True) as group:
                 with pytest.raises(TypeError, match="async function"):
                     group.run(fn)
                 with pytest.raises(TypeError, match="async function"):
@@ -149,7 +149,6 @@ class Sync:
         "7".__int__ if hasattr("7", "__int__") else (7).__int__,
         functools.partialmethod(Sync.method).__get__(Sync()),
     ],
-    ids=repr,
 )
 def test_all_else_that_can_be_called_is_not(fn: Callable[..., Any]) -> None:
     async def main() -> None:

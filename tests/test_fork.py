@@ -346,6 +346,12 @@ import pyants
 from pyants import _core
 # Who looks into these only now finds other classes than those of the package.
 del sys.modules["pyants._errors"], sys.modules["pyants._types"]
+# What logging an exception imports it imports for everybody.
+import logging
+try:
+    raise ValueError
+except ValueError:
+    logging.lastResort.handle(logging.LogRecord("", logging.ERROR, "", 1, "before", None, sys.exc_info()))
 modules = set(sys.modules)
 
 def raises(error, call, *args, **options):

@@ -352,7 +352,6 @@ FUTURES: dict[str, Callable[[Any], None]] = {
     "its result": lambda future: future.set_result(Thing(future)),
     "its exception": lambda future: future.set_exception(bad_of(future)),
     "a callback": lambda future: future.add_done_callback(Thing(future)),
-    "its condition": lambda future: setattr(future._condition, "held", future),
     "its waiters": lambda future: future._waiters.append(Waiter(future)),
 }
 

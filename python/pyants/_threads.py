@@ -39,8 +39,8 @@ if not hasattr(threading, "_active_limbo_lock"):
 class WorkerThread(threading.Thread):
     """A worker's thread: what threading.current_thread() says on it."""
 
-    def __init__(self, name: str, pool: int, end: _Exit) -> None:
-        _init(self, name=name, daemon=False)
+    def __init__(self, name: str, pool: int, end: _Exit, daemon: bool) -> None:
+        _init(self, name=name, daemon=daemon)
         self._pyants_pool = pool
         self._end = end
         self._ident = threading.get_ident()
@@ -82,14 +82,15 @@ class WorkerThread(threading.Thread):
             _Thread._set_tstate_lock(self)
 
 
-def make(name: str, pool: int, end: _Exit) -> threading.Thread | None:
+def make(name: str, pool: int, end: _Exit, daemon: bool) -> threading.Thread | None:
     """The calling thread, a worker's, for threading.
 
-    pool is what tells its pool from every other. None: threading knows it by a dummy, since it is not what we know.
+    pool is what tells its pool from every other; daemon: nobody waits for that pool at exit, nor for the threads that its
+    tasks start. None: threading knows it by a dummy, since it is not what we know.
     """
     if active is not None:
         try:
-            return WorkerThread(name, pool, end)
+            return WorkerThread(name, pool, end, daemon)
         except AttributeError:
             pass
     dummy: Any = threading.current_thread()

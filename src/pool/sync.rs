@@ -277,42 +277,41 @@ pub mod thread {
 
     /// Linux lets a thread be joined a moment before it takes it off the process's books, by which CPython judges whether a
     /// fork is one of a process with threads.
-    #[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
     pub mod kernel {
+        #[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
+        use std::path::Path;
+        #[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
         use std::time::{Duration, Instant};
 
-        pub type Id = libc::pid_t;
+        /// The kernel's number of a thread; `None` where there are no books to look into.
+        pub type Id = Option<i32>;
 
         /// The kernel's number of this thread.
         pub fn id() -> Id {
-            // SAFETY: it has no conditions.
-            unsafe { libc::syscall(libc::SYS_gettid) as Id }
+            #[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
+            {
+                let own = std::fs::read_link("/proc/thread-self").ok()?;
+                own.file_name()?.to_str()?.parse().ok()
+            }
+            #[cfg(not(all(target_os = "linux", not(any(loom, shuttle)))))]
+            None
         }
 
         /// Waits until the kernel knows no thread of this process by that number. Should it have given it to another thread
         /// already, the wait ends nevertheless.
         pub fn wait_ended(id: Id) {
-            const PATIENCE: Duration = Duration::from_millis(50);
-            let mut start = None;
-            // SAFETY: signal 0 is sent to nobody: the kernel only looks whether there is such a thread.
-            while unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), id, 0) } == 0 {
-                if start.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
-                    return;
+            #[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
+            if let Some(id) = id {
+                const LIMIT: Duration = Duration::from_millis(50);
+                let entry = format!("/proc/self/task/{id}");
+                let start = Instant::now();
+                while Path::new(&entry).exists() && start.elapsed() < LIMIT {
+                    std::thread::yield_now();
                 }
-                std::thread::yield_now();
             }
+            #[cfg(not(all(target_os = "linux", not(any(loom, shuttle)))))]
+            let _ = id;
         }
-    }
-
-    #[cfg(not(all(target_os = "linux", not(any(loom, shuttle)))))]
-    pub mod kernel {
-        pub type Id = i32;
-
-        pub fn id() -> Id {
-            0
-        }
-
-        pub fn wait_ended(_: Id) {}
     }
 
     fn identified(body: impl FnOnce() + Send) -> impl FnOnce() -> kernel::Id + Send {

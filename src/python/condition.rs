@@ -351,7 +351,7 @@ macro_rules! add_method {
         let method = unsafe {
             Bound::from_owned_ptr_or_err($py, ffi::PyDescr_NewMethod(class.as_type_ptr(), definition))?
         };
-        class.setattr($name.to_str()?, method)?;
+        class.setattr($name.to_string_lossy().as_ref(), method)?;
     }};
 }
 

@@ -211,7 +211,7 @@ macro_rules! add_method {
                 ffi::PyDescr_NewMethod(class.as_type_ptr(), definition),
             )?
         };
-        class.setattr($name.to_str()?, method)?;
+        class.setattr($name.to_string_lossy().as_ref(), method)?;
         // SAFETY: it is what was put in above.
         unsafe { definition.ml_meth.PyCFunctionFastWithKeywords as *mut std::ffi::c_void }
     }};
@@ -271,7 +271,7 @@ fn add_attribute(py: Python<'_>, name: &'static CStr, get: ffi::getter) -> PyRes
     let attribute = unsafe {
         Bound::from_owned_ptr_or_err(py, ffi::PyDescr_NewGetSet(class.as_type_ptr(), definition))?
     };
-    class.setattr(name.to_str()?, attribute)
+    class.setattr(name.to_string_lossy().as_ref(), attribute)
 }
 
 /// Puts the methods into their classes, and what `concurrent.futures.wait` and `as_completed` ask of each future.

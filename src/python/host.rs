@@ -232,9 +232,9 @@ impl PyHost {
 }
 
 /// What `threading.Thread` does before `run`.
-fn set_up_thread(py: Python<'_>, worker: &Worker) {
+fn set_up_thread(py: Python<'_>, worker: &Worker, is_daemon: bool) {
     let set_up = || -> PyResult<()> {
-        threads::enter(py, worker)?;
+        threads::enter(py, worker, is_daemon)?;
         let trace = known::GET_TRACE.get(py).guarded_call0()?;
         if !trace.is_none() {
             known::SET_TRACE.get(py).guarded_call1((trace,))?;
@@ -354,7 +354,7 @@ impl Host for PyHost {
         call::attach(|py| {
             drop(gate);
             gil::taken();
-            set_up_thread(py, worker);
+            set_up_thread(py, worker, self.is_daemon);
             self.roll.arrive();
             drop(arrival);
             if self.set_up(py) {

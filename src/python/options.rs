@@ -13,8 +13,8 @@ use std::time::Duration;
 
 /// What ants, and pyants, does with an expiry duration of 0.
 const DEFAULT_EXPIRY: Duration = Duration::from_secs(1);
-/// The smallest stack that `threading.stack_size` accepts, in bytes.
-const SMALLEST_STACK: usize = 32 * 1024;
+/// The smallest stack that `threading.stack_size` accepts, in bytes: from 3.14 on CPython keeps a part of it in reserve.
+const SMALLEST_STACK: usize = if cfg!(Py_3_14) { 52 } else { 32 } * 1024;
 /// The stack of a thread where nothing else is said: what Linux gives the main thread.
 const DEFAULT_STACK: usize = 8 * 1024 * 1024;
 
@@ -325,12 +325,12 @@ fn read_count(name: &str, value: &Bound<'_, PyAny>) -> PyResult<u64> {
 }
 
 fn read_stack_size(value: &Bound<'_, PyAny>) -> PyResult<usize> {
-    let allowed = "an int of at least 32768 (bytes)";
+    let allowed = format!("an int of at least {SMALLEST_STACK} (bytes)");
     let bytes =
-        integer("stack_size", allowed, value)?.and_then(|bytes| usize::try_from(bytes).ok());
+        integer("stack_size", &allowed, value)?.and_then(|bytes| usize::try_from(bytes).ok());
     // Beyond a terabyte there is surely a mistake, and a mapping that would fail only when a worker is started.
     let bytes = bytes.filter(|bytes| (SMALLEST_STACK..=1 << 40).contains(bytes));
-    bytes.ok_or_else(|| wrong_value("stack_size", allowed, value))
+    bytes.ok_or_else(|| wrong_value("stack_size", &allowed, value))
 }
 
 fn read_name(value: &Bound<'_, PyAny>) -> PyResult<String> {

@@ -64,18 +64,21 @@ impl Drop for Exit {
 #[pyfunction]
 #[pyo3(signature = (native_id, /))]
 pub fn _wait_ended(py: Python<'_>, native_id: i32) {
-    call::detach(py, || kernel::wait_ended(native_id));
+    call::detach(py, || kernel::wait_ended(Some(native_id)));
 }
 
 /// Makes the calling thread known to `threading`. The caller has arrived, and lets nobody fork meanwhile.
-pub fn enter(py: Python<'_>, worker: &Worker) -> PyResult<()> {
+pub fn enter(py: Python<'_>, worker: &Worker, is_daemon: bool) -> PyResult<()> {
     let exit = Exit {
         exit: ManuallyDrop::new(worker.exit.clone()),
         generation: lifecycle::generation(),
     };
-    let thread = known::MAKE_THREAD
-        .get(py)
-        .guarded_call1((&worker.name, pool::home_id(), exit))?;
+    let thread = known::MAKE_THREAD.get(py).guarded_call1((
+        &worker.name,
+        pool::home_id(),
+        exit,
+        is_daemon,
+    ))?;
     if thread.is_none() {
         return Ok(());
     }

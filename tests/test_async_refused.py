@@ -53,14 +53,15 @@ def test_a_closed_pool_is_told_where_the_call_is_awaited(make: Any) -> None:
             await call
         await asyncio.sleep(0)
         assert called_back == [call]
-        for group in (pool.group(results=True), pool.group(fail_fast=True)):
+        for group in (pool.group(), pool.group(fail_fast=True)):
             with pytest.raises(ExceptionGroup) as raised:
                 async with group:
                     group.run(int)
             assert [type(error) for error in raised.value.exceptions] == [PoolClosedError]
-            with pytest.raises(PoolClosedError):
-                async with pool.group(results=True) as other:
+            with pytest.raises(ExceptionGroup) as raised:
+                async with pool.group() as other:
                     await other.submit(int)
+            assert [type(error) for error in raised.value.exceptions] == [PoolClosedError]
         for each in (pool.map, pool.map_unordered):
             with pytest.raises(PoolClosedError):
                 async for _ in each(int, "123"):

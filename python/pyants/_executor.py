@@ -340,6 +340,13 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
             "shutdown(cancel_futures=True) empties it"
         )
 
+    @staticmethod
+    def _resolve_work_item_task(
+        fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+        """What ThreadPoolExecutor.submit() of 3.14 asks for."""
+        return fn, args, kwargs
+
     @property
     def _shutdown_lock(self) -> _Door:  # type: ignore[override]
         return _Door(self)

@@ -10,7 +10,8 @@ _active_limbo_lock         all        held while that changes; a new one after a
 Thread._started            all        what keeps a thread from being started twice, or made a daemon
 Thread._ident, _native_id  all        what ident and native_id say
 Thread._after_fork         from 3.13  what a fork makes of a thread in the child
-Thread._handle             from 3.13  the same: the child's thread needs one with its ident
+Thread._handle             3.13       the same: the child's thread needs one with its ident
+Thread._os_thread_handle   from 3.14  its name since then
 _make_thread_handle        from 3.13  makes it
 _reset_internal_locks      to 3.12    what a fork makes of a thread in the child
 Thread._set_tstate_lock    to 3.12    the same: what the end of the child's main thread is told by
@@ -72,7 +73,8 @@ class WorkerThread(threading.Thread):
     def _after_fork(self, new_ident: int | None = None) -> None:  # from 3.13
         if new_ident is not None:
             self.__class__ = _Thread
-            self._handle = _threading._make_thread_handle(new_ident)
+            handle = "_os_thread_handle" if hasattr(self, "_os_thread_handle") else "_handle"
+            setattr(self, handle, _threading._make_thread_handle(new_ident))
         _Thread._after_fork(self, new_ident)
 
     def _reset_internal_locks(self, is_alive: bool) -> None:  # to 3.12

@@ -22,7 +22,7 @@ use std::time::Duration;
 const FREE: u64 = 0;
 
 /// A lock that its owner can take more than once, and whatever else a condition is.
-#[pyclass(frozen, weakref, module = "pyants", name = "_Condition")]
+#[pyclass(frozen, module = "pyants", name = "_Condition")]
 pub struct Condition {
     /// The identity of the thread that has it.
     owner: AtomicU64,
@@ -50,6 +50,21 @@ impl Default for Condition {
 }
 
 impl Condition {
+    /// A new one that the garbage collector does not look at: it never holds anything but, while threads wait for a
+    /// notification, their locks. PyO3 has the collector track all objects of its classes.
+    pub fn untracked(py: Python<'_>) -> PyResult<Py<Self>> {
+        let condition = Py::new(py, Condition::default())?;
+        let object = condition.as_ptr();
+        // SAFETY: this thread is attached, and `object` is a live object that nobody else knows yet. Only what the
+        // collector may look at can be taken out of its books.
+        unsafe {
+            if ffi::PyObject_IS_GC(object) != 0 {
+                ffi::PyObject_GC_UnTrack(object.cast());
+            }
+        }
+        Ok(condition)
+    }
+
     /// Takes it if it is free.
     fn take(&self, me: u64) -> bool {
         // SeqCst: who goes to sleep counts itself first and then tries; who gives it up does the opposite.

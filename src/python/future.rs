@@ -306,7 +306,7 @@ impl Future {
         let py = slf.py();
         instance::track(slf);
         let mut new = Some(Waiting {
-            condition: Py::new(py, Condition::default())?,
+            condition: Condition::untracked(py)?,
             waiters: PyList::empty(py).unbind(),
         });
         // What is left in `new`, where another thread was faster, is dropped after the lock.

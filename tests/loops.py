@@ -60,9 +60,7 @@ async def own(capacity: int, **options: Any) -> AsyncGenerator[AsyncPool]:
 
 
 @asynccontextmanager
-async def over_pool(
-    capacity: int, *, abandon_on_cancel: bool = False, **options: Any
-) -> AsyncGenerator[AsyncPool]:
+async def over_pool(capacity: int, *, abandon_on_cancel: bool = False, **options: Any) -> AsyncGenerator[AsyncPool]:
     with Pool(capacity, **options) as shared:
         async with AsyncPool.over(shared, abandon_on_cancel=abandon_on_cancel) as pool:
             yield pool

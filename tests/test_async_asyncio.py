@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from loops import entered, fail, run
-from support import Gate, Sum, own_logger
+from support import Gate, Sum
 
 from pyants import AsyncCall, AsyncPool
 

@@ -44,11 +44,7 @@ def code(path: Path) -> list[tuple[int, str]]:
 
 @pytest.mark.parametrize("path", files(), ids=lambda path: path.name)
 def test_nothing_else_calls_python(path: Path) -> None:
-    calls = [
-        f"{path.name}:{number}: {line.strip()}"
-        for number, line in code(path)
-        if CALLS.search(OURS.sub("", line))
-    ]
+    calls = [f"{path.name}:{number}: {line.strip()}" for number, line in code(path) if CALLS.search(OURS.sub("", line))]
     assert calls == []
 
 

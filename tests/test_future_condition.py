@@ -164,7 +164,9 @@ def test_a_future_ends_while_its_condition_is_asked_for() -> None:
                 assert condition.wait_for(future.done, DEADLINE)
 
 
-@pytest.mark.parametrize("wait", [concurrent.futures.wait, lambda futures: list(concurrent.futures.as_completed(futures))])
+@pytest.mark.parametrize(
+    "wait", [concurrent.futures.wait, lambda futures: list(concurrent.futures.as_completed(futures))]
+)
 def test_many_wait_for_the_same_futures(wait: Callable[[list[pyants.Future[int]]], object]) -> None:
     with Gate() as gate, pyants.PoolExecutor(4) as executor:
         executor.submit(gate.hold)

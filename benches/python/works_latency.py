@@ -142,7 +142,9 @@ async def ticks(late: list[float], busy: Callable[[], bool]) -> None:
         late.append((time.perf_counter() - begin - TICK) * 1e6)
 
 
-async def own_calls(peer: str, workers: int, tasks: int, load: Callable[[], object], ahead: int, late: list[float]) -> None:
+async def own_calls(
+    peer: str, workers: int, tasks: int, load: Callable[[], object], ahead: int, late: list[float]
+) -> None:
     """The loop's own calls keep the workers busy: so many at a time."""
     loop = asyncio.get_running_loop()
     pool: Any = peers.AsyncPool(workers) if peer == "AsyncPool" else ThreadPoolExecutor(workers)

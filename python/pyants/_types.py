@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Iterable
     from datetime import timedelta
 
@@ -120,6 +121,11 @@ def _is_made_of(error: BaseException, failures: list[BaseException]) -> bool:
         return False
     parts: tuple[BaseException, ...] = error.exceptions  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     return all(_is_made_of(part, failures) for part in parts)
+
+
+def wake_loop(loop: asyncio.AbstractEventLoop, fetch: Callable[[], object]) -> None:
+    """Has an event loop call fetch, from any thread."""
+    loop.call_soon_threadsafe(fetch)
 
 
 def give_way() -> None:

@@ -14,6 +14,7 @@ use super::executor::SharedScope;
 use super::future::Bells;
 use super::gil;
 use super::host::{Hooks, PyHost, name_of};
+use super::known;
 use super::lifecycle;
 use super::switch::Turns;
 use super::task::{Call, Task};
@@ -184,13 +185,30 @@ impl Mailbox {
                 return;
             }
         }
-        if self
-            .call_loop(py, intern!(py, "call_soon_threadsafe"), Collect::new(self))
-            .is_err()
-        {
-            // The loop is closed.
+        if let Err(failure) = self.wake_loop(py) {
+            // The loop is closed; or it was not woken for a reason of its own, which is told.
+            if !self.is_over(py).unwrap_or(true) {
+                failure.write_unraisable(py, None);
+            }
             self.give_up(py);
         }
+    }
+
+    /// Has the loop fetch its mail. By way of Python code: a loop in debug mode looks at the frame that calls it, and a
+    /// worker's thread has none of its own.
+    fn wake_loop(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
+        let event_loop = self.event_loop(py)?;
+        known::WAKE_LOOP
+            .get(py)
+            .guarded_call1((event_loop, Collect::new(self)))
+            .map(drop)
+    }
+
+    fn event_loop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.event_loop
+            .bind(py)
+            .upgrade()
+            .ok_or_else(|| PyRuntimeError::new_err("the loop is gone"))
     }
 
     /// A worker, between two tasks: lets others in if it is time, the loop first if that is to fetch its mail.
@@ -212,12 +230,7 @@ impl Mailbox {
         how: &Bound<'py, PyString>,
         what: impl IntoPyObject<'py>,
     ) -> PyResult<()> {
-        let event_loop = self
-            .event_loop
-            .bind(py)
-            .upgrade()
-            .ok_or_else(|| PyRuntimeError::new_err("the loop is gone"))?;
-        event_loop.guarded_method1(how, (what,)).map(drop)
+        self.event_loop(py)?.guarded_method1(how, (what,)).map(drop)
     }
 
     /// On the loop's thread, which is about to make a call: has it look out for the result before it goes to sleep.

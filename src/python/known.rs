@@ -53,6 +53,7 @@ known! {
     }
     "pyants._types" {
         GIVE_WAY "give_way"
+        WAKE_LOOP "wake_loop"
         LOAD_BALANCING_STRATEGY "LoadBalancingStrategy"
         POOL_STATS "PoolStats"
     }

@@ -1,4 +1,4 @@
-"""Cancelling what awaits a call that has started: it waits for the call's end, or with abandon_on_cancel lets go at once."""
+"""Cancelling what awaits a call that has started: it waits for its end, or with abandon_on_cancel lets go at once."""
 
 from __future__ import annotations
 

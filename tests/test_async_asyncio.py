@@ -111,7 +111,8 @@ class Discreet(asyncio.SelectorEventLoop):
     hidden: tuple[str, ...] = ()
 
     def __getattribute__(self, name: str) -> Any:
-        if name in type(self).hidden and "base_events" not in sys._getframe(1).f_code.co_filename:
+        caller = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+        if name in type(self).hidden and "base_events" not in caller.f_code.co_filename:
             raise AttributeError(name)
         return super().__getattribute__(name)
 
@@ -146,7 +147,7 @@ def test_a_loop_without_the_private_parts(kind: Any) -> None:
             assert [number async for number in pool.map(abs, range(100))] == list(range(100))
 
     complaints: list[Any] = []
-    loop = kind()
+    loop: asyncio.AbstractEventLoop = kind()
     try:
         loop.set_exception_handler(lambda _, context: complaints.append(context))
         loop.run_until_complete(main())
@@ -162,7 +163,7 @@ def test_an_asyncio_without_the_private_parts(monkeypatch: pytest.MonkeyPatch) -
             for number in range(20):
                 assert await pool.run(abs, number) == number
 
-    once = asyncio.BaseEventLoop._run_once  # type: ignore[attr-defined]
+    once = vars(asyncio.BaseEventLoop)["_run_once"]
     monkeypatch.delattr(asyncio.BaseEventLoop, "_run_once")
     monkeypatch.setattr(asyncio.SelectorEventLoop, "_run_once", once, raising=False)
     run(main())

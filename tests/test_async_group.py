@@ -143,13 +143,15 @@ def test_a_refusal_of_run_is_a_failure_of_the_group() -> None:
     # It is not told at the call, and nobody need await that.
     async def main() -> None:
         async with AsyncPool(1, nonblocking=True) as pool:
+            calls: list[asyncio.Future[int]] = []
             with Gate() as gate, pytest.raises(ExceptionGroup) as raised:
                 async with pool.group() as group:
                     group.run(pass_through, gate, 7)
-                    call = group.run(int)
+                    calls.append(group.run(int))
                     gate.open()
             (error,) = raised.value.exceptions
             assert isinstance(error, PoolOverloadError)
+            (call,) = calls
             assert call.exception() is error
 
     run(main())

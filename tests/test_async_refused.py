@@ -137,20 +137,20 @@ class Sync:
         return 7
 
 
-@pytest.mark.parametrize(
-    "fn",
-    [
-        lambda: 7,
-        functools.partial(int, "7"),
-        Sync(),
-        Sync().method,
-        Sync.static,
-        functools.partial(Sync().method),
-        functools.lru_cache(Sync.static),
-        "7".__int__ if hasattr("7", "__int__") else (7).__int__,
-        functools.partialmethod(Sync.method).__get__(Sync()),
-    ],
-)
+SYNC: list[Callable[..., Any]] = [
+    lambda: 7,
+    functools.partial(int, "7"),
+    Sync(),
+    Sync().method,
+    Sync.static,
+    functools.partial(Sync().method),
+    functools.lru_cache(Sync.static),
+    (7).__int__,
+    functools.partialmethod(Sync.method).__get__(Sync()),
+]
+
+
+@pytest.mark.parametrize("fn", SYNC)
 def test_all_else_that_can_be_called_is_not(fn: Callable[..., Any]) -> None:
     async def main() -> None:
         async with AsyncPool(1) as pool:

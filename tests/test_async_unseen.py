@@ -1,4 +1,4 @@
-"""An exception that nobody asks for: told when the call is dropped, whatever goes on in the thread, and never on the loop's."""
+"""An exception that nobody asks for: told when the call is dropped, in any state of the thread, never on the loop's."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ def test_it_is_logged_where_the_pool_takes_up_nothing_more() -> None:
 
 
 def test_one_that_map_lets_go_of() -> None:
-    error, told, main_thread = ValueError("the second"), [], threading.current_thread()
+    error, main_thread = ValueError("the second"), threading.current_thread()
+    told: list[tuple[BaseException, bool]] = []
 
     def handler(raised: BaseException) -> None:
         told.append((raised, threading.current_thread() is main_thread))

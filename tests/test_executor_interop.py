@@ -240,7 +240,7 @@ def test_it_can_be_neither_pickled_nor_copied_deeply(executor_type: Executors) -
         future = executor.submit(int)
         for each in (executor, future):
             # CPython's own executor cannot either, and says so in other words from 3.14 on.
-            with pytest.raises((TypeError, pickle.PicklingError), match="(?i)can.t pickle|cannot pickle"):
+            with pytest.raises((TypeError, pickle.PicklingError), match=r"(?i)can.t pickle|cannot pickle"):
                 pickle.dumps(each)
             with pytest.raises(TypeError, match="cannot pickle"):
                 copy.deepcopy(each)

@@ -1,4 +1,4 @@
-"""The interpreter ends while threads are somewhere between Python and native code: no signal, no hang, the right status."""
+"""The interpreter ends while threads are between Python and native code: no signal, no hang, the right status."""
 
 from __future__ import annotations
 

@@ -23,15 +23,20 @@ each_kind = pytest.mark.parametrize(
 Kind = Any
 
 
-def condition_of(future: object) -> Any:
+def condition_of(future: pyants.Future[Any]) -> Any:
     """What CPython's own code asks for."""
-    return future._condition  # type: ignore[attr-defined]
+    return future._condition  # pyright: ignore[reportPrivateUsage]
+
+
+def waiters_of(future: pyants.Future[Any]) -> list[Any]:
+    """Likewise."""
+    return future._waiters  # pyright: ignore[reportPrivateUsage]
 
 
 def test_it_is_one_and_the_same() -> None:
     future: pyants.Future[int] = pyants.Future()
     assert condition_of(future) is condition_of(future)
-    assert future._waiters is future._waiters  # type: ignore[attr-defined]
+    assert waiters_of(future) is waiters_of(future)
 
 
 @each_kind
@@ -132,7 +137,7 @@ def test_who_waits_is_notified(kind: Callable[[], Kind]) -> None:
                 condition.release()
             return woken
 
-    others = [Background(lambda deep=deep: wait(deep=deep)) for deep in (False, True, False, True)]
+    others = [Background(lambda deep=deep: wait(deep=deep)) for deep in (False, True, False, True)]  # type: ignore[misc]
     wait_until(lambda: waiting == len(others))
     with condition:
         tickets += 2
@@ -164,9 +169,14 @@ def test_a_future_ends_while_its_condition_is_asked_for() -> None:
                 assert condition.wait_for(future.done, DEADLINE)
 
 
-@pytest.mark.parametrize(
-    "wait", [concurrent.futures.wait, lambda futures: list(concurrent.futures.as_completed(futures))]
-)
+def all_completed(futures: list[pyants.Future[int]]) -> list[concurrent.futures.Future[int]]:
+    return list(concurrent.futures.as_completed(futures))
+
+
+WAITS: list[Callable[[list[pyants.Future[int]]], object]] = [concurrent.futures.wait, all_completed]
+
+
+@pytest.mark.parametrize("wait", WAITS)
 def test_many_wait_for_the_same_futures(wait: Callable[[list[pyants.Future[int]]], object]) -> None:
     with Gate() as gate, pyants.PoolExecutor(4) as executor:
         executor.submit(gate.hold)
@@ -176,7 +186,7 @@ def test_many_wait_for_the_same_futures(wait: Callable[[list[pyants.Future[int]]
         for other in others:
             other.result()
     for future in futures:
-        assert list(future._waiters) == []  # type: ignore[attr-defined]
+        assert list(waiters_of(future)) == []
 
 
 @pytest.mark.thread_unsafe(reason="looks at all objects of the process")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import functools
 import logging
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -56,13 +57,17 @@ class Own(Pool):
     held: Any = None
 
 
+def over(**options: Any) -> AsyncPool:
+    return AsyncPool.over(Pool(1, **options))
+
+
 POOLS: dict[str, Callable[..., Any]] = {
-    "Pool": lambda **options: Pool(1, **options),
-    "PoolWithFunc": lambda **options: PoolWithFunc(1, int, **options),
-    "MultiPool": lambda **options: MultiPool(2, 1, LoadBalancingStrategy.ROUND_ROBIN, **options),
-    "MultiPoolWithFunc": lambda **options: MultiPoolWithFunc(2, 1, int, LoadBalancingStrategy.ROUND_ROBIN, **options),
-    "AsyncPool": lambda **options: AsyncPool(1, **options),
-    "AsyncPool.over": lambda **options: AsyncPool.over(Pool(1, **options)),
+    "Pool": functools.partial(Pool, 1),
+    "PoolWithFunc": functools.partial(PoolWithFunc, 1, int),
+    "MultiPool": functools.partial(MultiPool, 2, 1, LoadBalancingStrategy.ROUND_ROBIN),
+    "MultiPoolWithFunc": functools.partial(MultiPoolWithFunc, 2, 1, int, LoadBalancingStrategy.ROUND_ROBIN),
+    "AsyncPool": functools.partial(AsyncPool, 1),
+    "AsyncPool.over": over,
 }
 each_pool = pytest.mark.parametrize("make", POOLS.values(), ids=POOLS.keys())
 
@@ -83,10 +88,11 @@ def test_a_pool_by_an_option(make: Callable[..., Any], option: str) -> None:
 
 @pytest.mark.parametrize("base", [PoolWithFunc, MultiPoolWithFunc])
 def test_a_pool_by_its_function(base: Any) -> None:
-    class Crew(base):
+    class Crew(base):  # type: ignore[misc]
         def __init__(self) -> None:
             # Neither a bound method nor the pool's cell lets go of the other by itself.
-            super().__init__(*((1,) if base is PoolWithFunc else (2, 1)), self.work)
+            sizes = (1,) if base is PoolWithFunc else (2, 1)
+            super().__init__(*sizes, self.work)  # pyright: ignore[reportUnknownMemberType]
 
         def work(self, _: object) -> None: ...
 
@@ -224,10 +230,11 @@ def test_a_call_that_is_not_done(what: str) -> None:
             gate.wait_entered(1)
             thing = Thing()
             references.append(weakref.ref(thing))
+            call: asyncio.Future[Any]
             if what == "callable":
                 call = pool.run(thing)
             elif what == "argument":
-                call = pool.run(int, thing)
+                call = pool.run(returned, thing)
             elif what == "keyword":
                 call = pool.run(returned, value=thing)
             else:
@@ -344,7 +351,7 @@ class Waiter(Thing):
     def add_result(self, _: object) -> None: ...
 
 
-FUTURES: dict[str, Callable[[Any], None]] = {
+FUTURES: dict[str, Callable[[pyants.Future[Any]], None]] = {
     "an attribute": lambda future: setattr(future, "me", future),
     "its dict": lambda future: future.__dict__.update(me=future),
     "vars": lambda future: vars(future).update(me=future),
@@ -352,7 +359,7 @@ FUTURES: dict[str, Callable[[Any], None]] = {
     "its result": lambda future: future.set_result(Thing(future)),
     "its exception": lambda future: future.set_exception(bad_of(future)),
     "a callback": lambda future: future.add_done_callback(Thing(future)),
-    "its waiters": lambda future: future._waiters.append(Waiter(future)),
+    "its waiters": lambda future: future._waiters.append(Waiter(future)),  # type: ignore[arg-type]
 }
 
 
@@ -364,7 +371,7 @@ def bad_of(held: object) -> Bad:
 
 @pytest.mark.parametrize("tie", FUTURES.values(), ids=FUTURES.keys())
 @pytest.mark.parametrize("kind", ["made", "of a call", "of a call that is done"])
-def test_a_future(tie: Callable[[Any], None], kind: str, executor: PoolExecutor) -> None:
+def test_a_future(tie: Callable[[pyants.Future[Any]], None], kind: str, executor: PoolExecutor) -> None:
     def build() -> pyants.Future[Any]:
         if kind == "made":
             future: pyants.Future[Any] = pyants.Future()

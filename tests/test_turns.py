@@ -25,9 +25,9 @@ CALLS = 1_000
 TICKS = 31
 NAP = 0.001
 MOST_INTERVALS = 1.5
-"""For how many switch intervals workers may compute between two turns of another thread, its nap included. They do for half a
-one at most before they let others in, and for twice that where it is another worker's turn first. (Where nobody lets others in
-it is for as many intervals as there are workers.)"""
+"""For how many switch intervals workers may compute between two turns of another thread, its nap included. They do for
+half a one at most before they let others in, and for twice that where it is another worker's turn first. (Where nobody
+lets others in it is for as many intervals as there are workers.)"""
 
 pytestmark = [
     pytest.mark.skipif(not HAS_GIL, reason="without the GIL nobody waits for a turn"),
@@ -36,7 +36,7 @@ pytestmark = [
 
 
 class Log:
-    """For how long workers compute from tick to tick of another thread, by the processor's time and not by the clock's."""
+    """For how long workers compute from tick to tick of another thread, by the processor's time, not the clock's."""
 
     def __init__(self, work: Callable[[], object]) -> None:
         self.run = work
@@ -45,7 +45,7 @@ class Log:
         self.over = False
 
     def begin(self) -> None:
-        """A task that waits for as many others: then all workers are in the middle of a task, and want the GIL at once."""
+        """A task that waits for as many others: then all workers are in the middle of one, and want the GIL at once."""
         self._begun.wait(DEADLINE)
 
     def tick(self) -> None:

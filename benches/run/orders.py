@@ -9,7 +9,9 @@ from __future__ import annotations
 import resource
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
+
+_N = TypeVar("_N", int, float)
 
 Order = dict[str, Any]
 
@@ -42,7 +44,7 @@ class Size(NamedTuple):
 
     quick: bool
 
-    def of(self, full: int, quick: int) -> int:
+    def of(self, full: _N, quick: _N) -> _N:
         """The one that is meant."""
         return quick if self.quick else full
 

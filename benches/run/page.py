@@ -210,8 +210,8 @@ def waiting(run: Run, drawn: list[str]) -> Iterator[str]:
     yield tables.fairness(run)
     yield "### A loop while workers compute\n"
     yield (
-        "An asyncio loop that sleeps 1 ms at a time is so much late while eight workers compute, all in the middle of a task "
-        "to begin with: for its own calls, 1,000 at a time, or for what was submitted before.\n"
+        "An asyncio loop that sleeps 1 ms at a time is so much late while eight workers compute, all in the middle of "
+        "a task to begin with: for its own calls, 1,000 at a time, or for what was submitted before.\n"
     )
     for load in plan_waiting.LOADS:
         yield f"Tasks of {load}:\n"

@@ -46,8 +46,8 @@ class AsyncPool(_AsyncPool):
 
     Cancelling takes a call back that has not started: it leaves the line, and its arguments are let go of, at once. One
     that has started cannot be stopped, since a thread cannot. abandon_on_cancel says what becomes of who awaits it:
-    False, it waits until the call has ended, and is cancelled then, so that nothing goes on behind its back; True, it is
-    cancelled at once, and the call goes on alone. Either way the result is dropped, and an exception goes to
+    False, it waits until the call has ended, and is cancelled then, so that nothing goes on behind its back; True, it
+    is cancelled at once, and the call goes on alone. Either way the result is dropped, and an exception goes to
     panic_handler, on a worker's thread, or to the log.
     """
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextvars import Context
 from datetime import timedelta
 from logging import Logger
-from types import GenericAlias, TracebackType
+from types import GenericAlias, ModuleType, TracebackType
 from typing import Any, Generic, NoReturn, ParamSpec, Self, TypeVar, Unpack, final
 
 from typing_extensions import disjoint_base
@@ -30,6 +30,7 @@ __all__ = [
     "_Submitter",
     "_Ticket",
     "_fail_spawns",
+    "_modules",
     "_wait_ended",
 ]
 
@@ -315,6 +316,12 @@ class _Future(Generic[_T]):
         """For executors and tests: the call raised this."""
     def _wait(self, timeout: float | None = None) -> None:
         """Waits as result() does, until the future is done in whatever way."""
+    @property
+    def _dict(self) -> dict[str, Any]:
+        """What a subclass has as __dict__."""
+    @_dict.setter
+    def _dict(self, value: dict[str, Any]) -> None:
+        """What a subclass has as __dict__."""
     def __class_getitem__(cls, item: Any) -> GenericAlias: ...
     def __reduce__(self) -> NoReturn: ...
 
@@ -479,6 +486,9 @@ class _Exit:
         """The worker has left, or is one of the process that this one was forked from."""
     def wait(self, timeout: float | None, /) -> None:
         """Waits until the thread has ended, for at most timeout seconds."""
+
+# The modules of the package's first import, for the later ones.
+_modules: dict[str, ModuleType]
 
 def _fail_spawns(count: int) -> None:
     """For tests: the next `count` thread starts of the process fail; if negative all of them, until called with 0."""

@@ -45,8 +45,8 @@ class Future(_Future[_T], concurrent.futures.Future[_T]):
     and asyncio.wrap_future() among them.
     """
 
-    # Whoever gets hold of the dict may make the future part of a cycle, so the collector has to look at it from then on.
-    __dict__ = _Future._dict  # type: ignore[assignment]
+    # Whoever gets hold of the dict may make the future part of a cycle: from then on the collector has to look at it.
+    __dict__ = _Future._dict  # pyright: ignore[reportAssignmentType]
 
 
 def _default_workers() -> int:

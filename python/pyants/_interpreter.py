@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 def _refuse_others() -> None:
     """Raises ImportError in any interpreter but the main one."""
     try:
-        from _interpreters import get_current, get_main  # CPython 3.13 and later
+        from _interpreters import get_current, get_main  # type: ignore[import-not-found] # CPython 3.13 and later
     except ImportError:
         try:
-            from _xxsubinterpreters import get_current, get_main
+            from _xxsubinterpreters import get_current, get_main  # type: ignore[import-not-found]
         except ImportError:
-            return  # The native module looks as well, but not always before CPython has refused it in words of its own.
+            return  # The native module looks as well, but CPython may refuse it before, in words of its own.
     if get_current() != get_main():
         raise ImportError(
-            "pyants works in the main interpreter only: its pools and their threads belong to the process, and would not"
-            " end with another interpreter"
+            "pyants works in the main interpreter only: its pools and their threads belong to the process, and would"
+            " not end with another interpreter"
         )
 
 
@@ -29,8 +29,9 @@ _refuse_others()
 
 from pyants import _core  # noqa: E402
 
-# Reloaders and test runners take packages out of sys.modules and import them again. The pools go on meanwhile, and their
-# users hold on to the classes of the first import: so every later one finds its modules, and all classes are the same.
+# Reloaders and test runners take packages out of sys.modules and import them again. The pools go on meanwhile, and
+# their users hold on to the classes of the first import: so every later one finds its modules, and all classes are the
+# same.
 sys.modules.update(_core._modules)
 
 

@@ -87,8 +87,8 @@ class WorkerThread(threading.Thread):
 def make(name: str, pool: int, end: _Exit, daemon: bool) -> threading.Thread | None:
     """The calling thread, a worker's, for threading.
 
-    pool is what tells its pool from every other; daemon: nobody waits for that pool at exit, nor for the threads that its
-    tasks start. None: threading knows it by a dummy, since it is not what we know.
+    pool is what tells its pool from every other; daemon: nobody waits for that pool at exit, nor for the threads that
+    its tasks start. None: threading knows it by a dummy, since it is not what we know.
     """
     if active is not None:
         try:

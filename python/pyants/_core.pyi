@@ -122,8 +122,6 @@ class _Submitter(_Base):
         self, timeout: float | timedelta, fn: Callable[_P, object], /, *args: _P.args, **kwargs: _P.kwargs
     ) -> None:
         """As submit(), but waits for at most timeout seconds (or a timedelta), then raises PoolTimeoutError."""
-    def _submit_all(self, fn: Callable[[_T], object], iterable: Iterable[_T], /) -> int:
-        """As submit_many(), for an iterable that runs no Python code; pyants._methods tells why."""
     def submit_many(self, fn: Callable[[_T], object], iterable: Iterable[_T], /) -> int:
         """Submits fn(item) for each item of iterable, and returns how many.
 
@@ -156,8 +154,6 @@ class _Invoker(_Base, Generic[_P]):
         """As invoke(), but never waits; False if the pool is overloaded."""
     def invoke_within(self, timeout: float | timedelta, /, *args: _P.args, **kwargs: _P.kwargs) -> None:
         """As invoke(), but waits for at most timeout seconds (or a timedelta), then raises PoolTimeoutError."""
-    def _invoke_all(self, iterable: Iterable[object], /) -> int:
-        """As invoke_many(), for an iterable that runs no Python code; pyants._methods tells why."""
     def invoke_many(self, iterable: Iterable[Any], /) -> int:
         """Submits func(item) for each item of iterable, and returns how many.
 

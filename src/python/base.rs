@@ -396,6 +396,7 @@ impl Base {
         let front = self.front(py)?;
         front.check_open()?;
         check_callable(func)?;
+        call::guard_thread(); // To read the items may be to run Python code.
         let mut switch = Switch::new(py);
         for item in items.try_iter()? {
             front.submit(

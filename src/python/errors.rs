@@ -1,6 +1,6 @@
 //! Where errors cross from the core to Python. The exceptions themselves are defined in `pyants._errors`.
 
-use super::call::Guarded;
+use super::call::{self, Guarded};
 use super::known;
 use crate::pool::Error;
 use pyo3::IntoPyObjectExt;
@@ -175,6 +175,7 @@ pub fn wrong_value(name: &str, allowed: &str, value: &Bound<'_, PyAny>) -> PyErr
 
 /// A value as a message shows it.
 pub fn shown(value: &Bound<'_, PyAny>) -> String {
+    call::guard_thread();
     value.repr().map_or_else(
         |_| format!("<{}>", value.get_type()),
         |repr| repr.to_string(),

@@ -56,9 +56,12 @@ impl Invoker {
         result.map_err(|refusal| refusal.into_exception(py))
     }
 
-    /// As invoke_many(), for an iterable that runs no Python code; pyants._methods tells why.
+    /// Submits func(item) for each item of iterable, and returns how many.
+    ///
+    /// The iterable is read lazily: one item only when the one before was accepted. An error of the pool carries the
+    /// number of accepted tasks as its attribute submitted.
     #[pyo3(signature = (iterable, /))]
-    fn _invoke_all(slf: &Bound<'_, Self>, iterable: &Bound<'_, PyAny>) -> PyResult<u64> {
+    fn invoke_many(slf: &Bound<'_, Self>, iterable: &Bound<'_, PyAny>) -> PyResult<u64> {
         let py = slf.py();
         let base = slf.as_super().get();
         base.submit_many(py, &base.func(py)?, iterable)

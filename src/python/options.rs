@@ -1,6 +1,6 @@
 //! Keyword options, checked one by one: a wrong one is named together with its value and with what is allowed.
 
-use super::call::Guarded;
+use super::call::{self, Guarded};
 use super::errors::{invalid_expiry, invalid_pre_alloc, shown, wrong_type, wrong_value};
 use super::host::Hooks;
 use super::known;
@@ -48,6 +48,7 @@ pub fn read(
     Argument(asked): &Argument<'_>,
     given: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<Given> {
+    call::guard_thread(); // Values may be converted, and shown, by Python code.
     let mut keywords = Keywords {
         given: given.map(|given| given.copy()).transpose()?,
     };

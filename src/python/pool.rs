@@ -62,9 +62,12 @@ impl Submitter {
         result.map_err(|refusal| refusal.into_exception(py))
     }
 
-    /// As submit_many(), for an iterable that runs no Python code; pyants._methods tells why.
+    /// Submits fn(item) for each item of iterable, and returns how many.
+    ///
+    /// The iterable is read lazily: one item only when the one before was accepted. An error of the pool carries the
+    /// number of accepted tasks as its attribute submitted.
     #[pyo3(signature = (r#fn, iterable, /))]
-    fn _submit_all(
+    fn submit_many(
         slf: &Bound<'_, Self>,
         r#fn: &Bound<'_, PyAny>,
         iterable: &Bound<'_, PyAny>,

@@ -535,3 +535,40 @@ def test_closing_one_over_a_pool_waits_for_its_own_calls_only() -> None:
             await other.aclose()
 
     run(main())
+
+
+def test_a_call_taken_back_in_the_queue_leaves_its_place() -> None:
+    async def main() -> None:
+        with Gate() as gate:
+            async with AsyncPool(1, queue_size=1, nonblocking=True) as pool:
+                held = pool.run(gate.hold)
+                await entered(gate, 1)
+                for _ in range(3):
+                    queued = pool.run(int)
+                    assert not queued.done()
+                    queued.cancel()
+                last = pool.run(int, "7")
+                gate.open()
+                assert await last == 7
+                await held
+                stats = pool.pool.stats()
+                assert (stats.submitted, stats.completed, stats.cancelled) == (5, 2, 3)
+
+    run(main())
+
+
+def test_many_calls_taken_back_in_the_queue_do_not_stay_there() -> None:
+    async def main() -> None:
+        with Gate() as gate:
+            async with AsyncPool(1, queue_size=None) as pool:
+                held = pool.run(gate.hold)
+                await entered(gate, 1)
+                kept = [pool.run(int, str(number)) for number in range(3)]
+                for _ in range(20_000):
+                    pool.run(int).cancel()
+                assert pool.pool.queued() < 4096
+                gate.open()
+                assert await asyncio.gather(*kept) == [0, 1, 2]
+                await held
+
+    run(main())

@@ -404,8 +404,9 @@ def test_failures_come_before_a_cancellation_which_is_kept(kind: str) -> None:
                 waiting.cancel()
             await asyncio.wait([waiting])
         assert seen[0] == (failure,)
-        # Before 3.13 asyncio cannot tell.
-        assert waiting.cancelled() == (sys.version_info >= (3, 13))
+        if kind == "pyants" or sys.version_info >= (3, 13):
+            # Before 3.13 asyncio cannot tell, and its own groups differ from one version to the next.
+            assert waiting.cancelled() == (sys.version_info >= (3, 13))
         assert len(seen) == (1 if waiting.cancelled() else 2)
 
     run(main())

@@ -184,8 +184,8 @@ def test_a_loop_that_closes_with_calls_under_way(when: str) -> None:
         loop.run_forever()
         loop.close()
         gate.open()
-        # What is raised is not lost, and only once reported. Free-threaded builds let go of what the loop forgets when the
-        # worker, whose thread made it, gets to it, or at the next collection.
+        # What is raised is not lost, and only once reported. Without the GIL what the loop forgets is let go of when
+        # the worker, whose thread made it, gets to it, or at the next collection.
         wait_until(lambda: gc.collect() >= 0 and len(errors) == 1, "the report")
     assert not any(future.done() for future in futures)
     run(everything(pool))

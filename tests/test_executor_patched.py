@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -355,3 +356,34 @@ except PoolDeadlockError as error:
 def test_the_class_of_the_futures() -> None:
     with PoolExecutor(1) as executor:
         assert type(executor.submit(int)) is PoolFuture
+
+
+@pytest.mark.skipif(
+    not getattr(sys, "_is_gil_enabled", lambda: True)(), reason="reference counts free at once with the GIL only"
+)
+@pytest.mark.thread_unsafe(reason="starts a process")
+def test_a_patched_call_keeps_nothing_of_itself() -> None:
+    stdout, stderr = run_script("""
+        import concurrent.futures, functools, gc, weakref
+        original = concurrent.futures.ThreadPoolExecutor.submit
+        @functools.wraps(original)
+        def submit(self, *args, **kwargs):
+            return original(self, *args, **kwargs)
+        concurrent.futures.ThreadPoolExecutor.submit = submit
+        class Thing:
+            pass
+        def call(thing):
+            return Thing()
+        gc.disable()
+        with PoolExecutor(1) as executor:
+            thing = Thing()
+            future = executor.submit(call, thing)
+            result = weakref.ref(future.result())
+            thing = weakref.ref(thing)
+            wait_until(lambda: thing() is None)
+            del future
+            executor.submit(int).result()  # The worker has let go of the call before.
+            wait_until(lambda: result() is None)
+            print("freed")
+    """)
+    assert (stdout, stderr) == ("freed\n", "")

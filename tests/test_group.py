@@ -647,3 +647,20 @@ def test_arguments_results_and_pools_are_freed_with_it() -> None:
     references += [weakref.ref(group), weakref.ref(pool)]
     del group, pool
     wait_freed(*references)
+
+
+def test_a_call_on_its_way_in_when_the_block_is_left() -> None:
+    ran = Sum()
+    with Gate() as gate, Pool(1) as pool:
+        pool.submit(gate.hold)
+        gate.wait_entered(1)
+        with pool.group() as group:
+            late = Background(lambda: group.submit(ran.add))
+            wait_until(lambda: pool.waiting() == 1)
+        gate.open()
+        try:
+            late.result().result()
+            expected = 1  # It had begun before it could be cancelled.
+        except RuntimeError:
+            expected = 0
+        assert ran.value == expected

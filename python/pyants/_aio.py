@@ -208,6 +208,11 @@ class AsyncTaskGroup:
             if self._calls is not None:
                 self._calls.remove(call)
             raise
+        except asyncio.CancelledError:
+            if call.done():
+                # What it came to is reported already, as nobody asks for it.
+                self._pending.pop(call, None)
+            raise
         finally:
             self._submitting.discard(call)
             if call.done():

@@ -144,21 +144,28 @@ class _Stand:
     def submit(self) -> None:
         own: Future[Any] = self._executor._submit_call(*self._call)
         stand: Any = self._future
+        # CPython's futures keep their callbacks when they are done, and so this: it keeps nothing of the call.
+        del self._executor, self._call
         stand._pyants_future = own
+        stand.add_done_callback(self._lead)
         own.add_done_callback(self._follow)
-        self._future.add_done_callback(self._lead)
 
     def _follow(self, own: concurrent.futures.Future[Any]) -> None:
         """Our future is done, and so is the other."""
-        if own.cancelled():
-            self._future.cancel()
-            self._future.set_running_or_notify_cancel()
-        elif self._future.set_running_or_notify_cancel():
-            error = own.exception()
-            if error is not None:
-                self._future.set_exception(error)
-            else:
-                self._future.set_result(own.result())
+        stand = self._future
+        del self._future
+        try:
+            if own.cancelled():
+                stand.cancel()
+                stand.set_running_or_notify_cancel()
+            elif stand.set_running_or_notify_cancel():
+                error = own.exception()
+                if error is not None:
+                    stand.set_exception(error)
+                else:
+                    stand.set_result(own.result())
+        finally:
+            error = None  # Or its traceback would hold it.
 
     def _lead(self, future: Any) -> None:
         """The other is cancelled, and so is ours."""

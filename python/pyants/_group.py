@@ -232,6 +232,9 @@ class TaskGroup:
                 self._futures.append(future)
         self._pending[future] = number
         future.add_done_callback(self._note)
+        if self._left and future.cancel():
+            # The block was left while another thread's call was on its way in.
+            raise RuntimeError("the task group is over: its block has been left")
         if self._stopped:
             # It may have been on its way in when the others were cancelled.
             future.cancel()
@@ -251,10 +254,12 @@ class TaskGroup:
             self._errors[number] = error
             if is_base_error(error) and self._base_error is None:
                 self._base_error = error
+        # Looked at before: whoever leaves the block finds the call pending, or its failure.
+        left = self._left
         if self._pending.pop(future, None) is None:
             return
         if error is not None:
-            if self._left:
+            if left:
                 report_failures([error])
             # First this, or who is given the place would come in after the failure.
             elif self._fail_fast or is_base_error(error):

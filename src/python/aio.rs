@@ -104,6 +104,10 @@ impl Reporter {
                     report.report(py, host);
                 }
             });
+            // Of several pools behind one front, the one that is asked may be gone before this worker's.
+            if let Some(report) = report {
+                report.log(py, &self.hooks);
+            }
             return;
         }
         if !self.is_ours() || !self.hooks.has_panic_handler() {
@@ -186,11 +190,13 @@ impl Mailbox {
             }
         }
         if let Err(failure) = self.wake_loop(py) {
-            // The loop is closed; or it was not woken for a reason of its own, which is told.
-            if !self.is_over(py).unwrap_or(true) {
+            if self.is_over(py).unwrap_or(true) {
+                self.give_up(py);
+            } else {
+                // It was not woken for a reason of its own, which is told. The next letter wakes it for this one, too.
+                lock(&self.letters).woken = false;
                 failure.write_unraisable(py, None);
             }
-            self.give_up(py);
         }
     }
 
@@ -198,10 +204,15 @@ impl Mailbox {
     /// worker's thread has none of its own.
     fn wake_loop(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
         let event_loop = self.event_loop(py)?;
-        known::WAKE_LOOP
+        let collect = Bound::new(py, Collect::new(self))?;
+        let woken = known::WAKE_LOOP
             .get(py)
-            .guarded_call1((event_loop, Collect::new(self)))
-            .map(drop)
+            .guarded_call1((event_loop, &collect));
+        if woken.is_err() {
+            // The loop has not got it, so it is not what tells that the loop has forgotten its mail.
+            collect.get().called.store(true, Ordering::Relaxed);
+        }
+        woken.map(drop)
     }
 
     fn event_loop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {

@@ -211,6 +211,11 @@ impl Awaitable {
         }
     }
 
+    /// It was taken back before a worker came to it.
+    pub fn is_withdrawn(&self) -> bool {
+        matches!(lock(&self.inner).state, State::Withdrawn | State::Cancelled)
+    }
+
     /// The call stands in line there.
     pub fn stand(&self, place: Enlisted<PyHost>) {
         let mut inner = lock(&self.inner);
@@ -316,7 +321,12 @@ impl Awaitable {
         };
         // In a forked child the parent's line and books are not to be touched.
         if self.mailbox.is_ours() {
-            drop(place.and_then(|place| place.withdraw()));
+            if place.and_then(|place| place.withdraw()).is_none() {
+                // Not in line any more, but in the queue, where its empty shell takes room.
+                if let Ok(front) = prospect.pool.bind(py).get().front(py) {
+                    front.note_withdrawn(py);
+                }
+            }
             if let Some(admission) = prospect.admission {
                 self.mailbox.post(py, Letter::Admission(admission, true));
             }

@@ -17,7 +17,7 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyList, PyTuple};
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use std::time::Duration;
 
 enum Pools {
@@ -30,6 +30,8 @@ pub struct Front {
     pools: Pools,
     options: Options,
     strategy: Option<(usize, Strategy)>,
+    /// How many calls of loops were taken back while they waited in a queue, since it was last cleared of them.
+    withdrawn: AtomicUsize,
 }
 
 /// How long a submit may take.
@@ -60,6 +62,7 @@ impl Front {
             pools,
             options,
             strategy,
+            withdrawn: AtomicUsize::new(0),
         };
         if !lifecycle::register(front.pools()) {
             return Err(exiting(py));
@@ -146,7 +149,10 @@ impl Front {
     /// Submits a task whose submitter goes on at once: where there is no room it stands in line by itself, at the place
     /// that is returned.
     pub fn enlist(&self, py: Python<'_>, task: Task) -> Result<Option<Enlisted<PyHost>>, Refusal> {
-        let (index, offer) = self.offer(task);
+        let (index, offer) = match self.offer(task) {
+            (_, Offer::Full(task)) if self.clear_withdrawn(py) => self.offer(task),
+            offered => offered,
+        };
         let pool = &self.pools()[index];
         let enlisted = match offer {
             Offer::Accepted { wake_due: false } => Ok(None),
@@ -155,6 +161,31 @@ impl Front {
             Offer::Accepted { .. } | Offer::In(_) => call::detach(py, || pool.enlist(offer)),
         };
         enlisted.map_err(|SubmitError { error, .. }| Refusal::Pool(error))
+    }
+
+    /// A call that waits in a queue was taken back. It is nothing but a shell now, which a worker drops when it gets there;
+    /// many of them are not left there for so long.
+    pub fn note_withdrawn(&self, py: Python<'_>) {
+        const MANY: usize = 1024;
+        let withdrawn = self.withdrawn.fetch_add(1, Ordering::Relaxed) + 1;
+        if withdrawn.is_multiple_of(MANY) && withdrawn * 2 >= self.sum(Pool::queued) {
+            self.clear_withdrawn(py);
+        }
+    }
+
+    /// Takes the calls that were taken back out of the queues; whether there were any.
+    fn clear_withdrawn(&self, py: Python<'_>) -> bool {
+        // Those that a worker has got to meanwhile are counted too: then this looks in vain, once.
+        if self.withdrawn.swap(0, Ordering::Relaxed) == 0 {
+            return false;
+        }
+        let shells: Vec<_> = call::detach(py, || {
+            self.pools()
+                .iter()
+                .flat_map(|pool| pool.sift(Task::is_withdrawn))
+                .collect()
+        });
+        !shells.is_empty()
     }
 
     /// Submits a task; the rarer ways of doing so go through the core detached from Python.

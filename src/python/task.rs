@@ -23,6 +23,13 @@ pub enum Task {
     Report(Box<Report>),
 }
 
+impl Task {
+    /// A call of a loop that was taken back: nothing is left of it but its place.
+    pub fn is_withdrawn(&self) -> bool {
+        matches!(self, Task::Async(call) if call.get().is_withdrawn())
+    }
+}
+
 /// A callable and what it is to be called with.
 pub struct Call {
     pub func: Py<PyAny>,

@@ -175,11 +175,12 @@ STATES = {
     "a daemon pool that is full": State(
         """
         pool = pyants.Pool(2, queue_size=None, daemon=True)
+        both = threading.Barrier(3)  # Until both workers are busy: one that is not may yet begin what is queued.
         for _ in range(2):
-            pool.submit(doze)
+            pool.submit(lambda: (both.wait(), doze()))
         for _ in range(100):
             pool.submit(print, "never")
-        begun.wait()
+        both.wait()
         """,
         says="accepted tasks are cancelled",
     ),
@@ -215,8 +216,9 @@ STATES = {
     "Ctrl-C while the exit waits, with much in the queue": State(
         """
         pool = pyants.Pool(2, queue_size=None)
-        pool.submit(kill_at_exit(pool, signal.SIGINT))
         pool.submit(doze)
+        begun.wait()
+        pool.submit(kill_at_exit(pool, signal.SIGINT))
         for _ in range(100):
             pool.submit(print, "never")
         """,

@@ -1,6 +1,6 @@
 # Each target sets up what it needs in a fresh clone; what they do is in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-check wheel docs clean
+.PHONY: help demo check test lint bench bench-check wheel docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\): ## /  make \1\t/p' Makefile | expand -t 20
@@ -8,7 +8,10 @@ help: ## this list
 demo: ## hash every file of a tree on a pool (ROOT=path, default the standard library), then the sample of ants
 	@scripts/demo '$(ROOT)'
 
-test: ## every check and test, on every interpreter found and on free-threaded 3.13
+check: ## for every day, about 3 minutes: lint, the Rust tests, the Python tests on one interpreter
+	@scripts/test check
+
+test: ## every check and test, on every interpreter found and on free-threaded 3.13: about 12 minutes
 	@scripts/test
 
 lint: ## formatting, clippy, ruff, mypy, pyright and stubtest only

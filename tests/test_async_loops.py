@@ -197,7 +197,7 @@ def test_a_loop_that_closes_with_calls_under_way(when: str) -> None:
 
 def test_asyncio_run_that_ends_with_calls_under_way() -> None:
     ran = Sum()
-    pool = AsyncPool(1)
+    pool = AsyncPool(1, abandon_on_cancel=True)
 
     async def main(gate: Gate) -> None:
         async def caller() -> None:
@@ -213,7 +213,7 @@ def test_asyncio_run_that_ends_with_calls_under_way() -> None:
 
     with Gate() as gate:
         run(main(gate))
-        # asyncio.run cancelled the tasks, which took back what had not started.
+        # asyncio.run cancelled the tasks, which took back what had not started and left alone what had.
         gate.open()
     run(everything(pool))
     assert ran.value == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import gc
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +29,9 @@ def condition_of(future: pyants.Future[Any]) -> Any:
     return future._condition  # pyright: ignore[reportPrivateUsage]
 
 
-def waiters_of(future: pyants.Future[Any]) -> list[Any]:
-    """Likewise."""
-    return future._waiters  # pyright: ignore[reportPrivateUsage]
+def waiters_of(owner: Any) -> Any:
+    """Likewise, of a future or of a condition."""
+    return owner._waiters
 
 
 def test_it_is_one_and_the_same() -> None:
@@ -75,6 +76,63 @@ def test_what_is_refused(kind: Callable[[], Kind]) -> None:
         condition.acquire("", "", "")
     with condition, pytest.raises(RuntimeError):
         Background(condition.release).result()
+
+
+class Odd:
+    """Its truth is an error."""
+
+    def __bool__(self) -> bool:
+        raise KeyError("truth")
+
+
+# A lock of 3.11 takes an int only.
+TRUTHS = [1, 2, -1] if sys.version_info < (3, 12) else [1, 2, -1, 2**70, 1.5, "yes", [0]]
+FALSEHOODS = [0] if sys.version_info < (3, 12) else [0, 0.0, "", None, []]
+
+
+@each_kind
+@pytest.mark.parametrize("blocking", TRUTHS, ids=repr)
+def test_blocking_is_whatever_is_true(kind: Callable[[], Kind], blocking: object) -> None:
+    condition = kind()
+    assert condition.acquire(blocking)
+    assert condition.acquire(blocking, 1)
+    assert condition.acquire(blocking=blocking)
+    assert not Background(lambda: condition.acquire(blocking, 0.001)).result()
+    for _ in range(3):
+        condition.release()
+    assert Background(lambda: condition.acquire(blocking)).result()
+
+
+@each_kind
+@pytest.mark.parametrize("blocking", FALSEHOODS, ids=repr)
+def test_blocking_is_whatever_is_false(kind: Callable[[], Kind], blocking: object) -> None:
+    condition = kind()
+    with condition:
+        assert not Background(lambda: condition.acquire(blocking)).result()
+        assert not Background(lambda: condition.acquire(blocking, -1)).result()
+        with pytest.raises(ValueError, match="non-blocking"):
+            condition.acquire(blocking, 0)
+
+
+@each_kind
+def test_the_kinds_of_time_outs(kind: Callable[[], Kind]) -> None:
+    condition = kind()
+    for timeout in (-1, -1.0, 0, 0.0, True, threading.TIMEOUT_MAX):
+        assert condition.acquire(timeout=timeout)
+        condition.release()
+    for timeout in (-2, -0.5, float("nan")):
+        with pytest.raises(ValueError, match="timeout|NaN|nan"):
+            condition.acquire(timeout=timeout)
+    for timeout in (threading.TIMEOUT_MAX * 2, 1e30, float("inf"), 2**40):
+        with pytest.raises(OverflowError):
+            condition.acquire(timeout=timeout)
+    for timeout in ("1", None, [1]):
+        with pytest.raises(TypeError):
+            condition.acquire(timeout=timeout)
+    if sys.version_info >= (3, 12):
+        with pytest.raises(KeyError, match="truth"):
+            condition.acquire(Odd())
+    assert Background(lambda: condition.acquire(blocking=False)).result()
 
 
 @each_kind
@@ -192,7 +250,14 @@ def test_many_wait_for_the_same_futures(wait: Callable[[list[pyants.Future[int]]
 @pytest.mark.thread_unsafe(reason="looks at all objects of the process")
 def test_the_collector_need_not_see_it() -> None:
     # Else wait() over many futures would run it in the middle.
-    assert not gc.is_tracked(condition_of(pyants.Future()))
+    condition = condition_of(pyants.Future())
+    assert not gc.is_tracked(condition)
+    with condition:
+        condition.notify_all()
+    assert not gc.is_tracked(condition)
+    # From here on it may be part of a cycle (tests/test_garbage_cycles.py).
+    assert list(waiters_of(condition)) == []
+    assert gc.is_tracked(condition)
 
 
 def test_ctrl_c_while_one_waits_for_it_to_be_free() -> None:

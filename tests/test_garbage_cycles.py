@@ -346,9 +346,11 @@ def test_an_executor_over_a_pool() -> None:
 
 
 class Waiter(Thing):
-    """What concurrent.futures puts into a future's list."""
+    """What concurrent.futures puts into a future's list, and threading a lock into a condition's."""
 
     def add_result(self, _: object) -> None: ...
+
+    def release(self) -> None: ...
 
 
 FUTURES: dict[str, Callable[[pyants.Future[Any]], None]] = {
@@ -360,6 +362,7 @@ FUTURES: dict[str, Callable[[pyants.Future[Any]], None]] = {
     "its exception": lambda future: future.set_exception(bad_of(future)),
     "a callback": lambda future: future.add_done_callback(Thing(future)),
     "its waiters": lambda future: future._waiters.append(Waiter(future)),  # type: ignore[arg-type]
+    "its condition's waiters": lambda future: future._condition._waiters.append(Waiter(future)),  # type: ignore[attr-defined]
 }
 
 

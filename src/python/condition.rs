@@ -2,7 +2,7 @@
 //! it is taken and given back and no more: so it is a lock, made in no time and of no interest to the garbage collector,
 //! and has the methods of `threading.Condition` work on it where somebody calls them.
 
-use super::call::Guarded;
+use super::call::{self, Guarded};
 use super::known;
 use super::lifecycle::this_thread;
 use super::wait::detached;
@@ -13,7 +13,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyTuple};
-use pyo3::{Borrowed, PyTypeInfo, ffi};
+use pyo3::{Borrowed, PyTraverseError, PyTypeInfo, PyVisit, ffi};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
@@ -50,8 +50,7 @@ impl Default for Condition {
 }
 
 impl Condition {
-    /// A new one that the garbage collector does not look at: it never holds anything but, while threads wait for a
-    /// notification, their locks. PyO3 has the collector track all objects of its classes.
+    /// A new one that the garbage collector does not look at until it holds something (`_waiters`).
     pub fn untracked(py: Python<'_>) -> PyResult<Py<Self>> {
         let condition = Py::new(py, Condition::default())?;
         let object = condition.as_ptr();
@@ -183,19 +182,37 @@ impl Condition {
     }
 }
 
+/// What an object counts as in an `if`.
+struct Truth(bool);
+
+impl<'py> FromPyObject<'_, 'py> for Truth {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        call::guard_thread();
+        object.is_truthy().map(Truth)
+    }
+}
+
 #[pymethods]
 impl Condition {
-    /// As that of threading.RLock.
-    #[pyo3(signature = (blocking = true, timeout = -1.0))]
-    fn acquire(&self, py: Python<'_>, blocking: bool, timeout: f64) -> PyResult<bool> {
+    /// As that of threading.RLock: blocking is whatever is true or false, timeout an int or a float.
+    #[pyo3(signature = (blocking = Truth(true), timeout = -1.0))]
+    fn acquire(&self, py: Python<'_>, blocking: Truth, timeout: f64) -> PyResult<bool> {
+        const NONE: f64 = -1.0;
+        // `threading.TIMEOUT_MAX`.
+        const LONGEST: f64 = 9_223_372_036.0;
         let timeout = match (blocking, timeout) {
-            (true, -1.0) => None,
-            (false, -1.0) => Some(Duration::ZERO),
-            (false, _) => {
+            (Truth(true), NONE) => None,
+            (Truth(false), NONE) => Some(Duration::ZERO),
+            (Truth(false), _) => {
                 let message = "can't specify a timeout for a non-blocking call";
                 return Err(PyValueError::new_err(message));
             }
-            (true, seconds) => Some(Duration::try_from_secs_f64(seconds).map_err(|_| {
+            (Truth(true), seconds) if seconds > LONGEST => {
+                return Err(PyOverflowError::new_err("timeout value is too large"));
+            }
+            (Truth(true), seconds) => Some(Duration::try_from_secs_f64(seconds).map_err(|_| {
                 PyValueError::new_err("timeout value must be a non-negative number")
             })?),
         };
@@ -274,11 +291,28 @@ impl Condition {
     }
 
     #[getter]
-    fn _waiters(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let waiters = self.waiters.get_or_try_init(py, || {
-            known::DEQUE.get(py).guarded_call0().map(Bound::unbind)
+    fn _waiters(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        let py = slf.py();
+        let this = slf.get();
+        let waiters = this.waiters.get_or_try_init(py, || {
+            let waiters = known::DEQUE.get(py).guarded_call0()?.unbind();
+            // SAFETY: this thread is attached, and the object, which is alive, is not tracked yet: this runs to this end
+            // once, and nothing else tracks it (`untracked`).
+            unsafe {
+                if ffi::PyObject_GC_IsTracked(slf.as_ptr()) == 0 {
+                    ffi::PyObject_GC_Track(slf.as_ptr().cast());
+                }
+            }
+            PyResult::Ok(waiters)
         })?;
         Ok(waiters.clone_ref(py))
+    }
+
+    /// What is to be cleared is for the list of waiters to clear.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // SAFETY: no token is needed to look at a cell that is written once; traversal runs while the thread is
+        // attached, but PyO3 hands out no token for it.
+        visit.call(self.waiters.get(unsafe { Python::assume_attached() }))
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> String {

@@ -361,6 +361,9 @@ FUTURES: dict[str, Callable[[pyants.Future[Any]], None]] = {
     "its result": lambda future: future.set_result(Thing(future)),
     "its exception": lambda future: future.set_exception(bad_of(future)),
     "a callback": lambda future: future.add_done_callback(Thing(future)),
+    "an assigned result": lambda future: setattr(future, "_result", Thing(future)),
+    "an assigned exception": lambda future: setattr(future, "_exception", bad_of(future)),
+    "what was there before": lambda future: (future.set_result(Thing(future)), setattr(future, "_result", 1))[1],
     "its waiters": lambda future: future._waiters.append(Waiter(future)),  # type: ignore[arg-type]
     "its condition's waiters": lambda future: future._condition._waiters.append(Waiter(future)),  # type: ignore[attr-defined]
 }

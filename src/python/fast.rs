@@ -13,13 +13,13 @@ use super::future::Future;
 use super::patch;
 use super::pool::Submitter;
 use super::task::{Call, Task};
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyAttributeError, PyTypeError};
 use pyo3::ffi;
 use pyo3::impl_::trampoline::get_trampoline_function;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 use pyo3::{Borrowed, PyTypeInfo};
-use std::ffi::{CStr, c_void};
+use std::ffi::{CStr, c_int, c_void};
 
 /// What the interpreter passes to a method: borrowed for as long as the call lasts.
 #[derive(Clone, Copy)]
@@ -257,12 +257,48 @@ unsafe extern "C" fn state(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi:
     }
 }
 
+/// The setter of `_state`.
+///
+/// # Safety
+/// As that of `state`.
+unsafe extern "C" fn set_state(
+    slf: *mut ffi::PyObject,
+    value: *mut ffi::PyObject,
+    _: *mut c_void,
+) -> c_int {
+    /// # Safety
+    /// As that of `state`; `value` is null where the attribute is to be deleted.
+    unsafe fn assign(
+        py: Python<'_>,
+        slf: *mut ffi::PyObject,
+        _: *mut ffi::PyObject,
+        value: *mut ffi::PyObject,
+    ) -> PyResult<c_int> {
+        // SAFETY: the caller's promise; it keeps both alive until the call returns.
+        let (slf, value) = unsafe {
+            (
+                Borrowed::from_ptr(py, slf).cast_unchecked::<Future>(),
+                (!value.is_null()).then(|| Borrowed::from_ptr(py, value)),
+            )
+        };
+        let value = value.ok_or_else(|| PyAttributeError::new_err("can't delete attribute"))?;
+        Future::assign_state(&slf, &value).map(|()| 0)
+    }
+    // SAFETY: the caller's promise. The name, which `assign` does not look at, is any object.
+    unsafe { get_trampoline_function!(setattrofunc, assign)(slf, slf, value) }
+}
+
 /// Gives `_Future` an attribute.
-fn add_attribute(py: Python<'_>, name: &'static CStr, get: ffi::getter) -> PyResult<()> {
+fn add_attribute(
+    py: Python<'_>,
+    name: &'static CStr,
+    get: ffi::getter,
+    set: Option<ffi::setter>,
+) -> PyResult<()> {
     let definition = Box::leak(Box::new(ffi::PyGetSetDef {
         name: name.as_ptr(),
         get: Some(get),
-        set: None,
+        set,
         doc: std::ptr::null(),
         closure: std::ptr::null_mut(),
     }));
@@ -277,11 +313,11 @@ fn add_attribute(py: Python<'_>, name: &'static CStr, get: ffi::getter) -> PyRes
 /// Puts the methods into their classes, and what `concurrent.futures.wait` and `as_completed` ask of each future.
 pub fn install(py: Python<'_>) -> PyResult<()> {
     condition::install(py)?;
-    add_attribute(py, c"_state", state)?;
+    add_attribute(py, c"_state", state, Some(set_state))?;
     let condition = getter!(Future::condition_now, Future::make_condition);
-    add_attribute(py, c"_condition", condition)?;
+    add_attribute(py, c"_condition", condition, None)?;
     let waiters = getter!(Future::waiters_now, Future::make_waiters);
-    add_attribute(py, c"_waiters", waiters)?;
+    add_attribute(py, c"_waiters", waiters, None)?;
     let _ = add_method!(py, Submitter, Base, c"submit", submit, c"submit($self, fn, /, *args, **kwargs)
 --
 

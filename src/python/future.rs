@@ -9,17 +9,22 @@
 //!                                      whoever cancels           Cancelled
 //!                                      whoever sets the outcome  Finishing
 //!  Running    RUNNING                  whoever sets the outcome  Finishing
-//!  Finishing  RUNNING                  who moved it there        Returned, Raised
+//!  Finishing  RUNNING                  who moved it there        Returned, Raised, Written
 //!  Cancelled  CANCELLED                the worker                Notified
 //!  Notified   CANCELLED_AND_NOTIFIED
 //!  Returned   FINISHED
 //!  Raised     FINISHED
+//!  Written    FINISHED
 //! ```
 //!
 //! The bit WATCHED says that somebody is to be told: callbacks, threads in `result()`, or a condition in the hands of
 //! `concurrent.futures.wait` and `as_completed`. They are found in `extras`, under a lock, and from then on what they are
 //! told of changes only under that lock or, where there is a condition, while that is held: who holds it sees the future
 //! stand still, as CPython's own code expects.
+//!
+//! Tests and debuggers also assign to `_state`, `_result` and `_exception`: from any thread, in any state. Once somebody has,
+//! the outcome lies in `extras` as CPython has it, a result and an exception beside each other, and the state is Written
+//! where it would be Returned or Raised.
 
 use super::call::{self, Guarded};
 use super::condition::{Condition, Held};
@@ -50,6 +55,7 @@ enum State {
     Notified,
     Returned,
     Raised,
+    Written,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -67,7 +73,8 @@ impl Word {
             3 => State::Cancelled,
             4 => State::Notified,
             5 => State::Returned,
-            _ => State::Raised,
+            6 => State::Raised,
+            _ => State::Written,
         }
     }
 
@@ -85,8 +92,13 @@ impl State {
     fn is_done(self) -> bool {
         matches!(
             self,
-            State::Cancelled | State::Notified | State::Returned | State::Raised
+            State::Cancelled | State::Notified | State::Returned | State::Raised | State::Written
         )
+    }
+
+    /// Whether `Future::outcome` may be read.
+    fn has_outcome(self) -> bool {
+        matches!(self, State::Returned | State::Raised)
     }
 
     fn is_cancelled(self) -> bool {
@@ -104,18 +116,59 @@ impl State {
             State::Running | State::Finishing => "RUNNING",
             State::Cancelled => "CANCELLED",
             State::Notified => "CANCELLED_AND_NOTIFIED",
-            State::Returned | State::Raised => "FINISHED",
+            State::Returned | State::Raised | State::Written => "FINISHED",
+        }
+    }
+
+    /// The state that somebody means who assigns this.
+    fn of_name(name: &str) -> Option<State> {
+        [
+            State::Pending,
+            State::Running,
+            State::Cancelled,
+            State::Notified,
+            State::Written,
+        ]
+        .into_iter()
+        .find(|state| state.name() == name)
+    }
+}
+
+/// The outcome of a future that somebody has assigned to, as CPython has it; without a value: None.
+#[derive(Default)]
+struct Fields {
+    result: Option<Py<PyAny>>,
+    exception: Option<Py<PyAny>>,
+    /// What `Future::outcome` holds was taken over into these, and is kept for those who may just be reading it.
+    has_former: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Field {
+    Result,
+    Exception,
+}
+
+impl Fields {
+    fn get(&mut self, field: Field) -> &mut Option<Py<PyAny>> {
+        match field {
+            Field::Result => &mut self.result,
+            Field::Exception => &mut self.exception,
         }
     }
 }
 
-/// Who watches a future.
+/// A result and an exception.
+type Outcome<'py> = (Option<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>);
+
+/// Who watches a future, and what was assigned to it.
 #[derive(Default)]
 struct Extras {
     callbacks: Vec<Py<PyAny>>,
     sleepers: Vec<Arc<Sleeper>>,
     waiting: Option<Waiting>,
     scope: Option<Arc<Scope>>,
+    fields: Option<Fields>,
 }
 
 /// What `concurrent.futures.wait` and `as_completed` ask for, one right after the other.
@@ -135,6 +188,12 @@ impl Bells {
     /// For these threads, which sleep.
     pub fn of(sleepers: Vec<Arc<Sleeper>>) -> Self {
         Bells(sleepers)
+    }
+
+    /// For those of them that sleep: what they wait for is settled.
+    fn settle(sleepers: Vec<Arc<Sleeper>>) -> Self {
+        let asleep = sleepers.into_iter().filter(|sleeper| sleeper.settle());
+        Bells(asleep.collect())
     }
 
     pub fn is_empty(&self) -> bool {
@@ -161,17 +220,18 @@ impl Bells {
 #[pyclass(frozen, subclass, module = "pyants", name = "_Future")]
 pub struct Future {
     word: AtomicU8,
-    /// The result, or the exception. Written by whoever moved the state to Finishing, before it moves on; read in the
-    /// states that come after.
+    /// The result, or the exception. Written by whoever moved the state to Finishing, before it moves on, unless there are
+    /// `Fields`: then it goes there. Read in the states Returned and Raised.
     outcome: UnsafeCell<Option<Py<PyAny>>>,
     extras: Mutex<Option<Box<Extras>>>,
     /// The id of the family whose task this is the future of; 0: of none.
     family: usize,
 }
 
-// SAFETY: `outcome` is the only part that is not Sync by itself. One thread writes it, since only one moves the state to
-// Finishing, and others read it when they have seen (Acquire) the state that the writer stored after it (Release). From
-// then on nobody writes it but the garbage collector's `__clear__`, when nobody else has a reference.
+// SAFETY: `outcome` is the only part that is not Sync by itself. One thread writes it, once: only one moves the state to
+// Finishing, and it can be moved there again only when somebody has assigned to `_state`, who makes `Fields` first. Others
+// read it when they have seen (Acquire) the state that the writer stored after it (Release). From then on nobody writes it
+// but the garbage collector's `__clear__`, when nobody else has a reference.
 unsafe impl Sync for Future {}
 
 impl Default for Future {
@@ -258,13 +318,13 @@ impl Future {
         })
     }
 
-    /// Moves the state to `to` where `may` allows it, in a step that nobody need be told of.
-    fn step(&self, to: State, may: impl Fn(State) -> bool) -> Result<(), State> {
+    /// Moves the state to `to` where `may` allows it, in a step that nobody need be told of; what it was before.
+    fn step(&self, to: State, may: impl Fn(State) -> bool) -> Result<Word, State> {
         self.word
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
                 may(Word(word).state()).then(|| Word(word).with(to).0)
             })
-            .map(drop)
+            .map(Word)
             .map_err(|word| Word(word).state())
     }
 
@@ -347,9 +407,118 @@ impl Future {
             State::Running | State::Finishing => intern!(py, "RUNNING"),
             State::Cancelled => intern!(py, "CANCELLED"),
             State::Notified => intern!(py, "CANCELLED_AND_NOTIFIED"),
-            State::Returned | State::Raised => intern!(py, "FINISHED"),
+            State::Returned | State::Raised | State::Written => intern!(py, "FINISHED"),
         }
         .clone()
+    }
+
+    /// Somebody assigns to the future: moves the state from what it is to what `to` says, and changes the fields. Threads
+    /// that wait for the future are rung for if it is done; nobody else is told, as CPython's futures tell nobody.
+    fn assign(
+        slf: &Bound<'_, Self>,
+        to: impl Fn(State) -> State,
+        change: impl FnOnce(&mut Fields) -> Option<Py<PyAny>>,
+    ) {
+        let (py, this) = (slf.py(), slf.get());
+        instance::track(slf);
+        // What was there before is dropped after the lock.
+        let (sleepers, _before) = this.watch(|extras| {
+            let fields = extras.fields.get_or_insert_default();
+            let mut before = (Fields::default(), None);
+            // In these states nobody moves it on, and nobody moves it there but under this lock, since it is watched.
+            let state = this.state();
+            if state.has_outcome() {
+                let (result, exception) = this.own_outcome(py, state);
+                let taken_over = Fields {
+                    result: result.map(Bound::unbind),
+                    exception: exception.map(Bound::unbind),
+                    has_former: true,
+                };
+                before.0 = std::mem::replace(fields, taken_over);
+            }
+            before.1 = change(fields);
+            // AcqRel, as every step; who reads the fields takes the lock besides.
+            let moved = |word| Some(Word(word).with(to(Word(word).state())).0);
+            let _ = this
+                .word
+                .fetch_update(Ordering::AcqRel, Ordering::Acquire, moved);
+            let sleepers = if this.state().is_done() {
+                std::mem::take(&mut extras.sleepers)
+            } else {
+                Vec::new()
+            };
+            (sleepers, before)
+        });
+        ring(py, Bells::settle(sleepers));
+    }
+
+    /// `_state = value`.
+    pub fn assign_state(slf: &Bound<'_, Self>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let name = value.cast::<PyString>().ok();
+        let named = name.and_then(|name| State::of_name(name.to_str().ok()?));
+        let state = named.ok_or_else(|| {
+            let states = "PENDING, RUNNING, CANCELLED, CANCELLED_AND_NOTIFIED or FINISHED";
+            errors::wrong_value("_state", states, value)
+        })?;
+        Self::assign(slf, |_| state, |_| None);
+        Ok(())
+    }
+
+    fn assign_field(slf: &Bound<'_, Self>, field: Field, value: Option<Bound<'_, PyAny>>) {
+        let finished = |state: State| {
+            if state.has_outcome() {
+                State::Written
+            } else {
+                state
+            }
+        };
+        Self::assign(slf, finished, |fields| {
+            std::mem::replace(fields.get(field), value.map(Bound::unbind))
+        });
+    }
+
+    /// What the worker, or a setter, finished the future with, which is in this state.
+    fn own_outcome<'py>(&self, py: Python<'py>, state: State) -> Outcome<'py> {
+        match state {
+            State::Returned => (Some(self.outcome(py)), None),
+            State::Raised => (None, Some(self.outcome(py))),
+            _ => (None, None),
+        }
+    }
+
+    /// `_result` and `_exception`.
+    fn fields<'py>(&self, py: Python<'py>) -> Outcome<'py> {
+        let state = self.state();
+        if state.has_outcome() {
+            return self.own_outcome(py, state);
+        }
+        let extras = lock(&self.extras);
+        let fields = extras.as_ref().and_then(|extras| extras.fields.as_ref());
+        let get = |value: &Option<Py<PyAny>>| value.as_ref().map(|value| value.bind(py).clone());
+        fields.map_or((None, None), |fields| {
+            (get(&fields.result), get(&fields.exception))
+        })
+    }
+
+    /// What a future that is done, in this state, came to.
+    fn read<'py>(slf: &Bound<'py, Self>, mut state: State) -> PyResult<Outcome<'py>> {
+        let (py, this) = (slf.py(), slf.get());
+        loop {
+            match state {
+                State::Returned | State::Raised => return Ok(this.own_outcome(py, state)),
+                State::Written => {
+                    // Who assigns one thing after another holds the condition until all is there.
+                    let _held = Self::hold(py, this)?;
+                    state = this.state();
+                    if state == State::Written {
+                        return Ok(this.fields(py));
+                    }
+                }
+                State::Cancelled | State::Notified => return Err(errors::cancelled(py)),
+                // It was done, and somebody has assigned another state since. CPython says this then.
+                _ => return Err(PyTimeoutError::new_err(())),
+            }
+        }
     }
 
     /// The condition, held, where there is one.
@@ -410,8 +579,7 @@ impl Future {
                 extras.scope.take(),
             ),
         };
-        let asleep = sleepers.into_iter().filter(|sleeper| sleeper.settle());
-        let bells = Bells(asleep.collect());
+        let bells = Bells::settle(sleepers);
         // They may wait for who wakes up here.
         let bells = if callbacks.is_empty() {
             bells
@@ -464,7 +632,7 @@ impl Future {
             .get()
             .step(State::Running, |state| state == State::Pending)
         {
-            Ok(()) => None,
+            Ok(_) => None,
             Err(_) => Some(Self::withdraw(slf)),
         }
     }
@@ -480,6 +648,8 @@ impl Future {
             )
             .map(|_| bells)
         });
+        // It did that itself, if it was not assigned to.
+        slf.get().leave_scope();
         Self::settled(slf, cancelled)
     }
 
@@ -498,8 +668,17 @@ impl Future {
             Err(raised) => (errors::with_traceback(slf.py(), &raised).into_any(), true),
         };
         let finished = Self::conclude(slf, outcome, raised, Caller::Worker);
-        // Somebody else had set the outcome already: theirs stays, as with CPython's futures.
-        Self::settled(slf, finished.map(|bells| bells.unwrap_or_default()))
+        Self::settled(
+            slf,
+            finished.map(|bells| {
+                bells.unwrap_or_else(|| {
+                    // Somebody else had set the outcome already: theirs stays, as with CPython's futures. Whoever assigned
+                    // it has told nobody.
+                    slf.get().leave_scope();
+                    Bells::default()
+                })
+            }),
+        )
     }
 
     /// Sets the outcome; `None`: it is set, or the future is cancelled.
@@ -516,29 +695,44 @@ impl Future {
         } else {
             None
         };
-        if this.step(State::Finishing, State::is_open).is_err() {
+        let Ok(word) = this.step(State::Finishing, State::is_open) else {
             return Ok(None);
-        }
+        };
         if instance::may_hold_others(&outcome) {
             instance::track(slf);
         }
-        // SAFETY: this thread alone moved the state to Finishing, and nobody reads the outcome in that state.
-        unsafe { *this.outcome.get() = Some(outcome.unbind()) };
-        let (to, tell) = if raised {
-            (State::Raised, "add_exception")
+        let (mut to, field, tell) = if raised {
+            (State::Raised, Field::Exception, "add_exception")
         } else {
-            (State::Returned, "add_result")
+            (State::Returned, Field::Result, "add_result")
         };
+        let mut outcome = Some(outcome.unbind());
+        let mut _before = None;
+        if word.is_watched()
+            && let Some(extras) = lock(&this.extras).as_deref_mut()
+            && let Some(fields) = &mut extras.fields
+        {
+            to = State::Written;
+            _before = std::mem::replace(fields.get(field), outcome.take());
+        } else {
+            // SAFETY: this thread alone moved the state to Finishing, and nobody has or will again (see `Sync`), nor reads
+            // the outcome before it has moved on.
+            unsafe { *this.outcome.get() = outcome.take() };
+        }
         let told = Self::tell(slf, to, |state| state == State::Finishing, Some(tell));
-        drop(held);
+        if let (Ok(Err(_)), true) = (&told, to.has_outcome()) {
+            // Somebody has assigned another state meanwhile, and nobody will ask for this.
+            // SAFETY: as above; nobody else moves the state to one in which the outcome is read.
+            outcome = unsafe { (*this.outcome.get()).take() };
+        }
+        drop((held, outcome));
         let bells = Self::announce(slf, by)?;
         told.map(|_| Some(bells))
     }
 
-    /// The outcome of a future that is done with one.
+    /// The outcome of a future that the caller has found in a state that has one.
     fn outcome<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        debug_assert!(matches!(self.state(), State::Returned | State::Raised));
-        // SAFETY: in these states the outcome is written, and not written again (see `Sync`).
+        // SAFETY: by then the outcome is written, and it is not written again, whatever the state is now (see `Sync`).
         let outcome = unsafe { &*self.outcome.get() };
         outcome
             .as_ref()
@@ -649,10 +843,12 @@ impl Future {
         if !state.is_done() {
             state = Self::wait(slf, read_timeout(timeout)?, "result")?;
         }
-        match state {
-            State::Returned => Ok(slf.get().outcome(py)),
-            State::Raised => Err(PyErr::from_value(slf.get().outcome(py))),
-            _ => Err(errors::cancelled(py)),
+        if state == State::Returned {
+            return Ok(slf.get().outcome(py));
+        }
+        match Self::read(slf, state)? {
+            (_, Some(exception)) => Err(PyErr::from_value(exception)),
+            (result, None) => Ok(result.unwrap_or_else(|| py.None().into_bound(py))),
         }
     }
 
@@ -662,12 +858,8 @@ impl Future {
         slf: &Bound<'py, Self>,
         timeout: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let py = slf.py();
-        match Self::wait(slf, read_timeout(timeout)?, "exception")? {
-            State::Returned => Ok(None),
-            State::Raised => Ok(Some(slf.get().outcome(py))),
-            _ => Err(errors::cancelled(py)),
-        }
+        let state = Self::wait(slf, read_timeout(timeout)?, "exception")?;
+        Self::read(slf, state).map(|(_, exception)| exception)
     }
 
     /// Has fn(future) called when the future is done: by the thread that brings it about, or at once if it is done.
@@ -747,12 +939,22 @@ impl Future {
 
     #[getter]
     fn _result<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        (self.state() == State::Returned).then(|| self.outcome(py))
+        self.fields(py).0
+    }
+
+    #[setter(_result)]
+    fn assign_result(slf: &Bound<'_, Self>, value: Option<Bound<'_, PyAny>>) {
+        Self::assign_field(slf, Field::Result, value);
     }
 
     #[getter]
     fn _exception<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        (self.state() == State::Raised).then(|| self.outcome(py))
+        self.fields(py).1
+    }
+
+    #[setter(_exception)]
+    fn assign_exception(slf: &Bound<'_, Self>, value: Option<Bound<'_, PyAny>>) {
+        Self::assign_field(slf, Field::Exception, value);
     }
 
     #[getter]
@@ -800,13 +1002,15 @@ impl Future {
     }
 
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
-        if matches!(self.state(), State::Returned | State::Raised) {
-            // SAFETY: as in `outcome`.
-            visit.call(unsafe { &*self.outcome.get() })?;
-        }
+        let mut has_outcome = self.state().has_outcome();
         // This does not wait: who holds the lock is attached, and neither runs Python code nor detaches meanwhile, while
         // the collector runs attached and alone.
         if let Some(extras) = lock(&self.extras).as_deref() {
+            if let Some(fields) = &extras.fields {
+                has_outcome |= fields.has_former;
+                visit.call(&fields.result)?;
+                visit.call(&fields.exception)?;
+            }
             if let Some(waiting) = &extras.waiting {
                 visit.call(&waiting.condition)?;
                 visit.call(&waiting.waiters)?;
@@ -815,13 +1019,21 @@ impl Future {
                 visit.call(callback)?;
             }
         }
+        if has_outcome {
+            // SAFETY: as in `outcome`.
+            visit.call(unsafe { &*self.outcome.get() })?;
+        }
         Ok(())
     }
 
     fn __clear__(&self) {
         let extras = lock(&self.extras).take();
+        let had_former = extras
+            .as_ref()
+            .and_then(|extras| extras.fields.as_ref())
+            .is_some_and(|fields| fields.has_former);
         drop(extras);
-        if matches!(self.state(), State::Returned | State::Raised) {
+        if self.state().has_outcome() || had_former {
             // SAFETY: the collector clears what nobody else has a reference to, one object after another.
             let outcome = unsafe { (*self.outcome.get()).take() };
             drop(outcome);

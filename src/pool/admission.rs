@@ -21,7 +21,6 @@
 //! what was last seen of `left`, as long as that leaves room, and who goes out reads the flag from where nobody counts.
 
 use super::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use super::sync::sequenced;
 use crossbeam_utils::CachePadded;
 
 #[derive(Clone, Copy)]
@@ -149,7 +148,6 @@ impl Admission {
                 Ordering::Relaxed,
             ) {
                 Ok(_) => {
-                    sequenced();
                     return Entry::In(in_flight + 1);
                 }
                 Err(now) => word = Word(now),
@@ -200,7 +198,6 @@ impl Admission {
     #[must_use]
     pub fn leave_many(&self, tasks: u64) -> bool {
         self.left.fetch_add(tasks, Ordering::SeqCst);
-        sequenced();
         self.terms.waiting.load(Ordering::SeqCst)
     }
 
@@ -214,7 +211,6 @@ impl Admission {
             entered.fetch_and(!Word::WAITING, Ordering::SeqCst)
         };
         self.terms.waiting.store(waiting, Ordering::SeqCst);
-        sequenced();
         Word(before).is_closed()
     }
 
@@ -224,7 +220,6 @@ impl Admission {
             .entrance
             .entered
             .fetch_or(Word::CLOSED, Ordering::SeqCst);
-        sequenced();
         !Word(before).is_closed()
     }
 
@@ -251,6 +246,5 @@ impl Admission {
 
     pub fn set_limit(&self, limit: u64) {
         self.terms.limit.store(limit, Ordering::SeqCst);
-        sequenced();
     }
 }

@@ -13,11 +13,11 @@ use super::run_queue::RunQueue;
 use super::seat::{Ended, Seats};
 use super::stats::Stats;
 use super::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use super::sync::{Arc, Luck, Mutex, Patience, full_fence};
+use super::sync::{Arc, Instant, Luck, Mutex, Patience, full_fence};
 use super::threads::Threads;
 use super::token::Token;
 use super::watch::Watch;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Counts of what happens seldom.
 #[derive(Default)]

@@ -6,7 +6,7 @@
 
 use super::sleeper::Sleeper;
 use super::sync::atomic::{AtomicUsize, Ordering};
-use super::sync::{Arc, Mutex, lock, sequenced, thread_local};
+use super::sync::{Arc, Mutex, lock, thread_local};
 use std::cell::RefCell;
 use std::sync::{OnceLock, Weak};
 
@@ -111,7 +111,6 @@ impl Family {
     /// A worker is about to be bound.
     pub fn bind(&self) {
         self.bound.fetch_add(1, Ordering::SeqCst);
-        sequenced();
     }
 
     /// A worker is bound no longer.

@@ -1,27 +1,44 @@
 //! What the tests may break on purpose: thread starts, and (in model checks only) the steps of the protocol.
 
 use std::io;
+#[cfg(not(any(loom, shuttle)))]
 use std::sync::atomic::{AtomicI64, Ordering};
 
-/// How many of the next thread starts fail; negative: all. Plain atomics of the standard library, so that a model
-/// check neither explores nor forbids them.
+/// How many of the next thread starts fail; negative: all.
+#[cfg(not(any(loom, shuttle)))]
 static FAILING_SPAWNS: AtomicI64 = AtomicI64::new(0);
+
+// All threads of a model share one thread of the system: what is broken here is broken in that model alone.
+#[cfg(any(loom, shuttle))]
+std::thread_local! {
+    static FAILING_SPAWNS: std::cell::Cell<i64> = const { std::cell::Cell::new(0) };
+    static SKIPPED: std::cell::Cell<Option<Step>> = const { std::cell::Cell::new(None) };
+}
 
 /// Makes the next `count` thread starts of the process fail as if the operating system had no more threads to give;
 /// a negative `count` fails all of them until this is called with 0.
 pub fn fail_spawns(count: i64) {
+    #[cfg(not(any(loom, shuttle)))]
     FAILING_SPAWNS.store(count, Ordering::Relaxed);
+    #[cfg(any(loom, shuttle))]
+    FAILING_SPAWNS.set(count);
+}
+
+/// Counts one thread start; whether it is to fail.
+fn is_to_fail() -> bool {
+    let next = |left: i64| (left != 0).then(|| if left < 0 { left } else { left - 1 });
+    #[cfg(not(any(loom, shuttle)))]
+    return FAILING_SPAWNS
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next)
+        .is_ok();
+    #[cfg(any(loom, shuttle))]
+    next(FAILING_SPAWNS.get())
+        .inspect(|&left| FAILING_SPAWNS.set(left))
+        .is_some()
 }
 
 pub(super) fn spawn_fails() -> io::Result<()> {
-    let failing = FAILING_SPAWNS
-        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| match left {
-            0 => None,
-            left if left < 0 => Some(left),
-            left => Some(left - 1),
-        })
-        .is_ok();
-    if failing {
+    if is_to_fail() {
         Err(io::Error::new(
             io::ErrorKind::WouldBlock,
             "thread start refused by a test",
@@ -33,44 +50,30 @@ pub(super) fn spawn_fails() -> io::Result<()> {
 
 /// A step of the protocol that a model check leaves out to show that it notices.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
 pub enum Step {
     /// A worker that has put itself on the idle stack looks into the run queue once more.
-    LookAgainBeforeParking = 1,
+    LookAgainBeforeParking,
     /// Whoever gives a permit back looks for a submitter that began to wait meanwhile.
-    LookAgainAfterGivingBack = 2,
+    LookAgainAfterGivingBack,
     /// A worker that is no longer counted looks for a task whose submitter had counted on it.
-    LookAgainAfterLeaving = 3,
+    LookAgainAfterLeaving,
     /// Whoever lays the search token down looks for a task whose submitter had trusted the searcher.
-    LookAgainAfterSearching = 4,
+    LookAgainAfterSearching,
     /// A worker that comes back because it is needed after all takes the search token again.
-    SearchAgainAfterComingBack = 5,
+    SearchAgainAfterComingBack,
 }
 
+/// Leaves `step` out of the protocol from now on; `None` restores it.
 #[cfg(any(loom, shuttle))]
-mod model {
-    use super::Step;
-    use std::sync::atomic::{AtomicU8, Ordering};
-
-    static SKIPPED: AtomicU8 = AtomicU8::new(0);
-
-    /// Leaves `step` out of the protocol from now on; `None` restores it.
-    pub fn skip(step: Option<Step>) {
-        SKIPPED.store(step.map_or(0, |step| step as u8), Ordering::Relaxed);
-    }
-
-    pub fn skipped(step: Step) -> bool {
-        SKIPPED.load(Ordering::Relaxed) == step as u8
-    }
+pub fn skip(step: Option<Step>) {
+    SKIPPED.set(step);
 }
-#[cfg(any(loom, shuttle))]
-pub use model::skip;
 
 /// Whether a model check left `step` out. Always false, and compiled away, outside of model checks.
 #[inline]
 pub(super) fn skipped(step: Step) -> bool {
     #[cfg(any(loom, shuttle))]
-    return model::skipped(step);
+    return SKIPPED.get() == Some(step);
     #[cfg(not(any(loom, shuttle)))]
     {
         let _ = step;

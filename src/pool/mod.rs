@@ -23,7 +23,11 @@ mod line;
 mod multi;
 mod options;
 mod run_queue;
+#[cfg(not(any(loom, shuttle)))]
 mod seat;
+#[cfg(any(loom, shuttle))]
+#[doc(hidden)]
+pub mod seat;
 #[doc(hidden)]
 pub mod sleeper;
 mod stats;

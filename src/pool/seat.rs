@@ -26,10 +26,10 @@
 
 use super::idle_stack::Links;
 use super::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use super::sync::{Condvar, Mutex, lock, wait};
+use super::sync::{Condvar, Instant, Mutex, lock, wait};
 use crossbeam_utils::CachePadded;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]

@@ -5,19 +5,19 @@
 //! the bucket locked for ever. The standard locks hold all their state in themselves.
 
 #[cfg(loom)]
-pub use loom::{
-    sync::{Condvar, Mutex, MutexGuard, atomic},
-    thread_local,
-};
+pub use loom::thread_local;
 #[cfg(shuttle)]
-pub use shuttle::{
-    sync::{Condvar, Mutex, MutexGuard, atomic},
-    thread_local,
-};
+pub use shuttle::thread_local;
+#[cfg(any(loom, shuttle))]
+#[path = "../../tests/models/standins.rs"]
+mod standins;
+#[cfg(any(loom, shuttle))]
+pub use standins::{Condvar, Instant, Mutex, MutexGuard, atomic, can_look_out, look_out};
 #[cfg(not(any(loom, shuttle)))]
 pub use std::{
     sync::{Condvar, Mutex, MutexGuard, atomic},
     thread_local,
+    time::Instant,
 };
 
 pub use std::sync::Arc;
@@ -26,7 +26,7 @@ use super::host::processors;
 use atomic::{Ordering, fence};
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Locks; a lock poisoned by a panic is taken all the same, since no code of a user runs under any lock of the core.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -56,25 +56,17 @@ pub fn full_fence() {
     fence(Ordering::SeqCst);
 }
 
-/// Marks the same step where the write and the read are SeqCst operations themselves: then the single total
-/// order of SeqCst operations gives the guarantee and no instruction is needed. loom does not model that order (it
-/// takes SeqCst accesses for acquire and release ones), so there the fence is a real one.
-#[inline]
-pub fn sequenced() {
-    #[cfg(loom)]
-    fence(Ordering::SeqCst);
-}
-
 /// With a single processor nobody else can do anything while a thread spins; and a model checker explores the same
 /// without it.
 fn can_spin() -> bool {
     !cfg!(any(loom, shuttle)) && processors() > 1
 }
 
-/// A thread may look out before it does what costs more. A shuttle model takes the one look that the spin would begin with; loom
-/// has enough to explore without it.
+/// A thread may look out before it does what costs more. A model takes the one look that the spin would begin with, or, as loom
+/// often has enough to explore without it, none.
+#[cfg(not(any(loom, shuttle)))]
 pub fn can_look_out() -> bool {
-    can_spin() || cfg!(shuttle)
+    can_spin()
 }
 
 /// How threads that wait for something for a moment do so best, learnt from how it went the last times. (Relaxed, and not
@@ -281,7 +273,7 @@ pub mod thread {
         #[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
         use std::path::Path;
         #[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
-        use std::time::{Duration, Instant};
+        use std::time::Duration;
 
         /// The kernel's number of a thread; `None` where there are no books to look into.
         pub type Id = Option<i32>;
@@ -352,10 +344,7 @@ pub mod thread {
         #[cfg(not(any(loom, shuttle)))]
         std::thread::sleep(duration);
         #[cfg(any(loom, shuttle))]
-        {
-            let _ = duration;
-            yield_now();
-        }
+        super::standins::pass(duration);
     }
 
     pub use threads::yield_now;

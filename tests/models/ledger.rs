@@ -3,13 +3,29 @@
 //! The books are plain atomics of the standard library, which no model checker explores: they add no states. They are
 //! closed when the pool's last part is dropped, which is after its last thread has left.
 
+use pyants::pool::sync::Patience;
 use pyants::pool::{Enlisted, Error, Host, Options, Outcome, Pool, SubmitError, Worker};
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
-/// A task: its number in the books, and what it does besides being counted.
-pub struct Task(usize, Option<Box<dyn FnOnce() + Send>>);
+type Action = Box<dyn FnOnce() + Send>;
+
+/// A task: its number in the books, what it does besides being counted, and in how many parts it is done.
+pub struct Task {
+    number: usize,
+    action: Option<Action>,
+    parts: usize,
+}
+
+/// How a worker's start goes.
+pub enum Start {
+    Fails,
+    /// It does this first.
+    Does(Action),
+    Succeeds,
+}
 
 /// How many tasks the books have room for.
 const TASKS: usize = 12;
@@ -24,9 +40,14 @@ pub struct Ledger {
     most: AtomicUsize,
     most_allowed: usize,
     unbooked: bool,
-    /// How many workers cannot be set up.
-    failing_starts: AtomicUsize,
+    /// How the next starts of workers go; the later ones succeed.
+    starts: Mutex<VecDeque<Start>>,
+    every_start_fails: bool,
     retries_start: bool,
+    has_slow_start: bool,
+    parallelism: u32,
+    /// Somebody was told that the pool is gone.
+    gone: AtomicBool,
     complaint: Mutex<Option<&'static str>>,
 }
 
@@ -41,9 +62,24 @@ pub fn assert_nothing_leaked() {
 }
 
 impl Task {
+    fn new(number: usize) -> Self {
+        Task {
+            number,
+            action: None,
+            parts: 1,
+        }
+    }
+
+    fn of(number: usize, action: impl FnOnce() + Send + 'static) -> Self {
+        Task {
+            action: Some(Box::new(action)),
+            ..Task::new(number)
+        }
+    }
+
     /// A task that is not in the books.
     pub fn unbooked(action: impl FnOnce() + Send + 'static) -> Self {
-        Task(0, Some(Box::new(action)))
+        Task::of(0, action)
     }
 }
 
@@ -51,9 +87,22 @@ impl Ledger {
     /// For pools whose tasks are counted elsewhere.
     pub fn unbooked() -> Self {
         OPEN.set(OPEN.get() + 1);
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger::of(usize::MAX);
         ledger.unbooked = true;
         ledger
+    }
+
+    /// No more than `most_allowed` tasks may ever run at once. Of several workers awake the second already is one too many, and
+    /// watches the first.
+    fn of(most_allowed: usize) -> Self {
+        let mut ledger = Ledger::default();
+        ledger.most_allowed = most_allowed;
+        ledger.parallelism = 1;
+        ledger
+    }
+
+    fn complain(&self, complaint: &'static str) {
+        *self.complaint.lock().expect("nobody panics with it") = Some(complaint);
     }
 }
 
@@ -86,47 +135,66 @@ impl Host for Ledger {
     type Context<'a> = ();
 
     fn live(&self, _worker: &Worker, body: impl FnOnce(&mut ())) {
-        let fails = self
-            .failing_starts
-            .fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1))
-            .is_ok();
-        if !fails {
-            body(&mut ());
+        if self.gone.load(Relaxed) {
+            self.complain("a worker begins in a pool that is gone");
         }
+        let start = self
+            .starts
+            .lock()
+            .expect("nobody panics with it")
+            .pop_front();
+        match start {
+            Some(Start::Fails) => return,
+            Some(Start::Does(action)) => action(),
+            Some(Start::Succeeds) => {}
+            None if self.every_start_fails => return,
+            None => {}
+        }
+        body(&mut ());
     }
 
     fn retries_start(&self) -> bool {
         self.retries_start
     }
 
-    fn run(&self, _context: &mut (), Task(number, action): Task) -> Outcome<Task> {
+    fn has_slow_start(&self) -> bool {
+        self.has_slow_start
+    }
+
+    fn run(&self, _context: &mut (), mut task: Task) -> Outcome<Task> {
         let now = self.now.fetch_add(1, Relaxed) + 1;
         self.most.fetch_max(now, Relaxed);
-        self.ran[number].fetch_add(1, Relaxed);
-        if let Some(action) = action {
+        if let Some(action) = task.action.take() {
             action();
         }
+        task.parts -= 1;
+        if task.parts == 0 {
+            self.ran[task.number].fetch_add(1, Relaxed);
+        }
         self.now.fetch_sub(1, Relaxed);
-        Outcome::Completed
+        if task.parts == 0 {
+            Outcome::Completed
+        } else {
+            Outcome::Unfinished(task)
+        }
     }
 
     fn idle<R>(&self, _context: &mut (), wait: impl FnOnce() -> R) -> R {
         wait()
     }
 
-    /// So that the second worker already is one too many, and watches the first.
     fn parallelism(&self) -> u32 {
-        1
+        self.parallelism
     }
 
     fn cancelled(&self, tasks: Vec<Task>) {
-        for Task(number, _) in tasks {
-            self.cancelled[number].fetch_add(1, Relaxed);
+        for task in tasks {
+            self.cancelled[task.number].fetch_add(1, Relaxed);
         }
     }
 
-    fn refused(&self, Task(number, _): Task, _error: Error) {
-        self.cancelled[number].fetch_add(1, Relaxed);
+    fn refused(&self, task: Task, _error: Error) {
+        self.cancelled[task.number].fetch_add(1, Relaxed);
     }
 }
 
@@ -144,24 +212,45 @@ impl std::ops::Deref for Books {
 impl Books {
     /// No more than `most_allowed` tasks may ever run at once.
     pub fn open(options: Options, most_allowed: usize) -> Self {
-        let mut ledger = Ledger::default();
-        ledger.most_allowed = most_allowed;
+        Self::with(options, Ledger::of(most_allowed))
+    }
+
+    /// As many tasks make headway at a time as there may be workers: nobody watches.
+    pub fn open_on_processors(options: Options, most_allowed: usize) -> Self {
+        let mut ledger = Ledger::of(most_allowed);
+        ledger.parallelism = most_allowed as u32;
         Self::with(options, ledger)
     }
 
     /// A pool none of whose workers can be set up.
     pub fn open_broken(options: Options) -> Self {
-        let mut ledger = Ledger::default();
-        ledger.failing_starts = AtomicUsize::new(usize::MAX);
+        let mut ledger = Ledger::of(0);
+        ledger.every_start_fails = true;
         Self::with(options, ledger)
     }
 
-    /// A pool whose first worker cannot be set up. Either the pool breaks, or the next start tries again.
-    pub fn open_fickle(options: Options, retries_start: bool, most_allowed: usize) -> Self {
-        let mut ledger = Ledger::default();
-        ledger.failing_starts = AtomicUsize::new(1);
+    /// A pool whose first workers start so. Where one cannot be set up, either the pool breaks, or the next start tries again.
+    pub fn open_fickle(
+        options: Options,
+        starts: impl IntoIterator<Item = Start>,
+        retries_start: bool,
+        most_allowed: usize,
+    ) -> Self {
+        let mut ledger = Ledger::of(most_allowed);
+        ledger.starts = Mutex::new(starts.into_iter().collect());
         ledger.retries_start = retries_start;
-        ledger.most_allowed = most_allowed;
+        Self::with(options, ledger)
+    }
+
+    /// A pool whose first workers start so, which may take its time.
+    pub fn open_slow(
+        options: Options,
+        starts: impl IntoIterator<Item = Start>,
+        most_allowed: usize,
+    ) -> Self {
+        let mut ledger = Ledger::of(most_allowed);
+        ledger.starts = Mutex::new(starts.into_iter().collect());
+        ledger.has_slow_start = true;
         Self::with(options, ledger)
     }
 
@@ -185,7 +274,40 @@ impl Books {
 
     /// Submits task `number`, waiting for room.
     pub fn try_hard(&self, number: usize) -> Result<(), SubmitError<Task>> {
-        self.note(number, self.submit(Task(number, None)))
+        self.note(number, self.submit(Task::new(number)))
+    }
+
+    /// Submits task `number`, waiting for room as long as `patience` lasts.
+    pub fn try_patiently(
+        &self,
+        number: usize,
+        mut patience: Patience<'_>,
+    ) -> Result<(), SubmitError<Task>> {
+        self.note(number, self.submit_with(Task::new(number), &mut patience))
+    }
+
+    /// Submits task `number`, which is done in two parts.
+    pub fn put_in_parts(&self, number: usize) {
+        let task = Task {
+            parts: 2,
+            ..Task::new(number)
+        };
+        self.note(number, self.submit(task))
+            .expect("the pool is open");
+    }
+
+    /// Takes task `number` back if it waits for a worker.
+    pub fn sift_out(&self, number: usize) {
+        for task in self.sift(|task| task.number == number) {
+            self.host().cancelled[task.number].fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Waits until the pool is gone: no worker may begin from then on.
+    pub fn bury(&self) {
+        self.watch_gone(&mut Patience::new(None))
+            .expect("nothing hinders it");
+        self.host().gone.store(true, Relaxed);
     }
 
     /// Submits task `number`, waiting for room; it must be accepted.
@@ -195,14 +317,14 @@ impl Books {
 
     /// As `put`, of a task that does something.
     pub fn put_action(&self, number: usize, action: impl FnOnce() + Send + 'static) {
-        let task = Task(number, Some(Box::new(action)));
+        let task = Task::of(number, action);
         self.note(number, self.submit(task))
             .expect("the pool is open");
     }
 
     /// Submits task `number` without waiting.
     pub fn offer_once(&self, number: usize) -> Result<(), SubmitError<Task>> {
-        self.note(number, self.try_submit(Task(number, None)))
+        self.note(number, self.try_submit(Task::new(number)))
     }
 
     /// Submits task `number`, which stands in line by itself where there is no room.
@@ -210,12 +332,19 @@ impl Books {
         self.stand_in_line(number).map(drop)
     }
 
+    /// The same, of a task that does something.
+    pub fn put_action_in_line(&self, number: usize, action: impl FnOnce() + Send + 'static) {
+        let task = Task::of(number, action);
+        self.note(number, self.enlist(self.offer(task)))
+            .expect("the pool is open");
+    }
+
     /// The same, with its place in line if it has one.
     pub fn stand_in_line(
         &self,
         number: usize,
     ) -> Result<Option<Enlisted<Ledger>>, SubmitError<Task>> {
-        self.note(number, self.enlist(self.offer(Task(number, None))))
+        self.note(number, self.enlist(self.offer(Task::new(number))))
     }
 
     /// The task ran.
@@ -226,8 +355,8 @@ impl Books {
     /// Takes a task back from its place in line; whether it was there.
     pub fn withdraw(&self, place: &Enlisted<Ledger>) -> bool {
         let task = place.withdraw();
-        if let Some(Task(number, _)) = task {
-            self.host().cancelled[number].fetch_add(1, Relaxed);
+        if let Some(task) = task {
+            self.host().cancelled[task.number].fetch_add(1, Relaxed);
             return true;
         }
         false
@@ -245,7 +374,7 @@ impl Books {
     /// To be said by a task, whose panics the pool contains.
     pub fn demand(&self, truth: bool, complaint: &'static str) {
         if !truth {
-            *self.host().complaint.lock().expect("nobody panics with it") = Some(complaint);
+            self.host().complain(complaint);
         }
     }
 

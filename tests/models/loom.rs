@@ -11,40 +11,42 @@ mod left_out;
 mod scenarios;
 
 use loom::thread;
-use pyants::pool::faults;
 use pyants::pool::idle_stack::{IdleStack, Links};
-use std::sync::{Arc, PoisonError, RwLock};
-
-/// The faults are those of the process: a model that uses them runs alone.
-static FAULTS: RwLock<()> = RwLock::new(());
+use pyants::pool::seat::{Call, Popped, Seats};
+use pyants::pool::sync::atomic::{AtomicU32, Ordering};
+use pyants::pool::sync::{self, atomic};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Instant;
 
 /// Tries every interleaving of `model` with at most so many preemptions.
 fn explore(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
     builder.max_branches = 20_000;
-    builder.check(model);
+    let (rounds, start) = (Arc::new(AtomicUsize::new(0)), Instant::now());
+    let counter = Arc::clone(&rounds);
+    builder.check(move || {
+        counter.fetch_add(1, Relaxed);
+        model();
+    });
+    // Seen with --nocapture.
+    let name = std::thread::current().name().unwrap_or_default().to_owned();
+    let (rounds, seconds) = (rounds.load(Relaxed), start.elapsed().as_secs_f32());
+    eprintln!("{seconds:6.1} s {rounds:8} interleavings: {name}");
 }
 
 fn check(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
-    let _shared = FAULTS.read().unwrap_or_else(PoisonError::into_inner);
     explore(preemptions, model);
-    ledger::assert_nothing_leaked();
-}
-
-fn check_alone(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
-    let _alone = FAULTS.write().unwrap_or_else(PoisonError::into_inner);
-    explore(preemptions, model);
-    faults::fail_spawns(0);
     ledger::assert_nothing_leaked();
 }
 
 // The stack alone.
 
-struct Table([loom::sync::atomic::AtomicU32; 3]);
+struct Table([AtomicU32; 3]);
 
 impl Links for Table {
-    fn link(&self, index: u32) -> &loom::sync::atomic::AtomicU32 {
+    fn link(&self, index: u32) -> &AtomicU32 {
         &self.0[index as usize]
     }
 }
@@ -62,9 +64,7 @@ unsafe impl Sync for Stack {}
 impl Stack {
     fn new() -> Arc<Self> {
         Arc::new(Stack {
-            table: Table(std::array::from_fn(|_| {
-                loom::sync::atomic::AtomicU32::new(0)
-            })),
+            table: Table(std::array::from_fn(|_| AtomicU32::new(0))),
             stack: IdleStack::new(),
             owned: std::array::from_fn(|_| loom::cell::UnsafeCell::new(())),
         })
@@ -92,7 +92,7 @@ impl Stack {
             next = self
                 .table
                 .link(index)
-                .load(loom::sync::atomic::Ordering::Relaxed)
+                .load(Ordering::Relaxed)
                 .checked_sub(1);
             self.touch(index);
             found.push(index);
@@ -163,6 +163,100 @@ fn stack_close_against_push() {
     });
 }
 
+// The seat alone.
+
+struct OneSeat {
+    seats: Seats,
+    /// Who owns the seat, or is to see what its mover did before, writes here.
+    owned: loom::cell::UnsafeCell<()>,
+}
+
+// SAFETY: this is what the model checks.
+unsafe impl Sync for OneSeat {}
+
+impl OneSeat {
+    /// With a worker that has just begun to rest.
+    fn new() -> Arc<Self> {
+        let seats = Seats::new();
+        assert_eq!(seats.fresh(), 0);
+        seats.get(0).park(0);
+        Arc::new(OneSeat {
+            seats,
+            owned: loom::cell::UnsafeCell::new(()),
+        })
+    }
+
+    fn touch(&self) {
+        self.owned.with_mut(|_| ());
+    }
+
+    /// Whoever popped the seat.
+    fn call(&self) {
+        if self.seats.get(0).call(Call::Look) == Popped::Vacant {
+            self.touch();
+        }
+    }
+
+    fn expire(&self) -> bool {
+        let rest = self.seats.get(0).resting();
+        rest.is_some_and(|(rest, _)| self.seats.get(0).expire(rest))
+    }
+
+    /// The worker.
+    fn sleep(&self) {
+        if self.seats.get(0).sleep(None) == Call::Leave {
+            self.touch();
+            if self.seats.get(0).abandon() {
+                self.touch();
+            }
+        }
+    }
+}
+
+/// A worker that is called sees what its caller did before.
+#[test]
+fn seat_hands_over() {
+    check(3, || {
+        let seat = OneSeat::new();
+        let other = Arc::clone(&seat);
+        let caller = thread::spawn(move || {
+            other.touch();
+            assert_eq!(other.seats.get(0).call(Call::Search), Popped::Awake);
+        });
+        assert_eq!(seat.seats.get(0).sleep(None), Call::Search);
+        seat.touch();
+        caller.join().unwrap();
+    });
+}
+
+/// A seat whose worker was told to leave is vacated by the later of the two, who sees what the other did there.
+#[test]
+fn seat_left_against_popped() {
+    check(3, || {
+        let seat = OneSeat::new();
+        assert!(seat.expire());
+        let other = Arc::clone(&seat);
+        let popper = thread::spawn(move || other.call());
+        seat.sleep();
+        popper.join().unwrap();
+    });
+}
+
+/// The expiry and whoever pops the seat meet at a worker that falls asleep: one of them has it.
+#[test]
+fn seat_expired_against_called() {
+    check(3, || {
+        let seat = OneSeat::new();
+        let others = [Arc::clone(&seat), Arc::clone(&seat)];
+        let [expiry, popper] = others;
+        let expiry = thread::spawn(move || expiry.expire());
+        let popper = thread::spawn(move || popper.call());
+        seat.sleep();
+        expiry.join().unwrap();
+        popper.join().unwrap();
+    });
+}
+
 // Whole pools.
 
 /// Tests of the same names as the scenarios, with the number of preemptions.
@@ -222,13 +316,76 @@ scenarios! {
         worker_that_waits_for_another 2
         workers_that_wait_for_each_other 2
         worker_served_by_another_pool 1
-}
-
-scenarios! {
-    check_alone:
         failing_spawn 2
         hand_off_failing_spawn 2
         second_spawn_fails 1
+        let_in_against_wait_idle 1
+        submit_timeout_against_finish 1
+        submit_timeout_before_another 1
+        interrupt_against_finish 1
+        held_against_finish 1
+        interrupt_beside_another 1
+        held_beside_another 1
+        limited_waits_against_finish 1
+        worker_that_waits_for_a_moment 1
+        submit_against_the_end 1
+        sift_against_expire 1
+        sift_against_submit 1
+        unfinished_against_tune_down 1
+        hand_off_unfinished_against_tune_down 1
+        slow_start 1
+        second_worker_breaks 1
+        second_worker_is_fickle 1
+        hand_off_second_worker_breaks 1
+        hand_off_second_worker_is_fickle 1
+        failing_spawn_before_the_line 1
+        failing_spawns_before_the_line 1
+        failing_spawn_before_an_enlisted 1
+        failing_spawn_against_tune_up 1
+        hand_off_failing_spawn_against_tune_up 1
+        enlist_against_tune_up 1
+        tune_down_to_a_deadlock 1
+}
+
+/// With the order of SeqCst accesses as it is (see standins.rs).
+mod exact {
+    use super::*;
+
+    fn check(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
+        super::check(preemptions, move || {
+            atomic::be_exact(true);
+            model();
+        });
+        atomic::be_exact(false);
+    }
+
+    scenarios! {
+        check:
+            blocked_submit_against_finish 2
+            submit_against_expire 2
+            hand_off_against_expire 1
+    }
+}
+
+/// With a look before anybody sleeps, starts a worker, or stands in line.
+mod looking_out {
+    use super::*;
+
+    fn check(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
+        sync::look_out(true);
+        super::check(preemptions, model);
+        sync::look_out(false);
+    }
+
+    scenarios! {
+        check:
+            submit_against_park 3
+            two_submits_against_park 1
+            two_workers_park 1
+            blocked_submit_against_two 1
+            submit_against_expire 2
+            submit_against_close 2
+    }
 }
 
 left_out! { explore }

@@ -3,11 +3,11 @@
 //! Each is played by loom, in every way up to a number of preemptions, or by shuttle, in many ways at random. A model
 //! fails if a thread sleeps for ever, if a task runs twice or not at all, or if more run at once than may.
 
-use super::ledger::{Books, Ledger, Task, options};
+use super::ledger::{Books, Ledger, Start, Task, options};
 use pyants::pool::faults::fail_spawns;
 use pyants::pool::sleeper::Sleeper;
 use pyants::pool::sync::{Condvar, Luck, Mutex, Patience, lock, wait};
-use pyants::pool::{Error, MultiPool, Strategy};
+use pyants::pool::{Error, MultiPool, Strategy, SubmitError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -26,6 +26,19 @@ const HAND_OFF: Option<u64> = Some(0);
 fn beside(pool: &Books, body: impl FnOnce(&Books) + Send + 'static) -> JoinHandle<()> {
     let pool = pool.clone();
     spawn(move || body(&pool))
+}
+
+/// A submit succeeded, or failed as expected.
+trait IsOkOr {
+    fn is_ok_or(&self, expected: impl Fn(&Error) -> bool) -> bool;
+}
+
+impl IsOkOr for Result<(), SubmitError<Task>> {
+    fn is_ok_or(&self, expected: impl Fn(&Error) -> bool) -> bool {
+        self.as_ref()
+            .err()
+            .is_none_or(|refusal| expected(&refusal.error))
+    }
 }
 
 fn end(thread: JoinHandle<()>) {
@@ -480,7 +493,7 @@ pub fn broken_worker() {
 
 /// A pool that is opened again as soon as it is broken: what comes in then is run.
 pub fn broken_worker_against_reboot() {
-    let pool = Books::open_fickle(options(1, QUEUE), false, 1);
+    let pool = Books::open_fickle(options(1, QUEUE), [Start::Fails], false, 1);
     let _ = pool.try_hard(0);
     until(|| pool.is_closed());
     pool.reboot();
@@ -490,7 +503,8 @@ pub fn broken_worker_against_reboot() {
 }
 
 fn fickle(capacity: u32, queue_size: Option<u64>) {
-    let pool = Books::open_fickle(options(capacity, queue_size), true, capacity as usize);
+    let options = options(capacity, queue_size);
+    let pool = Books::open_fickle(options, [Start::Fails], true, capacity as usize);
     let other = beside(&pool, |pool| pool.put(0));
     pool.put(1);
     end(other);
@@ -603,6 +617,310 @@ pub fn workers_that_wait_for_each_other() {
     }
     pool.drain();
     assert_eq!(told.load(Relaxed), 1, "one of the two is told");
+}
+
+// What waits, but not for ever. In a model time passes when somebody waits for it (see standins.rs).
+
+/// Whoever waits for the pool to come to rest is not told so while a task passes from the line into the pool.
+pub fn let_in_against_wait_idle() {
+    let pool = Books::open(options(1, HAND_OFF), 1);
+    let (pass, open) = gate();
+    pool.put_action(0, pass);
+    let other = beside(&pool, |pool| pool.put(1));
+    until(|| pool.waiting() == 1);
+    open();
+    pool.drain();
+    assert!(pool.has_run(1), "it waited before the pool came to rest");
+    end(other);
+}
+
+/// Nothing stands in the way of a task that comes to a pool at rest.
+fn assert_open_to(pool: &Books, number: usize) {
+    pool.drain();
+    pool.offer_once(number)
+        .expect("there is room, and nobody in line");
+    pool.drain();
+}
+
+const MOMENT: Duration = Duration::from_millis(1);
+
+/// The time of a submitter in line is up as the worker comes to let it in.
+pub fn submit_timeout_against_finish() {
+    let pool = Books::open(options(1, HAND_OFF), 1);
+    pool.put(0);
+    let late = pool.try_patiently(1, Patience::new(Some(MOMENT)));
+    assert!(late.is_ok_or(|error| matches!(error, Error::Timeout)));
+    assert_open_to(&pool, 2);
+}
+
+/// The same with another one behind it.
+pub fn submit_timeout_before_another() {
+    let pool = Books::open(options(1, HAND_OFF), 1);
+    pool.put(0);
+    let other = beside(&pool, |pool| pool.put(1));
+    let late = pool.try_patiently(2, Patience::new(Some(MOMENT)));
+    assert!(late.is_ok_or(|error| matches!(error, Error::Timeout)));
+    end(other);
+    assert_open_to(&pool, 3);
+}
+
+/// A submitter in line looks whether it is interrupted as the worker comes to let it in: it is passed over meanwhile.
+fn interrupt(looks: usize, queue_size: Option<u64>, other: bool) {
+    let pool = Books::open(options(1, queue_size), 1);
+    pool.put(0);
+    let other = other.then(|| beside(&pool, |pool| pool.put(1)));
+    let mut left = looks;
+    let mut is_interrupted = || {
+        left = left.saturating_sub(1);
+        left == 0
+    };
+    let patience = Patience::new(None).interruptible(&mut is_interrupted);
+    let stopped = pool.try_patiently(2, patience);
+    assert!(stopped.is_ok_or(|error| matches!(error, Error::Interrupted)));
+    other.into_iter().for_each(end);
+    assert_open_to(&pool, 3);
+}
+
+/// It is interrupted at its first look.
+pub fn interrupt_against_finish() {
+    interrupt(1, HAND_OFF, false);
+}
+
+/// The first look was for nothing: it is let in, or looks again.
+pub fn held_against_finish() {
+    interrupt(2, HAND_OFF, false);
+}
+
+/// It is interrupted with another one beside it.
+pub fn interrupt_beside_another() {
+    interrupt(1, HAND_OFF, true);
+}
+
+/// It only looks, with another one beside it.
+pub fn held_beside_another() {
+    interrupt(2, HAND_OFF, true);
+}
+
+/// Somebody waits for the pool to come to rest, with a limit of time or until interrupted, and for its end.
+pub fn limited_waits_against_finish() {
+    let pool = Books::open(options(1, QUEUE), 1);
+    pool.put(0);
+    let in_time = pool.wait_idle(Some(MOMENT));
+    assert!(!in_time || pool.has_run(0));
+    let mut is_interrupted = || true;
+    let mut patience = Patience::new(None).interruptible(&mut is_interrupted);
+    let waited = pool.watch_idle(&mut patience);
+    assert!(pool.has_run(0) || matches!(waited, Err(Error::Interrupted)));
+    assert!(pool.release());
+    if pool.watch_gone(&mut Patience::new(Some(MOMENT))).is_ok() {
+        assert_eq!(pool.running(), 0);
+    }
+}
+
+/// A worker waits for what its own task comes to, but not for ever: that is no deadlock.
+pub fn worker_that_waits_for_a_moment() {
+    let pool = Books::open(options(1, QUEUE), 1);
+    let inner = pool.clone();
+    pool.put_action(0, move || {
+        let sleeper = Sleeper::new(inner.family_id(), false);
+        sleeper.bind();
+        let other = Arc::clone(&sleeper);
+        inner.put_action(1, move || {
+            if other.settle() {
+                other.ring();
+            }
+        });
+        sleeper.refuse_if_stuck();
+        let mut patience = Patience::new(Some(MOMENT));
+        let waited = sleeper.wait(&mut patience, &Luck::new(Duration::ZERO));
+        sleeper.leave();
+        inner.demand(
+            matches!(waited, Err(Error::Timeout)),
+            "a wait with a limit of time ends with that",
+        );
+    });
+    pool.drain();
+}
+
+// What else may come in between.
+
+/// Once the pool is gone no worker begins, although a submitter may yet be looking for one.
+pub fn submit_against_the_end() {
+    let pool = Books::open(options(2, QUEUE), 2);
+    let ender = beside(&pool, |pool| {
+        assert!(pool.release());
+        pool.bury();
+    });
+    let _ = pool.try_hard(0);
+    let _ = pool.try_hard(1);
+    end(ender);
+}
+
+/// Tasks are taken back while the worker is told to leave.
+pub fn sift_against_expire() {
+    let pool = Books::open(options(1, QUEUE), 1);
+    pool.put(0);
+    let expiry = beside(&pool, |pool| pool.expire_all());
+    pool.put(1);
+    pool.put(2);
+    pool.sift_out(1);
+    pool.drain();
+    end(expiry);
+}
+
+/// The same by somebody else than the submitter, for whose task it may look meanwhile.
+pub fn sift_against_submit() {
+    let pool = Books::open(options(1, QUEUE), 1);
+    pool.put(0);
+    let sifter = beside(&pool, |pool| pool.sift_out(1));
+    pool.put(1);
+    pool.put(2);
+    end(sifter);
+    pool.drain();
+}
+
+/// A worker that is one too many leaves what is left of its task to another.
+fn leave_unfinished(queue_size: Option<u64>) {
+    let pool = Books::open(options(2, queue_size), 2);
+    pool.put_in_parts(0);
+    pool.put_in_parts(1);
+    let tuner = beside(&pool, |pool| pool.tune(1));
+    pool.drain();
+    end(tuner);
+    until(|| pool.running() <= 1);
+    assert!(pool.has_run(0) && pool.has_run(1));
+}
+
+pub fn unfinished_against_tune_down() {
+    leave_unfinished(QUEUE);
+}
+
+/// The same where every task has a worker of its own.
+pub fn hand_off_unfinished_against_tune_down() {
+    leave_unfinished(HAND_OFF);
+}
+
+/// The second worker's start takes until the third task has run: nobody is to count on it meanwhile.
+pub fn slow_start() {
+    let (pass, open) = gate();
+    let starts = [Start::Succeeds, Start::Does(Box::new(pass))];
+    let pool = Books::open_slow(options(2, QUEUE), starts, 2);
+    pool.put(0);
+    pool.put(1);
+    pool.put_action(2, open);
+    pool.drain();
+}
+
+/// The second worker cannot be set up, while the first is well.
+fn break_beside_a_healthy_one(queue_size: Option<u64>, retries_start: bool) {
+    let starts = [Start::Succeeds, Start::Fails];
+    let pool = Books::open_fickle(options(2, queue_size), starts, retries_start, 2);
+    for task in 0..3 {
+        let put = pool.try_hard(task);
+        assert!(put.is_ok() || !retries_start && pool.is_broken());
+    }
+    pool.drain();
+}
+
+pub fn second_worker_breaks() {
+    break_beside_a_healthy_one(QUEUE, false);
+}
+
+pub fn second_worker_is_fickle() {
+    break_beside_a_healthy_one(QUEUE, true);
+}
+
+pub fn hand_off_second_worker_breaks() {
+    break_beside_a_healthy_one(HAND_OFF, false);
+}
+
+pub fn hand_off_second_worker_is_fickle() {
+    break_beside_a_healthy_one(HAND_OFF, true);
+}
+
+/// The system gives no thread to the first that ask, of two who submit to a pool that has room for one.
+fn fail_spawns_of_a_full_pool(count: i64) {
+    fail_spawns(count);
+    let pool = Books::open(options(1, HAND_OFF), 1);
+    let try_once = |pool: &Books, number| {
+        let put = pool.try_hard(number);
+        assert!(put.is_ok_or(|error| matches!(error, Error::Spawn(_))));
+    };
+    let other = beside(&pool, move |pool| try_once(pool, 0));
+    try_once(&pool, 1);
+    end(other);
+    fail_spawns(0);
+    assert_open_to(&pool, 2);
+}
+
+pub fn failing_spawn_before_the_line() {
+    fail_spawns_of_a_full_pool(1);
+}
+
+pub fn failing_spawns_before_the_line() {
+    fail_spawns_of_a_full_pool(2);
+}
+
+/// The same with a task that stands in line by itself: it runs, or the host gets it.
+pub fn failing_spawn_before_an_enlisted() {
+    fail_spawns(2);
+    let pool = Books::open(options(1, HAND_OFF), 1);
+    let other = beside(&pool, |pool| {
+        let _ = pool.put_in_line(0);
+    });
+    let _ = pool.try_hard(1);
+    end(other);
+    fail_spawns(0);
+    assert_open_to(&pool, 2);
+}
+
+/// The system gives no thread to the one that tunes up, or to the submitter that finds room then.
+fn tune_up_without_threads(queue_size: Option<u64>) {
+    let pool = Books::open(options(1, queue_size), 2);
+    fail_spawns(0);
+    pool.put(0);
+    fail_spawns(1);
+    let tuner = beside(&pool, |pool| pool.tune(2));
+    pool.put(1);
+    pool.put(2);
+    end(tuner);
+    pool.drain();
+    fail_spawns(0);
+}
+
+pub fn failing_spawn_against_tune_up() {
+    tune_up_without_threads(QUEUE);
+}
+
+pub fn hand_off_failing_spawn_against_tune_up() {
+    tune_up_without_threads(HAND_OFF);
+}
+
+/// A task that stands in line by itself is let in by whoever tunes up.
+pub fn enlist_against_tune_up() {
+    let pool = Books::open(options(1, HAND_OFF), 2);
+    let (pass, open) = gate();
+    pool.put_action(0, pass);
+    pool.put_action_in_line(1, open);
+    pool.tune(2);
+    pool.drain();
+}
+
+/// One of two workers waits for room, and the other, which could have made some, is one too many and leaves.
+pub fn tune_down_to_a_deadlock() {
+    let pool = Books::open(options(2, HAND_OFF), 2);
+    let inner = pool.clone();
+    pool.put_action(0, move || {
+        let put = inner.try_hard(2);
+        inner.demand(
+            put.is_ok_or(|error| matches!(error, Error::Deadlock)),
+            "it is let in or told of the deadlock",
+        );
+    });
+    pool.put(1);
+    let tuner = beside(&pool, |pool| pool.tune(1));
+    pool.drain();
+    end(tuner);
 }
 
 /// A worker submits to several pools, all of them full at first: whichever has room takes the task.

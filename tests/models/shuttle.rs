@@ -13,12 +13,8 @@ mod ledger;
 mod left_out;
 mod scenarios;
 
-use pyants::pool::faults;
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
-use std::sync::{PoisonError, RwLock};
-
-/// The faults are those of the process: a model that uses them runs alone.
-static FAULTS: RwLock<()> = RwLock::new(());
+use std::time::Instant;
 
 /// How many schedules of each kind are tried.
 const ITERATIONS: usize = 10_000;
@@ -48,16 +44,12 @@ fn explore(model: impl Fn() + Send + Sync + Copy + 'static) {
 }
 
 fn check(model: impl Fn() + Send + Sync + Copy + 'static) {
-    let _shared = FAULTS.read().unwrap_or_else(PoisonError::into_inner);
+    let start = Instant::now();
     explore(model);
     ledger::assert_nothing_leaked();
-}
-
-fn check_alone(model: impl Fn() + Send + Sync + Copy + 'static) {
-    let _alone = FAULTS.write().unwrap_or_else(PoisonError::into_inner);
-    explore(model);
-    faults::fail_spawns(0);
-    ledger::assert_nothing_leaked();
+    // Seen with --nocapture.
+    let name = std::thread::current().name().unwrap_or_default().to_owned();
+    eprintln!("{:6.1} s {name}", start.elapsed().as_secs_f32());
 }
 
 /// Tests of the same names as the scenarios.
@@ -117,12 +109,35 @@ scenarios! { check, scenarios:
     worker_that_waits_for_another
     workers_that_wait_for_each_other
     worker_served_by_another_pool
-}
-
-scenarios! { check_alone, scenarios:
     failing_spawn
     hand_off_failing_spawn
     second_spawn_fails
+    let_in_against_wait_idle
+    submit_timeout_against_finish
+    submit_timeout_before_another
+    interrupt_against_finish
+    held_against_finish
+    interrupt_beside_another
+    held_beside_another
+    limited_waits_against_finish
+    worker_that_waits_for_a_moment
+    submit_against_the_end
+    sift_against_expire
+    sift_against_submit
+    unfinished_against_tune_down
+    hand_off_unfinished_against_tune_down
+    slow_start
+    second_worker_breaks
+    second_worker_is_fickle
+    hand_off_second_worker_breaks
+    hand_off_second_worker_is_fickle
+    failing_spawn_before_the_line
+    failing_spawns_before_the_line
+    failing_spawn_before_an_enlisted
+    failing_spawn_against_tune_up
+    hand_off_failing_spawn_against_tune_up
+    enlist_against_tune_up
+    tune_down_to_a_deadlock
 }
 
 scenarios! { check, crowd:
@@ -130,9 +145,6 @@ scenarios! { check, crowd:
     crowd_of_hand_off
     crowd_of_bounded_queue
     crowd_of_expiry
-}
-
-scenarios! { check_alone, crowd:
     crowd_with_failing_spawns
 }
 

@@ -115,15 +115,34 @@ def test_a_worker_that_is_there_takes_the_call(make: Callable[..., AsyncPool]) -
                 database.down = True
                 others = [pool.run(database.ask, number) for number in range(10)]
                 await until(lambda: pool.pool.running() == 1, "the end of the others")
-                # Nobody starts again and again meanwhile.
-                refused = database.refused.value
-                await asyncio.sleep(0.02)
-                assert database.refused.value == refused
                 assert not any(call.done() for call in others)
                 gate.open()
                 assert await asyncio.gather(*others) == list(range(10))
                 assert await held == 1
             assert database.connections.value == 1
+        pool.pool.release()
+
+    run(main())
+
+
+@each_async
+def test_a_call_whose_worker_failed_does_not_wait_for_a_busy_one(make: Callable[..., AsyncPool]) -> None:
+    async def main() -> None:
+        database = Database()
+        async with make(3, initializer=database.connect, panic_handler=ignore) as pool:
+            with Gate() as gate:
+                held = pool.run(pass_through, gate, 1)
+                await entered(gate, 1)
+                database.down = True
+                other = pool.run(database.ask)
+                await until(lambda: database.refused.value > 0 and pool.pool.running() == 1, "the end of the other")
+                database.down = False
+                # The first is still busy: another worker is started in a while, without anybody's call.
+                assert await other == 7
+                assert not held.done()
+                gate.open()
+                assert await held == 1
+            assert database.connections.value == 2
         pool.pool.release()
 
     run(main())
@@ -361,3 +380,14 @@ def test_connections_of_an_async_pool_outlive_a_second() -> None:
             assert database.connections.value == 1
 
     run(main())
+
+
+@pytest.mark.parametrize("tasks", [1, 2, 5])
+def test_no_more_workers_are_started_than_there_are_tasks(tasks: int) -> None:
+    with Gate() as gate, PoolExecutor(64, initializer=gate.hold) as executor:
+        futures = [executor.submit(int) for _ in range(tasks)]
+        gate.wait_entered(tasks)
+        assert executor.pool.stats().spawned == tasks
+        gate.open()
+        assert [future.result(DEADLINE) for future in futures] == [0] * tasks
+        assert executor.pool.stats().spawned == tasks

@@ -11,6 +11,7 @@ use super::line::Line;
 use super::options::Options;
 use super::run_queue::RunQueue;
 use super::seat::{Ended, Seats};
+use super::shortage::Shortage;
 use super::stats::Stats;
 use super::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use super::sync::{Arc, Instant, Luck, Mutex, Patience, full_fence};
@@ -69,8 +70,14 @@ pub(super) struct Core<H: Host> {
     /// Held by tune, release and reboot.
     pub lifecycle: Mutex<()>,
     pub broken: AtomicBool,
-    /// The system refused the last thread that was to be started.
-    pub thread_refused: AtomicBool,
+    /// Whether the system gives threads.
+    pub shortage: Shortage,
+    /// Workers that were started to look for a task, but run somebody's code first.
+    pub arriving: AtomicU32,
+    /// How many workers in a row could not be set up.
+    pub failures: AtomicU32,
+    /// Somebody is to start another worker in the place of those.
+    pub mending: AtomicBool,
     pub tallies: Tallies,
     pub born: Instant,
     /// How many tasks can make headway at a time.
@@ -110,7 +117,10 @@ impl<H: Host> Core<H> {
             watch: Watch::new(),
             lifecycle: Mutex::new(()),
             broken: AtomicBool::new(false),
-            thread_refused: AtomicBool::new(false),
+            shortage: Shortage::new(),
+            arriving: AtomicU32::new(0),
+            failures: AtomicU32::new(0),
+            mending: AtomicBool::new(false),
             tallies: Tallies::default(),
             born: Instant::now(),
             parallelism: host.parallelism(),

@@ -22,10 +22,12 @@ pub trait Member: Send + Sync {
     fn has_room(&self) -> bool;
     /// A worker may be started.
     fn may_grow(&self) -> bool;
+    /// Asks once more for a thread that the system refused, if a task waits for it.
+    fn try_to_grow(self: Arc<Self>);
     /// Has the bound submitters in line try again by themselves, with any pool of the family.
-    fn retry_bound(&self);
+    fn retry_bound(self: Arc<Self>);
     /// Tells the youngest of the bound submitters in line that there is a deadlock; whether there was one.
-    fn refuse_bound(&self) -> bool;
+    fn refuse_bound(self: Arc<Self>) -> bool;
 }
 
 /// See the module's description.
@@ -96,7 +98,10 @@ impl Family {
     /// Tells the youngest of the bound that stand in no line that there is a deadlock; whether there was one.
     fn refuse_sleeper(&self) -> bool {
         let sleepers: Vec<_> = lock(&self.sleepers).iter().rev().cloned().collect();
-        sleepers.iter().any(|sleeper| sleeper.refuse())
+        // Asked again each time: one that was just settled is bound no longer, and may help the others.
+        sleepers
+            .iter()
+            .any(|sleeper| self.is_stuck() && sleeper.refuse())
     }
 
     /// A worker more, or one less.
@@ -167,11 +172,51 @@ impl Family {
         self.is_stuck() && refuse()
     }
 
-    /// Where the family is stuck, one of the bound is told so. Not to be called under a line's lock.
+    /// A sleeper that was bound is told so if the family is stuck. It is not because of a thread that can be had now.
+    pub fn refuse_if_stuck_asleep(&self, sleeper: &Sleeper) {
+        if self.are_all_bound() {
+            self.members().for_each(|member| member.try_to_grow());
+            self.refuse_if_stuck(|| sleeper.refuse());
+        }
+    }
+
+    /// Where the family is stuck, one of the bound is told so. Not to be called under a lock.
     pub fn break_deadlock(&self) {
         if self.is_stuck() {
             let _ = self.members().any(|member| member.refuse_bound())
                 || self.refuse_if_stuck(|| self.refuse_sleeper());
         }
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::super::error::Error;
+    use super::super::sync::{Luck, Patience};
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn one_whose_wait_is_just_over_does_not_have_the_next_refused() {
+        let family = Arc::<Family>::default();
+        family.move_in();
+        let [older, younger] = [0, 1].map(|_| {
+            family.count_worker(true);
+            let sleeper = Sleeper::new(family.id(), true);
+            sleeper.bind();
+            sleeper
+        });
+        assert!(!family.refuse_if_stuck(|| {
+            // From outside, in this very moment.
+            assert!(!younger.settle());
+            family.refuse_sleeper()
+        }));
+        let mut no_time = Patience::new(Some(Duration::ZERO));
+        let waited = older.wait(&mut no_time, &Luck::new(Duration::ZERO));
+        assert!(matches!(waited, Err(Error::Timeout)), "{waited:?}");
+        for sleeper in [older, younger] {
+            sleeper.leave();
+        }
+        assert!(!family.are_all_bound());
     }
 }

@@ -37,6 +37,11 @@ fn is_to_fail() -> bool {
         .is_some()
 }
 
+/// How many of the next thread starts fail, of those that were made to.
+pub fn failing_spawns() -> i64 {
+    FAILING_SPAWNS.load(Ordering::Relaxed)
+}
+
 pub(super) fn spawn_fails() -> io::Result<()> {
     if is_to_fail() {
         Err(io::Error::new(

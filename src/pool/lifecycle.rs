@@ -4,6 +4,7 @@ use super::core::Core;
 use super::error::Error;
 use super::host::Host;
 use super::idle_stack::Links;
+use super::line::Answers;
 use super::options::MAX_CAPACITY;
 use super::seat::Call;
 use super::sync::atomic::Ordering;
@@ -12,17 +13,19 @@ use super::sync::{Arc, Patience, full_fence, lock};
 impl<H: Host> Core<H> {
     /// Changes how many workers there may be. Unlimited and pre-allocated pools keep what they have.
     pub fn tune(self: &Arc<Self>, capacity: u32) {
-        let _lifecycle = lock(&self.lifecycle);
-        let capacity = capacity.min(MAX_CAPACITY);
-        let Some(before) = self.crew.capacity() else {
-            return;
-        };
-        if capacity == 0 || capacity == before || self.options.pre_alloc {
-            return;
+        {
+            let _lifecycle = lock(&self.lifecycle);
+            let capacity = capacity.min(MAX_CAPACITY);
+            let Some(before) = self.crew.capacity() else {
+                return;
+            };
+            if capacity == 0 || capacity == before || self.options.pre_alloc {
+                return;
+            }
+            self.crew.set_capacity(capacity);
+            self.admission
+                .set_limit(Self::limit(&self.options, Some(capacity)));
         }
-        self.crew.set_capacity(capacity);
-        self.admission
-            .set_limit(Self::limit(&self.options, Some(capacity)));
         // More room: for those in line, and for workers to take what is in the queue.
         self.let_in();
         self.family.offer_room();
@@ -31,8 +34,10 @@ impl<H: Host> Core<H> {
         if !self.queue.is_empty() && self.is_wake_due() {
             self.wake();
         }
-        // Less room: workers at rest go at once, the others when they have done their tasks.
+        // Less room: workers at rest go at once, the others when they have done their tasks. Those that are left may all be
+        // bound, with no hope for another any more.
         self.call_surplus();
+        self.family.break_deadlock();
     }
 
     /// Wakes as many workers at rest as there are too many; they look around and leave.
@@ -50,25 +55,38 @@ impl<H: Host> Core<H> {
     /// Lets nobody in any more, refuses those in line, and tells the workers to leave when the accepted tasks are done;
     /// `false`: the pool was closed already.
     pub fn release(self: &Arc<Self>) -> bool {
-        let lifecycle = lock(&self.lifecycle);
-        if !self.admission.close() {
-            return false;
+        match self.close() {
+            Some(answers) => {
+                self.deliver(answers);
+                true
+            }
+            None => false,
         }
-        let mut line = self.line.lock();
-        line.refuse_all(|| Error::Closed);
-        self.lower_flag(&line);
-        let returned = line.unlock();
-        let mut next = self.idle.close();
-        while let Some(seat) = next {
-            // The link first: a worker that is called may rest again, and link its seat anew.
-            next = self.seats.link(seat).load(Ordering::Relaxed).checked_sub(1);
-            self.call(seat, Call::Look);
-        }
+    }
+
+    /// As `release`, but what those in line are to be told is for the caller to deliver when it holds no lock; `None`: the
+    /// pool was closed already.
+    #[must_use]
+    pub fn close(self: &Arc<Self>) -> Option<Answers<H::Task>> {
+        let answers = {
+            let _lifecycle = lock(&self.lifecycle);
+            if !self.admission.close() {
+                return None;
+            }
+            let mut line = self.line.lock();
+            line.refuse_all(|| Error::Closed);
+            let answers = self.unlock(line);
+            let mut next = self.idle.close();
+            while let Some(seat) = next {
+                // The link first: a worker that is called may rest again, and link its seat anew.
+                next = self.seats.link(seat).load(Ordering::Relaxed).checked_sub(1);
+                self.call(seat, Call::Look);
+            }
+            answers
+        };
         self.expiry.wake();
         self.watch.notify();
-        drop(lifecycle);
-        self.hand_back(returned);
-        true
+        Some(answers)
     }
 
     /// Waits until every accepted task is done and every worker has left. If the pool is closed then, all its threads have
@@ -95,12 +113,13 @@ impl<H: Host> Core<H> {
 
     /// Opens a closed pool.
     pub fn reboot(&self) {
-        let _lifecycle = lock(&self.lifecycle);
+        let lifecycle = lock(&self.lifecycle);
         if self.admission.is_closed() {
             self.broken.store(false, Ordering::Relaxed);
             self.idle.open();
             self.admission.open();
-            self.watch.notify();
         }
+        drop(lifecycle);
+        self.watch.notify();
     }
 }

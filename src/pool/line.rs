@@ -10,37 +10,6 @@ use super::sync::{Arc, Condvar, Luck, Mutex, MutexGuard, Patience, lock, wait};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-enum Slot<T> {
-    /// In line, with its task.
-    Waiting(T),
-    /// In line, with its task in the hands of whoever holds the line's lock.
-    Lent,
-    /// The task was accepted.
-    Accepted,
-    /// The task was not accepted.
-    Refused(Error, T),
-    /// The submitter is to try again by itself.
-    Retry(T),
-    /// The submitter has taken its answer.
-    Answered,
-    /// Nobody waited, and the task was taken back.
-    Withdrawn,
-}
-
-impl<T> Slot<T> {
-    fn is_pending(&self) -> bool {
-        matches!(self, Slot::Waiting(_) | Slot::Lent)
-    }
-
-    /// What `answer` makes of the task of one who waits.
-    fn map(self, answer: impl FnOnce(T) -> Slot<T>) -> Slot<T> {
-        match self {
-            Slot::Waiting(task) => answer(task),
-            other => other,
-        }
-    }
-}
-
 /// What a submitter in line is told.
 pub enum Answer<T> {
     /// The task was accepted.
@@ -49,6 +18,17 @@ pub enum Answer<T> {
     Refused(Error, T),
     /// The submitter is to try again by itself.
     Retry(T),
+}
+
+enum Slot<T> {
+    /// The task of one who stands in line.
+    Waiting(T),
+    /// The task is with somebody who took it out of the line, and an answer will come, or it will be in line again.
+    Lent,
+    /// The answer, which the submitter has yet to take.
+    Answered(Answer<T>),
+    /// The submitter has taken its answer; or nobody waited, and the task was taken back.
+    Empty,
 }
 
 struct Desk<T> {
@@ -63,12 +43,7 @@ pub struct Waiter<T> {
     bell: Condvar,
     /// There is an answer on the desk: for a submitter that spins. What it says is read under the lock.
     answered: AtomicBool,
-    /// It is a worker of the pool's family and waits without limit of time.
-    bound: bool,
-    /// It will do with any pool of the family.
-    roams: bool,
-    /// Nobody waits: the task was enlisted, and its submitter went on.
-    absent: bool,
+    stand: Stand,
 }
 
 /// How somebody stands in line.
@@ -84,24 +59,26 @@ pub struct Stand {
 
 impl<T> Waiter<T> {
     fn new(task: T, stand: Stand) -> Self {
-        let desk = Mutex::new(Desk {
-            slot: Slot::Waiting(task),
-            asleep: false,
-        });
         Waiter {
-            desk,
+            desk: Mutex::new(Desk {
+                slot: Slot::Waiting(task),
+                asleep: false,
+            }),
             bell: Condvar::new(),
             answered: AtomicBool::new(false),
-            bound: stand.bound,
-            roams: stand.roams,
-            absent: stand.absent,
+            stand,
         }
     }
 
-    /// Answers with what `answer` makes of the task in the slot.
-    fn answer(&self, answer: impl FnOnce(Slot<T>) -> Slot<T>) {
+    /// Nobody waits for the answer.
+    pub fn is_absent(&self) -> bool {
+        self.stand.absent
+    }
+
+    /// Tells the submitter, which has left the line.
+    pub fn answer(&self, answer: Answer<T>) {
         let mut desk = lock(&self.desk);
-        desk.slot = answer(std::mem::replace(&mut desk.slot, Slot::Lent));
+        desk.slot = Slot::Answered(answer);
         let asleep = desk.asleep;
         drop(desk);
         self.answered.store(true, Ordering::Relaxed);
@@ -110,10 +87,10 @@ impl<T> Waiter<T> {
         }
     }
 
-    /// Takes the task of a submitter that is in line, which the line's lock ensures.
-    fn take_task(&self) -> Option<T> {
+    /// Takes the task of one who stands in line, and leaves `rest` in its place.
+    fn take_task(&self, rest: Slot<T>) -> Option<T> {
         let mut desk = lock(&self.desk);
-        match std::mem::replace(&mut desk.slot, Slot::Lent) {
+        match std::mem::replace(&mut desk.slot, rest) {
             Slot::Waiting(task) => Some(task),
             other => {
                 desk.slot = other;
@@ -122,54 +99,43 @@ impl<T> Waiter<T> {
         }
     }
 
-    fn put_task(&self, task: T) {
-        lock(&self.desk).slot = Slot::Waiting(task);
-    }
-
-    /// Takes back a task that nobody waits with, under the line's lock. One that is being tried again has no place just
-    /// now, and gets none any more (`Locked::join_again`).
+    /// Takes back a task that nobody waits with, under the line's lock. One that somebody has taken out of the line gets no
+    /// place there any more (`Locked::join_again`).
     fn withdraw(&self) -> Option<T> {
-        let mut desk = lock(&self.desk);
-        match std::mem::replace(&mut desk.slot, Slot::Withdrawn) {
-            Slot::Waiting(task) => Some(task),
-            Slot::Lent => None,
-            other => {
-                desk.slot = other;
-                None
+        let task = self.take_task(Slot::Empty);
+        if task.is_none() {
+            let mut desk = lock(&self.desk);
+            if matches!(desk.slot, Slot::Lent) {
+                desk.slot = Slot::Empty;
             }
         }
+        task
     }
 
     fn is_withdrawn(&self) -> bool {
-        matches!(lock(&self.desk).slot, Slot::Withdrawn)
+        matches!(lock(&self.desk).slot, Slot::Empty)
     }
 
     /// Waits for the answer for at most as long as one look of `patience`; `None`: none yet.
     fn wait(&self, patience: &Patience<'_>) -> Option<Answer<T>> {
+        let is_pending = |desk: &Desk<T>| matches!(desk.slot, Slot::Waiting(_) | Slot::Lent);
         let mut desk = lock(&self.desk);
         let limit = patience.next_wait();
         desk.asleep = true;
         // One look where time is limited, since the caller has to see to the clock and to interrupts between two.
-        if desk.slot.is_pending() {
+        if is_pending(&desk) {
             desk = wait(&self.bell, desk, limit);
         }
-        while limit.is_none() && desk.slot.is_pending() {
+        while limit.is_none() && is_pending(&desk) {
             desk = wait(&self.bell, desk, None);
         }
         desk.asleep = false;
-        Self::read(&mut desk.slot)
-    }
-
-    fn read(slot: &mut Slot<T>) -> Option<Answer<T>> {
-        match std::mem::replace(slot, Slot::Answered) {
-            Slot::Accepted => Some(Answer::Accepted),
-            Slot::Refused(error, task) => Some(Answer::Refused(error, task)),
-            Slot::Retry(task) => Some(Answer::Retry(task)),
-            pending @ (Slot::Waiting(_) | Slot::Lent) => {
-                *slot = pending;
-                None
-            }
-            Slot::Answered | Slot::Withdrawn => unreachable!("a submitter is answered once"),
+        if is_pending(&desk) {
+            return None;
+        }
+        match std::mem::replace(&mut desk.slot, Slot::Empty) {
+            Slot::Answered(answer) => Some(answer),
+            _ => unreachable!("a submitter is answered once"),
         }
     }
 }
@@ -180,12 +146,37 @@ struct Place<T> {
     held: bool,
 }
 
-/// A task whose submitter did not wait and that leaves the line otherwise than into the pool.
-pub struct Returned<T> {
-    pub waiter: Arc<Waiter<T>>,
-    pub task: T,
-    /// Why it is refused; `None`: it is to be tried again.
-    pub error: Option<Error>,
+/// What those are to be told who have left the line, by whoever let go of its lock.
+pub struct Answers<T> {
+    /// Mostly there is one, which costs no memory of its own.
+    first: Option<Told<T>>,
+    rest: Vec<Told<T>>,
+}
+
+type Told<T> = (Arc<Waiter<T>>, Answer<T>);
+
+impl<T> Answers<T> {
+    const NONE: Self = Answers {
+        first: None,
+        rest: Vec::new(),
+    };
+
+    fn push(&mut self, told: Told<T>) {
+        if self.first.is_none() {
+            self.first = Some(told);
+        } else {
+            self.rest.push(told);
+        }
+    }
+}
+
+impl<T> IntoIterator for Answers<T> {
+    type Item = Told<T>;
+    type IntoIter = std::iter::Chain<std::option::IntoIter<Told<T>>, std::vec::IntoIter<Told<T>>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.first.into_iter().chain(self.rest)
+    }
 }
 
 /// The places in line, under the line's lock.
@@ -193,9 +184,10 @@ pub struct Places<T> {
     queue: VecDeque<Place<T>>,
     /// How many of the places are empty: their tasks were withdrawn. To take each out at once would cost a search for it.
     empty: usize,
+    /// How many of them are held.
+    held: usize,
     family: Arc<Family>,
-    /// To be seen to by whoever holds the lock, once it has let go of it.
-    returned: Vec<Returned<T>>,
+    answers: Answers<T>,
 }
 
 impl<T> Places<T> {
@@ -203,8 +195,9 @@ impl<T> Places<T> {
         self.queue.len() - self.empty
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    /// Somebody is to be let in where there is room. Those who are passed over for the moment are not.
+    pub fn is_ready(&self) -> bool {
+        self.len() > self.held
     }
 
     fn find(&self, waiter: &Arc<Waiter<T>>) -> Option<usize> {
@@ -213,19 +206,12 @@ impl<T> Places<T> {
             .position(|place| Arc::ptr_eq(&place.waiter, waiter))
     }
 
-    /// The oldest one that is not held, and its task; it keeps its place.
-    pub fn first(&mut self) -> Option<(Arc<Waiter<T>>, T)> {
+    /// The place of the oldest one that is not held.
+    pub fn first(&mut self) -> Option<usize> {
         while self.is_empty_at(0) {
-            self.take_out(0);
+            self.leave(0);
         }
-        self.queue
-            .iter()
-            .filter(|place| !place.held)
-            .find_map(|place| {
-                // None: the place is empty.
-                let task = place.waiter.take_task()?;
-                Some((Arc::clone(&place.waiter), task))
-            })
+        (0..self.queue.len()).find(|&index| !self.queue[index].held && !self.is_empty_at(index))
     }
 
     fn is_empty_at(&self, index: usize) -> bool {
@@ -236,22 +222,37 @@ impl<T> Places<T> {
                 .is_some_and(|place| place.waiter.is_withdrawn())
     }
 
-    /// Puts back the task that `first` gave.
-    pub fn put_back(&mut self, waiter: &Waiter<T>, task: T) {
-        waiter.put_task(task);
-    }
-
     /// Takes the submitter at `index` out of the line. It is not bound from this moment on, although it may sleep a
     /// little longer.
-    fn take_out(&mut self, index: usize) -> Option<Arc<Waiter<T>>> {
+    fn leave(&mut self, index: usize) -> Option<Arc<Waiter<T>>> {
         if self.is_empty_at(index) {
             self.empty -= 1;
         }
-        let waiter = self.queue.remove(index)?.waiter;
-        if waiter.bound {
+        let place = self.queue.remove(index)?;
+        self.held -= usize::from(place.held);
+        if place.waiter.stand.bound {
             self.family.unbind();
         }
-        Some(waiter)
+        Some(place.waiter)
+    }
+
+    /// Takes the submitter at `index` out of the line, with its task. It is to be told something, or to join again.
+    pub fn take(&mut self, index: usize) -> Option<(Arc<Waiter<T>>, T)> {
+        let waiter = self.leave(index)?;
+        let task = waiter.take_task(Slot::Lent)?;
+        Some((waiter, task))
+    }
+
+    /// Has a submitter that was taken out of the line told something once the lock is let go of.
+    pub fn tell(&mut self, waiter: Arc<Waiter<T>>, answer: Answer<T>) {
+        self.answers.push((waiter, answer));
+    }
+
+    /// Takes the submitter at `index` out of the line, with this answer.
+    fn dismiss(&mut self, index: usize, answer: impl FnOnce(T) -> Answer<T>) {
+        if let Some((waiter, task)) = self.take(index) {
+            self.tell(waiter, answer(task));
+        }
     }
 
     /// Takes back the task of one that nobody waits with; `None`: it is not in line.
@@ -266,67 +267,56 @@ impl<T> Places<T> {
         Some(task)
     }
 
-    /// Hands a task that nobody waits with to whoever holds the lock.
-    fn hand_back(&mut self, waiter: Arc<Waiter<T>>, error: Option<Error>) {
-        if let Some(task) = waiter.take_task() {
-            self.returned.push(Returned {
-                waiter,
-                task,
-                error,
-            });
-        }
-    }
-
-    /// Takes `waiter` out of the line; `false`: it was not there.
-    fn remove(&mut self, waiter: &Arc<Waiter<T>>) -> bool {
-        self.find(waiter)
-            .and_then(|index| self.take_out(index))
-            .is_some()
-    }
-
     /// Takes everybody out of the line with the same answer.
     pub fn refuse_all(&mut self, error: impl Fn() -> Error) {
-        while let Some(waiter) = self.take_out(0) {
-            if waiter.absent {
-                self.hand_back(waiter, Some(error()));
-            } else {
-                waiter.answer(|slot| slot.map(|task| Slot::Refused(error(), task)));
-            }
+        while !self.queue.is_empty() {
+            self.dismiss(0, |task| Answer::Refused(error(), task));
         }
     }
 
     /// Takes everybody out of the line to try again by themselves.
     pub fn retry_all(&mut self) {
-        while let Some(waiter) = self.take_out(0) {
-            if waiter.absent {
-                self.hand_back(waiter, None);
-            } else {
-                waiter.answer(|slot| slot.map(Slot::Retry));
-            }
+        while !self.queue.is_empty() {
+            self.dismiss(0, Answer::Retry);
         }
     }
 
     /// Takes all that are bound and roam out of the line to try again by themselves.
     pub fn retry_bound(&mut self) {
-        while let Some(index) = self
-            .queue
-            .iter()
-            .position(|place| place.waiter.bound && place.waiter.roams)
-        {
-            if let Some(waiter) = self.take_out(index) {
-                waiter.answer(|slot| slot.map(Slot::Retry));
-            }
+        while let Some(index) = self.queue.iter().position(|place| {
+            let stand = place.waiter.stand;
+            stand.bound && stand.roams
+        }) {
+            self.dismiss(index, Answer::Retry);
         }
     }
 
     /// Takes the youngest of those that are bound out of the line with this answer; whether there was one.
     pub fn refuse_youngest_bound(&mut self, error: Error) -> bool {
-        let youngest = self.queue.iter().rposition(|place| place.waiter.bound);
-        let waiter = youngest.and_then(|index| self.take_out(index));
-        if let Some(waiter) = &waiter {
-            waiter.answer(|slot| slot.map(|task| Slot::Refused(error, task)));
+        let youngest = self
+            .queue
+            .iter()
+            .rposition(|place| place.waiter.stand.bound);
+        if let Some(index) = youngest {
+            self.dismiss(index, |task| Answer::Refused(error, task));
         }
-        waiter.is_some()
+        youngest.is_some()
+    }
+
+    /// Holds the place of a submitter, or holds it no longer; `false`: it is not in line.
+    pub fn hold(&mut self, waiter: &Arc<Waiter<T>>, held: bool) -> bool {
+        let Some(index) = self.find(waiter) else {
+            return false;
+        };
+        let before = std::mem::replace(&mut self.queue[index].held, held);
+        self.held = self.held + usize::from(held) - usize::from(before);
+        true
+    }
+
+    /// Takes a submitter that gives up out of the line; `None`: it is not there.
+    fn give_up(&mut self, waiter: &Arc<Waiter<T>>) -> Option<T> {
+        let index = self.find(waiter)?;
+        self.take(index).map(|(_, task)| task)
     }
 }
 
@@ -336,18 +326,18 @@ const LOOKOUT: Duration = Duration::from_micros(50);
 /// See the module's description.
 pub struct Line<T> {
     places: Mutex<Places<T>>,
-    /// The length of the line, for those who only ask.
+    /// How long the line is, for those who only ask.
     len: AtomicUsize,
-    /// How many of them are held.
-    held: AtomicUsize,
+    /// Somebody is to be let in where there is room: the line is not empty, nor held altogether.
+    ready: AtomicBool,
     /// Whether it pays to look out for an answer before going to sleep.
     luck: Luck,
 }
 
-/// The line's lock. Letting go of it publishes the line's length.
+/// The line's lock. Letting go of it publishes how long the line is.
 pub struct Locked<'a, T> {
     places: MutexGuard<'a, Places<T>>,
-    len: &'a AtomicUsize,
+    line: &'a Line<T>,
 }
 
 impl<T> std::ops::Deref for Locked<'_, T> {
@@ -365,7 +355,10 @@ impl<T> std::ops::DerefMut for Locked<'_, T> {
 
 impl<T> Drop for Locked<'_, T> {
     fn drop(&mut self) {
-        self.len.store(self.places.len(), Ordering::Relaxed);
+        self.line.len.store(self.places.len(), Ordering::Relaxed);
+        self.line
+            .ready
+            .store(self.places.is_ready(), Ordering::Relaxed);
     }
 }
 
@@ -375,11 +368,12 @@ impl<T> Line<T> {
             places: Mutex::new(Places {
                 queue: VecDeque::new(),
                 empty: 0,
+                held: 0,
                 family,
-                returned: Vec::new(),
+                answers: Answers::NONE,
             }),
             len: AtomicUsize::new(0),
-            held: AtomicUsize::new(0),
+            ready: AtomicBool::new(false),
             luck: Luck::new(LOOKOUT),
         }
     }
@@ -387,7 +381,7 @@ impl<T> Line<T> {
     pub fn lock(&self) -> Locked<'_, T> {
         Locked {
             places: lock(&self.places),
-            len: &self.len,
+            line: self,
         }
     }
 
@@ -398,126 +392,96 @@ impl<T> Line<T> {
 
     /// Nobody waits but those who are seeing to an interrupt, and may be waiting for just this.
     pub fn is_quiet(&self) -> bool {
-        self.len() <= self.held.load(Ordering::Relaxed)
-    }
-}
-
-impl<T> Locked<'_, T> {
-    /// Takes `waiter`, whose task `first` gave, out of the line and tells it that the task was accepted.
-    pub fn accept(&mut self, waiter: &Arc<Waiter<T>>) {
-        self.places.remove(waiter);
-        // The length first: who returns from a submit is not counted as waiting any more.
-        self.len.store(self.places.len(), Ordering::Relaxed);
-        waiter.answer(|_| Slot::Accepted);
+        !self.ready.load(Ordering::Relaxed)
     }
 
-    /// Lets go of the lock; the tasks that nobody waits for and that are now to be seen to.
-    #[must_use]
-    pub fn unlock(mut self) -> Vec<Returned<T>> {
-        std::mem::take(&mut self.places.returned)
-    }
-
-    /// Joins the line.
-    pub fn join(&mut self, task: T, stand: Stand) -> Arc<Waiter<T>> {
-        if stand.bound {
-            self.places.family.bind();
-        }
-        let waiter = Arc::new(Waiter::new(task, stand));
-        self.take_place(&waiter);
-        waiter
-    }
-
-    /// Joins the line again with a task that nobody waits with, as the same one as before; an error: it was withdrawn
-    /// meanwhile.
-    pub fn join_again(&mut self, task: T, waiter: &Arc<Waiter<T>>) -> Result<(), T> {
-        if waiter.is_withdrawn() {
-            return Err(task);
-        }
-        waiter.put_task(task);
-        self.take_place(waiter);
-        Ok(())
-    }
-
-    fn take_place(&mut self, waiter: &Arc<Waiter<T>>) {
-        self.places.queue.push_back(Place {
-            waiter: Arc::clone(waiter),
-            held: false,
-        });
-    }
-}
-
-/// Why a wait in line ended.
-pub enum Waited<T> {
-    /// There is an answer.
-    Answered(Answer<T>),
-    /// The submitter gave up, and is no longer in line.
-    GaveUp(Error, T),
-}
-
-impl<T> Line<T> {
-    /// Waits in line for an answer, or until `patience` is at its end. `unheld` is called when a place was passed over
-    /// for a moment and is not any more: room that came up meanwhile must be looked for again. Only who `is_first` in line
-    /// looks out before it goes to sleep: several would keep each other, and the workers, from the processors.
+    /// Waits in line for an answer, or until `patience` is at its end; then the submitter is no longer in line. `hold` holds
+    /// its place or lets go of it, and says whether it is in line. Only who `is_first` in line looks out before it goes to
+    /// sleep: several would keep each other, and the workers, from the processors.
     pub fn wait(
         &self,
         waiter: &Arc<Waiter<T>>,
         patience: &mut Patience<'_>,
         is_first: bool,
-        unheld: impl Fn(),
-    ) -> Waited<T> {
+        hold: impl Fn(bool) -> bool,
+    ) -> Answer<T> {
         if is_first {
             self.luck.spin(|| waiter.answered.load(Ordering::Relaxed));
         }
+        let mut interrupted = false;
         loop {
-            if let Some(answer) = waiter.wait(patience) {
-                return Waited::Answered(answer);
+            match waiter.wait(patience) {
+                // Refused meanwhile, or asked to try again: it is the interrupt all the same.
+                Some(Answer::Refused(_, task) | Answer::Retry(task)) if interrupted => {
+                    return Answer::Refused(Error::Interrupted, task);
+                }
+                Some(answer) => return answer,
+                None => {}
             }
-            if patience.is_over() {
-                if let Some(task) = self.give_up(waiter) {
-                    return Waited::GaveUp(Error::Timeout, task);
+            // An interrupt that is taken note of must find the task not accepted, so none is while we look.
+            if !interrupted && patience.is_look_due() && hold(true) {
+                interrupted = patience.is_interrupted();
+                if !interrupted {
+                    hold(false);
                 }
-            } else if patience.is_look_due() && self.hold(waiter, true) {
-                // An interrupt that is taken note of must find the task not accepted, so none is while we look.
-                self.held.fetch_add(1, Ordering::Relaxed);
-                let interrupted = patience.is_interrupted();
-                self.held.fetch_sub(1, Ordering::Relaxed);
-                if interrupted {
-                    return match self.give_up(waiter) {
-                        Some(task) => Waited::GaveUp(Error::Interrupted, task),
-                        // Refused meanwhile, or asked to try again: it is the interrupt all the same.
-                        None => match waiter.wait(patience) {
-                            Some(Answer::Refused(_, task) | Answer::Retry(task)) => {
-                                Waited::GaveUp(Error::Interrupted, task)
-                            }
-                            Some(answer @ Answer::Accepted) => Waited::Answered(answer),
-                            None => unreachable!("who is not in line has an answer"),
-                        },
-                    };
-                }
-                if self.hold(waiter, false) {
-                    unheld();
-                }
+            }
+            // One whose task somebody has taken is told soon, or will be in line again.
+            let error = match interrupted {
+                true => Error::Interrupted,
+                false if patience.is_over() => Error::Timeout,
+                false => continue,
+            };
+            if let Some(task) = self.lock().give_up(waiter) {
+                return Answer::Refused(error, task);
             }
         }
     }
+}
 
-    fn hold(&self, waiter: &Arc<Waiter<T>>, held: bool) -> bool {
-        let mut places = lock(&self.places);
-        match places.find(waiter) {
-            Some(index) => {
-                places.queue[index].held = held;
-                true
-            }
-            None => false,
-        }
+impl<T> Locked<'_, T> {
+    /// Lets go of the lock; what is to be told now.
+    #[must_use]
+    pub fn unlock(mut self) -> Answers<T> {
+        std::mem::replace(&mut self.places.answers, Answers::NONE)
     }
 
-    /// `None`: no longer in line, the answer is there.
-    fn give_up(&self, waiter: &Arc<Waiter<T>>) -> Option<T> {
-        let mut places = self.lock();
-        if !places.remove(waiter) {
-            return None;
+    /// Joins the line.
+    pub fn join(&mut self, task: T, stand: Stand) -> Arc<Waiter<T>> {
+        let waiter = Arc::new(Waiter::new(task, stand));
+        self.take_place(&waiter, VecDeque::push_back);
+        waiter
+    }
+
+    /// Joins the line again, as the same one as before, at its end or as `first`; an error: nobody waits with the task,
+    /// and it was withdrawn meanwhile.
+    pub fn join_again(&mut self, task: T, waiter: &Arc<Waiter<T>>, first: bool) -> Result<(), T> {
+        if waiter.is_withdrawn() {
+            return Err(task);
         }
-        waiter.take_task()
+        lock(&waiter.desk).slot = Slot::Waiting(task);
+        let push = if first {
+            VecDeque::push_front
+        } else {
+            VecDeque::push_back
+        };
+        self.take_place(waiter, push);
+        Ok(())
+    }
+
+    fn take_place(
+        &mut self,
+        waiter: &Arc<Waiter<T>>,
+        push: impl FnOnce(&mut VecDeque<Place<T>>, Place<T>),
+    ) {
+        if waiter.stand.bound {
+            self.family.bind();
+        }
+        push(
+            &mut self.queue,
+            Place {
+                waiter: Arc::clone(waiter),
+                held: false,
+            },
+        );
     }
 }

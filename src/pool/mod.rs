@@ -28,6 +28,7 @@ mod seat;
 #[cfg(any(loom, shuttle))]
 #[doc(hidden)]
 pub mod seat;
+mod shortage;
 #[doc(hidden)]
 pub mod sleeper;
 mod stats;

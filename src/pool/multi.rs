@@ -161,11 +161,15 @@ impl<H: Host> MultiPool<H> {
 
     /// Closes all pools; `false`: they were closed already.
     pub fn release(&self) -> bool {
-        let _lifecycle = lock(&self.lifecycle);
+        let lifecycle = lock(&self.lifecycle);
         let was_whole = self.broken().is_none();
         let was_open = !self.closed.swap(true, Ordering::SeqCst);
-        for pool in &self.pools {
-            pool.release();
+        let closed: Vec<_> = self.pools.iter().map(|pool| pool.core.close()).collect();
+        drop(lifecycle);
+        for (pool, answers) in self.pools.iter().zip(closed) {
+            if let Some(answers) = answers {
+                pool.core.deliver(answers);
+            }
         }
         was_open && was_whole
     }

@@ -61,7 +61,7 @@ impl Sleeper {
     /// Nothing will ever settle this, unless the caller is about to: to be asked once it can be found by whoever would.
     pub fn refuse_if_stuck(&self) {
         if let Some(family) = &self.family {
-            family.refuse_if_stuck(|| self.refuse());
+            family.refuse_if_stuck_asleep(self);
         }
     }
 

@@ -6,9 +6,9 @@ use super::error::{Error, Limit, SubmitError};
 use super::family::Member;
 use super::faults::{Step, skipped};
 use super::host::Host;
-use super::line::{Answer, Locked, Returned, Stand, Waited, Waiter};
+use super::line::{Answer, Answers, Locked, Stand, Waiter};
 use super::sync::atomic::Ordering;
-use super::sync::{Arc, Patience, can_look_out, lock};
+use super::sync::{Arc, Patience, can_look_out, contain, lock};
 use super::wake::Spawn;
 use std::sync::Weak;
 
@@ -156,7 +156,7 @@ impl<H: Host> Core<H> {
         can_look_out()
             && self.parallelism > 1
             && self.line.len() == 0
-            && !self.thread_refused.load(Ordering::Relaxed)
+            && !self.shortage.is_on()
             && self.luck.spin(|| self.admission.has_room())
     }
 
@@ -176,7 +176,7 @@ impl<H: Host> Core<H> {
 
     fn overload(&self, task: H::Task) -> SubmitError<H::Task> {
         let is_refused = |capacity, queue_size| {
-            self.thread_refused.load(Ordering::Relaxed)
+            self.shortage.is_on()
                 && self.in_flight() < u64::from(capacity).saturating_add(queue_size)
         };
         let limit = match (self.crew.capacity(), self.options.queue_size) {
@@ -214,7 +214,6 @@ impl<H: Host> Core<H> {
             // As many workers as may be are alive, and will look into the queue before they leave or rest.
             Spawn::NoRoom(task) => task,
             Spawn::Failed(task, error) => {
-                self.family.break_deadlock();
                 let present = self.crew.present();
                 if present == 0 || self.hand_off {
                     let task = task.expect("it was given to spawn_worker");
@@ -248,8 +247,7 @@ impl<H: Host> Core<H> {
             if nobody_alive {
                 let mut line = self.line.lock();
                 line.retry_all();
-                self.admission.set_waiting(false);
-                self.hand_back(line.unlock());
+                self.let_go(line);
             } else {
                 self.let_in();
             }
@@ -298,23 +296,25 @@ impl<H: Host> Core<H> {
         result
     }
 
-    /// Sees to tasks that nobody waits for and that have left the line. The caller holds no lock.
-    pub fn hand_back(self: &Arc<Self>, returned: Vec<Returned<H::Task>>) {
-        for Returned {
-            waiter,
-            task,
-            error,
-        } in returned
-        {
-            let refused = match error {
-                Some(Error::Closed) => self.closed(task),
-                Some(error) => SubmitError::new(error, task),
-                None => match self.enlist_as(self.offer(task), Joining::Again(waiter)) {
-                    Ok(_) => continue,
-                    Err(refused) => refused,
-                },
+    /// Tells those who have left the line. The caller holds no lock.
+    pub fn deliver(self: &Arc<Self>, answers: Answers<H::Task>) {
+        for (waiter, answer) in answers {
+            if !waiter.is_absent() {
+                waiter.answer(answer);
+                continue;
+            }
+            let refused = match answer {
+                Answer::Accepted => continue,
+                Answer::Refused(Error::Closed, task) => self.closed(task),
+                Answer::Refused(error, task) => SubmitError::new(error, task),
+                Answer::Retry(task) => {
+                    match self.enlist_as(self.offer(task), Joining::Again(waiter)) {
+                        Ok(_) => continue,
+                        Err(refused) => refused,
+                    }
+                }
             };
-            self.host.refused(refused.task, refused.error);
+            contain(|| self.host.refused(refused.task, refused.error));
         }
     }
 
@@ -331,24 +331,39 @@ impl<H: Host> Core<H> {
         };
         let waiter = self.join_line(task, Joining::As(stand))?;
         let is_first = self.line.len() <= 1;
-        let waited = self.line.wait(&waiter, patience, is_first, || {
-            self.let_in();
-            self.watch.notify();
-        });
-        match waited {
-            Waited::Answered(Answer::Accepted) => {
-                self.host.hesitate(|| self.stirs());
+        let hold = |held| self.hold(&waiter, held);
+        match self.line.wait(&waiter, patience, is_first, hold) {
+            Answer::Accepted => {
+                contain(|| self.host.hesitate(|| self.stirs()));
                 Ok(None)
             }
-            Waited::Answered(Answer::Retry(task)) => Ok(Some(task)),
-            Waited::Answered(Answer::Refused(Error::Closed, task)) => Err(self.closed(task)),
-            Waited::Answered(Answer::Refused(error, task)) => Err(SubmitError::new(error, task)),
-            Waited::GaveUp(error, task) => {
+            Answer::Retry(task) => Ok(Some(task)),
+            Answer::Refused(Error::Closed, task) => Err(self.closed(task)),
+            Answer::Refused(error, task) => {
+                // It may have given up, and be missed in the line.
                 self.let_in();
                 self.watch.notify();
                 Err(SubmitError::new(error, task))
             }
         }
+    }
+
+    /// Passes over a submitter in line, or does so no longer; `false`: it is not in line.
+    fn hold(self: &Arc<Self>, waiter: &Standing<H>, held: bool) -> bool {
+        let mut line = self.line.lock();
+        if !line.hold(waiter, held) {
+            return false;
+        }
+        if held {
+            // Where nobody else waits, those who come may overtake it.
+            self.let_go(line);
+        } else {
+            // First the flag, then the look for room, which may have come up meanwhile.
+            self.admission.set_waiting(true);
+            self.serve(line);
+        }
+        self.watch.notify();
+        true
     }
 
     /// Joins the line, and lets in whoever is first if there is room.
@@ -357,12 +372,15 @@ impl<H: Host> Core<H> {
         task: H::Task,
         joining: Joining<H::Task>,
     ) -> Result<Standing<H>, SubmitError<H::Task>> {
+        let bound = matches!(joining, Joining::As(stand) if stand.bound);
         // A start that the system refused is tried again before somebody waits for what it was for.
-        if self.thread_refused.load(Ordering::Relaxed)
-            && !self.queue.is_empty()
-            && self.is_wake_due()
-        {
-            self.wake();
+        if self.shortage.is_on() {
+            if bound {
+                self.shortage.end_pause();
+            }
+            if !self.queue.is_empty() && self.is_wake_due() {
+                self.wake();
+            }
         }
         let mut line = self.line.lock();
         if let Some(most) = self.options.max_blocking_tasks
@@ -372,7 +390,7 @@ impl<H: Host> Core<H> {
         }
         let (waiter, stand) = match joining {
             Joining::As(stand) => (line.join(task, stand), stand),
-            Joining::Again(waiter) => match line.join_again(task, &waiter) {
+            Joining::Again(waiter) => match line.join_again(task, &waiter, false) {
                 Ok(()) => (waiter, Stand::default()),
                 Err(task) => return Err(SubmitError::new(Error::Interrupted, task)),
             },
@@ -381,20 +399,18 @@ impl<H: Host> Core<H> {
         if self.admission.set_waiting(true) {
             line.refuse_all(|| Error::Closed);
         }
-        let woken = self.let_in_first(&mut line);
-        // Bound among several pools: any of them may have got room before this one was counted as bound.
-        if stand.bound && stand.roams && self.family.has_room() {
-            line.retry_bound();
-        } else if stand.bound {
-            self.refuse_if_stuck(&mut line);
+        self.serve(line);
+        if stand.bound {
+            // Bound among several pools: any of them may have got room before this one was counted as bound.
+            let own = Arc::clone(self);
+            if stand.roams && self.family.has_room() {
+                own.retry_bound();
+            } else {
+                own.refuse_bound();
+            }
         }
-        self.lower_flag(&line);
-        self.hand_back(line.unlock());
         // The line may be empty now, and what was let in done already.
         self.watch.notify();
-        if woken {
-            self.wake();
-        }
         Ok(waiter)
     }
 
@@ -404,11 +420,20 @@ impl<H: Host> Core<H> {
             .refuse_if_stuck(|| line.refuse_youngest_bound(Error::Deadlock))
     }
 
-    /// Lowers the flag that submitters wait, where none does.
-    pub fn lower_flag(&self, line: &Locked<'_, H::Task>) {
-        if line.is_empty() {
+    /// Lets go of the line's lock, after changes, and tells those who have left the line. The flag that submitters wait is
+    /// lowered where nobody is to be let in.
+    pub fn let_go(self: &Arc<Self>, line: Locked<'_, H::Task>) {
+        let answers = self.unlock(line);
+        self.deliver(answers);
+    }
+
+    /// As `let_go`, for those who hold another lock, too: the answers, to be delivered when they hold none.
+    #[must_use]
+    pub fn unlock(&self, line: Locked<'_, H::Task>) -> Answers<H::Task> {
+        if !line.is_ready() {
             self.admission.set_waiting(false);
         }
+        line.unlock()
     }
 
     /// A task is done: its permit goes to the oldest in line, here or else in the family.
@@ -428,85 +453,131 @@ impl<H: Host> Core<H> {
 
     /// Lets in as many from the line as there is room for.
     pub fn let_in(self: &Arc<Self>) {
-        let mut line = self.line.lock();
-        let wake = self.let_in_first(&mut line);
-        self.hand_back(line.unlock());
-        if wake {
-            self.wake();
-        }
+        self.serve(self.line.lock());
         if self.admission.has_room() {
             self.family.offer_room();
         }
     }
 
-    /// As `let_in`, under the line's lock; `true`: somebody has to be woken or started for them.
-    fn let_in_first(self: &Arc<Self>, line: &mut Locked<'_, H::Task>) -> bool {
-        let mut queued = false;
-        while let Some((waiter, task)) = line.first() {
-            let task = match self.admission.enter_from_line() {
-                Entry::In(in_flight) if self.lacks_worker(in_flight) => {
-                    match self.spawn_worker(Some(task), false) {
-                        Spawn::Started => None,
-                        Spawn::NoRoom(task) => task,
-                        Spawn::Failed(task, _) if self.crew.present() > 0 && !self.hand_off => task,
-                        Spawn::Failed(task, _) => {
-                            // Nothing has come in after all. If workers are alive the next of them to finish tries again;
-                            // else everybody in line does so, and meets the system's error.
-                            line.put_back(&waiter, task.expect("it was given to spawn_worker"));
-                            self.tallies.undone.fetch_add(1, Ordering::Release);
-                            let _ = self.admission.leave();
-                            if self.crew.present() == 0 {
-                                line.retry_all();
-                            } else {
-                                self.refuse_if_stuck(line);
-                            }
-                            break;
-                        }
-                    }
-                }
-                Entry::In(_) => Some(task),
-                Entry::Full | Entry::Closed => {
-                    line.put_back(&waiter, task);
-                    break;
+    /// Lets in as many from the line as there is room for, and lets go of its lock.
+    fn serve<'a>(self: &'a Arc<Self>, mut line: Locked<'a, H::Task>) {
+        let (mut queued, mut refused) = (false, false);
+        // One whose task needs a worker of its own leaves the line before that is started, since no lock is held meanwhile.
+        while let Some((waiter, task)) = self.let_in_first(&mut line, &mut queued, refused) {
+            self.let_go(line);
+            let task = match self.spawn_worker(Some(task), false) {
+                Spawn::Started => None,
+                // As many workers as may be are alive, and will look into the queue before they leave or rest.
+                Spawn::NoRoom(task) => task,
+                Spawn::Failed(task, _) if self.crew.present() > 0 && !self.hand_off => task,
+                Spawn::Failed(task, _) => {
+                    line = self.line.lock();
+                    self.put_back(
+                        &mut line,
+                        waiter,
+                        task.expect("it was given to spawn_worker"),
+                    );
+                    refused = true;
+                    continue;
                 }
             };
             if let Some(task) = task {
                 self.queue.push(task);
                 queued = true;
             }
-            line.accept(&waiter);
+            line = self.line.lock();
+            line.tell(waiter, Answer::Accepted);
         }
-        self.lower_flag(line);
-        queued && self.is_wake_due()
+        self.let_go(line);
+        if queued && self.is_wake_due() {
+            self.wake();
+        }
+        if refused {
+            // Who is in line again is bound again.
+            self.family.break_deadlock();
+        }
+    }
+
+    /// Lets in as many from the line as find a worker to count on; the next, which came in but needs a worker of its own.
+    fn let_in_first(
+        &self,
+        line: &mut Locked<'_, H::Task>,
+        queued: &mut bool,
+        refused: bool,
+    ) -> Option<(Standing<H>, H::Task)> {
+        while let Some(index) = line.first() {
+            let Entry::In(in_flight) = self.admission.enter_from_line() else {
+                break;
+            };
+            let lacks_worker = self.lacks_worker(in_flight);
+            if lacks_worker && (refused || !self.may_start()) {
+                // In vain, as long as the system gives no thread: the next worker that is done tries again.
+                self.tallies.undone.fetch_add(1, Ordering::Release);
+                let _ = self.admission.leave();
+                break;
+            }
+            let (waiter, task) = line.take(index).expect("there is one at its place");
+            if lacks_worker {
+                return Some((waiter, task));
+            }
+            self.queue.push(task);
+            *queued = true;
+            line.tell(waiter, Answer::Accepted);
+        }
+        None
+    }
+
+    /// One from the line has not come in after all. If workers are alive the next of them to finish tries again; else
+    /// everybody in line does so, and meets the system's error.
+    fn put_back(&self, line: &mut Locked<'_, H::Task>, waiter: Standing<H>, task: H::Task) {
+        self.tallies.undone.fetch_add(1, Ordering::Release);
+        let _ = self.admission.leave();
+        if let Err(task) = line.join_again(task, &waiter, true) {
+            line.tell(waiter, Answer::Refused(Error::Interrupted, task));
+        }
+        if self.admission.set_waiting(true) {
+            line.refuse_all(|| Error::Closed);
+        }
+        if self.crew.present() == 0 {
+            line.retry_all();
+        }
     }
 }
 
 impl<H: Host> Member for Core<H> {
     fn has_room(&self) -> bool {
         // Room that no thread can be had for is none, or those who try for it would try without end.
-        self.admission.has_room() && !self.thread_refused.load(Ordering::Relaxed)
+        self.admission.has_room() && !self.shortage.is_on()
     }
 
     fn may_grow(&self) -> bool {
         // Under the spawn lock no worker is counted in the crew and not yet in the family, or not yet there at all.
         let _spawning = lock(&self.spawning);
-        self.crew.has_room() && !self.thread_refused.load(Ordering::Relaxed)
+        self.crew.has_room() && !self.shortage.is_on()
     }
 
-    fn retry_bound(&self) {
+    fn try_to_grow(self: Arc<Self>) {
+        if self.shortage.is_on() && !self.queue.is_empty() {
+            self.shortage.end_pause();
+            if self.is_wake_due() {
+                self.wake();
+            }
+        }
+    }
+
+    fn retry_bound(self: Arc<Self>) {
         let mut line = self.line.lock();
         line.retry_bound();
-        self.lower_flag(&line);
-        drop(line);
+        self.let_go(line);
         // The line may be empty now, and the pool otherwise idle.
         self.watch.notify();
     }
 
-    fn refuse_bound(&self) -> bool {
+    fn refuse_bound(self: Arc<Self>) -> bool {
         let mut line = self.line.lock();
         // Looked at again under the lock: whoever was let in meanwhile is bound no more.
         let refused = self.refuse_if_stuck(&mut line);
-        self.lower_flag(&line);
+        self.let_go(line);
         refused
     }
 }

@@ -33,6 +33,21 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Runs code of a host, whose panic must not get any further; `None`: it panicked. (The hook has printed the message. In a
+/// model a panic is the model checker's.)
+pub fn contain<R>(body: impl FnOnce() -> R) -> Option<R> {
+    if cfg!(any(loom, shuttle)) {
+        return Some(body());
+    }
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)) {
+        Ok(result) => Some(result),
+        Err(payload) => {
+            std::mem::forget(payload); // Its drop may panic, too.
+            None
+        }
+    }
+}
+
 /// Waits on `bell` until rung, spuriously woken, or `limit` is over (`None`: without limit).
 pub fn wait<'a, T>(
     bell: &Condvar,

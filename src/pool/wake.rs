@@ -56,7 +56,24 @@ impl<H: Host> Core<H> {
     /// are started by `lacks_hands` alone.
     #[inline]
     fn may_start_searcher(&self) -> bool {
-        !self.hand_off && self.crew.has_room() && !self.has_enough()
+        !self.hand_off
+            && self.crew.has_room()
+            && !self.has_enough()
+            && !self.has_enough_arriving()
+            && self.may_start()
+    }
+
+    /// Each task in the queue has a worker on its way that will look into the queue as soon as it is set up.
+    #[inline]
+    fn has_enough_arriving(&self) -> bool {
+        let arriving = self.arriving.load(Ordering::Relaxed);
+        arriving > 0 && self.queue.len() <= arriving as usize
+    }
+
+    /// It makes sense to ask the system for a thread.
+    #[inline]
+    pub fn may_start(&self) -> bool {
+        !self.shortage.is_pausing(|| self.now()) || self.crew.present() == 0
     }
 
     /// The workers are counted, and each task in flight has one: those that run none will look for a task before they rest,
@@ -69,20 +86,17 @@ impl<H: Host> Core<H> {
     /// There are more tasks than workers although every task is to have a worker of its own.
     #[inline]
     fn lacks_hands(&self) -> bool {
-        self.hand_off && self.crew.has_room() && self.in_flight() > u64::from(self.crew.running())
+        self.hand_off
+            && self.crew.has_room()
+            && self.in_flight() > u64::from(self.crew.running())
+            && self.may_start()
     }
 
     /// Wakes or starts whoever is needed for the tasks in the run queue.
     pub fn wake(self: &Arc<Self>) {
         while self.lacks_hands() {
-            match self.spawn_worker(None, false) {
-                Spawn::Started => {}
-                // The task stays where the workers that are alive will find it.
-                Spawn::NoRoom(_) => break,
-                Spawn::Failed(..) => {
-                    self.family.break_deadlock();
-                    break;
-                }
+            if !matches!(self.spawn_worker(None, false), Spawn::Started) {
+                break; // The task stays where the workers that are alive will find it.
             }
         }
         while self.can_call_searcher() && self.token.take() {
@@ -91,15 +105,12 @@ impl<H: Host> Core<H> {
             }
             let mut thread_refused = false;
             if self.may_start_searcher() {
-                // A worker that runs somebody's code before it looks for a task is none to wait for.
+                // A worker that runs somebody's code before it looks for a task is none to wait for: it is *arriving*.
                 let searching = !self.host.has_slow_start();
                 match self.spawn_worker(None, searching) {
                     Spawn::Started if searching => return, // The token is with the new worker.
                     Spawn::Started | Spawn::NoRoom(_) => {}
-                    Spawn::Failed(..) => {
-                        thread_refused = true;
-                        self.family.break_deadlock();
-                    }
+                    Spawn::Failed(..) => thread_refused = true,
                 }
             }
             // A submitter may have trusted the token meanwhile, and a worker may have gone to rest: look again. Where
@@ -181,26 +192,46 @@ impl<H: Host> Core<H> {
             .unwrap_or_else(|| self.seats.fresh())
     }
 
-    /// Starts a worker, with a task of its own or to look for one, and with the search token or without.
+    /// Starts a worker, with a task of its own or to look for one, and with the search token or without. The caller holds no
+    /// lock.
     pub fn spawn_worker(
         self: &Arc<Self>,
         task: Option<H::Task>,
         searching: bool,
     ) -> Spawn<H::Task> {
-        let _spawning = lock(&self.spawning);
         // Counted first, then the look whether anything is left to do; who waits for the pool to be gone looks whether
         // anything is left to do, then at the count.
         self.count_thread(Role::Worker);
+        let spawn = self.spawn_counted(task, searching);
+        if !matches!(spawn, Spawn::Started) {
+            self.uncount_thread(Role::Worker);
+        }
+        if matches!(spawn, Spawn::Failed(..)) {
+            // Those that are bound have lost the hope for another worker.
+            self.family.break_deadlock();
+        }
+        spawn
+    }
+
+    fn spawn_counted(self: &Arc<Self>, task: Option<H::Task>, searching: bool) -> Spawn<H::Task> {
+        let _spawning = lock(&self.spawning);
+        if !self.may_start() {
+            // Refused a moment ago, when this thread waited for the lock perhaps.
+            return Spawn::Failed(task, io::ErrorKind::WouldBlock.into());
+        }
         let needed = match &task {
             Some(_) => true,
             None if self.has_enough() => false,
             None => !self.admission.is_closed() || self.in_flight() > 0,
         };
         let Some(running) = needed.then(|| self.crew.reserve()).flatten() else {
-            self.uncount_thread(Role::Worker);
             return Spawn::NoRoom(task);
         };
         let number = self.find_seat();
+        let arriving = task.is_none() && !searching && !self.hand_off;
+        if arriving {
+            self.arriving.fetch_add(1, Ordering::Relaxed);
+        }
         // The task is handed over in a parcel that both sides can open, since a thread that does not start drops what
         // it was given.
         let parcel = Arc::new(Mutex::new(task));
@@ -218,14 +249,14 @@ impl<H: Host> Core<H> {
                         number,
                         exit: exit.clone(),
                     };
-                    worker::run(core, &worker, &parcel, searching);
+                    worker::run(core, &worker, &parcel, searching, arriving);
                 },
             )
         };
         match thread {
             Ok(()) => {
                 self.crew.confirm();
-                self.thread_refused.store(false, Ordering::Relaxed);
+                self.shortage.end();
                 self.tallies.spawned.fetch_add(1, Ordering::Relaxed);
                 self.tallies
                     .peak_running
@@ -234,10 +265,12 @@ impl<H: Host> Core<H> {
             }
             Err(error) => {
                 self.crew.abort();
-                self.thread_refused.store(true, Ordering::Relaxed);
+                self.shortage.begin(self.now());
                 self.family.count_worker(false);
+                if arriving {
+                    self.arriving.fetch_sub(1, Ordering::Relaxed);
+                }
                 self.vacate(number);
-                self.uncount_thread(Role::Worker);
                 Spawn::Failed(lock(&parcel).take(), error)
             }
         }

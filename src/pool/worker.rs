@@ -5,7 +5,7 @@ use super::faults::{Step, skipped};
 use super::host::{Host, Outcome, Worker};
 use super::seat::{Call, Tally};
 use super::sync::atomic::Ordering;
-use super::sync::{Arc, Luck, Mutex, can_look_out, full_fence, lock, thread};
+use super::sync::{Arc, Luck, Mutex, Patience, can_look_out, contain, full_fence, lock, thread};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -15,25 +15,35 @@ pub(super) fn run<H: Host>(
     worker: &Worker,
     parcel: &Mutex<Option<H::Task>>,
     searching: bool,
+    arriving: bool,
 ) {
     core.family.move_in();
     let mut shift = Shift {
         core,
         seat: worker.number,
         searching,
+        arriving,
         luck: Luck::new(LOOKOUT),
     };
     if searching {
         shift.watch();
     }
     let mut set_up = false;
-    core.host.live(worker, |context| {
-        set_up = true;
-        shift.work(context, lock(parcel).take());
+    contain(|| {
+        core.host.live(worker, |context| {
+            set_up = true;
+            core.failures.store(0, Ordering::Relaxed);
+            shift.work(context, lock(parcel).take());
+        })
     });
-    if !set_up && !core.host.is_stranded() {
+    if core.host.is_stranded() {
+        return;
+    }
+    if !set_up {
         shift.break_down(lock(parcel).take());
     }
+    // Its thread is about to make room for another.
+    core.shortage.end_pause();
 }
 
 /// For how long a worker may look out for the next task: longer than a submitter takes that is let in, or told of a result,
@@ -52,6 +62,11 @@ const QUICKLY: u64 = if cfg!(any(loom, shuttle)) {
 /// A queue that is empty so soon was not worth waking anybody for.
 const SOON: Duration = Duration::from_micros(5);
 
+/// How long to wait before another worker is started where one could not be set up: after the first failure, and how often
+/// that is doubled.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const MOST_DOUBLINGS: u32 = 9;
+
 /// What a worker does after a rest.
 enum Next {
     Look,
@@ -63,6 +78,8 @@ struct Shift<'a, H: Host> {
     seat: u32,
     /// Holds the search token.
     searching: bool,
+    /// Is counted as one that will look into the queue as soon as it is set up.
+    arriving: bool,
     /// Whether it pays to look on for a task before resting.
     luck: Luck,
 }
@@ -73,8 +90,8 @@ impl<H: Host> Shift<'_, H> {
         let mut next = first;
         loop {
             while let Some(task) = next.take().or_else(|| core.queue.pop()) {
-                if self.stop_searching() {
-                    core.host.idle(context, || core.wake());
+                if self.stop_searching() && self.idle(context, |_| core.wake()).is_none() {
+                    core.wake();
                 }
                 next = self.execute(context, task);
                 if core.host.is_stranded() {
@@ -90,11 +107,25 @@ impl<H: Host> Shift<'_, H> {
                     }
                 }
             }
-            match core.host.idle(context, || self.rest()) {
-                Next::Look => {}
-                Next::Leave => return,
+            match self.idle(context, Self::rest) {
+                Some(Next::Look) => {}
+                Some(Next::Leave) => return,
+                // It cannot rest with such a host. Another takes its place, unless a task is on its way to just this one.
+                None if self.leave() => return,
+                None => thread::yield_now(),
             }
         }
+    }
+
+    /// Has the host keep out of the way of others during `wait`; `None`: it panicked before that.
+    fn idle<R>(
+        &mut self,
+        context: &mut H::Context<'_>,
+        wait: impl FnOnce(&mut Self) -> R,
+    ) -> Option<R> {
+        let mut waited = None;
+        contain(|| self.core.host.idle(context, || waited = Some(wait(self))));
+        waited
     }
 
     /// Runs a task; what is left of it if it did not come to its end.
@@ -126,8 +157,9 @@ impl<H: Host> Shift<'_, H> {
     /// Lays down the search token if this worker holds it; `true`: the next worker is to be woken.
     #[inline]
     fn stop_searching(&mut self) -> bool {
+        let arrived = self.arrive();
         if !std::mem::take(&mut self.searching) {
-            return false;
+            return arrived && !self.core.queue.is_empty() && self.core.is_wake_due();
         }
         self.core.token.lay_down()
             && !skipped(Step::LookAgainAfterSearching)
@@ -135,15 +167,29 @@ impl<H: Host> Shift<'_, H> {
             && self.core.is_wake_due()
     }
 
+    /// Is set up now, or cannot be: nobody counts on its look into the queue any more. The caller looks there once more, for
+    /// those that did; `false`: nobody did.
+    #[inline]
+    fn arrive(&mut self) -> bool {
+        let arrived = std::mem::take(&mut self.arriving);
+        if arrived {
+            self.core.arriving.fetch_sub(1, Ordering::Relaxed);
+            // Not counted any more, then the look; whoever counts on it does the opposite.
+            full_fence();
+        }
+        arrived
+    }
+
     /// Without a task: searches for a moment, then rests until called.
     fn rest(&mut self) -> Next {
+        self.arrive();
         let core = self.core;
         loop {
             if core.crew.is_over() && self.retire() {
                 return Next::Leave;
             }
             if self.search() {
-                core.host.hesitate(|| core.stirs());
+                contain(|| core.host.hesitate(|| core.stirs()));
                 return Next::Look;
             }
             let seat = core.seats.get(self.seat);
@@ -182,7 +228,7 @@ impl<H: Host> Shift<'_, H> {
                 Call::Search => {
                     self.searching = true;
                     if self.watch() {
-                        core.host.hesitate(|| core.stirs());
+                        contain(|| core.host.hesitate(|| core.stirs()));
                         return Next::Look;
                     }
                 }
@@ -309,15 +355,14 @@ impl<H: Host> Shift<'_, H> {
     }
 
     /// The host could not set the worker up. Either the pool closes itself, and what has not started never will; or the
-    /// host may do better next time, and tasks are left to the workers there are: only where there are none those in the
-    /// queue are cancelled. The next worker is started when the next task comes; were it started from here, one might fail
-    /// after another for ever.
+    /// host may do better next time, and tasks are left to the workers there are, and to the next that is started, in a
+    /// while: only where there are none those in the queue are cancelled.
     fn break_down(&mut self, first: Option<H::Task>) {
         let core = self.core;
         let retries = core.host.retries_start();
         if retries {
             // As where the system refuses a thread: those who wait do not count on a further worker until one is started.
-            core.thread_refused.store(true, Ordering::Relaxed);
+            core.shortage.begin_without_pause();
         } else {
             core.broken.store(true, Ordering::Relaxed);
             core.release();
@@ -330,6 +375,7 @@ impl<H: Host> Shift<'_, H> {
         if std::mem::take(&mut self.searching) {
             core.token.lay_down();
         }
+        self.arrive();
         // Counted out first, then a look into the queue. A submitter does the opposite: if its task is not found here, it
         // finds that there is nobody, and starts another worker. And one that leaves looks into the queue, too.
         full_fence();
@@ -353,6 +399,9 @@ impl<H: Host> Shift<'_, H> {
         }
         core.family.break_deadlock();
         core.watch.notify();
+        if retries {
+            core.start_again();
+        }
     }
 }
 
@@ -392,12 +441,33 @@ impl<H: Host> Core<H> {
         taken
     }
 
+    /// Tasks are left for which no worker could be set up, although there may be more of them. The thread of the one that
+    /// failed last starts another after a pause, which grows, unless the thread of another one does so.
+    fn start_again(self: &Arc<Self>) {
+        let failures = self.failures.fetch_add(1, Ordering::Relaxed);
+        let pause = FIRST_PAUSE * (1 << failures.min(MOST_DOUBLINGS));
+        // In a model no time passes. Whoever finds another there left its task in the queue before that, and the other
+        // looks there after it has left.
+        if cfg!(any(loom, shuttle)) || self.mending.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let is_over = || self.admission.is_closed() || self.queue.is_empty();
+        let _ = self
+            .watch
+            .wait_until(is_over, &mut Patience::new(Some(pause)));
+        self.mending.store(false, Ordering::SeqCst);
+        full_fence();
+        if !self.admission.is_closed() && !self.queue.is_empty() && self.is_wake_due() {
+            self.wake();
+        }
+    }
+
     fn cancel(self: &Arc<Self>, tasks: Vec<H::Task>) {
         if tasks.is_empty() {
             return;
         }
         let count = tasks.len() as u64;
-        self.host.cancelled(tasks);
+        contain(|| self.host.cancelled(tasks));
         self.count_cancelled(count);
     }
 

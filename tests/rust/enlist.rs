@@ -2,8 +2,9 @@
 
 use super::counters::assert_adds_up;
 use super::support::{Gate, assert_is, beside, eventually, join, limited, refused, watch};
+use pyants::pool::sync::Patience;
 use pyants::pool::{Enlisted, Host, Options, Outcome, SubmitError, Worker};
-use pyants::{Error, Pool};
+use pyants::{Error, MultiPool, Pool, Strategy};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::yield_now;
@@ -50,6 +51,7 @@ struct Diary {
     is_barren: AtomicBool,
     ran: Mutex<Vec<u32>>,
     refused: Mutex<Vec<(u32, Error)>>,
+    when_refused: Mutex<Option<Box<dyn Fn() + Send>>>,
 }
 
 impl Host for Diary {
@@ -97,6 +99,9 @@ impl Host for Diary {
 
     fn refused(&self, task: Task, error: Error) {
         self.refused.lock().unwrap().push((task.number(), error));
+        if let Some(call) = &*self.when_refused.lock().unwrap() {
+            call();
+        }
     }
 }
 
@@ -609,5 +614,49 @@ fn a_task_that_is_not_at_its_end_is_one_task_until_it_is() {
                 assert_eq!((stats.submitted, stats.completed), (6, 6));
             }
         }
+    });
+}
+
+#[test]
+fn a_host_that_is_told_of_a_refusal_may_turn_to_the_pools() {
+    limited(|| {
+        let multi = MultiPool::with_hosts(
+            2,
+            Strategy::RoundRobin,
+            &options(1, Some(0)),
+            Diary::default,
+        )
+        .expect("the options are good");
+        let multi = Arc::new(multi);
+        let gates = [0, 1].map(|index| {
+            let gate = Arc::new(Held::default());
+            let pool = &multi.pools()[index];
+            pool.submit(Task::Hold(Arc::clone(&gate)))
+                .expect("a worker is free");
+            gate.0.await_arrivals(1);
+            let inner = Arc::downgrade(&multi);
+            *pool.host().when_refused.lock().unwrap() = Some(Box::new(move || {
+                let multi = inner.upgrade().expect("it is in use");
+                multi.release();
+                multi.tune(2);
+                multi.reboot();
+            }));
+            stand(pool, 5);
+            gate
+        });
+        let own = Arc::clone(&multi);
+        let released = std::thread::spawn(move || own.release());
+        assert!(join(released));
+        for gate in gates {
+            gate.0.open();
+        }
+        for pool in multi.pools() {
+            assert_eq!(pool.host().refused.lock().unwrap().len(), 1);
+            pool.host().when_refused.lock().unwrap().take();
+        }
+        multi.release();
+        multi
+            .watch_gone(&mut Patience::new(SOON))
+            .expect("the workers leave");
     });
 }

@@ -1,12 +1,13 @@
 //! The seam to the world that the tasks run in: a world of the test's own.
 
 use super::counters::assert_adds_up;
-use super::support::{assert_is, eventually, limited, refused, watch};
+use super::support::{Gate, QUEUE_SIZES, assert_is, eventually, limited, refused, watch};
+use pyants::pool::sync::Patience;
 use pyants::pool::{Host, Options, Outcome, Worker};
 use pyants::{Error, Pool};
 use std::panic::resume_unwind;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// A world whose tasks are numbers.
@@ -219,10 +220,6 @@ fn another_worker_takes_the_task_of_one_that_cannot_be_set_up() {
                     eventually("the others have failed", || {
                         host.starts.load(Ordering::SeqCst) > 1 && pool.running() == 1
                     });
-                    // Nobody is started again and again meanwhile.
-                    let starts = host.starts.load(Ordering::SeqCst);
-                    std::thread::sleep(Duration::from_millis(20));
-                    assert_eq!(host.starts.load(Ordering::SeqCst), starts);
                 }
                 host.gate.store(true, Ordering::SeqCst);
                 assert!(pool.wait_idle(Some(Duration::from_secs(60))));
@@ -275,6 +272,248 @@ fn with_every_other_worker_failing_each_task_runs_or_is_cancelled() {
                 pool.release_timeout(Duration::from_secs(60))
                     .expect("the workers leave");
             }
+        }
+    });
+}
+
+#[test]
+fn a_task_whose_worker_cannot_be_set_up_does_not_wait_for_a_busy_one_while_there_may_be_others() {
+    limited(|| {
+        for queue_size in [Some(0), Some(8), None] {
+            let pool = watch(hopeful(4, queue_size));
+            let host = pool.host();
+            pool.submit(70_u32).expect("the pool is open");
+            eventually("the first is at work", || {
+                host.ran.lock().unwrap().len() == 1
+            });
+            host.is_barren.store(true, Ordering::SeqCst);
+            for task in [8_u32, 9] {
+                pool.submit(task).expect("the pool is open");
+            }
+            eventually("the others have failed", || {
+                host.starts.load(Ordering::SeqCst) > 2 && pool.running() == 1
+            });
+            host.is_barren.store(false, Ordering::SeqCst);
+            eventually("another worker has done their tasks", || {
+                host.ran.lock().unwrap().len() == 3
+            });
+            host.gate.store(true, Ordering::SeqCst);
+            assert!(pool.wait_idle(Some(Duration::from_secs(60))));
+            assert!(host.cancelled.lock().unwrap().is_empty());
+            assert_adds_up(&pool.stats());
+        }
+    });
+}
+
+#[test]
+fn a_pool_is_released_while_it_waits_to_start_another_worker() {
+    limited(|| {
+        let pool = watch(hopeful(2, None));
+        let host = pool.host();
+        pool.submit(70_u32).expect("the pool is open");
+        eventually("the first is at work", || {
+            host.ran.lock().unwrap().len() == 1
+        });
+        host.is_barren.store(true, Ordering::SeqCst);
+        pool.submit(8_u32).expect("the pool is open");
+        eventually("the other has failed", || {
+            host.starts.load(Ordering::SeqCst) == 2 && pool.running() == 1
+        });
+        assert!(pool.release());
+        host.gate.store(true, Ordering::SeqCst);
+        pool.watch_gone(&mut Patience::new(Some(Duration::from_secs(60))))
+            .expect("the workers leave");
+        assert_eq!(*host.ran.lock().unwrap(), [70, 8]);
+    });
+}
+
+/// A world where it takes as long as the gate is shut to set up a worker.
+struct Slow {
+    gate: Arc<Gate>,
+    running: Arc<Gate>,
+}
+
+impl Host for Slow {
+    type Task = u32;
+    type Context<'a> = ();
+
+    fn live(&self, _worker: &Worker, body: impl FnOnce(&mut ())) {
+        self.gate.pass();
+        body(&mut ());
+    }
+
+    fn has_slow_start(&self) -> bool {
+        true
+    }
+
+    fn run(&self, _context: &mut (), _task: u32) -> Outcome<u32> {
+        self.running.pass();
+        Outcome::Completed
+    }
+
+    fn idle<R>(&self, _context: &mut (), wait: impl FnOnce() -> R) -> R {
+        wait()
+    }
+
+    fn cancelled(&self, _tasks: Vec<u32>) {}
+}
+
+#[test]
+fn at_most_one_worker_is_started_for_each_task_that_needs_one() {
+    limited(|| {
+        for queue_size in [Some(0), Some(100), None] {
+            for tasks in [1_u32, 2, 7] {
+                let (gate, running) = (Gate::new(), Gate::new());
+                let host = Slow {
+                    gate: Arc::clone(&gate),
+                    running: Arc::clone(&running),
+                };
+                let pool = Pool::with_host(host, options(64, queue_size));
+                let pool = watch(pool.expect("the options are good"));
+                for task in 0..tasks {
+                    pool.submit(task).expect("there is room");
+                }
+                assert_eq!(pool.stats().spawned, u64::from(tasks));
+                gate.open();
+                // Each has a worker of its own, whatever the others do.
+                running.await_arrivals(tasks as usize);
+                pool.submit(1_u32).expect("there is room");
+                running.await_arrivals(tasks as usize + 1);
+                assert_eq!(pool.stats().spawned, u64::from(tasks) + 1);
+                running.open();
+                assert!(pool.wait_idle(Some(Duration::from_secs(60))));
+            }
+        }
+    });
+}
+
+/// Where a host panics.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Place {
+    BeforeLife,
+    AfterLife,
+    BeforeIdle,
+    AfterIdle,
+    Hesitate,
+    Cancelled,
+}
+
+/// A world that panics, again and again or so many times.
+struct Panicky {
+    places: &'static [Place],
+    times: AtomicUsize,
+    ran: AtomicUsize,
+}
+
+impl Panicky {
+    fn at(places: &'static [Place], times: usize) -> Self {
+        Panicky {
+            places,
+            times: AtomicUsize::new(times),
+            ran: AtomicUsize::new(0),
+        }
+    }
+
+    fn come_to(&self, place: Place) {
+        let panics = || {
+            let less = |times: usize| times.checked_sub(1);
+            self.times
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less)
+                .is_ok()
+        };
+        if self.places.contains(&place) && panics() {
+            resume_unwind(Box::new("a host that panics"));
+        }
+    }
+}
+
+impl Host for Panicky {
+    type Task = u32;
+    type Context<'a> = ();
+
+    fn live(&self, _worker: &Worker, body: impl FnOnce(&mut ())) {
+        self.come_to(Place::BeforeLife);
+        body(&mut ());
+        self.come_to(Place::AfterLife);
+    }
+
+    fn retries_start(&self) -> bool {
+        true
+    }
+
+    fn run(&self, _context: &mut (), _task: u32) -> Outcome<u32> {
+        self.ran.fetch_add(1, Ordering::SeqCst);
+        Outcome::Completed
+    }
+
+    fn idle<R>(&self, _context: &mut (), wait: impl FnOnce() -> R) -> R {
+        self.come_to(Place::BeforeIdle);
+        let waited = wait();
+        self.come_to(Place::AfterIdle);
+        waited
+    }
+
+    fn hesitate(&self, _stirs: impl Fn() -> u64) {
+        self.come_to(Place::Hesitate);
+    }
+
+    fn cancelled(&self, _tasks: Vec<u32>) {
+        self.come_to(Place::Cancelled);
+    }
+}
+
+#[test]
+fn a_host_that_panics_loses_no_task_and_holds_no_pool_open() {
+    const TASKS: u64 = 200;
+    limited(|| {
+        for queue_size in QUEUE_SIZES {
+            for (places, times) in [
+                (&[Place::BeforeLife] as &[Place], 3),
+                (&[Place::AfterLife], usize::MAX),
+                (&[Place::BeforeIdle], usize::MAX),
+                (&[Place::AfterIdle], usize::MAX),
+                (&[Place::Hesitate], usize::MAX),
+            ] {
+                let host = Panicky::at(places, times);
+                let pool = Pool::with_host(host, options(3, queue_size));
+                let pool = watch(pool.expect("the options are good"));
+                for task in 0..TASKS {
+                    pool.submit(task as u32).expect("the pool is open");
+                    if task % 20 == 0 {
+                        pool.expire_all();
+                        assert!(pool.wait_idle(Some(Duration::from_secs(60))), "{places:?}");
+                    }
+                }
+                assert!(pool.wait_idle(Some(Duration::from_secs(60))), "{places:?}");
+                let stats = pool.stats();
+                assert_adds_up(&stats);
+                assert_eq!(stats.submitted, TASKS);
+                let ran = pool.host().ran.load(Ordering::SeqCst) as u64;
+                assert_eq!(stats.completed, ran);
+                // Those whose worker could not be set up, with no other alive, were cancelled.
+                assert_eq!(stats.completed + stats.cancelled, TASKS);
+                assert!(stats.cancelled == 0 || places == [Place::BeforeLife]);
+                pool.release_timeout(Duration::from_secs(60))
+                    .expect("the workers leave");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_host_that_panics_when_tasks_are_cancelled_has_them_counted() {
+    limited(|| {
+        for queue_size in QUEUE_SIZES {
+            let host = Panicky::at(&[Place::BeforeLife, Place::Cancelled], usize::MAX);
+            let pool = Pool::with_host(host, options(2, queue_size));
+            let pool = watch(pool.expect("the options are good"));
+            for task in 0..10_u32 {
+                pool.submit(task).expect("the pool is open");
+                assert!(pool.wait_idle(Some(Duration::from_secs(60))));
+            }
+            assert_eq!(pool.stats().cancelled, 10);
+            pool.release_timeout(Duration::from_secs(60))
+                .expect("the workers leave");
         }
     });
 }

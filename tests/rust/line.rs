@@ -257,3 +257,69 @@ fn timeouts_against_finishing_workers_lose_no_task() {
         }
     });
 }
+
+#[test]
+fn who_is_passed_over_in_line_does_not_keep_a_pool_at_rest_closed() {
+    limited(|| {
+        for queue_size in [Some(0), Some(2)] {
+            let (pool, gate) = busy(Pool::builder().capacity(1).queue_size(queue_size));
+            for _ in 0..queue_size.unwrap_or_default() {
+                pool.submit(|| {}).expect("there is room");
+            }
+            let (looking, journal) = (Gate::new(), Journal::new());
+            let (looks, task) = (Arc::clone(&looking), journal.task(1));
+            let waiter = beside(&pool, move |pool| {
+                let mut look = || {
+                    looks.pass();
+                    false
+                };
+                let mut patience = Patience::new(None).interruptible(&mut look);
+                pool.submit_with(task.into(), &mut patience)
+            });
+            // As a signal handler does that takes its time.
+            looking.await_arrivals(1);
+            gate.open();
+            drain(&pool);
+            assert_eq!((pool.waiting(), pool.stats().busy), (1, 0));
+            pool.try_submit(journal.task(2))
+                .expect("the pool is at rest");
+            drain(&pool);
+            looking.open();
+            join(waiter).expect("there is room");
+            drain(&pool);
+            assert_eq!(journal.entries(), [2, 1]);
+            assert_eq!(pool.waiting(), 0);
+        }
+    });
+}
+
+#[test]
+fn whoever_looks_whether_it_is_interrupted_keeps_its_place() {
+    limited(|| {
+        let (pool, gate) = busy(Pool::builder().capacity(1));
+        let (looking, journal) = (Gate::new(), Journal::new());
+        let (looks, first) = (Arc::clone(&looking), journal.task(1));
+        let waiter = beside(&pool, move |pool| {
+            let mut look = || {
+                looks.pass();
+                false
+            };
+            let mut patience = Patience::new(None).interruptible(&mut look);
+            pool.submit_with(first.into(), &mut patience)
+        });
+        looking.await_arrivals(1);
+        let second = journal.task(2);
+        let later = beside(&pool, |pool| pool.submit(second));
+        eventually("both stand in line", || pool.waiting() == 2);
+        looking.open();
+        // From here on it is not passed over, but for moments: it is let in by the next who is done.
+        eventually("it has looked", || looking.arrived() > 1);
+        gate.open();
+        join(waiter).expect("it is let in");
+        join(later).expect("it is let in");
+        drain(&pool);
+        let mut entries = journal.entries();
+        entries.sort_unstable();
+        assert_eq!(entries, [1, 2]);
+    });
+}

@@ -214,3 +214,38 @@ fn a_wait_ends_once() {
         end(&sleeper, None).expect("it was settled");
     });
 }
+
+#[test]
+fn a_tune_down_that_takes_the_last_hope_is_a_deadlock() {
+    limited(|| {
+        let pool = open(Pool::builder().capacity(3).queue_size(None).expiry(None));
+        let list = Arc::new(Mutex::new(Vec::new()));
+        let answers = Arc::new(Mutex::new(Vec::new()));
+        for _ in 0..2 {
+            let (inner, list, answers) =
+                (Arc::clone(&pool), Arc::clone(&list), Arc::clone(&answers));
+            let gate = Gate::new();
+            let pass = gate.task();
+            pool.submit(move || {
+                pass();
+                let sleeper = begin(&inner, &list, true);
+                let answer = end(&sleeper, None);
+                if answer.is_err() {
+                    settle_all(&list);
+                }
+                answers.lock().unwrap().push(answer.is_ok());
+            })
+            .expect("the pool is open");
+            gate.await_arrivals(1);
+            gate.open();
+        }
+        eventually("both wait", || list.lock().unwrap().len() == 2);
+        // A third worker might be started, and help.
+        assert!(answers.lock().unwrap().is_empty());
+        pool.tune(2);
+        drain(&pool);
+        let mut answers = answers.lock().unwrap().clone();
+        answers.sort_unstable();
+        assert_eq!(answers, [false, true]);
+    });
+}

@@ -6,10 +6,12 @@ use super::support::{
     Gate, Journal, Ledger, QUEUE_SIZES, assert_is, beside, busy, drain, eventually, join,
     limited_alone, open, open_multi, refused,
 };
-use pyants::pool::faults::fail_spawns;
+use pyants::pool::faults::{fail_spawns, failing_spawns};
+use pyants::pool::sleeper::Sleeper;
+use pyants::pool::sync::{Luck, Patience};
 use pyants::{Error, Pool, Strategy};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -291,5 +293,140 @@ fn no_task_is_lost_while_threads_are_refused_at_random() {
             assert_eq!(stats.submitted, (SUBMITTERS * TASKS) as u64);
             assert_eq!(stats.completed, stats.submitted);
         }
+    });
+}
+
+#[test]
+fn a_refused_thread_is_not_asked_for_again_with_each_task() {
+    const SUBMITTERS: usize = 4;
+    const TASKS: usize = 2_000;
+    const FAILING: i64 = 1 << 40;
+    limited_alone(|| {
+        for (capacity, queue_size) in [(200, Some(0)), (0, Some(0)), (200, Some(8)), (200, None)] {
+            let pool = open(
+                Pool::builder()
+                    .capacity(capacity)
+                    .queue_size(queue_size)
+                    .expiry(None),
+            );
+            let gate = Gate::new();
+            for _ in 0..3 {
+                pool.submit(gate.task()).expect("a worker is free");
+            }
+            gate.await_arrivals(3);
+            gate.open();
+            drain(&pool);
+            fail_spawns(FAILING);
+            let ledger = Ledger::of(SUBMITTERS * TASKS);
+            let submitters: Vec<_> = (0..SUBMITTERS)
+                .map(|submitter| {
+                    let ledger = Arc::clone(&ledger);
+                    beside(&pool, move |pool| {
+                        for task in 0..TASKS {
+                            pool.submit(ledger.task(submitter * TASKS + task))
+                                .expect("workers are alive");
+                        }
+                    })
+                })
+                .collect();
+            submitters.into_iter().for_each(join);
+            drain(&pool);
+            ledger.assert_all_ran_once();
+            assert_eq!(pool.running(), 3);
+            // Ten times in the first second, then once a second.
+            let asked = FAILING - failing_spawns();
+            assert!(asked < 200, "asked for {asked} threads");
+            fail_spawns(0);
+        }
+    });
+}
+
+#[test]
+fn a_worker_alone_with_its_wait_is_told_when_the_thread_for_another_is_refused() {
+    limited_alone(|| {
+        let pool = open(Pool::builder().capacity(2).expiry(None));
+        let (gate, other, looking, answers) =
+            (Gate::new(), Gate::new(), Gate::new(), Journal::new());
+        let (own, pass, noted) = (Arc::clone(&pool), gate.task(), answers.clone());
+        pool.submit(move || {
+            pass();
+            let sleeper = Sleeper::new(own.family_id(), true);
+            sleeper.bind();
+            sleeper.refuse_if_stuck();
+            noted.note("waits".to_owned());
+            let waited = sleeper.wait(&mut Patience::new(None), &Luck::new(Duration::ZERO));
+            sleeper.leave();
+            noted.note(waited.expect_err("nobody settles it").to_string());
+        })
+        .expect("a worker is free");
+        pool.submit(other.task()).expect("a worker is free");
+        gate.await_arrivals(1);
+        other.await_arrivals(1);
+        // A third stands in line, and is passed over while it looks whether it was interrupted.
+        let looks = Arc::clone(&looking);
+        let outside = beside(&pool, move |pool| {
+            let mut look = || {
+                looks.pass();
+                false
+            };
+            let mut patience = Patience::new(None).interruptible(&mut look);
+            pool.submit_with((|| {}).into(), &mut patience)
+        });
+        looking.await_arrivals(1);
+        other.open();
+        eventually("the other worker is gone", || {
+            pool.expire_all();
+            pool.running() == 1
+        });
+        // There is hope for the first: a second worker may be started.
+        gate.open();
+        eventually("the first waits", || answers.entries() == ["waits"]);
+        fail_spawns(-1);
+        looking.open();
+        join(outside).expect("it is let in when the first has ended");
+        drain(&pool);
+        assert_eq!(answers.entries()[1], Error::Deadlock.to_string());
+    });
+}
+
+#[test]
+fn a_wait_is_no_deadlock_where_a_thread_that_was_refused_can_be_had_now() {
+    limited_alone(|| {
+        let pool = open(Pool::builder().capacity(2).queue_size(None).expiry(None));
+        let (gate, answers) = (Gate::new(), Journal::new());
+        let sleepers = Arc::new(Mutex::new(None));
+        let (own, pass, noted, bed) = (
+            Arc::clone(&pool),
+            gate.task(),
+            answers.clone(),
+            Arc::clone(&sleepers),
+        );
+        pool.submit(move || {
+            pass();
+            let sleeper = Sleeper::new(own.family_id(), true);
+            *bed.lock().unwrap() = Some(Arc::clone(&sleeper));
+            sleeper.bind();
+            sleeper.refuse_if_stuck();
+            let waited = sleeper.wait(&mut Patience::new(None), &Luck::new(Duration::ZERO));
+            sleeper.leave();
+            noted.note(waited.is_ok());
+        })
+        .expect("a worker is free");
+        gate.await_arrivals(1);
+        fail_spawns(1);
+        pool.submit(move || {
+            eventually("the first has begun to wait", || {
+                sleepers.lock().unwrap().is_some()
+            });
+            let sleeper = sleepers.lock().unwrap().take().expect("it is there");
+            if sleeper.settle() {
+                sleeper.ring();
+            }
+        })
+        .expect("it may wait");
+        assert_eq!((pool.running(), failing_spawns()), (1, 0));
+        gate.open();
+        drain(&pool);
+        assert_eq!(answers.entries(), [true]);
     });
 }

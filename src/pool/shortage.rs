@@ -1,0 +1,108 @@
+//! Whether the system gives threads.
+//!
+//! A thread that was refused may be had a moment later, so the next task asks for it again. Where some were refused in a row,
+//! none is asked for until a worker leaves, or a pause is over, which grows; or else each task that ends would ask in vain for
+//! as long as the shortage lasts. There is no pause where no worker is alive: then the submitter gets the system's error.
+
+use super::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// See the module's description. (The times are guesses: atomics of the standard library, which no model explores.)
+pub struct Shortage {
+    /// The last start came to nothing.
+    on: AtomicBool,
+    /// Until when none is tried, in nanoseconds since the pool was made.
+    until: AtomicU64,
+    /// How many were refused in a row.
+    refusals: AtomicU32,
+}
+
+impl Shortage {
+    /// How many refusals in a row are answered without a pause.
+    const PATIENCE: u32 = 8;
+    const FIRST_PAUSE: Duration = Duration::from_millis(1);
+    const DOUBLINGS: u32 = 10;
+
+    pub fn new() -> Self {
+        Shortage {
+            on: AtomicBool::new(false),
+            until: AtomicU64::new(0),
+            refusals: AtomicU32::new(0),
+        }
+    }
+
+    /// The last start came to nothing: whoever waits for room does not count on a further worker.
+    pub fn is_on(&self) -> bool {
+        self.on.load(Ordering::Relaxed)
+    }
+
+    /// It is too early to try again. (No time passes in a model: there it never is.)
+    pub fn is_pausing(&self, now: impl FnOnce() -> u64) -> bool {
+        !cfg!(any(loom, shuttle)) && self.is_on() && now() < self.until.load(Relaxed)
+    }
+
+    /// The system refused a thread.
+    pub fn begin(&self, now: u64) {
+        let refusals = self.refusals.fetch_add(1, Relaxed);
+        if let Some(doublings) = refusals.checked_sub(Self::PATIENCE) {
+            let pause = Self::FIRST_PAUSE * (1 << doublings.min(Self::DOUBLINGS));
+            self.until.store(now + pause.as_nanos() as u64, Relaxed);
+        }
+        self.on.store(true, Ordering::Relaxed);
+    }
+
+    /// A worker could not be set up, which is no reason not to start another.
+    pub fn begin_without_pause(&self) {
+        self.on.store(true, Ordering::Relaxed);
+    }
+
+    /// There may be a thread to be had now: the next start is tried at once.
+    pub fn end_pause(&self) {
+        if self.is_on() {
+            self.until.store(0, Relaxed);
+        }
+    }
+
+    /// A thread was started.
+    pub fn end(&self) {
+        if self.is_on() {
+            self.refusals.store(0, Relaxed);
+            self.until.store(0, Relaxed);
+            self.on.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_of_many_in_a_row_makes_a_longer_pause() {
+        let shortage = Shortage::new();
+        assert!(!shortage.is_pausing(|| 0));
+        for _ in 0..Shortage::PATIENCE {
+            shortage.begin(1000);
+            assert!(shortage.is_on());
+            assert!(!shortage.is_pausing(|| 1000));
+        }
+        let mut before = 0;
+        for refusal in 0..20 {
+            shortage.begin(1000);
+            let until = shortage.until.load(Relaxed);
+            assert!(until > before || refusal > Shortage::DOUBLINGS);
+            assert!(shortage.is_pausing(|| until - 1));
+            assert!(!shortage.is_pausing(|| until));
+            before = until;
+        }
+        shortage.end_pause();
+        assert!(shortage.is_on());
+        assert!(!shortage.is_pausing(|| 0));
+        shortage.begin(1000);
+        assert!(shortage.is_pausing(|| 1000));
+        shortage.end();
+        shortage.begin(1000);
+        assert!(!shortage.is_pausing(|| 1000));
+    }
+}

@@ -288,7 +288,7 @@ pub mod thread {
         #[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
         use std::path::Path;
         #[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
-        use std::time::Duration;
+        use std::time::{Duration, Instant};
 
         /// The kernel's number of a thread; `None` where there are no books to look into.
         pub type Id = Option<i32>;

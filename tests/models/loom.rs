@@ -2,6 +2,8 @@
 //! show are tried. A thread that sleeps for ever is reported as a deadlock.
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test --release --test loom`
+//!
+//! `PYANTS_PREEMPTIONS=n` allows so many more.
 #![cfg(loom)]
 
 mod ledger;
@@ -21,8 +23,10 @@ use std::time::Instant;
 
 /// Tries every interleaving of `model` with at most so many preemptions.
 fn explore(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
+    let more = std::env::var("PYANTS_PREEMPTIONS");
+    let more = more.map_or(0, |more| more.parse().expect("a number"));
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(preemptions);
+    builder.preemption_bound = Some(preemptions + more);
     builder.max_branches = 20_000;
     let (rounds, start) = (Arc::new(AtomicUsize::new(0)), Instant::now());
     let counter = Arc::clone(&rounds);

@@ -147,8 +147,9 @@ fn a_worker_that_cannot_be_set_up_closes_the_pool_and_cancels_what_has_not_start
             cancelled.sort_unstable();
             assert_eq!(cancelled, accepted);
             let stats = pool.stats();
-            assert_adds_up(&stats);
-            assert_eq!(stats.cancelled, accepted.len() as u64);
+            let admitted = accepted.len() as u64;
+            assert_adds_up(&stats, admitted..=admitted);
+            assert_eq!(stats.cancelled, admitted);
             assert!(pool.host().ran.lock().unwrap().is_empty());
 
             // The world has become a better place.
@@ -195,7 +196,7 @@ fn without_another_worker_tasks_are_cancelled_and_the_next_start_tries_again() {
             assert!(pool.wait_idle(Some(Duration::from_secs(60))));
             assert_eq!(*host.ran.lock().unwrap(), [5]);
             let stats = pool.stats();
-            assert_adds_up(&stats);
+            assert_adds_up(&stats, 21..=21);
             assert_eq!((stats.cancelled, stats.completed), (20, 1));
         }
     });
@@ -227,7 +228,7 @@ fn another_worker_takes_the_task_of_one_that_cannot_be_set_up() {
                 let mut ran = host.ran.lock().unwrap().clone();
                 ran.sort_unstable();
                 assert_eq!(ran, [8, 70, 70]);
-                assert_adds_up(&pool.stats());
+                assert_adds_up(&pool.stats(), 3..=3);
             }
         }
     });
@@ -268,7 +269,7 @@ fn with_every_other_worker_failing_each_task_runs_or_is_cancelled() {
                 seen.extend(host.cancelled.lock().unwrap().iter());
                 seen.sort_unstable();
                 assert_eq!(seen, (100..1000).collect::<Vec<u32>>());
-                assert_adds_up(&pool.stats());
+                assert_adds_up(&pool.stats(), 900..=900);
                 pool.release_timeout(Duration::from_secs(60))
                     .expect("the workers leave");
             }

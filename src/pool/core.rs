@@ -16,7 +16,7 @@ use super::stats::Stats;
 use super::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use super::sync::{Arc, Instant, Luck, Mutex, Patience, full_fence};
 use super::threads::Threads;
-use super::token::Token;
+use super::token::{Look, Token};
 use super::watch::Watch;
 use std::time::Duration;
 
@@ -172,6 +172,14 @@ impl<H: Host> Core<H> {
         self.admission
             .entered()
             .wrapping_sub(self.queue.len() as u64)
+    }
+
+    /// How far the queue has moved by now.
+    pub fn look(&self) -> Look {
+        Look {
+            taken: self.taken(),
+            at: self.now(),
+        }
     }
 
     /// Changes with every task that comes in and with every one that is taken out of the queue.

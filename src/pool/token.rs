@@ -18,6 +18,7 @@
 use super::sync::atomic::{AtomicU32, Ordering};
 use super::sync::full_fence;
 use crossbeam_utils::CachePadded;
+use std::sync::atomic::AtomicU64 as Plain;
 
 const HELD: u32 = 1;
 const WATCHED: u32 = 2;
@@ -32,18 +33,50 @@ pub enum Lookout {
     Watchman,
 }
 
+/// How far the queue had moved at some time.
+#[derive(Clone, Copy)]
+pub struct Look {
+    /// How many tasks had been taken out of it.
+    pub taken: u64,
+    /// When, in nanoseconds since the pool was made.
+    pub at: u64,
+}
+
 /// See the module's description.
-pub struct Token(CachePadded<AtomicU32>);
+pub struct Token {
+    word: CachePadded<AtomicU32>,
+    /// What whoever handed the token to another worker saw of the queue. Only speed hangs on it, so no model explores it.
+    taken: Plain,
+    at: Plain,
+}
 
 impl Token {
     pub fn new() -> Self {
-        Token(CachePadded::new(AtomicU32::new(0)))
+        Token {
+            word: CachePadded::new(AtomicU32::new(0)),
+            taken: Plain::new(0),
+            at: Plain::new(0),
+        }
+    }
+
+    /// The holder is about to give the token to a worker that it wakes or starts.
+    pub fn hand_over(&self, look: Look) {
+        self.taken.store(look.taken, Ordering::Relaxed);
+        self.at.store(look.at, Ordering::Relaxed);
+    }
+
+    /// What was seen of the queue when the token was handed to the caller.
+    pub fn handed_over(&self) -> Look {
+        Look {
+            taken: self.taken.load(Ordering::Relaxed),
+            at: self.at.load(Ordering::Relaxed),
+        }
     }
 
     /// Who will look into the queue. To be used after a full fence: what was put there before that is found.
     #[inline]
     pub fn lookout(&self) -> Lookout {
-        match self.0.load(Ordering::Relaxed) {
+        match self.word.load(Ordering::Relaxed) {
             0 => Lookout::Nobody,
             WATCHED => Lookout::Watchman,
             _ => Lookout::Searcher,
@@ -54,14 +87,14 @@ impl Token {
 
     /// Takes the token if nobody searches.
     pub fn take(&self) -> bool {
-        self.0.fetch_or(HELD, Ordering::AcqRel) & HELD == 0
+        self.word.fetch_or(HELD, Ordering::AcqRel) & HELD == 0
     }
 
     /// Lays the token down. `true`: nobody is left who will look, and the caller has to, after this.
     pub fn lay_down(&self) -> bool {
         // A read-modify-write and no store, for it to come after every vain try to take the token before it: what is read
         // of the token from here on was written after this.
-        let unwatched = self.0.fetch_and(!HELD, Ordering::AcqRel) & WATCHED == 0;
+        let unwatched = self.word.fetch_and(!HELD, Ordering::AcqRel) & WATCHED == 0;
         full_fence();
         unwatched
     }
@@ -85,7 +118,7 @@ impl Token {
     }
 
     fn replace(&self, old: u32, new: u32) -> bool {
-        self.0
+        self.word
             .compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
     }

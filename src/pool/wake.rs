@@ -100,6 +100,7 @@ impl<H: Host> Core<H> {
             }
         }
         while self.can_call_searcher() && self.token.take() {
+            self.token.hand_over(self.look());
             if self.call_idle() {
                 return; // The token is with the worker that was called.
             }
@@ -142,6 +143,7 @@ impl<H: Host> Core<H> {
             && !self.is_looked_after()
             && self.token.take()
         {
+            self.token.hand_over(self.look());
             if self.call_idle() || !self.token.lay_down() {
                 return;
             }

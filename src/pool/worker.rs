@@ -6,6 +6,7 @@ use super::host::{Host, Outcome, Worker};
 use super::seat::{Call, Tally};
 use super::sync::atomic::Ordering;
 use super::sync::{Arc, Luck, Mutex, Patience, can_look_out, contain, full_fence, lock, thread};
+use super::token::Look;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -258,7 +259,11 @@ impl<H: Host> Shift<'_, H> {
     /// looks in now and then. `true`: it is to go to work.
     fn watch(&mut self) -> bool {
         let core = self.core;
-        if !self.is_emptied_quickly(0) || !core.token.begin_watch() {
+        // Tasks were taken while this worker was woken, and are still.
+        let called = core.token.handed_over();
+        let goes_on = self.is_served_since(called)
+            && (cfg!(any(loom, shuttle)) || self.is_served_since(core.look()));
+        if !goes_on || !core.token.begin_watch() {
             return true;
         }
         let mut taken = core.taken();
@@ -266,7 +271,7 @@ impl<H: Host> Shift<'_, H> {
         loop {
             thread::doze(doze);
             let before = std::mem::replace(&mut taken, core.taken());
-            let moved = taken.wrapping_sub(before);
+            let moved = taken.saturating_sub(before);
             let pace = doze.as_nanos() as u64 / moved.max(1);
             if moved == 0 || !self.is_emptied_quickly(pace) {
                 // Either it holds the token again, or another one searches, and this one looks once more as it rests.
@@ -274,6 +279,18 @@ impl<H: Host> Shift<'_, H> {
                 return self.searching && !core.queue.is_empty();
             }
             doze = (doze * 2).min(LONGEST_DOZE);
+        }
+    }
+
+    /// The queue is empty, or somebody has taken a task out of it after that look, or does so soon after.
+    fn is_served_since(&self, look: Look) -> bool {
+        let core = self.core;
+        let is_served = || core.queue.is_empty() || core.taken() > look.taken;
+        let left = (look.at + SOON.as_nanos() as u64).saturating_sub(core.now());
+        if left == 0 {
+            is_served()
+        } else {
+            self.luck.spin_for(Duration::from_nanos(left), is_served)
         }
     }
 

@@ -6,7 +6,7 @@ import gc
 import tracemalloc
 
 import pytest
-from support import Face, Kind, ignore, run_script, wait_until
+from support import Face, Gate, Kind, ignore, run_script, wait_until
 
 pytestmark = pytest.mark.thread_unsafe(reason="measures the process")
 
@@ -22,6 +22,8 @@ class Cargo:
 @pytest.mark.parametrize("queue_size", [0, None])
 def test_python_memory_is_flat_over_many_tasks(kind: Kind, queue_size: int | None) -> None:
     def task(item: object) -> None:
+        if isinstance(item, Gate):
+            item.hold()
         if isinstance(item, ValueError):
             raise item
 
@@ -37,6 +39,11 @@ def test_python_memory_is_flat_over_many_tasks(kind: Kind, queue_size: int | Non
         return tracemalloc.get_traced_memory()[0]
 
     with face.pool:
+        # All workers there will ever be: each has memory of its own.
+        with Gate() as gate:
+            face.put(gate)
+            face.put(gate)
+            gate.wait_entered(2)
         run(500)
         tracemalloc.start()
         try:

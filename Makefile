@@ -11,13 +11,13 @@ demo: ## hash every file of a tree on a pool (ROOT=path, default the standard li
 check: ## for every day, about 3 minutes: lint, the Rust tests, the Python tests on one interpreter
 	@scripts/test check
 
-test: ## every check and test, on every interpreter found and on free-threaded 3.13: about 12 minutes
+test: ## every check and test, on every interpreter found and on free-threaded 3.13: about 15 minutes
 	@scripts/test
 
 lint: ## formatting, clippy, ruff, mypy, pyright and stubtest only
 	@scripts/test lint
 
-bench: ## pyants beside its peers, into docs/benchmarks.md: about 20 minutes (QUICK=1: 3 minutes)
+bench: ## pyants beside its peers, into docs/benchmarks.md: 20 to 35 minutes (QUICK=1: 3 minutes)
 	@scripts/bench
 
 bench-check: ## the instructions a task costs, against the figures recorded (needs valgrind)

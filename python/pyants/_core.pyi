@@ -235,7 +235,7 @@ class MultiPool(_Submitter):
     strategy: a LoadBalancingStrategy. The keyword options are those of Pool, and each pool has them.
 
     A task goes to the pool that the strategy chooses, or to another that has room where that one is full; where none
-    has, submit() waits for the one chosen.
+    has, submit() waits until one does.
     """
 
     def __init__(

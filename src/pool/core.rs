@@ -18,6 +18,7 @@ use super::sync::{Arc, Instant, Luck, Mutex, Patience, full_fence};
 use super::threads::Threads;
 use super::token::{Look, Token};
 use super::watch::Watch;
+use crossbeam_utils::CachePadded;
 use std::time::Duration;
 
 /// Counts of what happens seldom.
@@ -42,6 +43,8 @@ pub(super) struct Core<H: Host> {
     pub hand_off: bool,
     pub admission: Admission,
     pub line: Line<H::Task>,
+    /// The line of a `MultiPool`, and which of its pools this one is.
+    pub commons: Option<(Arc<Line<H::Task>>, usize)>,
     /// Whether it pays to look out for room before standing in line.
     pub luck: Luck,
     /// Whether it pays to look out for a worker before starting another.
@@ -57,7 +60,7 @@ pub(super) struct Core<H: Host> {
     /// Who will look into the run queue, so that nobody need be woken. See wake.rs.
     pub token: Token,
     /// The workers that rest, or are about to.
-    pub resting: AtomicU32,
+    pub resting: CachePadded<AtomicU32>,
     /// Held while a thread is started.
     pub spawning: Mutex<()>,
     /// Somebody counts the workers: there are never to be more of them than tasks in flight when one is started. (An atomic
@@ -85,7 +88,14 @@ pub(super) struct Core<H: Host> {
 }
 
 impl<H: Host> Core<H> {
-    pub fn new(host: H, options: Options, family: Arc<Family>) -> Self {
+    /// `counted`: the tasks in flight are to be known at once.
+    pub fn new(
+        host: H,
+        options: Options,
+        family: Arc<Family>,
+        commons: Option<(Arc<Line<H::Task>>, usize)>,
+        counted: bool,
+    ) -> Self {
         // Without a bound on the workers every task gets its own, and none ever waits for one.
         let hand_off = options.queue_size.is_some()
             && (options.queue_size == Some(0) || options.capacity.is_none());
@@ -95,11 +105,12 @@ impl<H: Host> Core<H> {
                 Self::limit(&options, options.capacity),
                 match options.queue_size {
                     _ if hand_off => Count::Exact,
-                    Some(_) => Count::Lagging,
-                    None => Count::Tallied,
+                    None if !counted => Count::Tallied,
+                    _ => Count::Lagging,
                 },
             ),
-            line: Line::new(Arc::clone(&family)),
+            line: Line::new(Arc::clone(&family), 1),
+            commons,
             luck: Luck::new(LOOKOUT),
             hands: Luck::new(START),
             queue: RunQueue::new(),
@@ -109,7 +120,7 @@ impl<H: Host> Core<H> {
             idle: IdleStack::new(),
             vacant: IdleStack::new(),
             token: Token::new(),
-            resting: AtomicU32::new(0),
+            resting: CachePadded::new(AtomicU32::new(0)),
             spawning: Mutex::new(()),
             counted: std::sync::atomic::AtomicBool::new(false),
             threads: Threads::new(),
@@ -164,7 +175,13 @@ impl<H: Host> Core<H> {
         // A task may end, and let a waiting submitter's in, between two looks; the line is looked at in the middle:
         // if nothing came in from the first look to the last, nobody left the line for the pool.
         let before = self.admission.entered();
-        self.in_flight() == 0 && self.line.is_quiet() && self.admission.entered() == before
+        self.in_flight() == 0 && !self.line.is_ready() && self.admission.entered() == before
+    }
+
+    /// The submitters that wait for room.
+    pub fn waiting(&self) -> usize {
+        let roaming = self.commons.as_ref();
+        self.line.len() + roaming.map_or(0, |(line, index)| line.len_at(*index))
     }
 
     /// How many tasks were ever taken out of the queue, more or less: for those who want to see it move.
@@ -255,7 +272,7 @@ impl<H: Host> Core<H> {
             running,
             busy,
             idle: running.saturating_sub(u32::try_from(busy).unwrap_or(u32::MAX)),
-            waiting: self.line.len(),
+            waiting: self.waiting(),
             queued,
             submitted,
             completed,

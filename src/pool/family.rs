@@ -7,6 +7,7 @@
 use super::sleeper::Sleeper;
 use super::sync::atomic::{AtomicUsize, Ordering};
 use super::sync::{Arc, Mutex, lock, thread_local};
+use crossbeam_utils::CachePadded;
 use std::cell::RefCell;
 use std::sync::{OnceLock, Weak};
 
@@ -18,14 +19,12 @@ thread_local! {
 
 /// What the pools of a family ask of each other.
 pub trait Member: Send + Sync {
-    /// A task could come in.
-    fn has_room(&self) -> bool;
     /// A worker may be started.
     fn may_grow(&self) -> bool;
     /// Asks once more for a thread that the system refused, if a task waits for it.
     fn try_to_grow(self: Arc<Self>);
-    /// Has the bound submitters in line try again by themselves, with any pool of the family.
-    fn retry_bound(self: Arc<Self>);
+    /// Lets in as many as it has room for of those who will do with any pool of the family.
+    fn offer_room(self: Arc<Self>);
     /// Tells the youngest of the bound submitters in line that there is a deadlock; whether there was one.
     fn refuse_bound(self: Arc<Self>) -> bool;
 }
@@ -39,6 +38,8 @@ pub struct Family {
     workers: AtomicUsize,
     /// Those of them that are bound.
     bound: AtomicUsize,
+    /// How many of the pools are closed. Seldom written, and read by each submit to several pools.
+    closed: CachePadded<AtomicUsize>,
     /// Those of the bound that do not stand in any line.
     sleepers: Mutex<Vec<Arc<Sleeper>>>,
     /// Held while one of the bound is told of a deadlock. Taken under a line's lock, never the other way round.
@@ -136,17 +137,24 @@ impl Family {
             .filter_map(Weak::upgrade)
     }
 
-    /// A pool has room and nobody in its own line: those bound in the lines of others try again. They raise the count
-    /// of the bound first, and then look for room with `has_room`.
+    /// Each pool lets in as many as it has room for of those who will do with any of them.
     pub fn offer_room(&self) {
-        if self.bound.load(Ordering::SeqCst) > 0 {
-            self.members().for_each(|member| member.retry_bound());
+        self.members().for_each(|member| member.offer_room());
+    }
+
+    /// A pool is closed, or opened again.
+    pub fn count_closed(&self, closed: bool) {
+        if closed {
+            self.closed.fetch_add(1, Ordering::SeqCst);
+        } else {
+            self.closed.fetch_sub(1, Ordering::SeqCst);
         }
     }
 
-    /// Some pool has room.
-    pub fn has_room(&self) -> bool {
-        self.members().any(|member| member.has_room())
+    /// A pool is closed.
+    #[inline]
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst) > 0
     }
 
     /// All the workers are bound, and no pool may get another: none of their tasks will ever end.

@@ -28,7 +28,6 @@ impl<H: Host> Core<H> {
         }
         // More room: for those in line, and for workers to take what is in the queue.
         self.let_in();
-        self.family.offer_room();
         // The line may be empty now, and what was let in done already.
         self.watch.notify();
         if !self.queue.is_empty() && self.is_wake_due() {
@@ -75,7 +74,14 @@ impl<H: Host> Core<H> {
             }
             let mut line = self.line.lock();
             line.refuse_all(|| Error::Closed);
-            let answers = self.unlock(line);
+            let mut answers = self.unlock(line);
+            // Those who would do with any of several pools do not get into any from now on.
+            self.family.count_closed(true);
+            if let Some((commons, _)) = &self.commons {
+                let mut line = commons.lock();
+                line.refuse_all(|| Error::Closed);
+                answers.append(line.unlock());
+            }
             let mut next = self.idle.close();
             while let Some(seat) = next {
                 // The link first: a worker that is called may rest again, and link its seat anew.
@@ -118,6 +124,7 @@ impl<H: Host> Core<H> {
             self.broken.store(false, Ordering::Relaxed);
             self.idle.open();
             self.admission.open();
+            self.family.count_closed(false);
         }
         drop(lifecycle);
         self.watch.notify();

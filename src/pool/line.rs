@@ -6,7 +6,8 @@
 use super::error::Error;
 use super::family::Family;
 use super::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use super::sync::{Arc, Condvar, Luck, Mutex, MutexGuard, Patience, lock, wait};
+use super::sync::{Arc, Condvar, Luck, Mutex, MutexGuard, Patience, lock, sequenced, wait};
+use crossbeam_utils::CachePadded;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -51,8 +52,8 @@ pub struct Waiter<T> {
 pub struct Stand {
     /// It is a worker of the pool's family and waits without limit of time.
     pub bound: bool,
-    /// It will do with any pool of the family.
-    pub roams: bool,
+    /// The pool it was to wait for, where it will do with any of several.
+    pub home: usize,
     /// Nobody waits: the task was enlisted, and its submitter goes on.
     pub absent: bool,
 }
@@ -161,6 +162,11 @@ impl<T> Answers<T> {
         rest: Vec::new(),
     };
 
+    /// Those of two lines.
+    pub fn append(&mut self, others: Answers<T>) {
+        others.into_iter().for_each(|told| self.push(told));
+    }
+
     fn push(&mut self, told: Told<T>) {
         if self.first.is_none() {
             self.first = Some(told);
@@ -186,6 +192,8 @@ pub struct Places<T> {
     empty: usize,
     /// How many of them are held.
     held: usize,
+    /// How many wait for each of several pools. (Atomics only for those who ask.)
+    homes: Arc<[AtomicUsize]>,
     family: Arc<Family>,
     answers: Answers<T>,
 }
@@ -230,8 +238,12 @@ impl<T> Places<T> {
         }
         let place = self.queue.remove(index)?;
         self.held -= usize::from(place.held);
-        if place.waiter.stand.bound {
+        let stand = place.waiter.stand;
+        if stand.bound {
             self.family.unbind();
+        }
+        if let Some(count) = self.homes.get(stand.home) {
+            count.fetch_sub(1, Ordering::Relaxed);
         }
         Some(place.waiter)
     }
@@ -281,16 +293,6 @@ impl<T> Places<T> {
         }
     }
 
-    /// Takes all that are bound and roam out of the line to try again by themselves.
-    pub fn retry_bound(&mut self) {
-        while let Some(index) = self.queue.iter().position(|place| {
-            let stand = place.waiter.stand;
-            stand.bound && stand.roams
-        }) {
-            self.dismiss(index, Answer::Retry);
-        }
-    }
-
     /// Takes the youngest of those that are bound out of the line with this answer; whether there was one.
     pub fn refuse_youngest_bound(&mut self, error: Error) -> bool {
         let youngest = self
@@ -329,7 +331,8 @@ pub struct Line<T> {
     /// How long the line is, for those who only ask.
     len: AtomicUsize,
     /// Somebody is to be let in where there is room: the line is not empty, nor held altogether.
-    ready: AtomicBool,
+    ready: CachePadded<AtomicBool>,
+    homes: Arc<[AtomicUsize]>,
     /// Whether it pays to look out for an answer before going to sleep.
     luck: Luck,
 }
@@ -356,24 +359,33 @@ impl<T> std::ops::DerefMut for Locked<'_, T> {
 impl<T> Drop for Locked<'_, T> {
     fn drop(&mut self) {
         self.line.len.store(self.places.len(), Ordering::Relaxed);
-        self.line
-            .ready
-            .store(self.places.is_ready(), Ordering::Relaxed);
+        let ready = self.places.is_ready();
+        if self.line.ready.load(Ordering::Relaxed) != ready {
+            // SeqCst: where several pools share the line, whoever stands there looks for room after this.
+            self.line.ready.store(ready, Ordering::SeqCst);
+        }
     }
 }
 
 impl<T> Line<T> {
-    pub fn new(family: Arc<Family>) -> Self {
+    /// A line for one pool, or for so many.
+    pub fn new(family: Arc<Family>, pools: usize) -> Self {
+        let homes: Arc<[_]> = match pools {
+            1 => [].into(),
+            _ => (0..pools).map(|_| AtomicUsize::new(0)).collect(),
+        };
         Line {
             places: Mutex::new(Places {
                 queue: VecDeque::new(),
                 empty: 0,
                 held: 0,
+                homes: Arc::clone(&homes),
                 family,
                 answers: Answers::NONE,
             }),
             len: AtomicUsize::new(0),
-            ready: AtomicBool::new(false),
+            ready: CachePadded::new(AtomicBool::new(false)),
+            homes,
             luck: Luck::new(LOOKOUT),
         }
     }
@@ -390,9 +402,20 @@ impl<T> Line<T> {
         self.len.load(Ordering::Relaxed)
     }
 
-    /// Nobody waits but those who are seeing to an interrupt, and may be waiting for just this.
-    pub fn is_quiet(&self) -> bool {
-        !self.ready.load(Ordering::Relaxed)
+    /// How many pools let in from it.
+    pub fn pools(&self) -> usize {
+        self.homes.len().max(1)
+    }
+
+    /// How many wait that were to wait for this one of several pools.
+    pub fn len_at(&self, home: usize) -> usize {
+        self.homes[home].load(Ordering::Relaxed)
+    }
+
+    /// Somebody waits, and is not just seeing to an interrupt, nor waiting for just this.
+    #[inline]
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::SeqCst)
     }
 
     /// Waits in line for an answer, or until `patience` is at its end; then the submitter is no longer in line. `hold` holds
@@ -438,7 +461,12 @@ impl<T> Line<T> {
     }
 }
 
-impl<T> Locked<'_, T> {
+impl<'a, T> Locked<'a, T> {
+    /// Which line it is.
+    pub fn line(&self) -> &'a Line<T> {
+        self.line
+    }
+
     /// Lets go of the lock; what is to be told now.
     #[must_use]
     pub fn unlock(mut self) -> Answers<T> {
@@ -475,6 +503,9 @@ impl<T> Locked<'_, T> {
     ) {
         if waiter.stand.bound {
             self.family.bind();
+        }
+        if let Some(count) = self.homes.get(waiter.stand.home) {
+            count.fetch_add(1, Ordering::Relaxed);
         }
         push(
             &mut self.queue,

@@ -54,6 +54,7 @@ pub use threads::Exit;
 
 use self::core::Core;
 use family::{Family, Member};
+use line::Line;
 use std::any::Any;
 use std::time::Duration;
 use sync::{Arc, Patience};
@@ -99,13 +100,20 @@ impl<H: Host> Pool<H> {
     /// A pool that runs its tasks in `host`. No thread is started before the first task.
     pub fn with_host(host: H, options: Options) -> Result<Self, OptionsError> {
         let family = Arc::<Family>::default();
-        let pool = Self::of_family(host, options, &family)?;
+        let pool = Self::of_family(host, options, &family, None, false)?;
         family.found(vec![pool.member()]);
         Ok(pool)
     }
 
-    fn of_family(host: H, options: Options, family: &Arc<Family>) -> Result<Self, OptionsError> {
-        let core = Core::new(host, options.validate()?, Arc::clone(family));
+    fn of_family(
+        host: H,
+        options: Options,
+        family: &Arc<Family>,
+        commons: Option<(Arc<Line<H::Task>>, usize)>,
+        counted: bool,
+    ) -> Result<Self, OptionsError> {
+        let options = options.validate()?;
+        let core = Core::new(host, options, Arc::clone(family), commons, counted);
         Ok(Pool {
             core: Arc::new(core),
         })
@@ -229,7 +237,7 @@ impl<H: Host> Pool<H> {
         mut offer: Offer<H::Task>,
         mut patience: Option<&mut Patience<'_>>,
     ) -> Result<(), SubmitError<H::Task>> {
-        while let Some(task) = self.core.follow_up(offer, patience.as_deref_mut())? {
+        while let Some(task) = self.core.follow_up(offer, patience.as_deref_mut(), None)? {
             offer = self.core.offer(task);
         }
         Ok(())
@@ -296,7 +304,7 @@ impl<H: Host> Pool<H> {
 
     /// The submitters that wait for room.
     pub fn waiting(&self) -> usize {
-        self.core.line.len()
+        self.core.waiting()
     }
 
     /// The accepted tasks that wait for a worker.

@@ -3,12 +3,15 @@
 use super::error::{Error, OptionsError, SubmitError};
 use super::family::Family;
 use super::host::Host;
+use super::line::Line;
 use super::options::Options;
 use super::stats::Stats;
 use super::submit::Offer;
-use super::sync::{Arc, Mutex, Patience, lock};
+use super::sync::{Arc, Mutex, Patience, lock, thread};
 use super::{Builder, Pool};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crossbeam_utils::CachePadded;
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How a `MultiPool` chooses a pool.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,11 +34,84 @@ pub enum Strategy {
 /// ```
 pub struct MultiPool<H: Host = super::Closures> {
     pools: Vec<Pool<H>>,
+    family: Arc<Family>,
+    /// Those who find no room in any pool, and are let in by whichever has some first.
+    line: Arc<Line<H::Task>>,
     strategy: Strategy,
-    next: AtomicUsize,
-    closed: AtomicBool,
-    /// Held by release and reboot, so that the flag and the pools agree.
+    turns: Turns,
+    /// Held by release and reboot.
     lifecycle: Mutex<()>,
+}
+
+/// Whose turn it is. A thread that submits one task after another takes a whole run of turns at once, and goes through them
+/// by itself: some times round, so that they come out even.
+struct Turns {
+    next: CachePadded<AtomicU64>,
+    /// Tells these turns from all others, and from those before a reboot.
+    id: AtomicU64,
+}
+
+/// The turns of a thread.
+#[derive(Clone, Copy)]
+struct Run {
+    id: u64,
+    next: u64,
+    left: u64,
+    /// How many it has had, up to `Turns::RUN`.
+    had: u64,
+}
+
+thread_local! {
+    /// Of the pools that this thread last submitted to.
+    static RUN: Cell<Run> = const { Cell::new(Run { id: 0, next: 0, left: 0, had: 0 }) };
+}
+
+impl Turns {
+    /// How many a thread takes at once, more or less, when it has taken as many one by one.
+    const RUN: u64 = 64;
+
+    fn new() -> Self {
+        Turns {
+            next: CachePadded::new(AtomicU64::new(0)),
+            id: AtomicU64::new(Self::fresh_id()),
+        }
+    }
+
+    fn fresh_id() -> u64 {
+        static IDS: AtomicU64 = AtomicU64::new(1);
+        IDS.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn restart(&self) {
+        self.next.store(0, Ordering::Relaxed);
+        self.id.store(Self::fresh_id(), Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn take(&self, pools: usize) -> usize {
+        let id = self.id.load(Ordering::Relaxed);
+        let mut run = RUN.get();
+        if run.id != id {
+            (run.id, run.left, run.had) = (id, 0, 0);
+        }
+        if run.left == 0 {
+            let pools = pools as u64;
+            let is_short = run.had < Self::RUN;
+            run.left = if is_short {
+                1
+            } else {
+                pools * (Self::RUN / pools).max(1)
+            };
+            run.next = self.next.fetch_add(run.left, Ordering::Relaxed);
+        }
+        RUN.set(Run {
+            next: run.next + 1,
+            left: run.left - 1,
+            had: (run.had + 1).min(Self::RUN),
+            ..run
+        });
+        (run.next % pools as u64) as usize
+    }
 }
 
 impl<H: Host> MultiPool<H> {
@@ -50,21 +126,26 @@ impl<H: Host> MultiPool<H> {
             return Err(OptionsError::NoPools);
         }
         let family = Arc::new(Family::default());
+        let line = Arc::new(Line::new(Arc::clone(&family), size));
         let pools = (0..size)
             .map(|index| {
                 let options = Options {
                     name: format!("{}-{index}", options.name),
                     ..options.clone()
                 };
-                Pool::of_family(host(), options, &family)
+                let commons = Some((Arc::clone(&line), index));
+                // To know the pool with the fewest tasks takes a look at one number of each.
+                let counted = strategy == Strategy::LeastTasks;
+                Pool::of_family(host(), options, &family, commons, counted)
             })
             .collect::<Result<Vec<_>, _>>()?;
         family.found(pools.iter().map(Pool::member).collect());
         Ok(MultiPool {
             pools,
+            family,
+            line,
             strategy,
-            next: AtomicUsize::new(0),
-            closed: AtomicBool::new(false),
+            turns: Turns::new(),
             lifecycle: Mutex::new(()),
         })
     }
@@ -75,7 +156,7 @@ impl<H: Host> MultiPool<H> {
     }
 
     fn least_tasks(&self) -> usize {
-        let tasks = |pool: &Pool<H>| pool.core.in_flight() + pool.core.line.len() as u64;
+        let tasks = |pool: &Pool<H>| pool.core.in_flight() + pool.core.waiting() as u64;
         (0..self.pools.len())
             .min_by_key(|&index| tasks(&self.pools[index]))
             .expect("there is at least one pool")
@@ -83,7 +164,7 @@ impl<H: Host> MultiPool<H> {
 
     fn choose(&self) -> usize {
         match self.strategy {
-            Strategy::RoundRobin => self.next.fetch_add(1, Ordering::Relaxed) % self.pools.len(),
+            Strategy::RoundRobin => self.turns.take(self.pools.len()),
             Strategy::LeastTasks => self.least_tasks(),
         }
     }
@@ -95,6 +176,9 @@ impl<H: Host> MultiPool<H> {
             return (self.broken().unwrap_or(0), Offer::Closed(task));
         }
         let chosen = self.choose();
+        if self.line.is_ready() {
+            return (chosen, Offer::Full(task)); // Nobody overtakes those who wait.
+        }
         let mut offer = self.pools[chosen].offer(task);
         for step in 1..self.pools.len() {
             let Offer::Full(task) = offer else { break };
@@ -116,19 +200,40 @@ impl<H: Host> MultiPool<H> {
         mut offer: Offer<H::Task>,
         mut patience: Option<&mut Patience<'_>>,
     ) -> Result<(), SubmitError<H::Task>> {
-        if let Some(patience) = &mut patience {
-            patience.roams = true;
-        }
-        while let Some(task) = self.pools[index]
-            .core
-            .follow_up(offer, patience.as_deref_mut())?
-        {
+        let let_in = || self.pools.iter().for_each(|pool| pool.core.offer_room());
+        if patience.is_some() && matches!(offer, Offer::Full(_)) && self.look_for_room(index) {
+            let Offer::Full(task) = offer else {
+                unreachable!("it was looked at just now")
+            };
             (index, offer) = self.offer(task);
         }
-        Ok(())
+        loop {
+            let core = &self.pools[index].core;
+            match core.follow_up(offer, patience.as_deref_mut(), Some(&let_in)) {
+                Ok(None) => return Ok(()),
+                Ok(Some(task)) => (index, offer) = self.offer(task),
+                Err(SubmitError {
+                    error: Error::Closed,
+                    task,
+                }) if self.broken().is_some() => {
+                    return Err(SubmitError::new(Error::Broken, task));
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
-    /// Submits a task to the pool chosen, or to one that has room; waits for the one chosen where none has.
+    /// As a pool does before a submitter stands in its line, but looks at all pools.
+    fn look_for_room(&self, index: usize) -> bool {
+        let core = &self.pools[index].core;
+        core.may_look_for_room()
+            && self.line.len() == 0
+            && core
+                .luck
+                .spin(|| self.pools.iter().any(|pool| pool.core.admission.has_room()))
+    }
+
+    /// Submits a task to the pool chosen, or to one that has room; where none has waits until one does.
     pub fn submit(&self, task: impl Into<H::Task>) -> Result<(), SubmitError<H::Task>> {
         let (index, offer) = self.offer(task.into());
         self.follow_up(index, offer, Some(&mut Patience::new(None)))
@@ -163,9 +268,9 @@ impl<H: Host> MultiPool<H> {
     pub fn release(&self) -> bool {
         let lifecycle = lock(&self.lifecycle);
         let was_whole = self.broken().is_none();
-        let was_open = !self.closed.swap(true, Ordering::SeqCst);
         let closed: Vec<_> = self.pools.iter().map(|pool| pool.core.close()).collect();
         drop(lifecycle);
+        let was_open = closed.iter().any(Option::is_some);
         for (pool, answers) in self.pools.iter().zip(closed) {
             if let Some(answers) = answers {
                 pool.core.deliver(answers);
@@ -189,9 +294,10 @@ impl<H: Host> MultiPool<H> {
             for pool in &self.pools {
                 pool.watch_idle(patience)?;
             }
-            if entered() == before {
+            if entered() == before && !self.line.is_ready() {
                 return Ok(());
             }
+            thread::yield_now();
         }
     }
 
@@ -213,15 +319,14 @@ impl<H: Host> MultiPool<H> {
     pub fn reboot(&self) {
         let _lifecycle = lock(&self.lifecycle);
         if self.is_closed() {
-            self.next.store(0, Ordering::Relaxed);
+            self.turns.restart();
             self.pools.iter().for_each(Pool::reboot);
-            self.closed.store(false, Ordering::SeqCst);
         }
     }
 
     /// No task is accepted: the pools were released, together or one by one, or one of them closed itself.
     pub fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::SeqCst) || self.pools.iter().any(Pool::is_closed)
+        self.family.is_closed()
     }
 }
 

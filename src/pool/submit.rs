@@ -6,7 +6,7 @@ use super::error::{Error, Limit, SubmitError};
 use super::family::Member;
 use super::faults::{Step, skipped};
 use super::host::Host;
-use super::line::{Answer, Answers, Locked, Stand, Waiter};
+use super::line::{Answer, Answers, Line, Locked, Stand, Waiter};
 use super::sync::atomic::Ordering;
 use super::sync::{Arc, Patience, can_look_out, contain, lock};
 use super::wake::Spawn;
@@ -85,14 +85,15 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Brings an offer to its end. Without `patience` the caller does not wait for room. `Some`: the task is to be
-    /// offered anew.
+    /// Brings an offer to its end. Without `patience` the caller does not wait for room. `others`: it will do with any of
+    /// several pools, and this has each let in whom it has room for. `Some`: the task is to be offered anew.
     pub fn follow_up(
         self: &Arc<Self>,
         offer: Offer<H::Task>,
         patience: Option<&mut Patience<'_>>,
+        others: Option<&dyn Fn()>,
     ) -> Result<Option<H::Task>, SubmitError<H::Task>> {
-        let result = self.settle(offer, patience);
+        let result = self.settle(offer, patience, others);
         if let Err(SubmitError {
             error: Error::Overload { .. } | Error::Timeout | Error::Deadlock,
             ..
@@ -107,6 +108,7 @@ impl<H: Host> Core<H> {
         self: &Arc<Self>,
         offer: Offer<H::Task>,
         patience: Option<&mut Patience<'_>>,
+        others: Option<&dyn Fn()>,
     ) -> Result<Option<H::Task>, SubmitError<H::Task>> {
         let Some(task) = self.take_in(offer)? else {
             return Ok(None);
@@ -114,13 +116,13 @@ impl<H: Host> Core<H> {
         let Some(patience) = patience.filter(|_| !self.options.nonblocking) else {
             return Err(self.overload(task));
         };
-        if !self.look_for_room() {
-            return self.stand_in_line(task, patience);
+        if others.is_none() && self.look_for_room() {
+            return match self.take_in(self.offer(task))? {
+                Some(task) => self.stand_in_line(task, patience, others),
+                None => Ok(None),
+            };
         }
-        match self.take_in(self.offer(task))? {
-            Some(task) => self.stand_in_line(task, patience),
-            None => Ok(None),
-        }
+        self.stand_in_line(task, patience, others)
     }
 
     /// Does what an offer came to; `Some`: there was no room.
@@ -152,12 +154,17 @@ impl<H: Host> Core<H> {
     /// stand in line costs both sides more than a short task does. Not so where one of them at a time can make headway: a
     /// worker that finds its next task in line goes on with it at once.
     fn look_for_room(&self) -> bool {
+        self.may_look_for_room()
+            && self.line.len() == 0
+            && self.luck.spin(|| self.admission.has_room())
+    }
+
+    pub fn may_look_for_room(&self) -> bool {
         // Room that no thread can be had for is none.
         can_look_out()
             && self.parallelism > 1
-            && self.line.len() == 0
+            && !self.options.nonblocking
             && !self.shortage.is_on()
-            && self.luck.spin(|| self.admission.has_room())
     }
 
     /// Looks out for a worker that is done, where that has paid lately, before another is started: a thread costs as much as
@@ -252,7 +259,7 @@ impl<H: Host> Core<H> {
                 self.let_in();
             }
         } else {
-            self.family.offer_room();
+            self.offer_room();
         }
         self.watch.notify();
     }
@@ -279,11 +286,13 @@ impl<H: Host> Core<H> {
         offer: Offer<H::Task>,
         joining: Joining<H::Task>,
     ) -> Result<Option<Standing<H>>, SubmitError<H::Task>> {
-        let result = match self.settle(offer, None) {
+        let result = match self.settle(offer, None, None) {
             Err(SubmitError {
                 error: Error::Overload { .. },
                 task,
-            }) if !self.options.nonblocking => self.join_line(task, joining).map(Some),
+            }) if !self.options.nonblocking => {
+                self.join_line(&self.line, task, joining, None).map(Some)
+            }
             settled => settled.map(|_| None),
         };
         if let Err(SubmitError {
@@ -323,16 +332,21 @@ impl<H: Host> Core<H> {
         self: &Arc<Self>,
         task: H::Task,
         patience: &mut Patience<'_>,
+        others: Option<&dyn Fn()>,
     ) -> Result<Option<H::Task>, SubmitError<H::Task>> {
+        let (line, home) = match &self.commons {
+            Some((line, home)) if others.is_some() => (&**line, *home),
+            _ => (&self.line, 0),
+        };
         let stand = Stand {
             bound: patience.is_endless() && self.family.is_home(),
-            roams: patience.roams,
+            home,
             absent: false,
         };
-        let waiter = self.join_line(task, Joining::As(stand))?;
-        let is_first = self.line.len() <= 1;
-        let hold = |held| self.hold(&waiter, held);
-        match self.line.wait(&waiter, patience, is_first, hold) {
+        let waiter = self.join_line(line, task, Joining::As(stand), others)?;
+        let is_first = line.len() <= 1;
+        let hold = |held| self.hold(line, &waiter, held);
+        match line.wait(&waiter, patience, is_first, hold) {
             Answer::Accepted => {
                 contain(|| self.host.hesitate(|| self.stirs()));
                 Ok(None)
@@ -349,28 +363,39 @@ impl<H: Host> Core<H> {
     }
 
     /// Passes over a submitter in line, or does so no longer; `false`: it is not in line.
-    fn hold(self: &Arc<Self>, waiter: &Standing<H>, held: bool) -> bool {
-        let mut line = self.line.lock();
+    fn hold(self: &Arc<Self>, line: &Line<H::Task>, waiter: &Standing<H>, held: bool) -> bool {
+        let mut line = line.lock();
         if !line.hold(waiter, held) {
             return false;
         }
-        if held {
-            // Where nobody else waits, those who come may overtake it.
-            self.let_go(line);
-        } else {
+        let is_own = self.is_own(&line);
+        if !held && is_own {
             // First the flag, then the look for room, which may have come up meanwhile.
             self.admission.set_waiting(true);
             self.serve(line);
+        } else {
+            // Where nobody else waits, those who come may overtake it.
+            self.let_go(line);
+        }
+        if !held && !is_own {
+            self.family.offer_room();
         }
         self.watch.notify();
         true
     }
 
+    /// It is the line of this pool alone.
+    fn is_own(&self, line: &Locked<'_, H::Task>) -> bool {
+        std::ptr::eq(line.line(), &self.line)
+    }
+
     /// Joins the line, and lets in whoever is first if there is room.
     fn join_line(
         self: &Arc<Self>,
+        line: &Line<H::Task>,
         task: H::Task,
         joining: Joining<H::Task>,
+        others: Option<&dyn Fn()>,
     ) -> Result<Standing<H>, SubmitError<H::Task>> {
         let bound = matches!(joining, Joining::As(stand) if stand.bound);
         // A start that the system refused is tried again before somebody waits for what it was for.
@@ -382,42 +407,40 @@ impl<H: Host> Core<H> {
                 self.wake();
             }
         }
-        let mut line = self.line.lock();
+        let mut line = line.lock();
         if let Some(most) = self.options.max_blocking_tasks
-            && line.len() >= most
+            && line.len() >= most.saturating_mul(line.line().pools())
         {
             return Err(self.overload_by(Limit::Waiting(most), task));
         }
-        let (waiter, stand) = match joining {
-            Joining::As(stand) => (line.join(task, stand), stand),
+        let waiter = match joining {
+            Joining::As(stand) => line.join(task, stand),
             Joining::Again(waiter) => match line.join_again(task, &waiter, false) {
-                Ok(()) => (waiter, Stand::default()),
+                Ok(()) => waiter,
                 Err(task) => return Err(SubmitError::new(Error::Interrupted, task)),
             },
         };
-        // First the flag, then the look for room: who makes room after that look sees the flag.
-        if self.admission.set_waiting(true) {
-            line.refuse_all(|| Error::Closed);
-        }
-        self.serve(line);
-        if stand.bound {
-            // Bound among several pools: any of them may have got room before this one was counted as bound.
-            let own = Arc::clone(self);
-            if stand.roams && self.family.has_room() {
-                own.retry_bound();
-            } else {
-                own.refuse_bound();
+        if let Some(let_in) = others {
+            if self.family.is_closed() {
+                line.refuse_all(|| Error::Closed);
             }
+            // The line is seen not to be empty when its lock is let go of; then the look for room, in each pool: who makes
+            // room after that look sees the line.
+            self.let_go(line);
+            let_in();
+        } else {
+            // First the flag, then the look for room: who makes room after that look sees the flag.
+            if self.admission.set_waiting(true) {
+                line.refuse_all(|| Error::Closed);
+            }
+            self.serve(line);
+        }
+        if bound {
+            Arc::clone(self).refuse_bound();
         }
         // The line may be empty now, and what was let in done already.
         self.watch.notify();
         Ok(waiter)
-    }
-
-    /// Where the family is stuck, tells the youngest of the bound in line; whether there was one.
-    fn refuse_if_stuck(&self, line: &mut Locked<'_, H::Task>) -> bool {
-        self.family
-            .refuse_if_stuck(|| line.refuse_youngest_bound(Error::Deadlock))
     }
 
     /// Lets go of the line's lock, after changes, and tells those who have left the line. The flag that submitters wait is
@@ -430,7 +453,7 @@ impl<H: Host> Core<H> {
     /// As `let_go`, for those who hold another lock, too: the answers, to be delivered when they hold none.
     #[must_use]
     pub fn unlock(&self, line: Locked<'_, H::Task>) -> Answers<H::Task> {
-        if !line.is_ready() {
+        if self.is_own(&line) && !line.is_ready() {
             self.admission.set_waiting(false);
         }
         line.unlock()
@@ -447,23 +470,34 @@ impl<H: Host> Core<H> {
                 self.let_in();
             }
         } else {
-            self.family.offer_room();
+            self.offer_room();
         }
     }
 
     /// Lets in as many from the line as there is room for.
     pub fn let_in(self: &Arc<Self>) {
         self.serve(self.line.lock());
-        if self.admission.has_room() {
-            self.family.offer_room();
+        self.offer_room();
+    }
+
+    /// Lets in as many as there is room for of those who will do with any of several pools.
+    #[inline]
+    pub fn offer_room(self: &Arc<Self>) {
+        if let Some((commons, _)) = &self.commons
+            && commons.is_ready()
+            && self.admission.has_room()
+        {
+            self.serve(commons.lock());
         }
     }
 
     /// Lets in as many from the line as there is room for, and lets go of its lock.
     fn serve<'a>(self: &'a Arc<Self>, mut line: Locked<'a, H::Task>) {
-        let (mut queued, mut refused) = (false, false);
+        let which = line.line();
+        let is_own = self.is_own(&line);
+        let mut served = Served::default();
         // One whose task needs a worker of its own leaves the line before that is started, since no lock is held meanwhile.
-        while let Some((waiter, task)) = self.let_in_first(&mut line, &mut queued, refused) {
+        while let Some((waiter, task)) = self.let_in_first(&mut line, &mut served) {
             self.let_go(line);
             let task = match self.spawn_worker(Some(task), false) {
                 Spawn::Started => None,
@@ -471,28 +505,32 @@ impl<H: Host> Core<H> {
                 Spawn::NoRoom(task) => task,
                 Spawn::Failed(task, _) if self.crew.present() > 0 && !self.hand_off => task,
                 Spawn::Failed(task, _) => {
-                    line = self.line.lock();
-                    self.put_back(
-                        &mut line,
-                        waiter,
-                        task.expect("it was given to spawn_worker"),
-                    );
-                    refused = true;
+                    line = which.lock();
+                    let task = task.expect("it was given to spawn_worker");
+                    self.put_back(&mut line, waiter, task, &mut served);
                     continue;
                 }
             };
             if let Some(task) = task {
                 self.queue.push(task);
-                queued = true;
+                served.queued = true;
             }
-            line = self.line.lock();
+            line = which.lock();
             line.tell(waiter, Answer::Accepted);
         }
         self.let_go(line);
-        if queued && self.is_wake_due() {
+        if served.queued && self.is_wake_due() {
             self.wake();
         }
-        if refused {
+        if served.undone && !is_own {
+            // Somebody who waits for this pool alone may have found no room meanwhile.
+            self.serve(self.line.lock());
+        }
+        if served.refused {
+            if !is_own {
+                // Another pool may have found nobody in line meanwhile.
+                self.family.offer_room();
+            }
             // Who is in line again is bound again.
             self.family.break_deadlock();
         }
@@ -502,18 +540,22 @@ impl<H: Host> Core<H> {
     fn let_in_first(
         &self,
         line: &mut Locked<'_, H::Task>,
-        queued: &mut bool,
-        refused: bool,
+        served: &mut Served,
     ) -> Option<(Standing<H>, H::Task)> {
         while let Some(index) = line.first() {
-            let Entry::In(in_flight) = self.admission.enter_from_line() else {
+            let entry = if self.is_own(line) {
+                self.admission.enter_from_line()
+            } else {
+                // Behind those who wait for this pool alone.
+                self.admission.enter()
+            };
+            let Entry::In(in_flight) = entry else {
                 break;
             };
             let lacks_worker = self.lacks_worker(in_flight);
-            if lacks_worker && (refused || !self.may_start()) {
+            if lacks_worker && (served.refused || !self.may_start()) {
                 // In vain, as long as the system gives no thread: the next worker that is done tries again.
-                self.tallies.undone.fetch_add(1, Ordering::Release);
-                let _ = self.admission.leave();
+                self.undo(served);
                 break;
             }
             let (waiter, task) = line.take(index).expect("there is one at its place");
@@ -521,21 +563,37 @@ impl<H: Host> Core<H> {
                 return Some((waiter, task));
             }
             self.queue.push(task);
-            *queued = true;
+            served.queued = true;
             line.tell(waiter, Answer::Accepted);
         }
         None
     }
 
+    fn undo(&self, served: &mut Served) {
+        self.tallies.undone.fetch_add(1, Ordering::Release);
+        served.undone |= self.admission.leave();
+    }
+
     /// One from the line has not come in after all. If workers are alive the next of them to finish tries again; else
     /// everybody in line does so, and meets the system's error.
-    fn put_back(&self, line: &mut Locked<'_, H::Task>, waiter: Standing<H>, task: H::Task) {
-        self.tallies.undone.fetch_add(1, Ordering::Release);
-        let _ = self.admission.leave();
+    fn put_back(
+        &self,
+        line: &mut Locked<'_, H::Task>,
+        waiter: Standing<H>,
+        task: H::Task,
+        served: &mut Served,
+    ) {
+        served.refused = true;
+        self.undo(served);
         if let Err(task) = line.join_again(task, &waiter, true) {
             line.tell(waiter, Answer::Refused(Error::Interrupted, task));
         }
-        if self.admission.set_waiting(true) {
+        let is_closed = if self.is_own(line) {
+            self.admission.set_waiting(true)
+        } else {
+            self.family.is_closed()
+        };
+        if is_closed {
             line.refuse_all(|| Error::Closed);
         }
         if self.crew.present() == 0 {
@@ -544,12 +602,18 @@ impl<H: Host> Core<H> {
     }
 }
 
-impl<H: Host> Member for Core<H> {
-    fn has_room(&self) -> bool {
-        // Room that no thread can be had for is none, or those who try for it would try without end.
-        self.admission.has_room() && !self.shortage.is_on()
-    }
+/// What came of letting in those in line.
+#[derive(Default)]
+struct Served {
+    /// Tasks were put into the run queue.
+    queued: bool,
+    /// The system gave no thread for one of them.
+    refused: bool,
+    /// One went out again, undone, while others stood in the pool's own line.
+    undone: bool,
+}
 
+impl<H: Host> Member for Core<H> {
     fn may_grow(&self) -> bool {
         // Under the spawn lock no worker is counted in the crew and not yet in the family, or not yet there at all.
         let _spawning = lock(&self.spawning);
@@ -565,19 +629,23 @@ impl<H: Host> Member for Core<H> {
         }
     }
 
-    fn retry_bound(self: Arc<Self>) {
-        let mut line = self.line.lock();
-        line.retry_bound();
-        self.let_go(line);
-        // The line may be empty now, and the pool otherwise idle.
-        self.watch.notify();
+    fn offer_room(self: Arc<Self>) {
+        Core::offer_room(&self);
     }
 
     fn refuse_bound(self: Arc<Self>) -> bool {
-        let mut line = self.line.lock();
-        // Looked at again under the lock: whoever was let in meanwhile is bound no more.
-        let refused = self.refuse_if_stuck(&mut line);
-        self.let_go(line);
-        refused
+        let commons = self.commons.as_ref().map(|(line, _)| &**line);
+        [Some(&self.line), commons]
+            .into_iter()
+            .flatten()
+            .any(|line| {
+                let mut line = line.lock();
+                // Looked at again under the lock: whoever was let in meanwhile is bound no more.
+                let refused = self
+                    .family
+                    .refuse_if_stuck(|| line.refuse_youngest_bound(Error::Deadlock));
+                self.let_go(line);
+                refused
+            })
     }
 }

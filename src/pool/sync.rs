@@ -188,8 +188,6 @@ impl Luck {
 pub struct Patience<'a> {
     deadline: Option<Instant>,
     interrupt: Option<Interrupt<'a>>,
-    /// Who waits will do with any pool of the family.
-    pub roams: bool,
 }
 
 struct Interrupt<'a> {
@@ -207,7 +205,6 @@ impl<'a> Patience<'a> {
         Patience {
             deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
             interrupt: None,
-            roams: false,
         }
     }
 

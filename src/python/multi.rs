@@ -20,7 +20,7 @@ fn at<'a>(base: &'a Bound<'_, Base>, index: &Bound<'_, PyAny>) -> PyResult<&'a P
 /// strategy: a LoadBalancingStrategy. The keyword options are those of Pool, and each pool has them.
 ///
 /// A task goes to the pool that the strategy chooses, or to another that has room where that one is full; where none
-/// has, submit() waits for the one chosen.
+/// has, submit() waits until one does.
 #[pyclass(frozen, subclass, extends = Submitter, module = "pyants")]
 pub struct MultiPool;
 

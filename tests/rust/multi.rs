@@ -101,7 +101,7 @@ fn a_task_falls_over_to_a_pool_with_room() {
 }
 
 #[test]
-fn where_no_pool_has_room_the_submitter_waits_for_the_one_chosen() {
+fn where_no_pool_has_room_the_submitter_waits_until_one_does() {
     limited(|| {
         let multi = open_multi(2, Strategy::RoundRobin, &Pool::builder().capacity(1));
         let gate = Gate::new();
@@ -109,8 +109,8 @@ fn where_no_pool_has_room_the_submitter_waits_for_the_one_chosen() {
         let submitter = beside(&multi, |multi| multi.submit(|| {}));
         eventually("it stands in line", || multi.pools()[0].waiting() == 1);
         gate.let_one(); // The first to arrive, which may be either pool's.
-        gate.open();
         join(submitter).expect("it is let in");
+        gate.open();
     });
 }
 

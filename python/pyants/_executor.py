@@ -285,6 +285,7 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
         except PoolClosedError:
             # The interpreter is on its way out: as with ThreadPoolExecutor, it is the calls that are refused.
             return
+        pool._muster()  # From the start there are never more threads than calls, as with ThreadPoolExecutor.
         self._set_up(pool, Future, thread_name_prefix)
         if max_workers != pool.cap():
             self.__dict__["_max_workers"] = max_workers

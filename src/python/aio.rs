@@ -90,6 +90,7 @@ impl Reporter {
                 return errors::log(
                     py,
                     &raised,
+                    "error",
                     "nobody awaited the refused call of %s",
                     what,
                     logger,

@@ -111,11 +111,12 @@ unsafe extern "C" {
     fn PyErr_SetHandledException(exception: *mut ffi::PyObject);
 }
 
-/// Logs an exception with its traceback; `message` has one place, for `what`. Nothing is swallowed: where the logger
+/// Logs an exception with its traceback, by the logger's method `level`; `message` has one place, for `what`. Nothing is swallowed: where the logger
 /// fails, both its failure and what it was to log are reported as unraisable.
 pub fn log<'py>(
     py: Python<'py>,
     raised: &PyErr,
+    level: &str,
     message: &str,
     what: impl IntoPyObject<'py>,
     logger: impl FnOnce() -> PyResult<Bound<'py, PyAny>>,
@@ -125,7 +126,7 @@ pub fn log<'py>(
         keywords.set_item("exc_info", with_traceback(py, raised))?;
         let what = what.into_bound_py_any(py)?;
         handling(py, raised, || {
-            logger.guarded_method("error", (message, what), &keywords)
+            logger.guarded_method(level, (message, what), &keywords)
         })
     });
     if let Err(failure) = logged {

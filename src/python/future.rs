@@ -608,6 +608,7 @@ impl Future {
         errors::log(
             py,
             &raised,
+            "error",
             "exception calling callback for %r",
             slf,
             || {

@@ -103,7 +103,15 @@ impl Hooks {
     /// Logs an exception that `func`, a task say, raised.
     pub fn log(&self, py: Python<'_>, func: &Bound<'_, PyAny>, raised: &PyErr, what: &str) {
         let message = format!("exception in {what} %s");
-        errors::log(py, raised, &message, name_of(func), || self.logger(py));
+        // An initializer that breaks the pool is worse, as with CPython's executor.
+        let level = if what == INITIALIZER && !self.retries_initializer() {
+            "critical"
+        } else {
+            "error"
+        };
+        errors::log(py, raised, level, &message, name_of(func), || {
+            self.logger(py)
+        });
     }
 
     pub fn has_panic_handler(&self) -> bool {
@@ -167,6 +175,9 @@ impl Hooks {
     }
 }
 
+/// What a log calls it.
+const INITIALIZER: &str = "initializer";
+
 /// A pool's view of CPython.
 pub struct PyHost {
     /// Shared with those who may have to report when the pool is gone.
@@ -224,7 +235,7 @@ impl PyHost {
             Err(raised) => {
                 let failure = with_traceback(py, &raised).into_any().unbind();
                 self.hooks.set_failure(Some(failure));
-                self.report(py, &initializer, raised, "initializer");
+                self.report(py, &initializer, raised, INITIALIZER);
                 false
             }
         }

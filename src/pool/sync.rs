@@ -12,7 +12,7 @@ pub use shuttle::thread_local;
 #[path = "../../tests/models/standins.rs"]
 mod standins;
 #[cfg(any(loom, shuttle))]
-pub use standins::{Condvar, Instant, Mutex, MutexGuard, atomic, can_look_out, look_out};
+pub use standins::{Condvar, Instant, Mutex, MutexGuard, RunQueue, atomic, can_look_out, look_out};
 #[cfg(not(any(loom, shuttle)))]
 pub use std::{
     sync::{Condvar, Mutex, MutexGuard, atomic},

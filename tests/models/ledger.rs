@@ -215,10 +215,10 @@ impl Books {
         Self::with(options, Ledger::of(most_allowed))
     }
 
-    /// As many tasks make headway at a time as there may be workers: nobody watches.
-    pub fn open_on_processors(options: Options, most_allowed: usize) -> Self {
+    /// On many processors: nobody watches, and whoever finds no room looks out for some.
+    pub fn open_on_many_processors(options: Options, most_allowed: usize) -> Self {
         let mut ledger = Ledger::of(most_allowed);
-        ledger.parallelism = most_allowed as u32;
+        ledger.parallelism = 8;
         Self::with(options, ledger)
     }
 

@@ -282,7 +282,7 @@ scenarios! {
         bounded_queue_of_two_submitters 1
         blocked_submit_against_finish 3
         blocked_submits_against_finish 2
-        blocked_submit_against_two 2
+        blocked_submit_against_two 1
         try_submit_against_blocked_submit 2
         submit_against_expire 2
         hand_off_against_expire 2
@@ -298,27 +298,27 @@ scenarios! {
         two_wait_for_the_end 2
         muster_against_submit 1
         submit_against_reboot 2
-        hand_off_against_reboot 2
+        hand_off_against_reboot 1
         tune_down_against_submit 1
         hand_off_tune_down 1
-        tune_up_against_blocked_submit 2
+        tune_up_against_blocked_submit 1
         tuning_up_lets_in 1
         tuning_up_serves_the_queue 1
-        blocking_tasks 3
-        blocking_tasks_of_two 2
-        hand_off_blocking_tasks 2
+        blocking_tasks 2
+        blocking_tasks_of_two 1
+        hand_off_blocking_tasks 1
         blocking_tasks_against_expire 1
         hand_off_blocking_tasks_against_expire 1
-        broken_worker 3
+        broken_worker 2
         broken_worker_against_reboot 2
-        fickle_worker 2
-        hand_off_fickle_worker 2
+        fickle_worker 1
+        hand_off_fickle_worker 1
         fickle_worker_of_two 1
         hand_off_fickle_worker_of_two 1
         worker_that_waits_for_itself 3
         worker_that_waits_for_its_own_task 3
-        worker_that_waits_for_another 2
-        workers_that_wait_for_each_other 2
+        worker_that_waits_for_another 1
+        workers_that_wait_for_each_other 1
         worker_served_by_another_pool 1
         failing_spawn 2
         hand_off_failing_spawn 2
@@ -348,7 +348,6 @@ scenarios! {
         failing_spawn_against_tune_up 1
         hand_off_failing_spawn_against_tune_up 1
         enlist_against_tune_up 1
-        tune_down_to_a_deadlock 1
 }
 
 /// With the order of SeqCst accesses as it is (see standins.rs).
@@ -389,6 +388,8 @@ mod looking_out {
             blocked_submit_against_two 1
             submit_against_expire 2
             submit_against_close 2
+            submitters_look_for_room 1
+            hand_off_submitters_look_for_room 1
     }
 }
 

@@ -923,15 +923,120 @@ pub fn tune_down_to_a_deadlock() {
     end(tuner);
 }
 
+/// Two submitters look out for room before they stand in line.
+fn look_for_room(queue_size: Option<u64>) {
+    let pool = Books::open_on_many_processors(options(1, queue_size), 1);
+    pool.put(0);
+    let other = beside(&pool, |pool| pool.put(1));
+    pool.put(2);
+    end(other);
+    pool.drain();
+}
+
+pub fn submitters_look_for_room() {
+    look_for_room(Some(1));
+}
+
+/// The same where every task has a worker of its own: they look out for that, too.
+pub fn hand_off_submitters_look_for_room() {
+    look_for_room(HAND_OFF);
+}
+
+/// Two pools, without books.
+fn two_pools(strategy: Strategy) -> Arc<MultiPool<Ledger>> {
+    let many = MultiPool::with_hosts(2, strategy, &options(1, HAND_OFF), Ledger::unbooked);
+    Arc::new(many.expect("the options are good"))
+}
+
+/// Two submitters to two pools: each is served by either.
+fn share_two_pools(strategy: Strategy) {
+    let pools = two_pools(strategy);
+    let served = Arc::new(AtomicUsize::new(0));
+    let submit = |pools: &MultiPool<Ledger>, served: &Arc<AtomicUsize>| {
+        for _ in 0..2 {
+            let served = Arc::clone(served);
+            let task = Task::unbooked(move || {
+                served.fetch_add(1, Relaxed);
+            });
+            pools.submit(task).expect("the pools are open");
+        }
+    };
+    let other = {
+        let (pools, served) = (Arc::clone(&pools), Arc::clone(&served));
+        spawn(move || submit(&pools, &served))
+    };
+    submit(&pools, &served);
+    end(other);
+    pools
+        .watch_idle(&mut Patience::new(None))
+        .expect("nobody interrupts");
+    assert_eq!(served.load(Relaxed), 4);
+}
+
+pub fn two_submitters_in_turn() {
+    share_two_pools(Strategy::RoundRobin);
+}
+
+pub fn two_submitters_to_the_least_busy() {
+    share_two_pools(Strategy::LeastTasks);
+}
+
+/// The workers of two pools submit to both when both are full: one is told, and makes room for the other.
+pub fn workers_of_two_pools_wait() {
+    let pools = two_pools(Strategy::RoundRobin);
+    let told = Arc::new(AtomicUsize::new(0));
+    let served = Arc::new(AtomicUsize::new(0));
+    let ((pass, open), (other_pass, other_open)) = (gate(), gate());
+    let meet: [Box<dyn FnOnce() + Send>; 2] = [
+        Box::new(move || {
+            open();
+            other_pass();
+        }),
+        Box::new(move || {
+            other_open();
+            pass();
+        }),
+    ];
+    for meet in meet {
+        let (inner, told, served) = (Arc::clone(&pools), Arc::clone(&told), Arc::clone(&served));
+        let task = Task::unbooked(move || {
+            meet();
+            let third = Task::unbooked(move || {
+                served.fetch_add(1, Relaxed);
+            });
+            match inner.submit(third).map_err(|refusal| refusal.error) {
+                Ok(()) => {}
+                Err(Error::Deadlock) => drop(told.fetch_add(1, Relaxed)),
+                Err(error) => unreachable!("{error}"),
+            }
+        });
+        pools.submit(task).expect("the pools are open");
+    }
+    pools
+        .watch_idle(&mut Patience::new(None))
+        .expect("nobody interrupts");
+    assert_eq!((told.load(Relaxed), served.load(Relaxed)), (1, 1));
+}
+
+/// Several pools are released while somebody submits to them.
+pub fn submit_against_release_of_two() {
+    let pools = two_pools(Strategy::RoundRobin);
+    let other = {
+        let pools = Arc::clone(&pools);
+        spawn(move || {
+            assert!(pools.release());
+            assert!(pools.watch_gone(&mut Patience::new(None)).is_ok());
+        })
+    };
+    for _ in 0..3 {
+        let _ = pools.submit(Task::unbooked(|| ()));
+    }
+    end(other);
+}
+
 /// A worker submits to several pools, all of them full at first: whichever has room takes the task.
 pub fn worker_served_by_another_pool() {
-    let many = MultiPool::with_hosts(
-        2,
-        Strategy::RoundRobin,
-        &options(1, HAND_OFF),
-        Ledger::unbooked,
-    );
-    let pools = Arc::new(many.expect("the options are good"));
+    let pools = two_pools(Strategy::RoundRobin);
     let served = Arc::new(AtomicUsize::new(0));
     let serve = || {
         let served = Arc::clone(&served);

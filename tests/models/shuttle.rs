@@ -17,7 +17,7 @@ use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use std::time::Instant;
 
 /// How many schedules of each kind are tried.
-const ITERATIONS: usize = 10_000;
+const ITERATIONS: usize = 5_000;
 
 fn setting(name: &str, default: usize) -> usize {
     std::env::var(name).map_or(default, |value| value.parse().expect("a number"))
@@ -138,6 +138,12 @@ scenarios! { check, scenarios:
     hand_off_failing_spawn_against_tune_up
     enlist_against_tune_up
     tune_down_to_a_deadlock
+    submitters_look_for_room
+    hand_off_submitters_look_for_room
+    two_submitters_in_turn
+    two_submitters_to_the_least_busy
+    workers_of_two_pools_wait
+    submit_against_release_of_two
 }
 
 scenarios! { check, crowd:

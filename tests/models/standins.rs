@@ -15,7 +15,9 @@ use loom as checker;
 #[cfg(shuttle)]
 use shuttle as checker;
 
+use atomic::{AtomicU64, Ordering::Relaxed};
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::ops::{Add, Deref, DerefMut, Sub};
 use std::sync::{LockResult, PoisonError};
 use std::time::Duration;
@@ -147,6 +149,65 @@ impl Condvar {
     #[track_caller]
     pub fn notify_all(&self) {
         self.0.notify_all();
+    }
+}
+
+/// A queue that promises no more than a lock-free one does. `is_empty` is a relaxed look that a full fence must stand before;
+/// and whoever pops takes a place first, and then waits for the task there, if its pusher has been held up.
+pub struct RunQueue<T> {
+    /// How many places were taken to push (above) and to pop (below).
+    taken: AtomicU64,
+    tasks: Mutex<BTreeMap<u64, T>>,
+}
+
+impl<T> RunQueue<T> {
+    const PUSHED: u64 = 1 << 32;
+
+    pub fn new() -> Self {
+        RunQueue {
+            taken: AtomicU64::new(0),
+            tasks: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    pub fn push(&self, task: T) {
+        let place = self.taken.fetch_add(Self::PUSHED, Relaxed) / Self::PUSHED;
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.insert(place, task);
+    }
+
+    pub fn pop(&self) -> Option<T> {
+        let mut taken = self.taken.load(Relaxed);
+        while taken / Self::PUSHED > taken % Self::PUSHED {
+            match self
+                .taken
+                .compare_exchange(taken, taken + 1, Relaxed, Relaxed)
+            {
+                Ok(_) => return Some(self.take(taken % Self::PUSHED)),
+                Err(now) => taken = now,
+            }
+        }
+        None
+    }
+
+    fn take(&self, place: u64) -> T {
+        loop {
+            let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(task) = tasks.remove(&place) {
+                return task;
+            }
+            drop(tasks);
+            checker::thread::yield_now();
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn len(&self) -> usize {
+        let taken = self.taken.load(Relaxed);
+        (taken / Self::PUSHED - taken % Self::PUSHED) as usize
     }
 }
 

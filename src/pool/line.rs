@@ -6,7 +6,7 @@
 use super::error::Error;
 use super::family::Family;
 use super::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use super::sync::{Arc, Condvar, Luck, Mutex, MutexGuard, Patience, lock, sequenced, wait};
+use super::sync::{Arc, Condvar, Luck, Mutex, MutexGuard, Patience, lock, wait};
 use crossbeam_utils::CachePadded;
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -3,18 +3,18 @@
 use super::admission::{Admission, Count};
 use super::crew::Crew;
 use super::error::Error;
-use super::expiry::Expiry;
 use super::family::Family;
 use super::host::Host;
 use super::idle_stack::IdleStack;
 use super::line::Line;
 use super::options::Options;
+use super::process::Process;
 use super::run_queue::RunQueue;
 use super::seat::{Ended, Seats};
 use super::shortage::Shortage;
 use super::stats::Stats;
 use super::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use super::sync::{Arc, Instant, Luck, Mutex, Patience, full_fence};
+use super::sync::{Arc, Luck, Mutex, Patience, full_fence};
 use super::threads::Threads;
 use super::token::{Look, Token};
 use super::watch::Watch;
@@ -30,12 +30,9 @@ pub(super) struct Tallies {
     pub rejected: AtomicU64,
     pub spawned: AtomicU64,
     pub expired: AtomicU64,
-    /// Workers that are seen to be gone but may yet come back, and then have not expired.
-    pub expiring: AtomicU64,
-    pub peak_running: AtomicU32,
 }
 
-/// A pool, as its submitters, its workers and its expiry thread share it.
+/// A pool, as its submitters and its workers share it.
 pub(super) struct Core<H: Host> {
     pub host: H,
     pub options: Options,
@@ -52,7 +49,8 @@ pub(super) struct Core<H: Host> {
     pub queue: RunQueue<H::Task>,
     pub crew: Crew,
     pub family: Arc<Family>,
-    pub seats: Seats,
+    /// Whoever keeps the time for the workers that rest knows these, and nothing else of the pool.
+    pub seats: Arc<Seats>,
     /// Seats whose workers rest.
     pub idle: IdleStack,
     /// Seats without workers.
@@ -67,9 +65,11 @@ pub(super) struct Core<H: Host> {
     /// of the standard library, which no model explores: no task hangs on it.)
     pub counted: std::sync::atomic::AtomicBool,
     /// All threads of the pool, to their very end.
-    pub threads: Threads,
-    pub expiry: Expiry,
+    pub threads: Arc<Threads>,
+    pub process: &'static Process,
     pub watch: Watch,
+    /// The highest that `taken` was.
+    most_taken: AtomicU64,
     /// Held by tune, release and reboot.
     pub lifecycle: Mutex<()>,
     pub broken: AtomicBool,
@@ -82,7 +82,6 @@ pub(super) struct Core<H: Host> {
     /// Somebody is to start another worker in the place of those.
     pub mending: AtomicBool,
     pub tallies: Tallies,
-    pub born: Instant,
     /// How many tasks can make headway at a time.
     pub parallelism: u32,
 }
@@ -116,16 +115,17 @@ impl<H: Host> Core<H> {
             queue: RunQueue::new(),
             crew: Crew::new(options.capacity),
             family,
-            seats: Seats::new(),
+            seats: Arc::new(Seats::new(options.expiry)),
             idle: IdleStack::new(),
             vacant: IdleStack::new(),
             token: Token::new(),
             resting: CachePadded::new(AtomicU32::new(0)),
             spawning: Mutex::new(()),
             counted: std::sync::atomic::AtomicBool::new(false),
-            threads: Threads::new(),
-            expiry: Expiry::new(),
+            threads: Arc::default(),
+            process: Process::current(),
             watch: Watch::new(),
+            most_taken: AtomicU64::new(0),
             lifecycle: Mutex::new(()),
             broken: AtomicBool::new(false),
             shortage: Shortage::new(),
@@ -133,7 +133,6 @@ impl<H: Host> Core<H> {
             failures: AtomicU32::new(0),
             mending: AtomicBool::new(false),
             tallies: Tallies::default(),
-            born: Instant::now(),
             parallelism: host.parallelism(),
             host,
             options,
@@ -144,17 +143,17 @@ impl<H: Host> Core<H> {
         core
     }
 
+    /// Nanoseconds since the first pool of the process was made.
+    pub fn now(&self) -> u64 {
+        self.process.expiry.now()
+    }
+
     /// How many tasks may be in flight with this capacity.
     pub fn limit(options: &Options, capacity: Option<u32>) -> u64 {
         match (capacity, options.queue_size) {
             (Some(capacity), Some(queue_size)) => u64::from(capacity).saturating_add(queue_size),
             _ => Admission::UNLIMITED,
         }
-    }
-
-    /// Nanoseconds since the pool was made.
-    pub fn now(&self) -> u64 {
-        self.born.elapsed().as_nanos() as u64
     }
 
     /// Tasks accepted and not yet done. Where tasks are not counted one by one this looks at every seat.
@@ -184,11 +183,16 @@ impl<H: Host> Core<H> {
         self.line.len() + roaming.map_or(0, |(line, index)| line.len_at(*index))
     }
 
-    /// How many tasks were ever taken out of the queue, more or less: for those who want to see it move.
+    /// How many tasks were ever taken out of the queue, more or less: for those who want to see it move. It never falls.
     pub fn taken(&self) -> u64 {
-        self.admission
-            .entered()
-            .wrapping_sub(self.queue.len() as u64)
+        // What came in between the two looks is not counted, and what was put back into the queue is counted once.
+        let taken = (self.admission.entered()).saturating_sub(self.queue.len() as u64);
+        let most = self.most_taken.load(Ordering::Relaxed);
+        if taken <= most {
+            return most;
+        }
+        let most = self.most_taken.fetch_max(taken, Ordering::Relaxed);
+        most.max(taken)
     }
 
     /// How far the queue has moved by now.
@@ -201,7 +205,8 @@ impl<H: Host> Core<H> {
 
     /// Changes with every task that comes in and with every one that is taken out of the queue.
     pub fn stirs(&self) -> u64 {
-        self.admission.entered().wrapping_add(self.taken())
+        let entered = self.admission.entered();
+        (2 * entered).wrapping_sub(self.queue.len() as u64)
     }
 
     /// The workers that do not rest. To be used after a full fence where a decision hangs on it.
@@ -227,7 +232,7 @@ impl<H: Host> Core<H> {
     /// Every accepted task is done, and every worker has left, though its thread may have yet to be joined.
     pub fn is_gone(&self) -> bool {
         // In this order: nothing comes in any more, and a thread is counted before it looks whether it is needed.
-        self.in_flight() == 0 && self.threads.workers() == 0
+        self.in_flight() == 0 && self.threads.present() == 0
     }
 
     /// A task of the pool that waited for the pool without limit would wait for itself.
@@ -237,19 +242,6 @@ impl<H: Host> Core<H> {
         } else {
             Ok(())
         }
-    }
-
-    /// The workers that have expired. Who sees that they are gone finds them counted: those who are about to count
-    /// themselves are waited for, for the moment that it takes.
-    fn expired(&self) -> u64 {
-        const MOST_LOOKS: usize = 100;
-        for _ in 0..MOST_LOOKS {
-            if self.tallies.expiring.load(Ordering::SeqCst) == 0 {
-                break;
-            }
-            super::sync::thread::yield_now();
-        }
-        self.tallies.expired.load(Ordering::Relaxed)
     }
 
     pub fn stats(&self) -> Stats {
@@ -280,8 +272,8 @@ impl<H: Host> Core<H> {
             cancelled,
             rejected: self.tallies.rejected.load(Ordering::Relaxed),
             spawned: self.tallies.spawned.load(Ordering::Relaxed),
-            expired: self.expired(),
-            peak_running: self.tallies.peak_running.load(Ordering::Relaxed),
+            expired: self.tallies.expired.load(Ordering::Relaxed),
+            peak_running: self.crew.peak().max(running),
         }
     }
 }
@@ -306,5 +298,38 @@ impl<H: Host> Core<H> {
             sum.1 += ended;
         }
         sum
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use crate::Pool;
+    use std::sync::Arc;
+    use std::thread;
+
+    #[test]
+    fn what_was_taken_never_falls_and_is_no_more_than_what_came_in() {
+        const TASKS: u64 = 100_000;
+        let pool = Pool::builder().capacity(2).queue_size(None).build();
+        let pool = Arc::new(pool.expect("the options are good"));
+        let submitters: Vec<_> = (0..2)
+            .map(|_| {
+                let pool = Arc::clone(&pool);
+                thread::spawn(move || {
+                    for _ in 0..TASKS / 2 {
+                        pool.submit(|| ()).expect("the pool is open");
+                    }
+                })
+            })
+            .collect();
+        let mut taken = 0;
+        while taken < TASKS {
+            let now = pool.core.taken();
+            assert!((taken..=TASKS).contains(&now), "{now} after {taken}");
+            taken = now;
+        }
+        for submitter in submitters {
+            submitter.join().expect("every task is accepted");
+        }
     }
 }

@@ -13,7 +13,7 @@
 //!   one, since threads are started under the spawn lock.
 
 use super::options::MAX_CAPACITY;
-use super::sync::atomic::{AtomicU64, Ordering};
+use super::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crossbeam_utils::CachePadded;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -71,6 +71,8 @@ impl Word {
 /// "write mine, then read yours" steps (see README.md).
 pub struct Crew {
     word: CachePadded<AtomicU64>,
+    /// The most workers there ever were.
+    peak: AtomicU32,
     unlimited: bool,
 }
 
@@ -79,6 +81,7 @@ impl Crew {
         let word = Word(0).with_capacity(capacity.unwrap_or(MAX_CAPACITY));
         Crew {
             word: CachePadded::new(AtomicU64::new(word.0)),
+            peak: AtomicU32::new(0),
             unlimited: capacity.is_none(),
         }
     }
@@ -133,15 +136,24 @@ impl Crew {
         let _ = self.update(|word| Some(word.with_capacity(capacity)));
     }
 
-    /// Counts a worker about to be started, below the capacity only; its number as the `n`th, else `None`. The caller
-    /// holds the spawn lock, and calls `confirm` or `abort` before it lets go of it.
-    pub fn reserve(&self) -> Option<u32> {
-        self.update(|word| {
-            word.has_room()
-                .then(|| word.with_one_more().with_starting(true))
-        })
-        .ok()
-        .map(|before| before.running() + 1)
+    /// The most workers there ever were at once.
+    pub fn peak(&self) -> u32 {
+        self.peak.load(Ordering::Relaxed)
+    }
+
+    /// One worker more, below the capacity only; whether there was room. The caller holds the spawn lock.
+    fn add(&self, change: impl Fn(Word) -> Word) -> bool {
+        let before = self.update(|word| word.has_room().then(|| change(word.with_one_more())));
+        if let Ok(before) = before {
+            self.peak.fetch_max(before.running() + 1, Ordering::Relaxed);
+        }
+        before.is_ok()
+    }
+
+    /// Counts a worker about to be started, below the capacity only. The caller holds the spawn lock, and calls `confirm` or
+    /// `abort` before it lets go of it.
+    pub fn reserve(&self) -> bool {
+        self.add(|word| word.with_starting(true))
     }
 
     /// The worker's thread was started.
@@ -167,8 +179,7 @@ impl Crew {
 
     /// A worker that has counted itself out comes back, below the capacity only. The caller holds the spawn lock.
     pub fn rejoin(&self) -> bool {
-        self.update(|word| word.has_room().then(|| word.with_one_more()))
-            .is_ok()
+        self.add(|word| word)
     }
 }
 
@@ -179,11 +190,11 @@ mod tests {
     #[test]
     fn never_more_than_the_capacity() {
         let crew = Crew::new(Some(2));
-        assert_eq!(crew.reserve(), Some(1));
+        assert!(crew.reserve());
         crew.confirm();
-        assert_eq!(crew.reserve(), Some(2));
+        assert!(crew.reserve());
         crew.confirm();
-        assert_eq!(crew.reserve(), None);
+        assert!(!crew.reserve());
         assert!(!crew.rejoin());
         crew.set_capacity(1);
         assert_eq!(
@@ -196,14 +207,25 @@ mod tests {
     }
 
     #[test]
+    fn a_worker_that_comes_back_counts_for_the_peak() {
+        let crew = Crew::new(Some(2));
+        assert!(crew.reserve());
+        crew.depart();
+        assert!(crew.reserve());
+        assert_eq!((crew.running(), crew.peak()), (1, 1));
+        assert!(crew.rejoin());
+        assert_eq!((crew.running(), crew.peak()), (2, 2));
+    }
+
+    #[test]
     fn a_worker_being_started_is_counted_but_not_present() {
         let crew = Crew::new(None);
         assert_eq!(crew.capacity(), None);
-        assert_eq!(crew.reserve(), Some(1));
+        assert!(crew.reserve());
         assert_eq!((crew.running(), crew.present()), (1, 0));
         crew.abort();
         assert_eq!((crew.running(), crew.present()), (0, 0));
-        assert_eq!(crew.reserve(), Some(1));
+        assert!(crew.reserve());
         crew.depart();
         assert_eq!((crew.running(), crew.present()), (0, 0));
         crew.confirm();
@@ -214,7 +236,7 @@ mod tests {
     fn the_largest_capacity_fits() {
         let crew = Crew::new(Some(MAX_CAPACITY));
         assert_eq!(crew.capacity(), Some(MAX_CAPACITY));
-        assert_eq!(crew.reserve(), Some(1));
+        assert!(crew.reserve());
         assert_eq!(crew.present(), 0);
     }
 }

@@ -1,151 +1,219 @@
-//! The expiry thread: tells workers that have rested for too long to leave.
+//! The expiry thread: tells workers that have rested for too long to leave. One serves all the pools of a process.
 //!
-//! It looks when the next worker may be overdue, but at most a few times in an expiry duration, sleeps without polling
-//! while nobody rests, and is gone when the pool is closed. It is started by the first worker that rests.
+//! A worker that goes to rest is entered into a *book*, for the time when it will be overdue, unless it stands there from
+//! an earlier rest: so one that rests and is called a thousand times in an expiry duration is entered once. The thread
+//! sleeps until the first entry is due, strikes it out, and looks at that seat. A worker that is overdue is told to leave;
+//! one that has rested anew since is entered again, for later; one that is awake will be when it rests. No other seat is
+//! looked at.
+//!
+//! The thread is there while the book has entries. It knows nothing of a pool but its seats, and these only under the
+//! book's lock; a pool that is closed strikes its workers out. So the book never has the last reference to anything, and
+//! nothing that is a user's is in its reach.
 
 use super::core::Core;
 use super::host::Host;
-use super::sync::atomic::{AtomicU8, Ordering};
-use super::sync::{Arc, Condvar, Mutex, full_fence, lock, wait};
-use super::threads::Role;
+use super::seat::Seats;
+use super::sync::{Arc, Condvar, Instant, Mutex, full_fence, lock, thread, wait};
+use super::threads::Exit;
+use std::collections::BTreeMap;
 use std::time::Duration;
-
-/// There is no thread.
-const ABSENT: u8 = 0;
-/// The thread looks, or will within an expiry duration.
-const AWAKE: u8 = 1;
-/// The thread sleeps until somebody rests.
-const ASLEEP: u8 = 2;
 
 /// See the module's description.
 pub struct Expiry {
-    state: AtomicU8,
-    bed: Mutex<()>,
+    born: Instant,
+    book: Mutex<Book>,
     bell: Condvar,
+}
+
+#[derive(Default)]
+struct Book {
+    /// Who rests, or did when last seen: when that is to be looked at, whose the seats are, and which it is.
+    entries: BTreeMap<(u64, usize, u32), Arc<Seats>>,
+    /// The thread. There is one as long as there are entries.
+    serving: Option<Exit>,
+    /// The one before it, which has but to end.
+    former: Option<Exit>,
+}
+
+impl Book {
+    /// Enters a seat that is not in the book, and whose worker rests since then.
+    fn enter(&mut self, seats: &Arc<Seats>, index: u32, since: u64) {
+        // Workers that began to rest one shortly after another leave together: their pool is looked at a few times in an
+        // expiry duration, and however short that is, the thread looks once in a millisecond and does not spin.
+        let grain = (seats.expiry() / LOOKS).max(SHORTEST_PAUSE) / SHORTEST_PAUSE * SHORTEST_PAUSE;
+        let overdue = since.saturating_add(seats.expiry());
+        let due = (overdue / grain).saturating_add(1).saturating_mul(grain);
+        seats.get(index).set_due(Some(due));
+        self.entries
+            .insert(Self::key(due, seats, index), Arc::clone(seats));
+    }
+
+    /// Strikes a seat out, if it is in the book.
+    fn strike_out(&mut self, seats: &Arc<Seats>, index: u32) {
+        let seat = seats.get(index);
+        if let Some(due) = seat.due() {
+            seat.set_due(None);
+            self.entries.remove(&Self::key(due, seats, index));
+        }
+    }
+
+    fn key(due: u64, seats: &Arc<Seats>, index: u32) -> (u64, usize, u32) {
+        (due, Arc::as_ptr(seats) as usize, index)
+    }
+
+    /// When the first entry is due.
+    fn first_due(&self) -> Option<u64> {
+        self.entries.keys().next().map(|&(due, ..)| due)
+    }
+
+    /// There are no entries: the thread, if there is one, goes.
+    fn dismiss(&mut self) {
+        if self.serving.is_some() {
+            self.former = self.serving.take();
+        }
+    }
+
+    /// Looks at the seat that is due first: tells the worker there to leave if it is overdue.
+    fn look(&mut self, now: u64) {
+        let Some(((_, _, index), seats)) = self.entries.pop_first() else {
+            return;
+        };
+        let seat = seats.get(index);
+        seat.set_due(None);
+        // Out of the book, then a look whether the worker rests. A worker does the opposite.
+        full_fence();
+        while let Some((rest, since)) = seat.resting() {
+            if now.saturating_sub(since) < seats.expiry() {
+                return self.enter(&seats, index, since);
+            }
+            if seat.expire(rest) {
+                return;
+            }
+        }
+    }
 }
 
 impl Expiry {
     pub fn new() -> Self {
         Expiry {
-            state: AtomicU8::new(ABSENT),
-            bed: Mutex::new(()),
+            born: Instant::now(),
+            book: Mutex::default(),
             bell: Condvar::new(),
         }
     }
 
-    /// Wakes the thread, to look or (the pool being closed) to go.
-    pub fn wake(&self) {
-        drop(lock(&self.bed));
-        self.bell.notify_one();
+    /// Nanoseconds since the first pool of the process was made.
+    pub fn now(&self) -> u64 {
+        self.born.elapsed().as_nanos() as u64
+    }
+
+    /// Enters the worker in a seat, who rests and then looked whether it is in the book, unless its pool is closed; `false`:
+    /// the system refused the thread.
+    fn enter(&'static self, seats: &Arc<Seats>, index: u32, is_closed: impl Fn() -> bool) -> bool {
+        let mut book = lock(&self.book);
+        // In a closed pool the worker is called, if it has not been. Who closes it strikes out after that who is entered here.
+        if seats.get(index).due().is_some() || is_closed() {
+            return true;
+        }
+        let first = book.first_due();
+        book.enter(seats, index, seats.get(index).resting_since());
+        if book.serving.is_none() {
+            let former = book.former.clone();
+            let started = Exit::start("pyants_expiry".to_owned(), Some(STACK), move |own| {
+                if let Some(former) = former {
+                    former.join();
+                }
+                self.serve(own);
+            });
+            match started {
+                Ok(exit) => book.serving = Some(exit),
+                Err(_) => {
+                    book.strike_out(seats, index);
+                    return false;
+                }
+            }
+        } else if book.first_due() < first {
+            self.bell.notify_one();
+        }
+        true
+    }
+
+    fn serve(&self, own: &Exit) {
+        let mut book = lock(&self.book);
+        while book.serving.as_ref() == Some(own) {
+            let now = self.now();
+            match book.first_due() {
+                None => book.dismiss(),
+                Some(due) if due > now => {
+                    let pause = Duration::from_nanos(due - now);
+                    book = wait(&self.bell, book, Some(pause));
+                }
+                Some(_) => {
+                    for _ in 0..AT_A_TIME {
+                        if book.first_due().is_some_and(|due| due <= now) {
+                            book.look(now);
+                        }
+                    }
+                    // Whoever wants to rest, or to close a pool, goes first.
+                    drop(book);
+                    thread::yield_now();
+                    book = lock(&self.book);
+                }
+            }
+        }
+    }
+
+    /// A pool is closed: no worker of it will expire, and the thread goes unless other pools need it.
+    pub fn forget(&self, seats: &Arc<Seats>) {
+        let mut book = lock(&self.book);
+        for index in 0..seats.used() {
+            book.strike_out(seats, index);
+        }
+        if book.first_due().is_none() {
+            book.dismiss();
+            self.bell.notify_one();
+        }
+    }
+
+    /// Waits until a thread that is not needed any more has ended.
+    pub fn join_former(&self) {
+        let former = lock(&self.book).former.clone();
+        if let Some(former) = former {
+            former.join();
+        }
     }
 }
 
 impl<H: Host> Core<H> {
-    /// A worker has gone to rest: sees to it that it will expire. The caller has put itself on the idle stack and a
-    /// full fence after it; the thread says that it sleeps and looks at the seats after a full fence.
+    /// A worker has gone to rest: sees to it that it will expire. The caller has put itself on the idle stack and a full
+    /// fence after it.
     /// `Some`: the thread could not be started, and the worker is to see to itself after so long.
-    pub fn expire_later(self: &Arc<Self>) -> Option<Duration> {
+    #[inline]
+    pub fn expire_later(&self, seat: u32) -> Option<Duration> {
         let expiry = self.options.expiry?;
-        match self.expiry.state.load(Ordering::Relaxed) {
-            AWAKE => None,
-            ASLEEP => {
-                self.expiry.wake();
-                None
-            }
-            _ => (!self.start_expiry(expiry)).then_some(expiry),
-        }
+        let is_seen_to = self.seats.get(seat).due().is_some()
+            || self
+                .process
+                .expiry
+                .enter(&self.seats, seat, || self.admission.is_closed());
+        (!is_seen_to).then_some(expiry)
     }
 
-    /// Starts the thread unless there is one; `false`: the system refused it.
-    fn start_expiry(self: &Arc<Self>, expiry: Duration) -> bool {
-        if self
-            .expiry
-            .state
-            .compare_exchange(ABSENT, AWAKE, Ordering::Relaxed, Ordering::Relaxed)
-            .is_err()
-        {
-            return true;
-        }
-        let name = format!("{}_expiry", self.options.name);
-        self.count_thread(Role::Expiry);
-        let started = self
-            .start_thread(Role::Expiry, name, Some(EXPIRY_STACK), move |core, _| {
-                core.expire_for_life(expiry);
-            })
-            .is_ok();
-        if !started {
-            self.uncount_thread(Role::Expiry);
-            // The next worker that rests tries again.
-            self.expiry.state.store(ABSENT, Ordering::Relaxed);
-        }
-        started
-    }
-
-    fn expire_for_life(self: &Arc<Self>, expiry: Duration) {
-        loop {
-            let mut next = self.expire_overdue(expiry);
-            self.join_some(usize::MAX);
-            // More threads than the workers and this one: some are on their way out, and will be joined next time.
-            if self.threads.count() > self.crew.running() as usize + 1 {
-                next = next.or(Some(expiry));
-            }
-            let bed = lock(&self.expiry.bed);
-            if self.admission.is_closed() {
-                self.expiry.state.store(ABSENT, Ordering::Relaxed);
-                full_fence();
-                // Reopened meanwhile, and a worker that rests may have believed us awake: unless another thread was
-                // started already, go on.
-                let reopened = !self.admission.is_closed();
-                if !(reopened
-                    && self
-                        .expiry
-                        .state
-                        .compare_exchange(ABSENT, AWAKE, Ordering::Relaxed, Ordering::Relaxed)
-                        .is_ok())
-                {
-                    return;
-                }
-            } else if let Some(next) = next {
-                // Workers that began to rest one shortly after another leave together.
-                let pause = next.max(expiry / LOOKS).max(SHORTEST_PAUSE).min(expiry);
-                drop(wait(&self.expiry.bell, bed, Some(pause)));
-            } else {
-                self.expiry.state.store(ASLEEP, Ordering::Relaxed);
-                full_fence();
-                if !self.seats.iter().any(|seat| seat.resting().is_some())
-                    && !self.admission.is_closed()
-                {
-                    drop(wait(&self.expiry.bell, bed, None));
-                }
-                self.expiry.state.store(AWAKE, Ordering::Relaxed);
-            }
-        }
-    }
-
-    /// Tells all workers to leave that have rested for `expiry` or longer. In how long to look again: the next will be
-    /// overdue, or those who were told will have left and are to be joined; `None`: nobody rests.
-    pub fn expire_overdue(&self, expiry: Duration) -> Option<Duration> {
-        let now = self.now();
-        let expiry = u64::try_from(expiry.as_nanos()).unwrap_or(u64::MAX);
-        let mut next = None;
+    /// Tells every worker at rest to leave, as if it were overdue.
+    pub fn expire_all(&self) {
         for seat in self.seats.iter() {
-            let Some((rest, since)) = seat.resting() else {
-                continue;
-            };
-            let left = expiry.saturating_sub(now.saturating_sub(since));
-            if left == 0 {
+            if let Some((rest, _)) = seat.resting() {
                 seat.expire(rest);
             }
-            next = Some(next.map_or(left, |next: u64| next.min(left)));
         }
-        next.map(Duration::from_nanos)
     }
 }
 
-/// How often the thread looks in one expiry duration at most.
-const LOOKS: u32 = 8;
-/// However short the expiry duration, the thread does not spin.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
-
-/// The expiry thread calls nothing deep.
-const EXPIRY_STACK: usize = 64 * 1024;
+/// How often the thread looks for the workers of a pool in one expiry duration, at most.
+const LOOKS: u64 = 8;
+/// However short the expiry duration.
+const SHORTEST_PAUSE: u64 = 1_000_000;
+/// How many workers are told to leave before others may have the book.
+const AT_A_TIME: usize = 64;
+/// The thread calls nothing deep.
+const STACK: usize = 64 * 1024;

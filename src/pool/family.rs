@@ -55,34 +55,31 @@ impl Family {
     /// This thread is a worker of the family from now on.
     pub fn move_in(self: &Arc<Self>) {
         // Weak, or a thread's last deeds would include dropping the family.
-        HOME.with(|home| *home.borrow_mut() = Some(Arc::downgrade(self)));
+        Self::with_home(|home| *home = Some(Arc::downgrade(self)));
     }
 
     /// This thread is a worker of the family.
     pub fn is_home(self: &Arc<Self>) -> bool {
-        HOME.with(|home| Self::has_id(&home.borrow(), self.id()))
+        Self::home_id() == self.id()
     }
 
     /// The id of the family whose worker this thread is; 0: of none.
     pub fn home_id() -> usize {
-        HOME.with(|home| {
-            home.borrow()
-                .as_ref()
-                .map_or(0, |home| home.as_ptr() as usize)
-        })
-    }
-
-    fn has_id(home: &Option<Weak<Family>>, id: usize) -> bool {
-        home.as_ref()
-            .is_some_and(|home| home.as_ptr() as usize == id)
+        Self::with_home(|home| home.as_ref().map_or(0, |home| home.as_ptr() as usize)).unwrap_or(0)
     }
 
     /// The family with this id, if this thread is a worker of it.
     pub fn home(id: usize) -> Option<Arc<Self>> {
-        HOME.with(|home| {
-            let home = home.borrow();
-            home.as_ref().filter(|_| Self::has_id(&home, id))?.upgrade()
-        })
+        Self::with_home(|home| {
+            home.as_ref()
+                .filter(|home| home.as_ptr() as usize == id)?
+                .upgrade()
+        })?
+    }
+
+    /// `None`: this thread is in the destructors of its thread-locals, and no worker any more.
+    fn with_home<R>(look: impl FnOnce(&mut Option<Weak<Family>>) -> R) -> Option<R> {
+        HOME.try_with(|home| look(&mut home.borrow_mut())).ok()
     }
 
     /// A worker is about to wait outside of the lines, bound.

@@ -138,7 +138,8 @@ impl IdleStack {
     /// Opens a closed stack.
     pub fn open(&self) {
         let mut head = Head(self.head.load(Ordering::Relaxed));
-        while let Err(now) = self.replace(head, head.next(head.link()).open(), Ordering::Relaxed) {
+        // Release: whoever gets on the stack then, and passes a full fence, sees what was done before this.
+        while let Err(now) = self.replace(head, head.next(head.link()).open(), Ordering::Release) {
             head = now;
         }
     }

@@ -90,7 +90,7 @@ impl<H: Host> Core<H> {
             }
             answers
         };
-        self.expiry.wake();
+        self.process.expiry.forget(&self.seats);
         self.watch.notify();
         Some(answers)
     }
@@ -99,21 +99,13 @@ impl<H: Host> Core<H> {
     /// ended.
     pub fn wait_gone(&self, patience: &mut Patience<'_>) -> Result<(), Error> {
         self.watch.wait_until(|| self.is_gone(), patience)?;
-        // What is left to wait for takes but a moment: threads that end, some of which others join, and the expiry thread,
-        // which was woken. Should the pool be opened again, that one stays.
-        let mut no_limit = Patience::new(None);
-        while self.threads.count() > 0 && self.admission.is_closed() {
-            self.join_some(usize::MAX);
-            self.watch.wait_until(
-                || {
-                    self.threads.count() == 0
-                        || self.threads.are_leaving()
-                        || !self.admission.is_closed()
-                },
-                &mut no_limit,
-            )?;
+        // A worker that has left, and is still in its thread's last deeds, cannot wait for its own end.
+        if !self.threads.is_home() {
+            self.process
+                .left
+                .join_all(&self.threads, || self.admission.is_closed());
+            self.process.expiry.join_former();
         }
-        self.join_some(usize::MAX);
         Ok(())
     }
 
@@ -122,9 +114,10 @@ impl<H: Host> Core<H> {
         let lifecycle = lock(&self.lifecycle);
         if self.admission.is_closed() {
             self.broken.store(false, Ordering::Relaxed);
-            self.idle.open();
+            // In this order: a worker that gets on the stack, and looks then, finds the pool open, and sees to its expiry.
             self.admission.open();
             self.family.count_closed(false);
+            self.idle.open();
         }
         drop(lifecycle);
         self.watch.notify();

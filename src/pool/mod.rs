@@ -22,6 +22,7 @@ mod lifecycle;
 mod line;
 mod multi;
 mod options;
+mod process;
 mod run_queue;
 #[cfg(not(any(loom, shuttle)))]
 mod seat;
@@ -421,7 +422,7 @@ impl<H: Host> Pool<H> {
     /// Tells every worker at rest to leave, as if it were overdue.
     #[doc(hidden)]
     pub fn expire_all(&self) {
-        self.core.expire_overdue(Duration::ZERO);
+        self.core.expire_all();
     }
 }
 

@@ -11,14 +11,13 @@
 //!  Awake          no worker, or one that runs or looks for a task       the worker      Parked
 //!  Parked         on the idle stack, not yet asleep                     the worker      Asleep
 //!                                                                       the popper      Called, CalledToSearch
-//!                                                                       the expiry      Expired
+//!                                                                       the expiry      Overdue
 //!  Asleep         on the idle stack, asleep on the seat's bell          as Parked, but the bell must be rung
+//!  Overdue        on the idle stack, told to leave                      the worker      Left
+//!                                                                       the popper      Called, CalledToSearch
 //!  Called         popped: look around (closed? over capacity?)          the worker      Awake
 //!  CalledToSearch popped and given the search token: find a task        the worker      Awake
-//!  Expired        told to leave; the seat is still on the idle stack    the popper      ExpiredPopped
-//!                                                                       the worker      ExpiredGone
-//!  ExpiredPopped  popped before the worker had left the seat            the worker      Awake, and vacates it
-//!  ExpiredGone    left before anybody popped it                         the popper      Awake, and vacates it
+//!  Left           on the idle stack, without a worker                   the popper      Awake, and vacates it
 //! ```
 //!
 //! The upper bits count how often the seat was parked in, so that an expiry that looked at an earlier rest of the
@@ -26,7 +25,7 @@
 
 use super::idle_stack::Links;
 use super::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use super::sync::{Condvar, Instant, Mutex, lock, wait};
+use super::sync::{Arc, Condvar, Instant, Mutex, lock, wait};
 use crossbeam_utils::CachePadded;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -37,11 +36,10 @@ enum State {
     Awake,
     Parked,
     Asleep,
+    Overdue,
     Called,
     CalledToSearch,
-    Expired,
-    ExpiredPopped,
-    ExpiredGone,
+    Left,
 }
 
 /// A seat's state word: the state, and how often the seat was parked in.
@@ -57,11 +55,10 @@ impl Word {
             0 => State::Awake,
             1 => State::Parked,
             2 => State::Asleep,
-            3 => State::Called,
-            4 => State::CalledToSearch,
-            5 => State::Expired,
-            6 => State::ExpiredPopped,
-            _ => State::ExpiredGone,
+            3 => State::Overdue,
+            4 => State::Called,
+            5 => State::CalledToSearch,
+            _ => State::Left,
         }
     }
 
@@ -87,19 +84,8 @@ pub enum Call {
     Look,
     /// To find a task; it holds the search token now.
     Search,
-    /// It has been idle for too long, and is to leave.
+    /// It has been idle for too long, and has left the seat.
     Leave,
-}
-
-/// What became of a call to a popped seat.
-#[derive(PartialEq, Eq, Debug)]
-pub enum Popped {
-    /// The worker is awake, or about to be.
-    Awake,
-    /// The worker had expired before, and is still on its way out of the seat, which it will vacate.
-    Leaving,
-    /// The worker had expired and is gone: the caller owns the seat now and is to vacate it.
-    Vacant,
 }
 
 /// The tasks a worker has begun and ended. Only the worker in the seat writes them.
@@ -178,8 +164,10 @@ impl Tally {
 pub struct Seat {
     link: AtomicU32,
     word: AtomicU32,
-    /// When the present rest began, in nanoseconds since the pool was made.
+    /// When the present rest began, by the clock of the expiry.
     resting_since: AtomicU64,
+    /// When the expiry will look at the seat; 0: it will not. Changed under the lock of its book.
+    due: AtomicU64,
     /// Held by a worker from falling asleep to waking up, and by nobody else for longer than it takes to ring.
     bed: Mutex<()>,
     bell: Condvar,
@@ -192,6 +180,7 @@ impl Seat {
             link: AtomicU32::new(0),
             word: AtomicU32::new(State::Awake as u32),
             resting_since: AtomicU64::new(0),
+            due: AtomicU64::new(0),
             bed: Mutex::new(()),
             bell: Condvar::new(),
             tally: Tally::default(),
@@ -228,52 +217,51 @@ impl Seat {
         );
     }
 
-    /// The worker: sleeps until called; `Some`: for so long at most, then it leaves of itself. After `Call::Leave` the seat is still on the stack, or with whoever popped it.
+    /// The worker: sleeps until called; `Some`: for so long at most, then it leaves of itself. After `Call::Leave` the seat
+    /// is not the worker's any more.
     pub fn sleep(&self, own_expiry: Option<Duration>) -> Call {
         let parked = self.word(Ordering::Acquire);
+        let asleep = parked.with(State::Asleep);
         let mut word = parked;
         if word.state() == State::Parked {
             let mut bed = lock(&self.bed);
             // From here a caller sees that the bell must be rung, and it cannot ring before the wait has begun,
             // since it takes the lock to do so.
-            word = match self.replace(parked, parked.with(State::Asleep)) {
-                Ok(()) => parked.with(State::Asleep),
-                Err(now) => now,
-            };
+            word = self
+                .replace(parked, asleep)
+                .map_or_else(|now| now, |()| asleep);
             let deadline = own_expiry.and_then(|expiry| Instant::now().checked_add(expiry));
             while word.state() == State::Asleep {
                 let left =
                     deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
                 if left == Some(Duration::ZERO) {
-                    // As the expiry thread would: what is now on the stack is a seat that is being left.
-                    let expired = parked.with(State::Expired);
+                    let overdue = word.with(State::Overdue);
                     word = self
-                        .replace(word, expired)
-                        .map_or_else(|now| now, |()| expired);
-                    break;
+                        .replace(word, overdue)
+                        .map_or_else(|now| now, |()| overdue);
+                } else {
+                    bed = wait(&self.bell, bed, left);
+                    word = self.word(Ordering::Acquire);
                 }
-                bed = wait(&self.bell, bed, left);
-                word = self.word(Ordering::Acquire);
             }
         }
+        if word.state() == State::Overdue {
+            // From here the seat belongs to whoever pops it.
+            match self.replace(word, word.with(State::Left)) {
+                Ok(()) => return Call::Leave,
+                Err(now) => word = now, // Called after all.
+            }
+        }
+        self.unpark();
         match word.state() {
-            State::Called => {
-                self.unpark();
-                Call::Look
-            }
-            State::CalledToSearch => {
-                self.unpark();
-                Call::Search
-            }
-            State::Expired | State::ExpiredPopped => Call::Leave,
-            state @ (State::Awake | State::Parked | State::Asleep | State::ExpiredGone) => {
-                unreachable!("a sleeper was called as {state:?}")
-            }
+            State::Called => Call::Look,
+            State::CalledToSearch => Call::Search,
+            state => unreachable!("a sleeper was called as {state:?}"),
         }
     }
 
-    /// Whoever popped the seat: calls the worker in it.
-    pub fn call(&self, call: Call) -> Popped {
+    /// Whoever popped the seat: calls the worker in it. `false`: the worker has left, and the caller is to vacate the seat.
+    pub fn call(&self, call: Call) -> bool {
         let called = if call == Call::Search {
             State::CalledToSearch
         } else {
@@ -281,23 +269,18 @@ impl Seat {
         };
         let mut word = self.word(Ordering::Acquire);
         loop {
-            let (next, popped) = match word.state() {
-                State::Parked | State::Asleep => (called, Popped::Awake),
-                State::Expired => (State::ExpiredPopped, Popped::Leaving),
-                State::ExpiredGone => (State::Awake, Popped::Vacant),
-                state @ (State::Awake
-                | State::Called
-                | State::CalledToSearch
-                | State::ExpiredPopped) => {
-                    unreachable!("a seat on the stack was {state:?}")
-                }
+            let next = match word.state() {
+                State::Parked | State::Asleep | State::Overdue => called,
+                State::Left => State::Awake,
+                state => unreachable!("a seat on the stack was {state:?}"),
             };
             match self.replace(word, word.with(next)) {
                 Ok(()) => {
+                    // Whoever found the worker overdue rings for it.
                     if word.state() == State::Asleep {
                         self.ring();
                     }
-                    return popped;
+                    return next == called;
                 }
                 Err(now) => word = now,
             }
@@ -309,46 +292,41 @@ impl Seat {
         self.bell.notify_one();
     }
 
-    /// The worker was told to leave.
-    pub fn is_expired(&self) -> bool {
-        matches!(
-            self.word(Ordering::Acquire).state(),
-            State::Expired | State::ExpiredGone
-        )
+    /// The worker has left, and the seat is still on the idle stack.
+    pub fn is_left(&self) -> bool {
+        self.word(Ordering::Acquire).state() == State::Left
+    }
+
+    /// When the expiry will look at the seat. To be used after a full fence where a decision hangs on it, or under the lock of
+    /// the expiry's book.
+    pub fn due(&self) -> Option<u64> {
+        Some(self.due.load(Ordering::Relaxed)).filter(|&due| due > 0)
+    }
+
+    /// The expiry, under the lock of its book.
+    pub fn set_due(&self, due: Option<u64>) {
+        self.due.store(due.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// When the present rest, or the last one, began.
+    pub fn resting_since(&self) -> u64 {
+        self.resting_since.load(Ordering::Relaxed)
     }
 
     /// The expiry: the word of a worker that rests, with the time since when.
     pub fn resting(&self) -> Option<(Rest, u64)> {
         let word = self.word(Ordering::Acquire);
         word.is_resting()
-            .then(|| (Rest(word), self.resting_since.load(Ordering::Relaxed)))
+            .then(|| (Rest(word), self.resting_since()))
     }
 
-    /// The expiry: tells the worker to leave if it still has the same rest. A worker that fell asleep since then is
-    /// met at the next look.
+    /// The expiry: tells the worker to leave; `false`: its rest is not the same any more, or it has fallen asleep since.
     pub fn expire(&self, rest: Rest) -> bool {
-        let expired = self.replace(rest.0, rest.0.with(State::Expired)).is_ok();
+        let expired = self.replace(rest.0, rest.0.with(State::Overdue)).is_ok();
         if expired && rest.0.state() == State::Asleep {
             self.ring();
         }
         expired
-    }
-
-    /// The worker told to leave: gives up the seat. `true`: it was popped meanwhile, and the caller is to vacate it;
-    /// else whoever pops it will.
-    pub fn abandon(&self) -> bool {
-        let mut word = self.word(Ordering::Acquire);
-        loop {
-            let (next, ours) = match word.state() {
-                State::Expired => (State::ExpiredGone, false),
-                State::ExpiredPopped => (State::Awake, true),
-                state => unreachable!("an expired seat was {state:?}"),
-            };
-            match self.replace(word, word.with(next)) {
-                Ok(()) => return ours,
-                Err(now) => word = now,
-            }
-        }
     }
 }
 
@@ -360,6 +338,8 @@ pub struct Seats {
     buckets: [OnceLock<Box<[CachePadded<Seat>]>>; Seats::BUCKETS],
     /// How many seats have been given out at least once.
     used: AtomicU32,
+    /// For how long a worker may rest, in nanoseconds.
+    expiry: u64,
 }
 
 impl Seats {
@@ -368,11 +348,18 @@ impl Seats {
     /// Enough for 2^31 seats.
     const BUCKETS: usize = 28;
 
-    pub fn new() -> Self {
+    pub fn new(expiry: Option<Duration>) -> Self {
+        let nanoseconds = expiry.map(|expiry| u64::try_from(expiry.as_nanos()));
         Seats {
             buckets: [const { OnceLock::new() }; Self::BUCKETS],
             used: AtomicU32::new(0),
+            expiry: nanoseconds.and_then(Result::ok).unwrap_or(u64::MAX),
         }
+    }
+
+    /// For how long a worker may rest, in nanoseconds.
+    pub fn expiry(&self) -> u64 {
+        self.expiry
     }
 
     /// The bucket of a seat and its place there.
@@ -415,13 +402,18 @@ impl Seats {
             .expect("a seat given out has its bucket")[place]
     }
 
+    /// How many seats were ever given out.
+    pub fn used(&self) -> u32 {
+        self.used.load(Ordering::Acquire)
+    }
+
     /// All seats ever given out.
     pub fn iter(&self) -> impl Iterator<Item = &Seat> {
-        (0..self.used.load(Ordering::Acquire)).map(|index| self.get(index))
+        (0..self.used()).map(|index| self.get(index))
     }
 }
 
-impl Links for Seats {
+impl Links for Arc<Seats> {
     fn link(&self, index: u32) -> &AtomicU32 {
         &self.get(index).link
     }
@@ -451,28 +443,28 @@ mod tests {
         seat.park(1);
         let (rest, since) = seat.resting().expect("it rests");
         assert_eq!(since, 1);
-        assert_eq!(seat.call(Call::Look), Popped::Awake);
+        assert!(seat.call(Call::Look));
         assert_eq!(seat.sleep(None), Call::Look);
         seat.park(2);
         assert!(!seat.expire(rest));
-        assert_eq!(seat.call(Call::Search), Popped::Awake);
+        assert!(seat.call(Call::Search));
         assert_eq!(seat.sleep(None), Call::Search);
     }
 
     #[test]
-    fn an_expired_seat_is_vacated_once_whoever_is_first() {
-        for popped_first in [true, false] {
-            let seat = Seat::new();
+    fn a_worker_told_to_leave_may_be_called_until_it_has_left() {
+        let seat = Seat::new();
+        for is_called in [true, false] {
             seat.park(1);
             let (rest, _) = seat.resting().expect("it rests");
             assert!(seat.expire(rest));
-            assert_eq!(seat.sleep(None), Call::Leave);
-            if popped_first {
-                assert_eq!(seat.call(Call::Search), Popped::Leaving);
-                assert!(seat.abandon());
+            if is_called {
+                assert!(seat.call(Call::Search));
+                assert_eq!(seat.sleep(None), Call::Search);
             } else {
-                assert!(!seat.abandon());
-                assert_eq!(seat.call(Call::Search), Popped::Vacant);
+                assert_eq!(seat.sleep(None), Call::Leave);
+                assert!(seat.is_left());
+                assert!(!seat.call(Call::Search));
             }
         }
     }

@@ -26,7 +26,7 @@ pub struct Stats {
     pub cancelled: u64,
     /// Tasks refused by overload, time-out or deadlock.
     pub rejected: u64,
-    /// Threads started so far.
+    /// Workers started so far. One that had expired, and comes back for a task of the last moment, counts as another one.
     pub spawned: u64,
     /// Workers that left because they were idle for too long.
     pub expired: u64,

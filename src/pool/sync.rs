@@ -267,14 +267,13 @@ pub mod thread {
     use std::thread as threads;
 
     /// What joins a thread.
-    pub struct JoinHandle(threads::JoinHandle<kernel::Id>);
+    pub struct JoinHandle(threads::JoinHandle<()>);
 
     impl JoinHandle {
-        /// Waits until the operating system has ended the thread.
+        /// Waits until the thread has ended.
         pub fn join(self) {
-            match self.0.join() {
-                Ok(id) => kernel::wait_ended(id),
-                Err(payload) => std::mem::forget(payload), // Its drop may panic, too.
+            if let Err(payload) = self.0.join() {
+                std::mem::forget(payload); // Its drop may panic, too.
             }
         }
     }
@@ -284,7 +283,6 @@ pub mod thread {
     pub mod kernel {
         #[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
         use std::path::Path;
-        #[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
         use std::time::{Duration, Instant};
 
         /// The kernel's number of a thread; `None` where there are no books to look into.
@@ -301,27 +299,22 @@ pub mod thread {
             None
         }
 
+        /// The kernel knows no thread of this process by that number; `None`: there are no books to look into.
+        pub fn has_ended(id: Id) -> Option<bool> {
+            #[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
+            return id.map(|id| !Path::new(&format!("/proc/self/task/{id}")).exists());
+            #[cfg(not(all(target_os = "linux", not(any(loom, shuttle)))))]
+            id.map(|_| true)
+        }
+
         /// Waits until the kernel knows no thread of this process by that number. Should it have given it to another thread
         /// already, the wait ends nevertheless.
         pub fn wait_ended(id: Id) {
-            #[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
-            if let Some(id) = id {
-                const LIMIT: Duration = Duration::from_millis(50);
-                let entry = format!("/proc/self/task/{id}");
-                let start = Instant::now();
-                while Path::new(&entry).exists() && start.elapsed() < LIMIT {
-                    std::thread::yield_now();
-                }
+            const LIMIT: Duration = Duration::from_millis(50);
+            let start = Instant::now();
+            while has_ended(id) == Some(false) && start.elapsed() < LIMIT {
+                std::thread::yield_now();
             }
-            #[cfg(not(all(target_os = "linux", not(any(loom, shuttle)))))]
-            let _ = id;
-        }
-    }
-
-    fn identified(body: impl FnOnce() + Send) -> impl FnOnce() -> kernel::Id + Send {
-        move || {
-            body();
-            kernel::id()
         }
     }
 
@@ -337,7 +330,7 @@ pub mod thread {
         if let Some(bytes) = stack_size {
             builder = builder.stack_size(bytes);
         }
-        builder.spawn(identified(body)).map(JoinHandle)
+        builder.spawn(body).map(JoinHandle)
     }
 
     /// The model checker's threads have neither names nor stacks to choose.
@@ -348,7 +341,7 @@ pub mod thread {
         body: impl FnOnce() + Send + 'static,
     ) -> io::Result<JoinHandle> {
         faults::spawn_fails()?;
-        Ok(JoinHandle(threads::spawn(identified(body))))
+        Ok(JoinHandle(threads::spawn(body)))
     }
 
     /// Sleeps for so long, more or less. In a model, where no time passes, others go first.

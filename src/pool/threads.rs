@@ -1,23 +1,28 @@
 //! The threads of a pool, from just before they are started until the operating system has ended them.
 //!
 //! A thread is gone when it is joined: then its stack is free, and a fork finds no trace of it. It is joined by those who
-//! wait for the pool to be gone, and otherwise by the expiry thread as it makes its rounds and by threads that leave
-//! later, so that few ended threads ever wait to be joined.
+//! wait for its pool to be gone, and otherwise by threads, of any pool, that leave later and find that it has ended: so few
+//! ended threads ever wait to be joined, and no thread waits for another's last deeds.
 
 use super::core::Core;
 use super::error::Error;
 use super::host::Host;
 use super::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use super::sync::{Arc, Mutex, Patience, lock, thread};
+use super::sync::thread::kernel;
+use super::sync::{Arc, Mutex, Patience, lock, thread, thread_local};
 use super::watch::Watch;
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
+use std::sync::OnceLock;
 
 /// The end of a thread, for those who wait for it.
 #[derive(Clone)]
 pub struct Exit(Arc<Door>);
 
 struct Door {
+    /// The kernel's number of the thread, which the thread notes first of all.
+    id: OnceLock<kernel::Id>,
     /// The thread has nothing left to do but to end.
     left: AtomicBool,
     watch: Watch,
@@ -26,12 +31,27 @@ struct Door {
 }
 
 impl Exit {
-    fn new() -> Self {
-        Exit(Arc::new(Door {
+    /// Starts a thread.
+    pub fn start(
+        name: String,
+        stack_size: Option<usize>,
+        body: impl FnOnce(&Exit) + Send + 'static,
+    ) -> io::Result<Exit> {
+        let exit = Exit(Arc::new(Door {
+            id: OnceLock::new(),
             left: AtomicBool::new(false),
             watch: Watch::new(),
             handle: Mutex::new(None),
-        }))
+        }));
+        // Locked until the handle is there: whoever joins the thread may come before.
+        let mut handle = lock(&exit.0.handle);
+        let own = exit.clone();
+        *handle = Some(thread::spawn(name, stack_size, move || {
+            let _ = own.0.id.set(kernel::id());
+            body(&own);
+        })?);
+        drop(handle);
+        Ok(exit)
     }
 
     /// The thread has nothing left to do but to end.
@@ -51,11 +71,16 @@ impl Exit {
         self.0.watch.notify();
     }
 
-    /// Joins the thread, which has left: it takes but a moment.
-    fn join(&self) {
+    fn kernel_id(&self) -> kernel::Id {
+        self.0.id.get().copied().flatten()
+    }
+
+    /// Joins the thread, which has nothing left to do but to end.
+    pub fn join(&self) {
         let mut handle = lock(&self.0.handle);
         if let Some(handle) = handle.take() {
             handle.join();
+            kernel::wait_ended(self.kernel_id());
         }
     }
 }
@@ -76,33 +101,34 @@ impl std::fmt::Debug for Exit {
     }
 }
 
-/// What a thread is for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    Worker,
-    Expiry,
+thread_local! {
+    /// The `Threads` that this thread is of; 0: it is of none. (Nothing is dropped with it: it can be read for as long as the
+    /// thread runs, from other thread-locals' destructors too.)
+    #[allow(clippy::missing_const_for_thread_local)] // The model checkers' macros know no `const`.
+    static HOME: Cell<usize> = Cell::new(0);
 }
 
-/// See the module's description.
+/// The threads of a pool: its workers.
+#[derive(Default)]
 pub struct Threads {
     /// All that are not joined. A thread is counted before it is started.
     count: AtomicUsize,
-    /// The workers that have not left. Unlike `crew.running` it counts them until they have nothing left to do but to end.
-    workers: AtomicUsize,
-    /// Those that have left, and are to be joined.
-    leaving: Mutex<VecDeque<Exit>>,
-    /// How many these are. Changed under the lock only.
+    /// Those that have not left. Unlike `crew.running` it counts them until they have nothing left to do but to end.
+    present: AtomicUsize,
+    /// Those that have left and nobody joins yet. Changed under the lock of `Left` only.
     left: AtomicUsize,
+    /// For those who wait until all are joined.
+    watch: Watch,
 }
 
 impl Threads {
-    pub fn new() -> Self {
-        Threads {
-            count: AtomicUsize::new(0),
-            workers: AtomicUsize::new(0),
-            leaving: Mutex::new(VecDeque::new()),
-            left: AtomicUsize::new(0),
-        }
+    fn address(self: &Arc<Self>) -> usize {
+        Arc::as_ptr(self) as usize
+    }
+
+    /// This thread is one of them.
+    pub fn is_home(self: &Arc<Self>) -> bool {
+        HOME.with(Cell::get) == self.address()
     }
 
     /// All that are not joined.
@@ -110,96 +136,128 @@ impl Threads {
         self.count.load(Ordering::SeqCst)
     }
 
-    /// The workers that have not left.
-    pub fn workers(&self) -> usize {
-        self.workers.load(Ordering::SeqCst)
+    /// Those that have not left.
+    pub fn present(&self) -> usize {
+        self.present.load(Ordering::SeqCst)
     }
 
-    /// Some are to be joined.
-    pub fn are_leaving(&self) -> bool {
-        self.left.load(Ordering::SeqCst) > 0
+    /// Counts one that is about to be started.
+    pub fn add(&self) {
+        self.count.fetch_add(1, Ordering::SeqCst);
+        self.present.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn take(&self) -> Option<Exit> {
-        let mut leaving = lock(&self.leaving);
-        let exit = leaving.pop_front()?;
-        self.left.fetch_sub(1, Ordering::SeqCst);
-        Some(exit)
+    /// One that was counted is not started after all.
+    pub fn take_back(&self) {
+        self.present.fetch_sub(1, Ordering::SeqCst);
+        self.count.fetch_sub(1, Ordering::SeqCst);
+        self.watch.notify();
     }
 }
 
-/// Where so many are to be joined, those who leave later do it.
+/// The threads of a process that have left and are to be joined, those first that left first.
+#[derive(Default)]
+pub struct Left(Mutex<VecDeque<(Arc<Threads>, Exit)>>);
+
+impl Left {
+    fn put(&self, threads: &Arc<Threads>, exit: &Exit) {
+        let mut left = lock(&self.0);
+        left.push_back((Arc::clone(threads), exit.clone()));
+        threads.left.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Joins the first of those that may be joined, so far down the list; whether there was one. The caller holds no lock
+    /// and nothing that a thread may want as it ends.
+    fn join_one(
+        &self,
+        depth: usize,
+        mut may_join: impl FnMut(&Arc<Threads>, &Exit) -> bool,
+    ) -> bool {
+        let found = {
+            let mut left = lock(&self.0);
+            let place =
+                (left.iter().take(depth)).position(|(threads, exit)| may_join(threads, exit));
+            let found = place.and_then(|place| left.remove(place));
+            if let Some((threads, _)) = &found {
+                threads.left.fetch_sub(1, Ordering::SeqCst);
+            }
+            found
+        };
+        let Some((threads, exit)) = found else {
+            return false;
+        };
+        exit.join();
+        threads.count.fetch_sub(1, Ordering::SeqCst);
+        threads.watch.notify();
+        true
+    }
+
+    /// Joins two threads that have ended, if there are any among the first: one would leave as many as there are.
+    fn join_ended(&self) {
+        for _ in 0..2 {
+            // Where the system does not tell, the first of a crowd will have.
+            let is_crowd = lock(&self.0).len() > CROWD;
+            if !self.join_one(CROWD, |_, exit| {
+                kernel::has_ended(exit.kernel_id()).unwrap_or(is_crowd)
+            }) {
+                return;
+            }
+        }
+    }
+
+    /// Joins all threads of a pool, who have left or are about to, as long as `is_closed`: a pool that is opened again keeps
+    /// what it has then.
+    pub fn join_all(&self, threads: &Arc<Threads>, is_closed: impl Fn() -> bool) {
+        loop {
+            while self.join_one(usize::MAX, |other, _| Arc::ptr_eq(other, threads)) {}
+            if threads.count() == 0 || !is_closed() {
+                return;
+            }
+            // Others join the rest: each has but to end.
+            let _ = threads.watch.wait_until(
+                || threads.count() == 0 || threads.left.load(Ordering::SeqCst) > 0 || !is_closed(),
+                &mut Patience::new(None),
+            );
+        }
+    }
+}
+
+/// How many threads are looked at for some that have ended.
 const CROWD: usize = 16;
 
 impl<H: Host> Core<H> {
-    /// Counts a thread that is about to be started.
-    pub fn count_thread(&self, role: Role) {
-        self.threads.count.fetch_add(1, Ordering::SeqCst);
-        if role == Role::Worker {
-            self.threads.workers.fetch_add(1, Ordering::SeqCst);
-        }
-    }
-
-    /// A thread that was counted is not started after all.
-    pub fn uncount_thread(&self, role: Role) {
-        if role == Role::Worker {
-            self.threads.workers.fetch_sub(1, Ordering::SeqCst);
-        }
-        self.threads.count.fetch_sub(1, Ordering::SeqCst);
-        self.watch.notify();
-    }
-
-    /// Starts a thread that was counted.
+    /// Starts a worker's thread, which was counted.
     pub fn start_thread(
         self: &Arc<Self>,
-        role: Role,
         name: String,
-        stack_size: Option<usize>,
         body: impl FnOnce(&Arc<Self>, &Exit) + Send + 'static,
     ) -> io::Result<()> {
-        let exit = Exit::new();
-        // Locked until the handle is there: whoever joins the thread may come before.
-        let mut handle = lock(&exit.0.handle);
-        let (core, own) = (Arc::clone(self), exit.clone());
-        *handle = Some(thread::spawn(name, stack_size, move || {
-            body(&core, &own);
+        let core = Arc::clone(self);
+        Exit::start(name, self.options.stack_size, move |own| {
+            HOME.with(|home| home.set(core.threads.address()));
+            body(&core, own);
             if core.host.is_stranded() {
-                std::mem::forget((core, own));
+                std::mem::forget((core, own.clone()));
                 return;
             }
-            core.leave_for_good(role, own);
-        })?);
-        Ok(())
+            core.leave_for_good(own);
+        })
+        .map(drop)
     }
 
-    /// The last that a thread does.
-    fn leave_for_good(&self, role: Role, exit: Exit) {
-        if self.threads.left.load(Ordering::Relaxed) >= CROWD {
-            // More than one, or there would never be fewer.
-            self.join_some(2);
-        }
-        {
-            let mut leaving = lock(&self.threads.leaving);
-            leaving.push_back(exit.clone());
-            self.threads.left.fetch_add(1, Ordering::SeqCst);
-        }
+    /// The last that a worker does.
+    fn leave_for_good(&self, exit: &Exit) {
+        self.process.left.join_ended();
+        self.process.left.put(&self.threads, exit);
         exit.leave();
-        if role == Role::Worker {
-            self.threads.workers.fetch_sub(1, Ordering::SeqCst);
-        }
+        self.threads.present.fetch_sub(1, Ordering::SeqCst);
+        self.threads.watch.notify();
         self.watch.notify();
     }
 
-    /// Joins at most so many of the threads that have left, those first that left first. The caller holds no lock and
-    /// nothing that a thread may want as it ends.
-    pub fn join_some(&self, most: usize) {
-        for _ in 0..most {
-            let Some(exit) = self.threads.take() else {
-                return;
-            };
-            exit.join();
-            self.threads.count.fetch_sub(1, Ordering::SeqCst);
-            self.watch.notify();
-        }
+    /// A worker's thread that was counted is not started after all.
+    pub fn uncount_thread(&self) {
+        self.threads.take_back();
+        self.watch.notify();
     }
 }

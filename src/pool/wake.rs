@@ -8,10 +8,9 @@
 use super::core::Core;
 use super::faults::{Step, skipped};
 use super::host::{Host, Worker};
-use super::seat::{Call, Popped};
+use super::seat::Call;
 use super::sync::atomic::Ordering;
 use super::sync::{Arc, Mutex, full_fence, lock};
-use super::threads::Role;
 use super::token::Lookout;
 use super::worker;
 use std::io;
@@ -160,16 +159,13 @@ impl<H: Host> Core<H> {
         false
     }
 
-    /// Calls the worker in a seat popped from the idle stack; `false`: it had left, or is leaving.
+    /// Calls the worker in a seat popped from the idle stack; `false`: it had left.
     pub fn call(&self, seat: u32, call: Call) -> bool {
-        match self.seats.get(seat).call(call) {
-            Popped::Awake => true,
-            Popped::Leaving => false,
-            Popped::Vacant => {
-                self.vacate(seat);
-                false
-            }
+        let called = self.seats.get(seat).call(call);
+        if !called {
+            self.vacate(seat);
         }
+        called
     }
 
     /// Gives back a seat that no worker uses any more.
@@ -184,7 +180,7 @@ impl<H: Host> Core<H> {
         // Seats that expired workers left on top of the idle stack are as good as vacant. Should another thread be
         // faster, and the seat below with a worker at rest be popped instead, the worker looks around and rests again.
         while let Some(top) = self.idle.top()
-            && self.seats.get(top).is_expired()
+            && self.seats.get(top).is_left()
             && let Some(seat) = self.idle.pop(&self.seats)
         {
             self.call(seat, Call::Look);
@@ -203,10 +199,10 @@ impl<H: Host> Core<H> {
     ) -> Spawn<H::Task> {
         // Counted first, then the look whether anything is left to do; who waits for the pool to be gone looks whether
         // anything is left to do, then at the count.
-        self.count_thread(Role::Worker);
+        self.threads.add();
         let spawn = self.spawn_counted(task, searching);
         if !matches!(spawn, Spawn::Started) {
-            self.uncount_thread(Role::Worker);
+            self.uncount_thread();
         }
         if matches!(spawn, Spawn::Failed(..)) {
             // Those that are bound have lost the hope for another worker.
@@ -226,9 +222,9 @@ impl<H: Host> Core<H> {
             None if self.has_enough() => false,
             None => !self.admission.is_closed() || self.in_flight() > 0,
         };
-        let Some(running) = needed.then(|| self.crew.reserve()).flatten() else {
+        if !(needed && self.crew.reserve()) {
             return Spawn::NoRoom(task);
-        };
+        }
         let number = self.find_seat();
         let arriving = task.is_none() && !searching && !self.hand_off;
         if arriving {
@@ -241,28 +237,20 @@ impl<H: Host> Core<H> {
         let thread = {
             let parcel = Arc::clone(&parcel);
             let name = format!("{}_{number}", self.options.name);
-            self.start_thread(
-                Role::Worker,
-                name.clone(),
-                self.options.stack_size,
-                move |core, exit| {
-                    let worker = Worker {
-                        name,
-                        number,
-                        exit: exit.clone(),
-                    };
-                    worker::run(core, &worker, &parcel, searching, arriving);
-                },
-            )
+            self.start_thread(name.clone(), move |core, exit| {
+                let worker = Worker {
+                    name,
+                    number,
+                    exit: exit.clone(),
+                };
+                worker::run(core, &worker, &parcel, searching, arriving);
+            })
         };
         match thread {
             Ok(()) => {
                 self.crew.confirm();
                 self.shortage.end();
                 self.tallies.spawned.fetch_add(1, Ordering::Relaxed);
-                self.tallies
-                    .peak_running
-                    .fetch_max(running, Ordering::Relaxed);
                 Spawn::Started
             }
             Err(error) => {

@@ -221,7 +221,7 @@ impl<H: Host> Shift<'_, H> {
             if core.crew.is_over() {
                 core.call_surplus();
             }
-            let own_expiry = core.expire_later();
+            let own_expiry = core.expire_later(self.seat);
             core.watch.notify();
             let call = seat.sleep(own_expiry);
             core.resting.fetch_sub(1, Ordering::Relaxed);
@@ -322,20 +322,17 @@ impl<H: Host> Shift<'_, H> {
         self.settle_departure()
     }
 
-    /// As `leave`, for a worker whose seat is still on the idle stack.
+    /// As `leave`, for a worker that has left its seat on the idle stack.
     fn leave_expired(&mut self) -> bool {
-        if self.core.seats.get(self.seat).abandon() {
-            self.core.vacate(self.seat);
-        }
+        // Counted first: who sees that the worker is gone finds that it has expired.
         let tallies = &self.core.tallies;
-        tallies.expiring.fetch_add(1, Ordering::SeqCst);
+        tallies.expired.fetch_add(1, Ordering::Relaxed);
         self.core.crew.depart();
         let gone = self.settle_departure();
-        if gone {
-            // Only now: one that comes back has not expired.
-            tallies.expired.fetch_add(1, Ordering::Relaxed);
+        if !gone {
+            // It comes back as a new one.
+            tallies.spawned.fetch_add(1, Ordering::Relaxed);
         }
-        tallies.expiring.fetch_sub(1, Ordering::SeqCst);
         gone
     }
 

@@ -162,6 +162,32 @@ STATES = {
         pool = pyants.Pool(2)
         daemon(forever, lambda: (pool.submit(int), pool.wait_idle()))
     """),
+    "a destructor of a thread's own data that waits without end": State("""
+        # The C library calls it when the thread has ended in Python, and been forgotten by everybody.
+        import ctypes
+        libc = ctypes.CDLL(None)
+        pool = pyants.Pool(2)
+
+        @ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+        def at_end(_):
+            forever(pool.wait_idle)
+
+        key = ctypes.c_uint()
+        libc.pthread_key_create(ctypes.byref(key), at_end)
+        daemon(lambda: (pool.wait_idle(), libc.pthread_setspecific(key, ctypes.c_void_p(1))))
+        """),
+    "threads that come and go without end": State("""
+        pool = pyants.Pool(2)
+
+        def one():
+            thread = threading.Thread(target=pool.wait_idle, daemon=True)
+            thread.start()
+            thread.join()
+
+        for _ in range(3):
+            begun.clear()
+            daemon(forever, one)
+        """),
     "a daemon pool's task that computes": State("""
         pool = pyants.Pool(2, daemon=True)
         pool.submit(spin)

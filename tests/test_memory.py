@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import tracemalloc
 
@@ -133,6 +134,48 @@ def test_workers_that_come_and_go_leave_nothing() -> None:
         print((psutil.Process().memory_info().rss - before) >> 10)
     """)
     assert int(stdout) < 8 * 1024
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="asks glibc")
+@pytest.mark.parametrize("kind", ["callers", "workers"])
+def test_threads_leave_no_memory_behind(kind: str) -> None:
+    stdout, _ = run_script(f"""
+        import ctypes, gc
+
+        class Info(ctypes.Structure):
+            _fields_ = [(f"field{{number}}", ctypes.c_size_t) for number in range(10)]
+
+        libc = ctypes.CDLL(None)
+        libc.mallinfo2.restype = Info
+        idle = Pool(2)
+
+        def callers():
+            for _ in range(20):
+                thread = threading.Thread(target=idle.wait_idle)
+                thread.start()
+                thread.join()
+
+        def workers():
+            for _ in range(5):
+                with Pool(4) as pool:
+                    barrier = threading.Barrier(4)
+                    for _ in range(4):
+                        pool.submit(barrier.wait)
+                    pool.release_timeout(20)
+
+        def in_use(count):
+            for _ in range(count // 20):
+                {kind}()
+            gc.collect()
+            # What the C library has given out, in bytes.
+            return libc.mallinfo2().field7
+
+        in_use(500)
+        before = in_use(500)
+        print(in_use(2000) - before)
+    """)
+    # Less than any block for each thread.
+    assert int(stdout) < 2000 * 16
 
 
 @pytest.mark.slow

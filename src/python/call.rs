@@ -216,13 +216,15 @@ impl Drop for Pending<'_> {
 #[cfg(not(Py_3_14))]
 mod guard {
     use pyo3::ffi;
-    use std::cell::Cell;
+    use std::cell::{Cell, OnceCell};
     use std::ffi::{CStr, c_char, c_int, c_void};
     use std::sync::OnceLock;
     use std::time::Duration;
 
     thread_local! {
+        /// Nothing is dropped with it: it can be read in the destructors of other thread-locals, too.
         static IS_GUARDED: Cell<bool> = const { Cell::new(false) };
+        static GUARD: OnceCell<Guard> = const { OnceCell::new() };
     }
 
     /// From here until it ends, this thread is not unwound by an interpreter that ends: it sleeps for ever instead.
@@ -235,31 +237,94 @@ mod guard {
 
     type Routine = unsafe extern "C" fn(*mut c_void);
     type Push = unsafe extern "C" fn(*mut Buffer, Routine, *mut c_void);
+    type Pop = unsafe extern "C" fn(*mut Buffer, c_int);
 
     /// `struct _pthread_cleanup_buffer` of glibc, and `struct __ptcb` of musl: where the C library notes a handler.
     #[repr(C)]
     struct Buffer {
         routine: *const c_void,
         argument: *mut c_void,
+        #[cfg(not(target_env = "musl"))]
         canceltype: c_int,
-        previous: *mut c_void,
+        previous: *mut Buffer,
+    }
+
+    impl Buffer {
+        const fn new() -> Self {
+            Buffer {
+                routine: std::ptr::null(),
+                argument: std::ptr::null_mut(),
+                #[cfg(not(target_env = "musl"))]
+                canceltype: 0,
+                previous: std::ptr::null_mut(),
+            }
+        }
     }
 
     unsafe extern "C" {
         fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void;
     }
 
-    /// What registers a clean-up handler with the C library: part of the Linux Standard Base and so of glibc, and of musl.
-    /// Where there is none (macOS), `pthread_exit` does not unwind either.
-    fn push() -> Option<Push> {
-        static PUSH: OnceLock<Option<Push>> = OnceLock::new();
-        *PUSH.get_or_init(|| {
-            const NAME: &CStr = c"_pthread_cleanup_push";
+    /// What registers a clean-up handler with the C library, and what takes the last one out: part of the Linux Standard Base and
+    /// so of glibc, and of musl. Where there is none (macOS), `pthread_exit` does not unwind either.
+    #[derive(Clone, Copy)]
+    struct Handlers {
+        push: Push,
+        pop: Pop,
+    }
+
+    impl Handlers {
+        fn of_the_system() -> Option<Self> {
+            static HANDLERS: OnceLock<Option<Handlers>> = OnceLock::new();
+            const PUSH: &CStr = c"_pthread_cleanup_push";
+            const POP: &CStr = c"_pthread_cleanup_pop";
             // SAFETY: a null handle (RTLD_DEFAULT on Linux) asks for what the process has loaded already.
-            let found = unsafe { dlsym(std::ptr::null_mut(), NAME.as_ptr()) };
-            // SAFETY: the function of this name has this type; a null pointer becomes `None`.
-            unsafe { std::mem::transmute::<*mut c_void, Option<Push>>(found) }
-        })
+            let find = |name: &CStr| unsafe { dlsym(std::ptr::null_mut(), name.as_ptr()) };
+            *HANDLERS.get_or_init(|| {
+                Some(Handlers {
+                    // SAFETY: the function of this name has this type; a null pointer becomes `None`.
+                    push: unsafe { std::mem::transmute::<*mut c_void, Option<Push>>(find(PUSH)) }?,
+                    // SAFETY: as above.
+                    pop: unsafe { std::mem::transmute::<*mut c_void, Option<Pop>>(find(POP)) }?,
+                })
+            })
+        }
+
+        /// The buffer that was pushed last, and not popped.
+        fn last(self) -> *mut Buffer {
+            let mut probe = Buffer::new();
+            // SAFETY: the probe lives until it is popped, which is at once. Pushing it notes what was last before it.
+            unsafe {
+                (self.push)(&raw mut probe, sleep_for_ever, std::ptr::null_mut());
+                (self.pop)(&raw mut probe, 0);
+            }
+            probe.previous
+        }
+    }
+
+    /// The thread's handler, registered. Dropped when the thread ends, or never: while the interpreter is ending the handler does
+    /// not return, and the destructors of thread-locals are called after the handlers.
+    struct Guard {
+        handlers: Handlers,
+        buffer: *mut Buffer,
+    }
+
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            // Other destructors of thread-locals may call Python after this one, and have the thread guarded anew.
+            IS_GUARDED.set(false);
+            let last = self.handlers.last();
+            if last == self.buffer {
+                // SAFETY: it was pushed by this thread, and is the one to be popped. It does not run.
+                unsafe { (self.handlers.pop)(self.buffer, 0) };
+            } else if !last.is_null() {
+                // Somebody else has pushed another on top, which points to ours: it stays.
+                return;
+            }
+            // SAFETY: it comes from `Box::into_raw`, and the C library knows it no more: either it was just popped, or there are no
+            // buffers at all, as after `pthread_exit` has called every handler.
+            drop(unsafe { Box::from_raw(self.buffer) });
+        }
     }
 
     /// The C library calls the handler when it is about to leave the frame that holds the buffer. Ours lies on the heap, and
@@ -269,17 +334,19 @@ mod guard {
     #[cold]
     fn register() {
         IS_GUARDED.set(true);
-        let Some(push) = push() else { return };
-        // Leaked, a few bytes for each thread: the C library may look at it until the thread has ended.
-        let buffer = Box::into_raw(Box::new(Buffer {
-            routine: std::ptr::null(),
-            argument: std::ptr::null_mut(),
-            canceltype: 0,
-            previous: std::ptr::null_mut(),
-        }));
-        // SAFETY: the buffer is valid for ever, and nothing pops it: a thread that ends by returning does not look at its
-        // handlers. What a caller further up has registered stays registered below it.
-        unsafe { push(buffer, sleep_for_ever, std::ptr::null_mut()) };
+        let Some(handlers) = Handlers::of_the_system() else {
+            return;
+        };
+        let buffer = Box::into_raw(Box::new(Buffer::new()));
+        // SAFETY: the buffer is valid until it is popped, by `Guard`. What a caller further up has registered stays registered
+        // below it.
+        unsafe { (handlers.push)(buffer, sleep_for_ever, std::ptr::null_mut()) };
+        // Where the thread's own guard is dropped already, in the destructor of another thread-local, this one is leaked.
+        let guard = std::mem::ManuallyDrop::new(Guard { handlers, buffer });
+        let _ = GUARD.try_with(|own| {
+            let guard = std::mem::ManuallyDrop::into_inner(guard);
+            own.set(guard).map_err(std::mem::forget)
+        });
     }
 
     /// Called by `pthread_exit`. A thread that ends by it for another reason than the interpreter's end goes on ending.

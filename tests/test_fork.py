@@ -120,6 +120,44 @@ print("parent")
     assert stdout == "parent\n"
 
 
+def test_a_child_has_an_expiry_thread_of_its_own() -> None:
+    stdout = script("""
+resting, brief = Pool(2, expiry_duration=1000), Pool(2, expiry_duration=0.01)
+resting.submit(int)
+stop = threading.Event()
+
+def come_and_go():
+    # Forks meet the expiry at all that it does.
+    while not stop.is_set():
+        brief.submit(int)
+        nap(0.005)
+
+thread = threading.Thread(target=come_and_go)
+thread.start()
+
+def child():
+    own = Pool(2, expiry_duration=0.01)
+    for pool in (brief, own):
+        pool.submit(int)
+        wait_equal(pool.running, 0)
+        assert pool.stats().expired == 1
+    resting.submit(int)
+    # With nobody at rest there is one thread again.
+    for pool in (resting, brief, own):
+        pool.release_timeout(10)
+    if sys.platform == "linux":
+        assert len(os.listdir("/proc/self/task")) == 1
+
+for _ in range(20):
+    in_child(child)
+stop.set()
+thread.join()
+assert resting.running() == 1
+print("parent")
+""")
+    assert stdout == "parent\n"
+
+
 def test_open_stays_open_and_closed_stays_closed() -> None:
     stdout = script("""
 open_pool, closed, tuned = Pool(2), Pool(2), Pool(2, nonblocking=True, name="forked")

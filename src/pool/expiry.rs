@@ -107,8 +107,18 @@ impl Expiry {
         self.born.elapsed().as_nanos() as u64
     }
 
-    /// Enters the worker in a seat, who rests and then looked whether it is in the book, unless its pool is closed; `false`:
-    /// the system refused the thread.
+    /// Sees to it that the worker in a seat will expire, which has put itself on the idle stack and a full fence after it, unless
+    /// its pool is closed; `false`: the system refused the thread.
+    #[inline]
+    pub fn see_to(
+        &'static self,
+        seats: &Arc<Seats>,
+        index: u32,
+        is_closed: impl Fn() -> bool,
+    ) -> bool {
+        seats.get(index).due().is_some() || self.enter(seats, index, is_closed)
+    }
+
     fn enter(&'static self, seats: &Arc<Seats>, index: u32, is_closed: impl Fn() -> bool) -> bool {
         let mut book = lock(&self.book);
         // In a closed pool the worker is called, if it has not been. Who closes it strikes out after that who is entered here.
@@ -163,6 +173,12 @@ impl Expiry {
         }
     }
 
+    /// Looks at the seat that is due first, as if it were a certain time.
+    #[cfg(any(loom, shuttle))]
+    pub fn look_at_first(&self, now: u64) {
+        lock(&self.book).look(now);
+    }
+
     /// A pool is closed: no worker of it will expire, and the thread goes unless other pools need it.
     pub fn forget(&self, seats: &Arc<Seats>) {
         let mut book = lock(&self.book);
@@ -191,11 +207,8 @@ impl<H: Host> Core<H> {
     #[inline]
     pub fn expire_later(&self, seat: u32) -> Option<Duration> {
         let expiry = self.options.expiry?;
-        let is_seen_to = self.seats.get(seat).due().is_some()
-            || self
-                .process
-                .expiry
-                .enter(&self.seats, seat, || self.admission.is_closed());
+        let is_seen_to =
+            (self.process.expiry).see_to(&self.seats, seat, || self.admission.is_closed());
         (!is_seen_to).then_some(expiry)
     }
 
@@ -217,3 +230,42 @@ const SHORTEST_PAUSE: u64 = 1_000_000;
 const AT_A_TIME: usize = 64;
 /// The thread calls nothing deep.
 const STACK: usize = 64 * 1024;
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_comes_after_an_expiry_and_soon_but_not_more_than_once_in_a_millisecond() {
+        const SECOND: u64 = 1_000_000_000;
+        for expiry in [
+            0,
+            1,
+            1_000,
+            900_000,
+            1_000_000,
+            9_999_999,
+            SECOND,
+            3_600 * SECOND,
+        ] {
+            let seats = Arc::new(Seats::new(Some(Duration::from_nanos(expiry))));
+            let index = seats.fresh();
+            for since in [0, 1, 999_999, 1_000_000, 17 * SECOND + 3] {
+                let mut book = Book::default();
+                book.enter(&seats, index, since);
+                let due = book.first_due().expect("it was entered");
+                assert!(due > since + expiry);
+                assert!(due <= since + expiry + (expiry / LOOKS).max(SHORTEST_PAUSE));
+                assert_eq!(due % SHORTEST_PAUSE, 0);
+                book.strike_out(&seats, index);
+                assert_eq!(book.first_due(), None);
+            }
+        }
+        // Never.
+        let seats = Arc::new(Seats::new(Some(Duration::MAX)));
+        let index = seats.fresh();
+        let mut book = Book::default();
+        book.enter(&seats, index, 1);
+        assert_eq!(book.first_due(), Some(u64::MAX));
+    }
+}

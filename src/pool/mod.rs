@@ -8,7 +8,11 @@ mod admission;
 mod core;
 mod crew;
 mod error;
+#[cfg(not(any(loom, shuttle)))]
 mod expiry;
+#[cfg(any(loom, shuttle))]
+#[doc(hidden)]
+pub mod expiry;
 mod family;
 #[doc(hidden)]
 pub mod faults;

@@ -13,13 +13,14 @@ mod left_out;
 mod scenarios;
 
 use loom::thread;
+use pyants::pool::expiry::Expiry;
 use pyants::pool::idle_stack::{IdleStack, Links};
-use pyants::pool::seat::{Call, Popped, Seats};
+use pyants::pool::seat::{Call, Seats};
 use pyants::pool::sync::atomic::{AtomicU32, Ordering};
 use pyants::pool::sync::{self, atomic};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Tries every interleaving of `model` with at most so many preemptions.
 fn explore(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
@@ -170,7 +171,7 @@ fn stack_close_against_push() {
 // The seat alone.
 
 struct OneSeat {
-    seats: Seats,
+    seats: Arc<Seats>,
     /// Who owns the seat, or is to see what its mover did before, writes here.
     owned: loom::cell::UnsafeCell<()>,
 }
@@ -181,7 +182,7 @@ unsafe impl Sync for OneSeat {}
 impl OneSeat {
     /// With a worker that has just begun to rest.
     fn new() -> Arc<Self> {
-        let seats = Seats::new();
+        let seats = Arc::new(Seats::new(None));
         assert_eq!(seats.fresh(), 0);
         seats.get(0).park(0);
         Arc::new(OneSeat {
@@ -196,7 +197,7 @@ impl OneSeat {
 
     /// Whoever popped the seat.
     fn call(&self) {
-        if self.seats.get(0).call(Call::Look) == Popped::Vacant {
+        if !self.seats.get(0).call(Call::Look) {
             self.touch();
         }
     }
@@ -208,11 +209,9 @@ impl OneSeat {
 
     /// The worker.
     fn sleep(&self) {
-        if self.seats.get(0).sleep(None) == Call::Leave {
+        self.touch();
+        if self.seats.get(0).sleep(None) != Call::Leave {
             self.touch();
-            if self.seats.get(0).abandon() {
-                self.touch();
-            }
         }
     }
 }
@@ -225,7 +224,7 @@ fn seat_hands_over() {
         let other = Arc::clone(&seat);
         let caller = thread::spawn(move || {
             other.touch();
-            assert_eq!(other.seats.get(0).call(Call::Search), Popped::Awake);
+            assert!(other.seats.get(0).call(Call::Search));
         });
         assert_eq!(seat.seats.get(0).sleep(None), Call::Search);
         seat.touch();
@@ -233,7 +232,8 @@ fn seat_hands_over() {
     });
 }
 
-/// A seat whose worker was told to leave is vacated by the later of the two, who sees what the other did there.
+/// A seat whose worker was told to leave is the worker's if it is popped first, and else the popper's, who sees what the worker
+/// did there.
 #[test]
 fn seat_left_against_popped() {
     check(3, || {
@@ -259,6 +259,38 @@ fn seat_expired_against_called() {
         expiry.join().unwrap();
         popper.join().unwrap();
     });
+}
+
+/// A worker that stands in the expiry's book from an earlier rest rests anew, while the expiry strikes it out: it is in the book
+/// afterwards, or told to leave.
+#[test]
+fn rest_against_expiry() {
+    for now in [0, u64::MAX] {
+        check(3, move || {
+            let seats = Arc::new(Seats::new(Some(Duration::from_secs(1))));
+            let expiry: &Expiry = Box::leak(Box::new(Expiry::new()));
+            let index = seats.fresh();
+            let rest = {
+                let seats = Arc::clone(&seats);
+                move || {
+                    seats.get(index).park(0);
+                    sync::full_fence();
+                    assert!(expiry.see_to(&seats, index, || false));
+                }
+            };
+            rest();
+            assert!(seats.get(index).call(Call::Look));
+            assert_eq!(seats.get(index).sleep(None), Call::Look);
+            let worker = thread::spawn(rest);
+            expiry.look_at_first(now);
+            worker.join().unwrap();
+            // Whoever is in the book, or was, is told to leave by this.
+            expiry.look_at_first(u64::MAX);
+            assert!(seats.get(index).resting().is_none());
+            expiry.forget(&seats);
+            expiry.join_former();
+        });
+    }
 }
 
 // Whole pools.

@@ -1,7 +1,8 @@
 //! Workers that have been idle for the expiry duration leave, and nobody else does.
 
 use super::support::{
-    Gate, Journal, Ledger, QUEUE_SIZES, beside, busy, close, drain, eventually, join, limited, open,
+    Gate, Journal, Ledger, QUEUE_SIZES, beside, busy, close, drain, eventually, join, limited,
+    limited_alone, open,
 };
 use pyants::Pool;
 use std::collections::BTreeSet;
@@ -172,6 +173,129 @@ fn an_expiry_of_nothing_or_of_ages_is_as_good_as_any() {
                 }
                 close(&pool);
             }
+        }
+    });
+}
+
+const AGES: Duration = Duration::from_secs(3_600);
+
+/// How many threads of the process keep the time for workers at rest.
+#[cfg(target_os = "linux")]
+fn expiry_threads() -> usize {
+    let threads = std::fs::read_dir("/proc/self/task").expect("there are books on threads");
+    threads
+        .filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("comm")).ok())
+        .filter(|name| name.trim() == "pyants_expiry")
+        .count()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn one_expiry_thread_serves_all_pools_while_a_worker_rests() {
+    limited_alone(|| {
+        let pools: Vec<_> = (0..50)
+            .map(|_| open(Pool::builder().capacity(1).expiry(AGES)))
+            .collect();
+        eventually("nobody rests", || expiry_threads() == 0);
+        for pool in &pools {
+            pool.submit(|| {}).expect("the pool is open");
+            drain(pool);
+        }
+        eventually("somebody rests", || expiry_threads() > 0);
+        for (ended, pool) in pools.iter().enumerate() {
+            assert_eq!(expiry_threads(), 1, "after {ended} of the pools");
+            // A short expiry beside the long ones, which the thread has to hear of.
+            let brief = open(Pool::builder().capacity(1).expiry(SHORT));
+            brief.submit(|| {}).expect("the pool is open");
+            eventually("the worker has left", || brief.running() == 0);
+            close(pool);
+        }
+        assert_eq!(expiry_threads(), 0, "nobody rests any more");
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_expiry_thread_goes_with_the_last_worker_that_expires() {
+    limited_alone(|| {
+        for _ in 0..10 {
+            let pools = [1, 2, 3].map(|capacity| {
+                let (pool, gate) = busy(Pool::builder().capacity(capacity).expiry(SHORT));
+                gate.open();
+                pool
+            });
+            eventually("all workers have left", || {
+                pools.iter().all(|pool| pool.running() == 0)
+            });
+            eventually("the thread has gone", || expiry_threads() == 0);
+        }
+    });
+}
+
+#[test]
+fn nothing_of_a_users_is_dropped_on_the_expiry_thread() {
+    struct Dropped(Journal<Option<String>>);
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            self.0.note(thread::current().name().map(str::to_owned));
+        }
+    }
+    limited(|| {
+        let names = Journal::new();
+        const POOLS: usize = 40;
+        for round in 0..POOLS {
+            let dropped = Dropped(names.clone());
+            let pool = open(
+                Pool::builder()
+                    .capacity(1)
+                    .name("ant")
+                    .expiry(SHORT)
+                    .panic_handler(move |_| {
+                        let _ = &dropped;
+                    }),
+            );
+            pool.submit(|| {}).expect("the pool is open");
+            if round % 2 == 0 {
+                eventually("the worker has left", || pool.running() == 0);
+            }
+            drop(pool);
+        }
+        eventually("all pools are gone", || names.entries().len() == POOLS);
+        for name in names.entries().into_iter().flatten() {
+            assert!(!name.contains("expiry"), "dropped on {name}");
+        }
+    });
+}
+
+#[test]
+fn a_worker_that_rests_while_its_pool_is_opened_again_expires() {
+    limited(|| {
+        for round in 0..40 {
+            let pool = open(Pool::builder().capacity(2).expiry(SHORT));
+            for _ in 0..round {
+                // The workers come to rest while the pool is closed and opened.
+                pool.submit(|| {}).expect("the pool is open");
+                pool.release();
+                pool.reboot();
+            }
+            pool.submit(|| {}).expect("the pool is open");
+            eventually("the workers have left", || pool.running() == 0);
+        }
+    });
+}
+
+#[test]
+fn a_worker_is_counted_as_expired_when_it_is_seen_to_be_gone() {
+    limited(|| {
+        let pool = open(Pool::builder().capacity(1).expiry(None));
+        for round in 1..=500 {
+            pool.submit(|| {}).expect("the pool is open");
+            eventually("the worker has left", || {
+                pool.expire_all();
+                pool.running() == 0
+            });
+            let stats = pool.stats();
+            assert_eq!((stats.spawned, stats.expired), (round, round));
         }
     });
 }

@@ -4,8 +4,12 @@ use super::support::{
     Gate, Journal, QUEUE_SIZES, assert_is, beside, busy, close, drain, eventually, join, limited,
     open, refused,
 };
+use pyants::pool::sync::Patience;
 use pyants::{Error, Pool};
-use std::sync::Arc;
+use std::cell::RefCell;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Barrier};
+use std::thread;
 use std::time::Duration;
 
 const SHORT: Duration = Duration::from_millis(5);
@@ -341,6 +345,78 @@ fn of_several_releases_at_once_one_is_the_first() {
             assert_eq!(firsts.filter(|&first| first).count(), 1);
             eventually("the workers have left", || pool.running() == 0);
             pool.reboot();
+        }
+    });
+}
+
+/// What a thread does in its very last deeds, when its thread-locals are dropped.
+struct LastDeed(Option<Box<dyn FnOnce()>>);
+
+impl Drop for LastDeed {
+    fn drop(&mut self) {
+        if let Some(deed) = self.0.take() {
+            deed();
+        }
+    }
+}
+
+fn at_thread_end(deed: impl FnOnce() + 'static) {
+    thread_local! {
+        static LAST_DEED: RefCell<LastDeed> = const { RefCell::new(LastDeed(None)) };
+    }
+    LAST_DEED.with_borrow_mut(|last| last.0 = Some(Box::new(deed)));
+}
+
+#[test]
+fn a_thread_local_waits_for_pools_as_it_is_dropped() {
+    limited(|| {
+        let pool = open(Pool::builder().capacity(1));
+        let (sender, told) = channel();
+        let thread = {
+            let pool = Arc::clone(&pool);
+            thread::spawn(move || {
+                let other = Arc::clone(&pool);
+                at_thread_end(move || {
+                    other.submit(|| {}).expect("the pool is open");
+                    let _ = sender.send(other.wait_idle(None));
+                });
+                // What the pool itself keeps for each thread comes after that, and is dropped before it.
+                pool.submit(|| {}).expect("the pool is open");
+                drain(&pool);
+            })
+        };
+        assert_eq!(told.recv(), Ok(true));
+        join(thread);
+        assert_eq!(pool.stats().completed, 2);
+    });
+}
+
+#[test]
+fn workers_wait_for_their_own_pool_as_their_thread_locals_are_dropped() {
+    limited(|| {
+        for expiry in [Some(SHORT), None] {
+            let pool = open(Pool::builder().capacity(2).expiry(expiry));
+            let (sender, told) = channel();
+            let both = Arc::new(Barrier::new(2));
+            for _ in 0..2 {
+                let (own, sender, both) = (Arc::clone(&pool), sender.clone(), Arc::clone(&both));
+                pool.submit(move || {
+                    at_thread_end(move || {
+                        own.release();
+                        let _ = sender.send(own.watch_gone(&mut Patience::new(Some(LONG))));
+                    });
+                    both.wait();
+                })
+                .expect("a worker is free");
+            }
+            if expiry.is_none() {
+                close(&pool);
+            }
+            for _ in 0..2 {
+                let waited = told.recv().expect("both workers tell");
+                assert!(waited.is_ok(), "{waited:?}");
+            }
+            eventually("the workers have left", || pool.running() == 0);
         }
     });
 }

@@ -1,8 +1,8 @@
 //! The pool. README.md beside this file tells the protocol, and why no task is lost or run twice.
 //!
-//! The story of a task: [`submit`] lets it in or has it wait in [`line`](self); [`wake`] finds or starts a worker;
-//! [`worker`] runs it. The parts that keep count: [`admission`] (tasks), [`crew`] (workers), [`family`] (who waits for
-//! whom). The parts that keep order: [`run_queue`], [`idle_stack`], [`seat`].
+//! The story of a task: `submit.rs` lets it in or has it wait in `line.rs`; `wake.rs` finds or starts a worker;
+//! `worker.rs` runs it. The parts that keep count: `admission.rs` (tasks), `crew.rs` (workers), `family.rs` (who waits for
+//! whom). The parts that keep order: `run_queue.rs`, `idle_stack.rs`, `seat.rs`.
 
 mod admission;
 mod core;

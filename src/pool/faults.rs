@@ -38,6 +38,7 @@ fn is_to_fail() -> bool {
 }
 
 /// How many of the next thread starts fail, of those that were made to.
+#[cfg(not(any(loom, shuttle)))]
 pub fn failing_spawns() -> i64 {
     FAILING_SPAWNS.load(Ordering::Relaxed)
 }

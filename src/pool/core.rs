@@ -68,8 +68,8 @@ pub(super) struct Core<H: Host> {
     pub threads: Arc<Threads>,
     pub process: &'static Process,
     pub watch: Watch,
-    /// The highest that `taken` was.
-    most_taken: AtomicU64,
+    /// The highest that `taken` was. (As above.)
+    most_taken: std::sync::atomic::AtomicU64,
     /// Held by tune, release and reboot.
     pub lifecycle: Mutex<()>,
     pub broken: AtomicBool,
@@ -125,7 +125,7 @@ impl<H: Host> Core<H> {
             threads: Arc::default(),
             process: Process::current(),
             watch: Watch::new(),
-            most_taken: AtomicU64::new(0),
+            most_taken: std::sync::atomic::AtomicU64::new(0),
             lifecycle: Mutex::new(()),
             broken: AtomicBool::new(false),
             shortage: Shortage::new(),

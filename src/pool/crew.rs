@@ -13,7 +13,7 @@
 //!   one, since threads are started under the spawn lock.
 
 use super::options::MAX_CAPACITY;
-use super::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use super::sync::atomic::{AtomicU64, Ordering};
 use crossbeam_utils::CachePadded;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -71,8 +71,8 @@ impl Word {
 /// "write mine, then read yours" steps (see README.md).
 pub struct Crew {
     word: CachePadded<AtomicU64>,
-    /// The most workers there ever were.
-    peak: AtomicU32,
+    /// The most workers there ever were. (An atomic of the standard library, which no model explores: no task hangs on it.)
+    peak: std::sync::atomic::AtomicU32,
     unlimited: bool,
 }
 
@@ -81,7 +81,7 @@ impl Crew {
         let word = Word(0).with_capacity(capacity.unwrap_or(MAX_CAPACITY));
         Crew {
             word: CachePadded::new(AtomicU64::new(word.0)),
-            peak: AtomicU32::new(0),
+            peak: std::sync::atomic::AtomicU32::new(0),
             unlimited: capacity.is_none(),
         }
     }

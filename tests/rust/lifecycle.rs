@@ -420,3 +420,28 @@ fn workers_wait_for_their_own_pool_as_their_thread_locals_are_dropped() {
         }
     });
 }
+
+#[test]
+fn a_thread_that_takes_its_time_to_end_holds_up_no_other_pool() {
+    limited(|| {
+        let slow = open(Pool::builder().capacity(1).expiry(SHORT));
+        let (open_gate, gate) = channel::<()>();
+        let (sender, told) = channel();
+        slow.submit(move || {
+            at_thread_end(move || {
+                let _ = sender.send(());
+                let _ = gate.recv();
+            });
+        })
+        .expect("the pool is open");
+        assert_eq!(told.recv(), Ok(()));
+        // Workers that leave join others that have left.
+        for _ in 0..40 {
+            let (pool, gate) = busy(Pool::builder().capacity(2));
+            gate.open();
+            close(&pool);
+        }
+        drop(open_gate);
+        close(&slow);
+    });
+}

@@ -399,6 +399,7 @@ mod exact {
             blocked_submit_against_finish 2
             submit_against_expire 2
             hand_off_against_expire 1
+            close_and_wait 2
     }
 }
 

@@ -665,40 +665,36 @@ pub fn submit_timeout_before_another() {
 }
 
 /// A submitter in line looks whether it is interrupted as the worker comes to let it in: it is passed over meanwhile.
-fn interrupt(looks: usize, queue_size: Option<u64>, other: bool) {
-    let pool = Books::open(options(1, queue_size), 1);
+fn interrupt(interrupted: bool, other: bool) {
+    let pool = Books::open(options(1, HAND_OFF), 1);
     pool.put(0);
     let other = other.then(|| beside(&pool, |pool| pool.put(1)));
-    let mut left = looks;
-    let mut is_interrupted = || {
-        left = left.saturating_sub(1);
-        left == 0
-    };
+    let mut is_interrupted = || interrupted;
     let patience = Patience::new(None).interruptible(&mut is_interrupted);
     let stopped = pool.try_patiently(2, patience);
-    assert!(stopped.is_ok_or(|error| matches!(error, Error::Interrupted)));
+    assert!(stopped.is_ok_or(|error| interrupted && matches!(error, Error::Interrupted)));
     other.into_iter().for_each(end);
     assert_open_to(&pool, 3);
 }
 
 /// It is interrupted at its first look.
 pub fn interrupt_against_finish() {
-    interrupt(1, HAND_OFF, false);
+    interrupt(true, false);
 }
 
-/// The first look was for nothing: it is let in, or looks again.
+/// It is not: it is let in, after however many looks.
 pub fn held_against_finish() {
-    interrupt(2, HAND_OFF, false);
+    interrupt(false, false);
 }
 
 /// It is interrupted with another one beside it.
 pub fn interrupt_beside_another() {
-    interrupt(1, HAND_OFF, true);
+    interrupt(true, true);
 }
 
 /// It only looks, with another one beside it.
 pub fn held_beside_another() {
-    interrupt(2, HAND_OFF, true);
+    interrupt(false, true);
 }
 
 /// Somebody waits for the pool to come to rest, with a limit of time or until interrupted, and for its end.

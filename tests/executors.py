@@ -35,6 +35,8 @@ EXECUTOR_TYPES = [
 ]
 # Those whose map() has a buffersize.
 BUFFERING_TYPES = EXECUTOR_TYPES if sys.version_info >= (3, 14) else EXECUTOR_TYPES[1:]
+Executors = type[ThreadPoolExecutor]
+each_executor_type = pytest.mark.parametrize("executor_type", EXECUTOR_TYPES)
 FUTURE_TYPES = [
     pytest.param(concurrent.futures.Future, id="concurrent.futures.Future"),
     pytest.param(PoolFuture, id="pyants.Future"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from groups import hold_and_fail
 from loops import each_kind, entered, run, until
-from support import Gate, Sum, run_script
+from support import Gate, Sum, own_logger, run_script, wait_equal, wait_until
 
 from pyants import AsyncPool, PoolClosedError
 
@@ -257,6 +257,118 @@ def test_the_same_where_it_has_ended_when_it_is_cancelled(abandon: bool) -> None
 
     run(main())
     assert [(raised, name.startswith("mine_")) for raised, name in reported] == [(error, True)]
+
+
+class Reports:
+    """A panic handler that notes what it is called with, and on which thread."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[BaseException, str]] = []
+
+    def __call__(self, raised: BaseException) -> None:
+        self.seen.append((raised, threading.current_thread().name.rpartition("_")[0]))
+
+
+def failed_call(pool: AsyncPool, error: BaseException) -> asyncio.Future[None]:
+    """A call that has failed, of which the loop does not know: it stands still."""
+
+    def boom() -> None:
+        raise error
+
+    before = pool.pool.stats().failed
+    call = pool.run(boom)
+    wait_until(lambda: pool.pool.stats().failed > before)
+    return call
+
+
+def test_a_report_takes_no_place_of_those_that_wait() -> None:
+    error = ValueError("nobody asks for it")
+    reports = Reports()
+
+    async def main() -> None:
+        async with AsyncPool(1, max_blocking_tasks=1, panic_handler=reports, name="mine") as pool:
+            with Gate() as gate:
+                call = failed_call(pool, error)
+                held = pool.run(gate.hold)
+                gate.wait_entered(1)
+                in_line = pool.run(int)
+                call.cancel()
+                await asyncio.wait([call])
+                await asyncio.sleep(0)
+                assert pool.pool.waiting() == 1
+                assert reports.seen == []
+                gate.open()
+                await asyncio.gather(held, in_line)
+            await until(lambda: reports.seen != [])
+            stats = pool.pool.stats()
+            assert (stats.submitted, stats.completed, stats.failed, stats.rejected) == (3, 2, 1, 0)
+
+    run(main())
+    assert reports.seen == [(error, "mine")]
+
+
+def test_a_report_needs_no_task_to_bring_a_worker() -> None:
+    reports = Reports()
+
+    async def main() -> None:
+        async with AsyncPool(2, panic_handler=reports, expiry_duration=0.01, name="mine") as pool:
+            for count in range(1, 4):
+                call = failed_call(pool, ValueError(count))
+                # No worker is there: one is started.
+                wait_equal(pool.pool.running, 0)
+                call.cancel()
+                await asyncio.wait([call])
+                await until(lambda: len(reports.seen) == count)  # noqa: B023 - it is called in this round
+                stats = pool.pool.stats()
+                assert (stats.submitted, stats.completed, stats.failed) == (count, 0, count)
+
+    run(main())
+    assert [(str(raised), name) for raised, name in reports.seen] == [(str(n), "mine") for n in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_no_report_is_lost_on_a_worker_that_goes_to_rest(workers: int) -> None:
+    reports = Reports()
+    count = 500
+
+    async def main() -> None:
+        async with AsyncPool(workers, panic_handler=reports, name="mine") as pool:
+            report = pool._report
+            for number in range(1, count + 1):
+                if number % 3:
+                    await pool.run(int)
+                report(int, ValueError(number))
+                if number % 2:
+                    wait_until(lambda: len(reports.seen) == number)  # noqa: B023 - as above
+            await until(lambda: len(reports.seen) == count)
+
+    run(main())
+    assert sorted(int(str(raised)) for raised, _ in reports.seen) == list(range(1, count + 1))
+    assert {name for _, name in reports.seen} == {"mine"}
+
+
+def test_reports_on_a_closed_pool_go_to_the_log_or_to_its_last_worker() -> None:
+    reports = Reports()
+    logger, records = own_logger()
+
+    async def main() -> None:
+        pool = AsyncPool(1, panic_handler=reports, logger=logger, name="mine")
+        with Gate() as gate:
+            held = pool.run(gate.hold)
+            gate.wait_entered(1)
+            closing = asyncio.ensure_future(pool.aclose())
+            await until(pool.is_closed)
+            pool._report(int, ValueError("early"))
+            gate.open()
+            await held
+            await closing
+        assert [str(raised) for raised, _ in reports.seen] == ["early"]
+        assert records.records == []
+        pool._report(int, ValueError("late"))
+        assert [str(record.exc_info[1]) for record in records.records if record.exc_info] == ["late"]
+
+    run(main())
+    assert len(reports.seen) == 1
 
 
 @both

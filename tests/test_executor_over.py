@@ -6,13 +6,16 @@ import concurrent.futures
 import gc
 import threading
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from executors import REFUSED, PoolExecutor, attribute, wait_freed
 from support import DEADLINE, Background, Gate, Sum, wait_equal, wait_until
 
 from pyants import MultiPool, Pool, PoolClosedError, PoolDeadlockError, PoolOverloadError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 POOLS = [
     pytest.param(lambda: Pool(2, queue_size=None), id="Pool"),
@@ -280,3 +283,101 @@ def test_wait_idle_waits_for_what_has_futures() -> None:
         gate.open()
         assert executor.pool.wait_idle(DEADLINE)
         assert future.done()
+
+
+# --- the shares of a map ---
+
+
+def feed_with_a_foreign_task_between(pool: Pool, own: Gate, foreign: Gate) -> Iterator[Callable[[], None]]:
+    """Items of a map whose second share comes after a foreign task: into the queue, or into the line."""
+    yield own.hold
+    own.wait_entered(1)
+    others = Background(lambda: pool.submit(foreign.hold))
+    wait_until(lambda: pool.queued() + pool.waiting() == 1, "the foreign task")
+    yield from [lambda: None] * 3
+    del others
+
+
+def call_it(item: Callable[[], None]) -> None:
+    item()
+
+
+@pytest.mark.parametrize("queue_size", [None, 0])
+@pytest.mark.parametrize("cancel_futures", [False, True])
+def test_its_shutdown_does_not_wait_for_empty_shares(queue_size: int | None, cancel_futures: bool) -> None:
+    # One share of the map is all that is needed; the other stands behind a foreign task that goes on.
+    with Pool(2, queue_size=queue_size) as pool, Gate() as foreign, Gate() as own:
+        pool.submit(foreign.hold)
+        foreign.wait_entered(1)
+        executor = PoolExecutor.over(pool)
+        results = executor.map(call_it, feed_with_a_foreign_task_between(pool, own, foreign))
+        if cancel_futures:
+            executor.shutdown(wait=False, cancel_futures=True)
+            own.open()
+            with pytest.raises(concurrent.futures.CancelledError):
+                list(results)
+        else:
+            own.open()
+            assert list(results) == [None] * 4
+        foreign.wait_entered(2)
+        Background(executor.shutdown).result()
+        assert foreign.inside == 2
+
+
+@pytest.mark.parametrize("queue_size", [None, 0])
+def test_its_shutdown_waits_for_shares_that_have_items(queue_size: int | None) -> None:
+    done = Sum()
+    with Pool(2, queue_size=queue_size) as pool, Gate() as foreign, Gate() as own:
+        pool.submit(foreign.hold)
+        foreign.wait_entered(1)
+        executor = PoolExecutor.over(pool)
+        items = [own.hold, *[done.add] * 100]
+        executor.map(call_it, items)
+        shutdown = Background(executor.shutdown)
+        wait_until(lambda: attribute(executor, "_shutdown"), "the shutdown")
+        assert shutdown.is_alive()
+        own.open()
+        shutdown.result()
+        assert done.value == 100
+        assert foreign.inside == 1
+
+
+def test_a_map_takes_no_place_of_those_that_wait() -> None:
+    with Pool(4, queue_size=0, max_blocking_tasks=1) as pool, Gate() as foreign, Gate() as own:
+        for _ in range(3):
+            pool.submit(foreign.hold)
+        foreign.wait_entered(3)
+        with PoolExecutor.over(pool) as executor:
+            # One worker is left for four items. Others would do.
+            results = executor.map(own.hold, range(4))
+            own.wait_entered(1)
+            assert pool.waiting() == 0
+            other = Background(lambda: pool.submit(foreign.hold))
+            wait_equal(pool.waiting, 1)
+            with pytest.raises(PoolOverloadError):
+                pool.submit(int)
+            assert pool.stats().rejected == 1
+            foreign.open()
+            # As soon as there are any they join in.
+            own.wait_entered(4)
+            own.open()
+            other.result()
+            assert list(results) == [None] * 4
+        assert pool.wait_idle(DEADLINE)
+        assert pool.waiting() == 0
+
+
+def test_a_share_that_is_refused_is_none_that_was_rejected() -> None:
+    with Pool(2, queue_size=0, nonblocking=True) as pool, Gate() as gate, PoolExecutor.over(pool) as executor:
+        pool.submit(gate.hold)
+        gate.wait_entered(1)
+        assert list(executor.map(int, ["1"] * 100)) == [1] * 100
+        assert pool.stats().rejected == 0
+
+
+@pytest.mark.parametrize("feed", [list, iter], ids=["list", "iterator"])
+def test_a_map_on_a_huge_pool_takes_few_tasks(feed: Callable[[list[str]], Any]) -> None:
+    count = 100_000
+    with PoolExecutor(2**31) as executor:
+        assert sum(executor.map(int, feed(["1"] * count))) == count
+        assert executor.pool.stats().submitted < 50_000

@@ -121,7 +121,7 @@ def test_the_kinds_of_time_outs(kind: Callable[[], Kind]) -> None:
         assert condition.acquire(timeout=timeout)
         condition.release()
     for timeout in (-2, -0.5, float("nan")):
-        with pytest.raises(ValueError, match="timeout|NaN|nan"):
+        with pytest.raises(ValueError, match=r"timeout|NaN|nan"):
             condition.acquire(timeout=timeout)
     for timeout in (threading.TIMEOUT_MAX * 2, 1e30, float("inf"), 2**40):
         with pytest.raises(OverflowError):

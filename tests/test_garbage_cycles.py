@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import functools
 import logging
+import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -448,3 +449,91 @@ def test_a_group(executor: PoolExecutor) -> None:
         return thing
 
     freed(build)
+
+
+# --- pools that are garbage while they have something to do ---
+
+
+class Cycle:
+    """A pool that is part of a cycle by its initializer and its handler, which note what they are called for."""
+
+    def __init__(self, make: Callable[..., Any], gate: Gate, seen: list[str], capacity: int = 1) -> None:
+        self.local = threading.local()
+        self.gate = gate
+        self.seen = seen
+        self.pool = make(
+            capacity, queue_size=None, initializer=self.set_up, panic_handler=self.note, expiry_duration=0.01
+        )
+
+    def set_up(self) -> None:
+        self.local.ready = True
+        self.seen.append("set up")
+
+    def note(self, error: BaseException) -> None:
+        self.seen.append(str(error))
+
+
+def work(local: threading.local, gate: Gate, seen: list[str]) -> None:
+    """A task that does not lead back to the pool."""
+    gate.hold()
+    seen.append("ready" if hasattr(local, "ready") else "not set up")
+    raise ValueError("the task's")
+
+
+def multi_pool(capacity: int, **options: Any) -> MultiPool:
+    return MultiPool(1, capacity, LoadBalancingStrategy.ROUND_ROBIN, **options)
+
+
+class SubPool(Pool):
+    pass
+
+
+@pytest.mark.thread_unsafe(reason="counts on what is collected when")
+@pytest.mark.parametrize("make", [Pool, SubPool, multi_pool])
+def test_a_pool_that_is_garbage_finishes_what_it_accepted(make: Callable[..., Any]) -> None:
+    with Gate() as gate:
+        seen: list[str] = []
+        cycle = Cycle(make, gate, seen)
+        for _ in range(3):
+            cycle.pool.submit(work, cycle.local, gate, seen)
+        gate.wait_entered(1)
+        reference = weakref.ref(cycle)
+        del cycle
+        for _ in range(3):
+            collect()
+        gate.open()
+        wait_equal(lambda: seen.count("the task's"), 3)
+        is_freed(reference)
+    assert seen.count("ready") == 3
+    assert "not set up" not in seen
+
+
+@pytest.mark.thread_unsafe(reason="counts on what is collected when")
+@pytest.mark.parametrize("make", [Pool, SubPool, multi_pool])
+def test_workers_that_are_started_later_are_set_up(make: Callable[..., Any]) -> None:
+    with Gate() as gate:
+        seen: list[str] = []
+        cycle = Cycle(make, gate, seen, capacity=4)
+        for _ in range(4):
+            cycle.pool.submit(work, cycle.local, gate, seen)
+        del cycle
+        for _ in range(3):
+            collect()
+        gate.wait_entered(4)
+        assert seen == ["set up"] * 4
+        gate.open()
+        wait_equal(lambda: seen.count("the task's"), 4)
+    assert seen.count("ready") == 4
+
+
+@pytest.mark.parametrize("make", [Pool, SubPool, multi_pool])
+def test_a_pool_that_is_garbage_lets_its_workers_go(make: Callable[..., Any]) -> None:
+    with Gate() as gate:
+        gate.open()
+        seen: list[str] = []
+        cycle = Cycle(make, gate, seen)
+        cycle.pool.submit(work, cycle.local, gate, seen)
+        assert cycle.pool.wait_idle(DEADLINE)
+        reference = weakref.ref(cycle)
+        del cycle
+        is_freed(reference)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import signal
+import threading
 import traceback
 import weakref
 from concurrent.futures import CancelledError, Future
@@ -15,6 +16,7 @@ from groups import each_owner, hold_and_fail, pyants_log
 from loops import fail
 from support import DEADLINE, Background, Gate, Sum, background, run_script, wait_until
 
+import pyants
 from pyants import Pool
 
 if TYPE_CHECKING:
@@ -431,3 +433,43 @@ def test_exceptions_are_freed() -> None:
         assert pool.wait_idle(DEADLINE)
         gc.collect()
         wait_freed(*references)
+
+
+@pytest.mark.parametrize("base", [Exception, SystemExit])
+def test_who_is_late_to_note_a_failure_leaves_nothing_behind(base: type[BaseException]) -> None:
+    class Bad(base):  # type: ignore[misc, valid-type]
+        pass
+
+    gate = Gate()
+
+    class Late(pyants.Future[None]):
+        def exception(self, timeout: float | None = None) -> BaseException | None:
+            if threading.current_thread() is not owner:
+                gate.hold()
+            return super().exception(timeout)
+
+    futures = [Late()]
+
+    class Executor(pyants.PoolExecutor):
+        def submit(self, *_args: Any, **_kwargs: Any) -> Any:  # type: ignore[override]
+            return futures[0]
+
+    def fail_now() -> None:
+        futures[0].set_exception(reference())
+
+    owner = threading.current_thread()
+    error = Bad()
+    reference = weakref.ref(error)
+    with Executor(1) as executor:
+        group = executor.group()
+        with pytest.raises(BaseException), group:
+            group.submit(int)
+            late = Background(fail_now)
+            del error
+            gate.wait_entered(1)
+        # The failure is told, and another thread is still about to note it.
+        gate.open()
+        late.result()
+        futures.clear()
+        wait_freed(reference)
+        assert not group.cancel()

@@ -10,7 +10,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from executors import EXECUTOR_TYPES, PoolExecutor, Thing, attribute
+from executors import Executors, PoolExecutor, Thing, attribute, each_executor_type
 from support import (
     DEADLINE,
     IN_CHILD,
@@ -27,11 +27,7 @@ from pyants import MultiPool, Pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import ThreadPoolExecutor
 
-    Executors = type[ThreadPoolExecutor]
-
-each_executor_type = pytest.mark.parametrize("executor_type", EXECUTOR_TYPES)
 
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel")
 

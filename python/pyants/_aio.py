@@ -187,11 +187,11 @@ class AsyncTaskGroup:
         self._count = 0
         # The calls that are not done, each with its number and with what takes it back.
         self._pending: dict[asyncio.Future[Any], tuple[int, _Ticket | None]] = {}
-        # What calls raised, by their numbers.
+        # The exceptions that calls raised, by the numbers of the calls.
         self._errors: dict[int, BaseException] = {}
         self._base_error: BaseException | None = None
         self._calls: list[asyncio.Future[Any]] | None = [] if results else None
-        # Those whose admission is waited for: submit() tells of a refusal, and only then are they noted.
+        # The calls whose admission is waited for: submit() tells of a refusal, and only then are they noted.
         self._submitting: set[asyncio.Future[Any]] = set()
         self._stopped = False
         self._left = False
@@ -210,7 +210,7 @@ class AsyncTaskGroup:
             raise
         except asyncio.CancelledError:
             if call.done():
-                # What it came to is reported already, as nobody asks for it.
+                # The outcome is reported already, as nobody asks for it.
                 self._pending.pop(call, None)
             raise
         finally:
@@ -273,7 +273,7 @@ class AsyncTaskGroup:
         )
 
     def results(self) -> list[Any]:
-        """What the calls returned, in the order of their submission; for a group made with results=True.
+        """Returns what the calls returned, in the order of their submission; for a group made with results=True.
 
         For after the block.
         """

@@ -32,14 +32,14 @@ def _check_limit(limit: Any) -> None:
 
 
 class _Places:
-    """How many calls of a group there may be at once. Who finds no place stands in line for one."""
+    """Places for as many calls of a group as there may be at once. A call that finds none stands in line for one."""
 
     def __init__(self, executor: PoolExecutor, limit: int) -> None:
         self._executor = executor
         self._limit = limit
         self._lock = threading.Lock()
         self._free = limit
-        # What is told of a place, and whether it is a call of the group that waits for it.
+        # Each future is told of a place; with it goes whether a call of the group waits for it.
         self._line: collections.deque[tuple[Future[None], bool]] = collections.deque()
         # The threads that run calls of the group.
         self._inside: set[int] = set()
@@ -105,6 +105,20 @@ def _wait_for(future: concurrent.futures.Future[Any]) -> None:
         concurrent.futures.wait((future,))
 
 
+class _Failures:
+    """The exceptions that calls of a group raised."""
+
+    def __init__(self) -> None:
+        # By the numbers of the calls.
+        self.errors: dict[int, BaseException] = {}
+        # The first exception that ends programs, of the block too.
+        self.base_error: BaseException | None = None
+
+    def in_order(self) -> list[BaseException]:
+        errors = self.errors.copy()
+        return [errors[number] for number in sorted(errors)]
+
+
 class TaskGroup:
     """Calls on a pool that are waited for together: the WaitGroup and the errgroup of Go.
 
@@ -139,9 +153,7 @@ class TaskGroup:
         self._count = 0
         # The calls that are not done, each with its number.
         self._pending: dict[Future[Any], int] = {}
-        # What calls raised, by their numbers.
-        self._errors: dict[int, BaseException] = {}
-        self._base_error: BaseException | None = None
+        self._failures = _Failures()
         self._futures: list[Future[Any]] | None = [] if results else None
         self._stopped = False
         self._left = False
@@ -245,15 +257,18 @@ class TaskGroup:
 
         Called by whoever brings the call to its end, and by whoever waits for it and may be sooner.
         """
+        # Looked up before the call is: while that is pending these are the failures that the block's end tells of. Once it
+        # has told of them they are let go of, and whoever is late here adds to what is garbage.
+        failures = self._failures
         number = self._pending.get(future)
         if number is None:
             return
         error = None if future.cancelled() else future.exception()
         if error is not None:
             # Before the call is struck out: who finds none pending finds every failure.
-            self._errors[number] = error
-            if is_base_error(error) and self._base_error is None:
-                self._base_error = error
+            failures.errors[number] = error
+            if is_base_error(error) and failures.base_error is None:
+                failures.base_error = error
         # Looked at before: whoever leaves the block finds the call pending, or its failure.
         left = self._left
         if self._pending.pop(future, None) is None:
@@ -277,7 +292,7 @@ class TaskGroup:
         return sum(not future.done() and future.cancel() for future in reversed(list(self._pending)))
 
     def results(self) -> list[Any]:
-        """What the calls returned, in the order of their submission; for a group made with results=True.
+        """Returns what the calls returned, in the order of their submission; for a group made with results=True.
 
         Waits for those that are not done. Raises an ExceptionGroup of what calls raised, or CancelledError where one
         was cancelled.
@@ -295,19 +310,15 @@ class TaskGroup:
                 _wait_for(future)
                 self._note(future)
 
-    def _failures(self) -> list[BaseException]:
-        errors = self._errors.copy()
-        return [errors[number] for number in sorted(errors)]
-
     def _raise_failures(self, own: BaseException | None, interrupt: BaseException | None) -> None:
         """Raises what the group comes to, as asyncio.TaskGroup does; not what is on its way out of the block anyhow.
 
         own: what the block raised. interrupt: what ended the wait for the calls.
         """
-        failures = self._failures()
+        failures = self._failures.in_order()
         # A deadlock is an error of the block. All else that ends the wait comes from a signal's handler.
         deadlock = interrupt if isinstance(interrupt, PoolDeadlockError) else None
-        bare = self._base_error if interrupt is deadlock else interrupt
+        bare = self._failures.base_error if interrupt is deadlock else interrupt
         try:
             if bare is None:
                 raise_group(failures, self._count, own, deadlock)
@@ -332,8 +343,8 @@ class TaskGroup:
     ) -> None:
         interrupt: BaseException | None = None
         if exc_value is not None:
-            if is_base_error(exc_value) and self._base_error is None:
-                self._base_error = exc_value
+            if is_base_error(exc_value) and self._failures.base_error is None:
+                self._failures.base_error = exc_value
             self._stop()
         try:
             self._wait()
@@ -345,7 +356,7 @@ class TaskGroup:
             except BaseException as again:
                 running = sum(not future.done() for future in list(self._pending))
                 again.add_note(f"{running} tasks of the group are still running")
-                report_failures(self._failures())
+                report_failures(self._failures.in_order())
                 raise
         finally:
             self._left = True
@@ -354,8 +365,7 @@ class TaskGroup:
         finally:
             interrupt = None
             if self._futures is None:
-                self._errors.clear()  # They are raised or logged, and nobody can ask again.
-                self._base_error = None
+                self._failures = _Failures()  # They are raised or logged, and nobody can ask again.
 
 
 class FuncTaskGroup(TaskGroup, Generic[_P]):

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import timedelta
 
-# What can be iterated over without running code of Python's.
+# Iterating over these runs no Python code.
 BUILT_IN = frozenset({list, tuple, range, str, bytes, bytearray, dict, set, frozenset})
 
 
 class LoadBalancingStrategy(enum.IntEnum):
-    """How a MultiPool chooses a pool; the values are those of ants."""
+    """The rule by which a MultiPool chooses a pool; the values are those of ants."""
 
     ROUND_ROBIN = 2
     """One after another."""
@@ -29,7 +29,7 @@ class PoolStats(NamedTuple):
     """A pool in numbers, taken in one go: submitted == completed + failed + cancelled + queued + busy."""
 
     capacity: int
-    """How many workers there may be; -1 without a limit."""
+    """The most workers there may be; -1 without a limit."""
     running: int
     """Live workers, idle ones included."""
     busy: int
@@ -92,7 +92,7 @@ def is_told_to_end(error: BaseException | None) -> bool:
     """A block that raises this has not failed: its generator is closed, or its task of asyncio cancelled."""
     if isinstance(error, GeneratorExit):
         return True
-    asyncio = sys.modules.get("asyncio.exceptions")  # Who has not imported it has no tasks of it.
+    asyncio = sys.modules.get("asyncio.exceptions")  # Without the module there are no tasks of it.
     return asyncio is not None and isinstance(error, asyncio.CancelledError)
 
 

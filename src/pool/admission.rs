@@ -127,6 +127,11 @@ impl Admission {
         self.enter_if(|_| true)
     }
 
+    /// Comes in besides the tasks, whether or not there is room: a worker, which does something else for a while.
+    pub fn enter_besides(&self) {
+        self.entrance.entered.fetch_add(1, Ordering::SeqCst);
+    }
+
     fn enter_if(&self, may_enter: impl Fn(Word) -> bool) -> Entry {
         let entered = &self.entrance.entered;
         // Relaxed: confirmed by the CAS.

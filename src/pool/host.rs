@@ -73,6 +73,17 @@ pub trait Host: Send + Sync + Sized + 'static {
         false
     }
 
+    /// There is something for a worker to do besides tasks (`Remains::summon`). What is there when a worker leaves is for
+    /// `live` to see to, after its body.
+    fn has_errand(&self) -> bool {
+        false
+    }
+
+    /// Does what `has_errand` told of.
+    fn see_to_errands(&self, context: &mut Self::Context<'_>) {
+        let _ = context;
+    }
+
     /// The process was forked while this worker ran a task, and this is the child: the worker must not touch the pool,
     /// which is the parent's, any more.
     fn is_stranded(&self) -> bool {

@@ -56,6 +56,9 @@ pub struct Stand {
     pub home: usize,
     /// Nobody waits: the task was enlisted, and its submitter goes on.
     pub absent: bool,
+    /// Nor would anybody miss the task: it is let in in its turn, but counts neither as one that waits nor, if it is refused,
+    /// as one that was.
+    pub spare: bool,
 }
 
 impl<T> Waiter<T> {
@@ -74,6 +77,11 @@ impl<T> Waiter<T> {
     /// Nobody waits for the answer.
     pub fn is_absent(&self) -> bool {
         self.stand.absent
+    }
+
+    /// Nobody would miss the task.
+    pub fn is_spare(&self) -> bool {
+        self.stand.spare
     }
 
     /// Tells the submitter, which has left the line.
@@ -192,6 +200,8 @@ pub struct Places<T> {
     empty: usize,
     /// How many of them are held.
     held: usize,
+    /// How many of them are of spare tasks.
+    spare: usize,
     /// How many wait for each of several pools. (Atomics only for those who ask.)
     homes: Arc<[AtomicUsize]>,
     family: Arc<Family>,
@@ -201,6 +211,11 @@ pub struct Places<T> {
 impl<T> Places<T> {
     pub fn len(&self) -> usize {
         self.queue.len() - self.empty
+    }
+
+    /// How many wait: all but the spare tasks.
+    pub fn submitters(&self) -> usize {
+        self.len() - self.spare
     }
 
     /// Somebody is to be let in where there is room. Those who are passed over for the moment are not.
@@ -239,6 +254,7 @@ impl<T> Places<T> {
         let place = self.queue.remove(index)?;
         self.held -= usize::from(place.held);
         let stand = place.waiter.stand;
+        self.spare -= usize::from(stand.spare);
         if stand.bound {
             self.family.unbind();
         }
@@ -267,7 +283,7 @@ impl<T> Places<T> {
         }
     }
 
-    /// Takes back the task of one that nobody waits with; `None`: it is not in line.
+    /// Takes back the task, no spare one, of one that nobody waits with; `None`: it is not in line.
     pub fn withdraw(&mut self, waiter: &Waiter<T>) -> Option<T> {
         let task = waiter.withdraw()?;
         self.empty += 1;
@@ -328,7 +344,7 @@ const LOOKOUT: Duration = Duration::from_micros(50);
 /// See the module's description.
 pub struct Line<T> {
     places: Mutex<Places<T>>,
-    /// How long the line is, for those who only ask.
+    /// How many submitters wait, for those who only ask.
     len: AtomicUsize,
     /// Somebody is to be let in where there is room: the line is not empty, nor held altogether.
     ready: CachePadded<AtomicBool>,
@@ -358,7 +374,9 @@ impl<T> std::ops::DerefMut for Locked<'_, T> {
 
 impl<T> Drop for Locked<'_, T> {
     fn drop(&mut self) {
-        self.line.len.store(self.places.len(), Ordering::Relaxed);
+        self.line
+            .len
+            .store(self.places.submitters(), Ordering::Relaxed);
         let ready = self.places.is_ready();
         if self.line.ready.load(Ordering::Relaxed) != ready {
             // SeqCst: where several pools share the line, whoever stands there looks for room after this.
@@ -379,6 +397,7 @@ impl<T> Line<T> {
                 queue: VecDeque::new(),
                 empty: 0,
                 held: 0,
+                spare: 0,
                 homes: Arc::clone(&homes),
                 family,
                 answers: Answers::NONE,
@@ -504,6 +523,7 @@ impl<'a, T> Locked<'a, T> {
         if waiter.stand.bound {
             self.family.bind();
         }
+        self.spare += usize::from(waiter.is_spare());
         if let Some(count) = self.homes.get(waiter.stand.home) {
             count.fetch_add(1, Ordering::Relaxed);
         }

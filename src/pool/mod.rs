@@ -258,6 +258,13 @@ impl<H: Host> Pool<H> {
         self.core.enlist(offer)
     }
 
+    /// As `enlist`, of a task that nobody would miss: it takes no place of `max_blocking_tasks`, and is not counted if it is
+    /// refused.
+    #[doc(hidden)]
+    pub fn enlist_spare(&self, offer: Offer<H::Task>) -> Result<(), SubmitError<H::Task>> {
+        self.core.enlist_spare(offer)
+    }
+
     /// Takes back the wanted ones of the tasks that wait for a worker, and counts them as cancelled.
     #[doc(hidden)]
     pub fn sift(&self, wanted: impl FnMut(&H::Task) -> bool) -> Vec<H::Task> {
@@ -465,12 +472,10 @@ impl<H: Host> Remains<H> {
         self.0.upgrade().map(|core| look(&core.host))
     }
 
-    /// As `Pool::enlist`, of a task that is offered just now; where nothing is left the pool is closed.
-    pub fn enlist(&self, task: H::Task) -> Result<Option<Enlisted<H>>, SubmitError<H::Task>> {
-        match self.0.upgrade() {
-            Some(core) => core.enlist(core.offer(task)),
-            None => Err(SubmitError::new(Error::Closed, task)),
-        }
+    /// Has a worker see to what the host has for it besides tasks (`Host::has_errand`); `false`: there is no worker, nor
+    /// can one be had.
+    pub fn summon(&self) -> bool {
+        self.0.upgrade().is_some_and(|core| core.summon())
     }
 
     /// A handle to wait by. Dropping it releases the pool.

@@ -56,6 +56,15 @@ enum Joining<T> {
     Again(Arc<Waiter<T>>),
 }
 
+impl<T> Joining<T> {
+    fn is_spare(&self) -> bool {
+        match self {
+            Joining::As(stand) => stand.spare,
+            Joining::Again(waiter) => waiter.is_spare(),
+        }
+    }
+}
+
 impl<H: Host> Core<H> {
     /// Offers a task. Never waits, nor makes a system call.
     #[inline]
@@ -281,11 +290,26 @@ impl<H: Host> Core<H> {
         }))
     }
 
+    /// As `enlist`, of a task that nobody would miss: it takes no place that others could have waited at, and is not counted
+    /// if it is refused.
+    pub fn enlist_spare(
+        self: &Arc<Self>,
+        offer: Offer<H::Task>,
+    ) -> Result<(), SubmitError<H::Task>> {
+        let spare = Stand {
+            absent: true,
+            spare: true,
+            ..Stand::default()
+        };
+        self.enlist_as(offer, Joining::As(spare)).map(drop)
+    }
+
     fn enlist_as(
         self: &Arc<Self>,
         offer: Offer<H::Task>,
         joining: Joining<H::Task>,
     ) -> Result<Option<Standing<H>>, SubmitError<H::Task>> {
+        let is_spare = joining.is_spare();
         let result = match self.settle(offer, None, None) {
             Err(SubmitError {
                 error: Error::Overload { .. },
@@ -299,6 +323,7 @@ impl<H: Host> Core<H> {
             error: Error::Overload { .. },
             ..
         }) = &result
+            && !is_spare
         {
             self.tallies.rejected.fetch_add(1, Ordering::Relaxed);
         }
@@ -341,7 +366,7 @@ impl<H: Host> Core<H> {
         let stand = Stand {
             bound: patience.is_endless() && self.family.is_home(),
             home,
-            absent: false,
+            ..Stand::default()
         };
         let waiter = self.join_line(line, task, Joining::As(stand), others)?;
         let is_first = line.len() <= 1;
@@ -409,7 +434,8 @@ impl<H: Host> Core<H> {
         }
         let mut line = line.lock();
         if let Some(most) = self.options.max_blocking_tasks
-            && line.len() >= most.saturating_mul(line.line().pools())
+            && !joining.is_spare()
+            && line.submitters() >= most.saturating_mul(line.line().pools())
         {
             return Err(self.overload_by(Limit::Waiting(most), task));
         }
@@ -462,9 +488,14 @@ impl<H: Host> Core<H> {
     /// A task is done: its permit goes to the oldest in line, here or else in the family.
     #[inline]
     pub fn finish(self: &Arc<Self>) {
-        if !self.admission.is_counted() {
-            return;
+        if self.admission.is_counted() {
+            self.go_out();
         }
+    }
+
+    /// As `finish`, for what is no task, and counted in any case.
+    #[inline]
+    pub fn go_out(self: &Arc<Self>) {
         if self.admission.leave() {
             if !skipped(Step::LookAgainAfterGivingBack) {
                 self.let_in();

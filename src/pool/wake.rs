@@ -159,6 +159,31 @@ impl<H: Host> Core<H> {
         false
     }
 
+    /// Has a worker see to what the host has for it besides tasks, which is there before this call: one at rest is called, or one
+    /// is started where there is none. The others look before they rest, and as they leave. `false`: there is no worker.
+    pub fn summon(self: &Arc<Self>) -> bool {
+        // The errand is there; now look who rests, and whether anybody is there at all. A worker does the opposite.
+        full_fence();
+        if self.call_to_look() || self.crew.present() > 0 {
+            return true;
+        }
+        match self.spawn_worker(None, false) {
+            Spawn::Started => true,
+            Spawn::NoRoom(_) => self.crew.present() > 0,
+            Spawn::Failed(..) => false,
+        }
+    }
+
+    /// Has a worker at rest look around; `false`: none rests.
+    pub fn call_to_look(&self) -> bool {
+        while let Some(seat) = self.idle.pop(&self.seats) {
+            if self.call(seat, Call::Look) {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Calls the worker in a seat popped from the idle stack; `false`: it had left.
     pub fn call(&self, seat: u32, call: Call) -> bool {
         let called = self.seats.get(seat).call(call);

@@ -98,6 +98,9 @@ impl<H: Host> Shift<'_, H> {
                 if core.host.is_stranded() {
                     return;
                 }
+                if self.see_to_errands(context) && core.host.is_stranded() {
+                    return;
+                }
                 // What is not at its end goes on at once, before later ones, if this worker may stay.
                 if core.crew.is_over() {
                     if let Some(task) = next.take() {
@@ -107,6 +110,12 @@ impl<H: Host> Shift<'_, H> {
                         return;
                     }
                 }
+            }
+            if self.see_to_errands(context) {
+                if core.host.is_stranded() {
+                    return;
+                }
+                continue;
             }
             match self.idle(context, Self::rest) {
                 Some(Next::Look) => {}
@@ -127,6 +136,35 @@ impl<H: Host> Shift<'_, H> {
         let mut waited = None;
         contain(|| self.core.host.idle(context, || waited = Some(wait(self))));
         waited
+    }
+
+    /// Does what the host has for a worker besides tasks; whether there was anything. The worker is in flight meanwhile, as
+    /// with a task, so that nobody counts on it, but no statistics tell of it.
+    #[inline]
+    fn see_to_errands(&mut self, context: &mut H::Context<'_>) -> bool {
+        let has_errand = self.core.host.has_errand();
+        if has_errand {
+            self.be_busy_with_errands(context);
+        }
+        has_errand
+    }
+
+    #[cold]
+    fn be_busy_with_errands(&mut self, context: &mut H::Context<'_>) {
+        let core = self.core;
+        core.tallies.undone.fetch_add(1, Ordering::Release);
+        core.admission.enter_besides();
+        // In flight, then a look into the queue: a task in it that counted on this worker gets another. Its submitter put it
+        // there, then looked at what is in flight.
+        full_fence();
+        let is_wake_due = self.stop_searching() || !core.queue.is_empty() && core.is_wake_due();
+        if is_wake_due && self.idle(context, |_| core.wake()).is_none() {
+            core.wake();
+        }
+        contain(|| core.host.see_to_errands(context));
+        if !core.host.is_stranded() {
+            core.go_out();
+        }
     }
 
     /// Runs a task; what is left of it if it did not come to its end.
@@ -218,6 +256,10 @@ impl<H: Host> Shift<'_, H> {
             if !core.queue.is_empty() && !skipped(Step::LookAgainBeforeParking) {
                 core.wake();
             }
+            // As with the queue: on the stack first, then this look. Whoever has an errand does the opposite.
+            if core.host.has_errand() {
+                core.call_to_look();
+            }
             if core.crew.is_over() {
                 core.call_surplus();
             }
@@ -233,7 +275,7 @@ impl<H: Host> Shift<'_, H> {
                         return Next::Look;
                     }
                 }
-                Call::Look if core.queue.is_empty() => {}
+                Call::Look if core.queue.is_empty() && !core.host.has_errand() => {}
                 Call::Look => return Next::Look,
                 Call::Leave => {
                     if self.leave_expired() {

@@ -20,7 +20,7 @@ use super::switch::Turns;
 use super::task::{Call, Task};
 use super::wait::detached;
 use crate::pool::sync::{Luck, lock};
-use crate::pool::{Error, Remains, SubmitError};
+use crate::pool::{Error, Remains};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -79,8 +79,8 @@ impl Reporter {
     }
 
     /// An exception that nobody waits for any more. A worker tells the panic handler itself. Any other thread, the loop's
-    /// mostly, is no place for a user's handler, which may take its time: a worker is asked to. Where the pool takes up
-    /// nothing more, and where there is no handler, the exception goes to the log.
+    /// mostly, is no place for a user's handler, which may take its time: a worker is asked to. Where there is none, in a
+    /// pool that is closed, and where there is no handler, the exception goes to the log.
     pub fn report(&self, py: Python<'_>, raised: PyErr, source: Source) {
         let func = match source {
             Source::Call(func) => func,
@@ -97,7 +97,7 @@ impl Reporter {
                 );
             }
         };
-        let report = Box::new(Report { func, raised });
+        let report = Report { func, raised };
         if self.is_ours() && crate::pool::home_id() == self.family {
             let mut report = Some(report);
             self.pool.with_host(|host| {
@@ -114,13 +114,14 @@ impl Reporter {
         if !self.is_ours() || !self.hooks.has_panic_handler() {
             return report.log(py, &self.hooks);
         }
-        let enlisted = call::detach(py, || self.pool.enlist(Task::Report(report)));
-        if let Err(SubmitError {
-            task: Task::Report(report),
-            ..
-        }) = enlisted
-        {
-            report.log(py, &self.hooks);
+        let mut report = Some(report);
+        self.pool
+            .with_host(|host| report.take().map(|report| host.leave_report(report)));
+        match report {
+            Some(report) => report.log(py, &self.hooks),
+            None if call::detach(py, || self.pool.summon()) => {}
+            // If the pool is gone by now, what it left went to the log.
+            None => drop(self.pool.with_host(|host| host.log_reports(py))),
         }
     }
 }
@@ -177,6 +178,8 @@ pub struct Mailbox {
     pub reporter: Reporter,
     /// How often the loop has fetched its mail.
     fetched: AtomicU32,
+    /// A thread tries to wake the loop, which failed.
+    is_retrying: AtomicBool,
 }
 
 impl Mailbox {
@@ -194,11 +197,65 @@ impl Mailbox {
             if self.is_over(py).unwrap_or(true) {
                 self.give_up(py);
             } else {
-                // It was not woken for a reason of its own, which is told. The next letter wakes it for this one, too.
+                // It was not woken for a reason of its own, which is told. Whoever is sooner wakes it for this letter, too: the
+                // next letter, or a thread that tries again.
                 lock(&self.letters).woken = false;
                 failure.write_unraisable(py, None);
+                self.wake_loop_later();
             }
         }
+    }
+
+    /// Tries again to wake the loop, after a while, and until it is woken or is over. Not by a worker, which has others to
+    /// serve.
+    fn wake_loop_later(self: &Arc<Self>) {
+        const FIRST: Duration = Duration::from_millis(5);
+        const LONGEST: Duration = Duration::from_secs(1);
+        if self.is_retrying.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let mailbox = Arc::downgrade(self);
+        let retry = move || {
+            let mut pause = FIRST;
+            let try_again = |py: Python<'_>| {
+                let mailbox = mailbox.upgrade();
+                mailbox.is_some_and(|mailbox| mailbox.wake_loop_again(py))
+            };
+            loop {
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(LONGEST);
+                // Without an interpreter there is nobody to wake.
+                if call::attach(try_again) != Some(true) {
+                    return;
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("pyants-wake".to_owned());
+        if thread.spawn(retry).is_err() {
+            self.is_retrying.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Wakes the loop for letters that nobody has woken it for; `true`: it was tried in vain.
+    fn wake_loop_again(self: &Arc<Self>, py: Python<'_>) -> bool {
+        {
+            let mut letters = lock(&self.letters);
+            if letters.woken || letters.letters.is_empty() {
+                self.is_retrying.store(false, Ordering::Relaxed);
+                return false;
+            }
+            letters.woken = true;
+        }
+        let in_vain = self.wake_loop(py).is_err();
+        let is_over = in_vain && self.is_over(py).unwrap_or(true);
+        if is_over {
+            self.give_up(py);
+        } else if in_vain {
+            lock(&self.letters).woken = false;
+            return true;
+        }
+        self.is_retrying.store(false, Ordering::Relaxed);
+        false
     }
 
     /// Has the loop fetch its mail. By way of Python code: a loop in debug mode looks at the frame that calls it, and a
@@ -321,7 +378,7 @@ impl Mailbox {
             })
     }
 
-    /// Nobody will fetch what is in it: results are let go, and exceptions reported.
+    /// Nobody will fetch what is in it: calls are cancelled, results let go, and exceptions reported.
     fn give_up(&self, py: Python<'_>) {
         let letters = {
             let mut letters = lock(&self.letters);
@@ -330,8 +387,15 @@ impl Mailbox {
             std::mem::take(&mut letters.letters)
         };
         for letter in letters {
-            if let Letter::Raised(_, raised, Some(source)) = letter {
-                self.reporter.report(py, raised, source);
+            match letter {
+                Letter::Admission(..) => {}
+                Letter::Returned(call, ..) | Letter::Ended(call) => call.get().give_up(),
+                Letter::Raised(call, raised, source) => {
+                    call.get().give_up();
+                    if let Some(source) = source {
+                        self.reporter.report(py, raised, source);
+                    }
+                }
             }
         }
     }
@@ -568,6 +632,7 @@ impl AsyncPool {
             luck: Luck::new(LOOKOUT),
             reporter: Reporter::of(self.pool(py)?.get().front(py)?),
             fetched: AtomicU32::new(0),
+            is_retrying: AtomicBool::new(false),
         });
         let mut mailboxes = lock(&self.mailboxes);
         let is_over = |mailbox: &Arc<Mailbox>| over.iter().any(|other| Arc::ptr_eq(other, mailbox));

@@ -373,6 +373,19 @@ impl Awaitable {
         Self::conclude(slf, State::Cancelled, None, soon)
     }
 
+    /// The loop is over, and does not call back any more: the call is cancelled.
+    pub fn give_up(&self) {
+        let former = {
+            let mut inner = lock(&self.inner);
+            if inner.state.is_done() {
+                return;
+            }
+            let state = std::mem::replace(&mut inner.state, State::Cancelled);
+            (state, std::mem::take(&mut inner.callbacks))
+        };
+        drop(former);
+    }
+
     fn conclude(
         slf: &Bound<'_, Self>,
         state: State,

@@ -17,6 +17,7 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyList, PyTuple};
+use pyo3::{Borrowed, PyTypeInfo, ffi};
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -149,18 +150,33 @@ impl Front {
     /// Submits a task whose submitter goes on at once: where there is no room it stands in line by itself, at the place
     /// that is returned.
     pub fn enlist(&self, py: Python<'_>, task: Task) -> Result<Option<Enlisted<PyHost>>, Refusal> {
+        self.enlist_by(py, task, Pool::enlist)
+            .map_err(|SubmitError { error, .. }| Refusal::Pool(error))
+    }
+
+    /// As `enlist`, of a task that nobody would miss; `false`: it is refused.
+    pub fn enlist_spare(&self, py: Python<'_>, task: Task) -> bool {
+        self.enlist_by(py, task, Pool::enlist_spare).is_ok()
+    }
+
+    fn enlist_by<R: Send>(
+        &self,
+        py: Python<'_>,
+        task: Task,
+        enlist: impl FnOnce(&Pool<PyHost>, Offer<Task>) -> R + Send,
+    ) -> R {
         let (index, offer) = match self.offer(task) {
             (_, Offer::Full(task)) if self.clear_withdrawn(py) => self.offer(task),
             offered => offered,
         };
         let pool = &self.pools()[index];
-        let enlisted = match offer {
-            Offer::Accepted { wake_due: false } => Ok(None),
+        match offer {
             // Attached: it is a matter of a moment, which giving up the GIL would make a long one.
-            Offer::Full(_) | Offer::Closed(_) => pool.enlist(offer),
-            Offer::Accepted { .. } | Offer::In(_) => call::detach(py, || pool.enlist(offer)),
-        };
-        enlisted.map_err(|SubmitError { error, .. }| Refusal::Pool(error))
+            Offer::Accepted { wake_due: false } | Offer::Full(_) | Offer::Closed(_) => {
+                enlist(pool, offer)
+            }
+            Offer::Accepted { .. } | Offer::In(_) => call::detach(py, || enlist(pool, offer)),
+        }
     }
 
     /// A call that waits in a queue was taken back. It is nothing but a shell now, which a worker drops when it gets there;
@@ -704,7 +720,9 @@ impl Base {
             return;
         };
         for pool in front.pools() {
-            // Tasks still in flight are reported to the log from now on: their handler is garbage, and being cleared.
+            // No task is in flight, and no worker there (`let_finish`), but for a pool whose class has a `__del__`, which comes
+            // in the place of our finalizer: its tasks are reported to the log from now on, and it starts no worker if it
+            // had an initializer.
             if pool.host().is_ours() {
                 pool.host().hooks.clear();
             }
@@ -712,7 +730,64 @@ impl Base {
     }
 }
 
+/// Puts the finalizer into the class, which its subclasses inherit. (PyO3 has no such method.) To be called before there are
+/// any.
+pub fn install(py: Python<'_>) {
+    let class = Base::type_object(py).as_type_ptr();
+    // SAFETY: the type lives as long as the interpreter, and has no instances yet, nor subclasses. Nobody else writes its slots:
+    // the module is initialised by one thread.
+    unsafe { (*class).tp_finalize = Some(finalize) };
+}
+
+/// The collector found the pool to be garbage, and is about to clear what is.
+///
+/// # Safety
+/// To be called by the interpreter, as the finalizer of a `Base`.
+unsafe extern "C" fn finalize(pool: *mut ffi::PyObject) {
+    // SAFETY: a finalizer is called attached, with a live instance of the type that has it.
+    let count = unsafe { ffi::Py_REFCNT(pool) };
+    if count > 1 {
+        call::aside(|py| {
+            // SAFETY: as above.
+            let pool = unsafe { Borrowed::from_ptr(py, pool).cast_unchecked::<Base>() };
+            Base::let_finish(&pool);
+        });
+    }
+    // Else its count of references has come to 0, the only one being the caller's: its `Drop` does all that is to be done.
+}
+
 impl Base {
+    /// Closes a pool that nobody can use any more, as one does that is dropped. Its workers still need what it was given:
+    /// an initializer for those that are yet to be started, a handler. So it lives on, by a reference of its own, and with
+    /// it all that it refers to, until the last worker leaves; what is garbage then the collector finds once more.
+    fn let_finish(slf: &Bound<'_, Self>) {
+        // SAFETY: as in `front`.
+        let Some(front) = (unsafe { slf.get().front.load(Ordering::Acquire).as_ref() }) else {
+            return;
+        };
+        // In a forked child the parent's pool is not to be touched.
+        if !front.pools()[0].host().is_ours() {
+            return;
+        }
+        front.release();
+        for pool in front.pools() {
+            pool.host().keep(slf.clone().unbind());
+            // Kept, then the look; a worker counts itself out, then looks what is kept.
+            if pool.running() == 0 {
+                drop(pool.host().let_go());
+            }
+        }
+    }
+
+    /// How many workers the pool of this host has.
+    pub fn workers_of(&self, host: &PyHost) -> u32 {
+        // SAFETY: as in `front`.
+        let front = unsafe { self.front.load(Ordering::Acquire).as_ref() };
+        let mut pools = front.iter().flat_map(|front| front.pools());
+        let pool = pools.find(|pool| std::ptr::eq(pool.host(), host));
+        pool.map_or(0, Pool::running)
+    }
+
     fn func_for_gc(&self) -> Option<&Py<PyList>> {
         // SAFETY: no token is needed to look at a cell that is written once; traversal runs while the thread is
         // attached, but PyO3 hands out no token for it.

@@ -1,4 +1,4 @@
-//! Where errors cross from the core to Python. The exceptions themselves are defined in `pyants._errors`.
+//! Errors of the core become exceptions of Python here. The exceptions themselves are defined in `pyants._errors`.
 
 use super::call::{self, Guarded};
 use super::known;
@@ -183,7 +183,7 @@ pub fn shown(value: &Bound<'_, PyAny>) -> String {
     )
 }
 
-/// Why a task was not submitted.
+/// The reason why a task was not submitted.
 pub enum Refusal {
     /// The pool did not take it.
     Pool(Error),

@@ -74,9 +74,19 @@ impl Scope {
         open
     }
 
+    /// A call that may be begun although the scope is closed, since another that is not done has it begun.
+    pub fn follow(&self) {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+    }
+
     /// A call is done.
     pub fn leave(&self) {
-        self.calls.fetch_sub(1, Ordering::SeqCst);
+        self.leave_many(1);
+    }
+
+    /// So many calls are done.
+    pub fn leave_many(&self, calls: u64) {
+        self.calls.fetch_sub(calls, Ordering::SeqCst);
         self.watch.notify();
     }
 
@@ -184,8 +194,8 @@ impl Executor {
         }
         let task = Task::Future(call, instance::share(&future));
         let result = front.submit(py, task, wait);
-        if let (Err(_), Some(scope)) = (&result, &scope) {
-            scope.leave();
+        if result.is_err() {
+            future.get().leave_scope();
         }
         result.map(|()| future)
     }
@@ -428,11 +438,12 @@ impl Executor {
             }
             Some(scope) => scope.close(),
         }
+        let jobs: Vec<_> = lock(&self.jobs).iter().filter_map(Weak::upgrade).collect();
         if !cancel_futures {
+            jobs.iter().for_each(|job| job.end_if_exhausted());
             return Ok(());
         }
-        let jobs = std::mem::take(&mut *lock(&self.jobs));
-        for job in jobs.iter().filter_map(Weak::upgrade) {
+        for job in jobs {
             future::ring(py, job.cancel());
         }
         let mut taken = Vec::new();

@@ -23,6 +23,9 @@ pub struct Feed {
 }
 
 impl Feed {
+    /// Of more shares none would find a worker: by the kernel's usual limits a process has no more threads.
+    const MOST_SHARES: usize = 1 << 15;
+
     /// For a new job, whose items, if it has any, are begun.
     pub fn new(
         py: Python<'_>,
@@ -46,11 +49,13 @@ impl Feed {
     fn recruit(&mut self, py: Python<'_>, items: usize) -> Result<(), Refusal> {
         let job = &self.job;
         let front = self.pool.get().front(py)?;
-        let most = front
-            .capacity()
-            .map_or(usize::MAX, |capacity| capacity as usize);
+        let most = front.capacity().map_or(Self::MOST_SHARES, |capacity| {
+            Self::MOST_SHARES.min(capacity as usize)
+        });
         for _ in 0..items {
-            if job.is_idle() {
+            if job.is_exhausted() {
+                break;
+            } else if job.is_idle() {
                 self.enter()?;
                 let share = Task::Share(Box::new(Share::sure(job)));
                 front.submit(py, share, Wait::Up(None))?;
@@ -60,7 +65,7 @@ impl Feed {
                 self.enter()?;
                 // More hands are welcome when there is room for them, but nobody waits for them.
                 let share = Task::Share(Box::new(Share::spare(job)));
-                self.is_refused = front.enlist(py, share).is_err();
+                self.is_refused = !front.enlist_spare(py, share);
             }
         }
         Ok(())

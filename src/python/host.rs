@@ -1,6 +1,8 @@
 //! CPython as the world that tasks run in: all that it demands of a thread that calls it.
 
+use super::aio::Report;
 use super::awaitable::Awaitable;
+use super::base::Base;
 use super::call::{self, Guarded};
 use super::errors::{self, with_traceback};
 use super::future::{self, Bells, Future};
@@ -10,9 +12,11 @@ use super::lifecycle;
 use super::switch::Turns;
 use super::task::{Call, Task, is_python_function};
 use super::threads::{self, Roll};
+use crate::pool::sync::lock;
 use crate::pool::{Error, Host, Outcome, Worker};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The Python objects that a pool was given besides its tasks.
@@ -26,6 +30,8 @@ struct Objects {
     retry_initializer: bool,
     /// What the initializer raised when it last failed, for those whose tasks found no worker.
     failure: Option<Py<PyAny>>,
+    /// There was an initializer, which the collector has taken away.
+    is_initializer_lost: bool,
 }
 
 /// The same where the garbage collector can take them away. Nothing of Python is called, and no reference dropped, under
@@ -48,6 +54,7 @@ impl Hooks {
             initargs: Some(initargs),
             retry_initializer,
             failure: None,
+            is_initializer_lost: false,
         }))
     }
 
@@ -71,6 +78,7 @@ impl Hooks {
                 initargs: objects.initargs.as_ref().map(|object| object.clone_ref(py)),
                 retry_initializer: objects.retry_initializer,
                 failure: None,
+                is_initializer_lost: objects.is_initializer_lost,
             }
         })))
     }
@@ -120,7 +128,14 @@ impl Hooks {
 
     /// Lets go of the objects.
     pub fn clear(&self) {
-        let objects = self.with(std::mem::take);
+        let objects = self.with(|objects| {
+            let is_initializer_lost = objects.initializer.is_some();
+            let left = Objects {
+                is_initializer_lost,
+                ..Objects::default()
+            };
+            std::mem::replace(objects, left)
+        });
         drop(objects);
     }
 
@@ -189,6 +204,16 @@ pub struct PyHost {
     generation: u64,
     /// The workers that Python knows.
     pub roll: Roll,
+    reports: Reports,
+    /// The pool itself, where nobody else has it and it has yet to finish.
+    kept: Mutex<Option<Py<Base>>>,
+}
+
+/// Exceptions for a worker to report between its tasks.
+#[derive(Default)]
+struct Reports {
+    waiting: Mutex<Vec<Report>>,
+    are_some: AtomicBool,
 }
 
 impl PyHost {
@@ -199,6 +224,57 @@ impl PyHost {
             is_daemon,
             generation: lifecycle::generation(),
             roll: Roll::default(),
+            reports: Reports::default(),
+            kept: Mutex::default(),
+        }
+    }
+
+    /// Keeps the pool until its last worker leaves.
+    pub fn keep(&self, pool: Py<Base>) {
+        let before = lock(&self.kept).replace(pool);
+        drop(before);
+    }
+
+    /// Gives up the pool that is kept, if one is.
+    pub fn let_go(&self) -> Option<Py<Base>> {
+        lock(&self.kept).take()
+    }
+
+    /// A worker that is no more counted among the pool's, or (`failed`) will not be in a moment.
+    fn let_go_as_the_last(&self, py: Python<'_>, failed: bool) {
+        let kept = lock(&self.kept).as_ref().map(|pool| pool.clone_ref(py));
+        if let Some(pool) = kept
+            && pool.get().workers_of(self) <= u32::from(failed)
+        {
+            drop(self.let_go());
+        }
+    }
+
+    /// Leaves a report for a worker, who is to be summoned.
+    pub fn leave_report(&self, report: Report) {
+        lock(&self.reports.waiting).push(report);
+        self.reports.are_some.store(true, Ordering::Relaxed);
+    }
+
+    fn take_reports(&self) -> Vec<Report> {
+        let mut waiting = lock(&self.reports.waiting);
+        self.reports.are_some.store(false, Ordering::Relaxed);
+        std::mem::take(&mut waiting)
+    }
+
+    /// Where no worker will come for them, the reports that were left go to the log.
+    pub fn log_reports(&self, py: Python<'_>) {
+        for report in self.take_reports() {
+            report.log(py, &self.hooks);
+        }
+    }
+
+    /// A worker, between its tasks or after the last.
+    fn see_to_reports(&self, py: Python<'_>) {
+        if self.has_errand() {
+            for report in self.take_reports() {
+                report.report(py, self);
+            }
         }
     }
 
@@ -225,7 +301,8 @@ impl PyHost {
     /// Calls the initializer; `false`: it failed.
     fn set_up(&self, py: Python<'_>) -> bool {
         let Some((initializer, args)) = self.hooks.initializer(py) else {
-            return true;
+            // A worker that is to be set up does not work without.
+            return !self.hooks.with(|objects| objects.is_initializer_lost);
         };
         match initializer.guarded_call1(args) {
             Ok(_) => {
@@ -368,12 +445,17 @@ impl Host for PyHost {
             set_up_thread(py, worker, self.is_daemon);
             self.roll.arrive();
             drop(arrival);
-            if self.set_up(py) {
+            let is_set_up = self.set_up(py);
+            if is_set_up {
                 body(&mut Attached {
                     py,
                     turns: Turns::new(py, member),
                     bells: Bells::default(),
                 });
+            }
+            if self.is_ours() {
+                self.see_to_reports(py);
+                self.let_go_as_the_last(py, !is_set_up);
             }
             _departure = Some(lifecycle::leave(py));
             self.roll.depart();
@@ -398,10 +480,6 @@ impl Host for PyHost {
                     _ => Outcome::Completed,
                 }
             }
-            Task::Report(report) => {
-                report.report(attached.py, self);
-                Outcome::Completed
-            }
         }
     }
 
@@ -411,6 +489,17 @@ impl Host for PyHost {
             bells.ring();
             wait()
         })
+    }
+
+    fn see_to_errands(&self, attached: &mut Attached<'_>) {
+        attached.ring();
+        self.see_to_reports(attached.py);
+    }
+
+    #[inline]
+    fn has_errand(&self) -> bool {
+        // Relaxed: the core's fences make sure that a worker sees it in the end; see `Core::summon`.
+        self.reports.are_some.load(Ordering::Relaxed)
     }
 
     #[cfg(not(Py_GIL_DISABLED))]
@@ -466,7 +555,6 @@ impl Host for PyHost {
                         Awaitable::refuse(py, call, reason(broken));
                     }
                     Task::Share(share) => bells.append(share.job.break_off()),
-                    Task::Report(report) => report.log(py, &self.hooks),
                 }
             }
             future::ring(py, bells);
@@ -513,7 +601,6 @@ impl PyHost {
                     Awaitable::refuse(py, call, errors::raise(py, Error::Closed, "run"));
                 }
                 Task::Share(share) => bells.append(share.job.cancel()),
-                Task::Report(report) => report.log(py, &self.hooks),
             }
         }
         future::ring(py, bells);
@@ -534,7 +621,6 @@ impl PyHost {
         match task {
             Task::Async(call) => Awaitable::refuse(py, call, errors::raise(py, error, "run")),
             Task::Share(_) => {}
-            Task::Report(report) => report.log(py, &self.hooks),
             Task::Call(_) | Task::Future(..) => unreachable!("their submitters wait"),
         }
     }
@@ -543,6 +629,15 @@ impl PyHost {
 impl Drop for PyHost {
     fn drop(&mut self) {
         let hooks = std::mem::take(&mut self.hooks);
+        if self.is_ours() && self.has_errand() {
+            let mut reports = Some(self.take_reports());
+            call::aside(|py| {
+                for report in reports.take().into_iter().flatten() {
+                    report.log(py, &hooks);
+                }
+            });
+            std::mem::forget(reports);
+        }
         let objects = hooks.retire();
         call::drop_attached((objects, hooks));
     }

@@ -139,8 +139,10 @@ pub struct Job {
     broken: AtomicBool,
     /// The id of the family whose workers have the shares.
     family: usize,
-    /// Of a shared pool: every share is a call of it.
+    /// Of a shared pool: every share is a call of it, but for those that wait for a worker when no item is left for them.
     scope: Option<Arc<Scope>>,
+    /// How many of the scope's calls are shares that have not begun.
+    waiting: AtomicU64,
 }
 
 // SAFETY: the parts that are not Sync by themselves are the places' values. An item is put in its place by the one thread
@@ -189,6 +191,7 @@ impl Job {
             results,
             family,
             scope,
+            waiting: AtomicU64::new(0),
         }
     }
 
@@ -220,6 +223,11 @@ impl Job {
     /// Nobody is sure to take an item that was added before this look.
     pub fn is_idle(&self) -> bool {
         self.hands.load(Ordering::SeqCst) == 0
+    }
+
+    /// No item is left to be taken.
+    pub fn is_exhausted(&self) -> bool {
+        self.next.load(Ordering::SeqCst) >= self.added.load(Ordering::SeqCst)
     }
 
     /// How many shares there are.
@@ -322,7 +330,36 @@ impl Job {
         // Whoever cancels twice must not raise the end again.
         self.end.fetch_min(claimed, Ordering::SeqCst);
         full_fence();
+        self.let_waiting_go();
         self.call_reader()
+    }
+
+    /// The scope accepts no more calls: it does not wait for shares that none of the items is left for.
+    pub fn end_if_exhausted(&self) {
+        // The scope is closed, or an item was claimed, before this look at both. Whoever does the other looks after it, too.
+        full_fence();
+        if self.is_exhausted() && self.scope.as_ref().is_some_and(|scope| scope.is_closed()) {
+            self.let_waiting_go();
+        }
+    }
+
+    /// What waits for a worker is nothing but empty shares.
+    fn let_waiting_go(&self) {
+        let waiting = self.waiting.swap(0, Ordering::SeqCst);
+        if let Some(scope) = &self.scope
+            && waiting > 0
+        {
+            scope.leave_many(waiting);
+        }
+    }
+
+    /// A share waits no more; `false`: the scope had let go of it.
+    fn end_wait(&self) -> bool {
+        self.waiting
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |waiting| {
+                waiting.checked_sub(1)
+            })
+            .is_ok()
     }
 
     /// No worker can be set up: what has not started never will.
@@ -352,28 +389,42 @@ enum Stage {
 pub struct Share {
     pub job: Arc<Job>,
     stage: Stage,
+    has_begun: bool,
 }
 
 impl Share {
     /// A share for a pool that accepts it or says at once that it does not.
     pub fn sure(job: &Arc<Job>) -> Self {
         job.hands.fetch_add(1, Ordering::SeqCst);
-        Share {
-            job: Arc::clone(job),
-            stage: Stage::Hand,
-        }
+        Self::new(job, Stage::Hand)
     }
 
     /// A share that is not missed if the pool refuses it later.
     pub fn spare(job: &Arc<Job>) -> Self {
         job.spare.fetch_add(1, Ordering::Relaxed);
+        Self::new(job, Stage::Spare)
+    }
+
+    /// A call of the job's scope, if it has one, that has come in.
+    fn new(job: &Arc<Job>, stage: Stage) -> Self {
+        job.waiting.fetch_add(1, Ordering::SeqCst);
         Share {
             job: Arc::clone(job),
-            stage: Stage::Spare,
+            stage,
+            has_begun: false,
         }
     }
 
     fn begin(&mut self) {
+        if !self.has_begun {
+            self.has_begun = true;
+            if !self.job.end_wait()
+                && let Some(scope) = &self.job.scope
+            {
+                // An item may have come after all, as the scope was being closed.
+                scope.follow();
+            }
+        }
         if self.stage == Stage::Spare {
             self.job.hands.fetch_add(1, Ordering::SeqCst);
             self.job.spare.fetch_sub(1, Ordering::Relaxed);
@@ -387,9 +438,9 @@ impl Share {
         job.hands.fetch_sub(1, Ordering::SeqCst);
         // SeqCst: the hand is counted out, then the look for items; the feed adds an item, then looks for hands. One of
         // them sees what the other has done, so no item is left without anybody to take it.
-        let next = job.next.load(Ordering::SeqCst);
-        if next >= job.added.load(Ordering::SeqCst) {
+        if job.is_exhausted() {
             self.stage = Stage::Over;
+            job.end_if_exhausted();
             return true;
         }
         job.hands.fetch_add(1, Ordering::SeqCst);
@@ -450,7 +501,10 @@ impl Drop for Share {
             Stage::Hand => drop(self.job.hands.fetch_sub(1, Ordering::SeqCst)),
             Stage::Over => {}
         }
-        if let Some(scope) = &self.job.scope {
+        let counts = self.has_begun || self.job.end_wait();
+        if let Some(scope) = &self.job.scope
+            && counts
+        {
             scope.leave();
         }
     }

@@ -140,6 +140,7 @@ fn at_exit(py: Python<'_>) -> PyResult<()> {
     for pool in &pools {
         let tasks = call::detach(py, || pool.sift(|_| true));
         pool.host().dropped_at_exit(py, tasks);
+        pool.host().log_reports(py);
     }
     raised.map_or(Ok(()), Err)
 }

@@ -45,6 +45,7 @@ static MODULES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     lifecycle::refuse_other_interpreters()?;
     module.add_class::<base::Base>()?;
+    base::install(module.py());
     module.add_class::<pool::Submitter>()?;
     module.add_class::<func::Invoker>()?;
     patch::install(module.py())?;

@@ -1,6 +1,5 @@
 //! What a pool is given to run.
 
-use super::aio::Report;
 use super::awaitable::Awaitable;
 use super::call::Guarded;
 use super::future::Future;
@@ -19,8 +18,6 @@ pub enum Task {
     Async(Py<Awaitable>),
     /// A worker's share in a `map`.
     Share(Box<Share>),
-    /// An exception that is to be reported on a worker's thread.
-    Report(Box<Report>),
 }
 
 impl Task {

@@ -1,0 +1,123 @@
+"""A loop that cannot be woken for a result: nothing is lost, and nothing is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import weakref
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from executors import Thing
+from loops import collect, fail, run
+from support import DEADLINE, own_logger, wait_until
+
+from pyants import AsyncPool
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+# The failures to wake a loop are told by the unraisable hook, of which a process has one.
+pytestmark = pytest.mark.thread_unsafe(reason="sets the unraisable hook")
+
+
+class WakeError(Exception):
+    pass
+
+
+@contextmanager
+def told() -> Generator[list[BaseException | None]]:
+    """What the unraisable hook hears meanwhile."""
+    seen: list[BaseException | None] = []
+    before, sys.unraisablehook = sys.unraisablehook, lambda info: seen.append(info.exc_value)
+    try:
+        yield seen
+    finally:
+        sys.unraisablehook = before
+
+
+class Waker:
+    """The way in which a loop is woken, which fails so many times."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, failures: int) -> None:
+        self._wake = loop.call_soon_threadsafe
+        self.failures = failures
+        self.calls = 0
+        setattr(loop, "call_soon_threadsafe", self)  # noqa: B010 - a method cannot be assigned to
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.calls += 1
+        if self.calls <= self.failures:
+            raise WakeError(self.calls)
+        return self._wake(*args, **kwargs)
+
+
+@pytest.mark.parametrize("failures", [1, 4])
+def test_it_is_tried_again(failures: int) -> None:
+    async def main() -> None:
+        async with AsyncPool(2) as pool:
+            waker = Waker(asyncio.get_running_loop(), failures)
+            # Nobody makes another call that would wake the loop for this one, too.
+            assert await pool.run(int, "7") == 7
+            with pytest.raises(KeyError):
+                await pool.run(fail, KeyError())
+            assert waker.calls > failures
+
+    with told() as seen:
+        run(main())
+    assert [repr(error) for error in seen] == ["WakeError(1)"]
+
+
+def test_many_results_while_it_fails() -> None:
+    async def main() -> None:
+        async with AsyncPool(4) as pool:
+            for _ in range(20):
+                Waker(asyncio.get_running_loop(), 3)
+                calls = [pool.run(int, "7") for _ in range(50)]
+                assert await asyncio.gather(*calls) == [7] * 50
+
+    with told() as seen:
+        run(main())
+    assert all(isinstance(error, WakeError) for error in seen)
+
+
+@pytest.mark.parametrize("ended", ["loop", "pool and loop", "last pool and loop"])
+def test_what_a_loop_never_fetches_is_cancelled_and_reported(ended: str) -> None:
+    logger, records = own_logger()
+    error = ValueError("nobody asks for it")
+    references: list[weakref.ref[Any]] = []
+    pool = AsyncPool(1, logger=logger)
+
+    def give() -> Thing:
+        thing = Thing()
+        references.append(weakref.ref(thing))
+        return thing
+
+    async def main() -> list[asyncio.Future[Any]]:
+        Waker(asyncio.get_running_loop(), sys.maxsize)
+        calls = [pool.run(give), pool.run(fail, error)]
+        wait_until(lambda: pool.pool.stats().completed == pool.pool.stats().failed == 1)
+        return calls
+
+    loop = asyncio.new_event_loop()
+    with told() as seen:
+        calls: list[asyncio.Future[Any]] = loop.run_until_complete(main())
+        if ended != "loop":
+            asyncio.run(pool.aclose())
+        if ended == "last pool and loop":
+            del pool
+        assert not any(call.done() for call in calls)
+        loop.close()
+        wait_until(lambda: all(call.cancelled() for call in calls), "the cancellation")
+        wait_until(lambda: records.records != [], "the report")
+    (record,) = records.records
+    assert record.exc_info is not None
+    assert record.exc_info[1] is error
+    assert seen
+
+    def is_freed() -> bool:
+        collect()
+        return references[0]() is None
+
+    wait_until(is_freed, "the result is let go of", DEADLINE)

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 enum Pools {
     One(Pool<PyHost>),
-    Many(MultiPool<PyHost>),
+    Many(Box<MultiPool<PyHost>>),
 }
 
 /// One pool or several, and what it takes to make them anew in a forked child.
@@ -54,9 +54,8 @@ impl Front {
         let host = || PyHost::new(hooks.clone_ref(py), options.name.clone(), is_daemon);
         let pools = match strategy {
             None => Pool::with_host(host(), options.clone()).map(Pools::One),
-            Some((size, strategy)) => {
-                MultiPool::with_hosts(size, strategy, &options, host).map(Pools::Many)
-            }
+            Some((size, strategy)) => MultiPool::with_hosts(size, strategy, &options, host)
+                .map(|multi| Pools::Many(Box::new(multi))),
         };
         let pools = pools.map_err(|error: OptionsError| options::bad_options(py, &error))?;
         let front = Front {

@@ -108,7 +108,7 @@ impl<H: Host> Core<H> {
                     _ => Count::Lagging,
                 },
             ),
-            line: Line::new(Arc::clone(&family), 1),
+            line: Line::new(Arc::clone(&family), 0),
             commons,
             luck: Luck::new(LOOKOUT),
             hands: Luck::new(START),

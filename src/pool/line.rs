@@ -386,12 +386,9 @@ impl<T> Drop for Locked<'_, T> {
 }
 
 impl<T> Line<T> {
-    /// A line for one pool, or for so many.
-    pub fn new(family: Arc<Family>, pools: usize) -> Self {
-        let homes: Arc<[_]> = match pools {
-            1 => [].into(),
-            _ => (0..pools).map(|_| AtomicUsize::new(0)).collect(),
-        };
+    /// The line of one pool, or (`several`) of so many.
+    pub fn new(family: Arc<Family>, several: usize) -> Self {
+        let homes: Arc<[_]> = (0..several).map(|_| AtomicUsize::new(0)).collect();
         Line {
             places: Mutex::new(Places {
                 queue: VecDeque::new(),

@@ -1,8 +1,9 @@
 //! Several pools behind one front.
 
 use super::support::{
-    Gate, Ledger, assert_is, beside, eventually, join, limited, open_multi, refused,
+    Gate, Journal, Ledger, assert_is, beside, eventually, join, limited, open_multi, refused,
 };
+use pyants::pool::Limit;
 use pyants::{Error, MultiPool, OptionsError, Pool, Strategy};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -103,13 +104,65 @@ fn a_task_falls_over_to_a_pool_with_room() {
 #[test]
 fn where_no_pool_has_room_the_submitter_waits_until_one_does() {
     limited(|| {
+        for size in [1, 2, 3] {
+            let builder = Pool::builder().capacity(1).max_blocking_tasks(1);
+            let multi = open_multi(size, Strategy::RoundRobin, &builder);
+            let gate = Gate::new();
+            fill(&multi, &gate, size);
+            // As many may wait as for all of the pools, one by one.
+            let submitters: Vec<_> = (0..size)
+                .map(|index| {
+                    let submitter = beside(&multi, |multi| multi.submit(|| {}));
+                    eventually("it stands in line", || multi.stats().waiting == index + 1);
+                    assert_eq!(multi.pools()[index].waiting(), 1);
+                    submitter
+                })
+                .collect();
+            assert_is!(
+                refused(multi.submit(|| {})).0,
+                Error::Overload {
+                    limit: Limit::Waiting(1),
+                    ..
+                }
+            );
+            gate.let_one(); // The first to arrive, which may be any pool's.
+            submitters
+                .into_iter()
+                .for_each(|submitter| join(submitter).expect("it is let in"));
+            assert_eq!(multi.stats().waiting, 0);
+            gate.open();
+        }
+    });
+}
+
+#[test]
+fn nobody_overtakes_those_who_wait_for_any_pool() {
+    limited(|| {
         let multi = open_multi(2, Strategy::RoundRobin, &Pool::builder().capacity(1));
-        let gate = Gate::new();
+        let (gate, journal) = (Gate::new(), Journal::new());
         fill(&multi, &gate, 2);
-        let submitter = beside(&multi, |multi| multi.submit(|| {}));
-        eventually("it stands in line", || multi.pools()[0].waiting() == 1);
-        gate.let_one(); // The first to arrive, which may be either pool's.
-        join(submitter).expect("it is let in");
+        let submitters: Vec<_> = (0..6)
+            .map(|number| {
+                let (gate, journal) = (Arc::clone(&gate), journal.clone());
+                let submitter = beside(&multi, move |multi| {
+                    multi.submit(move || {
+                        journal.note(number);
+                        gate.pass();
+                    })
+                });
+                eventually("it stands in line", || multi.stats().waiting == number + 1);
+                submitter
+            })
+            .collect();
+        for number in 0..6 {
+            assert_is!(refused(multi.try_submit(|| {})).0, Error::Overload { .. });
+            gate.let_one();
+            gate.await_arrivals(3 + number);
+        }
+        submitters
+            .into_iter()
+            .for_each(|submitter| join(submitter).expect("it is let in"));
+        assert_eq!(journal.entries(), (0..6).collect::<Vec<_>>());
         gate.open();
     });
 }

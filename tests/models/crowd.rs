@@ -64,10 +64,10 @@ pub fn crowd_of_bounded_queue() {
     crowd(Some(1));
 }
 
-/// With a thread of its own for the expiry, which shuttle, where no time passes, never lets find anybody overdue.
+/// With the expiry thread, for which time passes as it waits for it.
 pub fn crowd_of_expiry() {
     let mut options = options(3, Some(1));
-    options.expiry = Some(std::time::Duration::from_secs(3600));
+    options.expiry = Some(std::time::Duration::from_millis(5));
     crowd_with(options);
 }
 

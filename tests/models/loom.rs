@@ -358,6 +358,7 @@ scenarios! {
         let_in_against_wait_idle 1
         submit_timeout_against_finish 1
         submit_timeout_before_another 1
+        rest_until_overdue 1
         interrupt_against_finish 1
         held_against_finish 1
         interrupt_beside_another 1

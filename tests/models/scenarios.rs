@@ -713,6 +713,17 @@ pub fn limited_waits_against_finish() {
     }
 }
 
+/// A worker that rests is told to leave when its time has come, however often it rested before.
+pub fn rest_until_overdue() {
+    let mut options = options(1, QUEUE);
+    options.expiry = Some(MOMENT);
+    let pool = Books::open(options, 1);
+    pool.put(0);
+    pool.put(1);
+    until(|| pool.running() == 0);
+    pool.drain();
+}
+
 /// A worker waits for what its own task comes to, but not for ever: that is no deadlock.
 pub fn worker_that_waits_for_a_moment() {
     let pool = Books::open(options(1, QUEUE), 1);

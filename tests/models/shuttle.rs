@@ -115,6 +115,7 @@ scenarios! { check, scenarios:
     let_in_against_wait_idle
     submit_timeout_against_finish
     submit_timeout_before_another
+    rest_until_overdue
     interrupt_against_finish
     held_against_finish
     interrupt_beside_another

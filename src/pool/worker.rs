@@ -3,7 +3,7 @@
 use super::core::Core;
 use super::faults::{Step, skipped};
 use super::host::{Host, Outcome, Worker};
-use super::seat::{Call, Tally};
+use super::seat::{Call, Seat, Tally};
 use super::sync::atomic::Ordering;
 use super::sync::{Arc, Luck, Mutex, Patience, can_look_out, contain, full_fence, lock, thread};
 use super::token::Look;
@@ -21,7 +21,8 @@ pub(super) fn run<H: Host>(
     core.family.move_in();
     let mut shift = Shift {
         core,
-        seat: worker.number,
+        number: worker.number,
+        seat: core.seats.get(worker.number),
         searching,
         arriving,
         luck: Luck::new(LOOKOUT),
@@ -76,7 +77,9 @@ enum Next {
 
 struct Shift<'a, H: Host> {
     core: &'a Arc<Core<H>>,
-    seat: u32,
+    /// The number of the worker's seat.
+    number: u32,
+    seat: &'a Seat,
     /// Holds the search token.
     searching: bool,
     /// Is counted as one that will look into the queue as soon as it is set up.
@@ -169,7 +172,7 @@ impl<H: Host> Shift<'_, H> {
 
     /// Runs a task; what is left of it if it did not come to its end.
     fn execute(&mut self, context: &mut H::Context<'_>, task: H::Task) -> Option<H::Task> {
-        let tally = &self.core.seats.get(self.seat).tally;
+        let tally = &self.seat.tally;
         Tally::count(&tally.started);
         let outcome = catch_unwind(AssertUnwindSafe(|| self.core.host.run(context, task)));
         if self.core.host.is_stranded() {
@@ -231,10 +234,10 @@ impl<H: Host> Shift<'_, H> {
                 contain(|| core.host.hesitate(|| core.stirs()));
                 return Next::Look;
             }
-            let seat = core.seats.get(self.seat);
+            let seat = self.seat;
             core.resting.fetch_add(1, Ordering::Relaxed);
             seat.park(core.now());
-            let stacked = core.idle.push(&core.seats, self.seat).is_ok();
+            let stacked = core.idle.push(&core.seats, self.number).is_ok();
             // At rest first, then a look into the queue; a submitter does the opposite. And whoever trusted this
             // worker's search did so before the token is down, and its task is met by the same look.
             if self.searching {
@@ -263,7 +266,7 @@ impl<H: Host> Shift<'_, H> {
             if core.crew.is_over() {
                 core.call_surplus();
             }
-            let own_expiry = core.expire_later(self.seat);
+            let own_expiry = core.expire_later(self.number);
             core.watch.notify();
             let call = seat.sleep(own_expiry);
             core.resting.fetch_sub(1, Ordering::Relaxed);
@@ -352,14 +355,14 @@ impl<H: Host> Shift<'_, H> {
         if !self.core.crew.retire() {
             return false;
         }
-        self.core.vacate(self.seat);
+        self.core.vacate(self.number);
         self.settle_departure()
     }
 
     /// Counts itself out; `false`: it is needed and stays.
     fn leave(&mut self) -> bool {
         // The seat first: who sees that the worker is gone finds its seat, and its name, free.
-        self.core.vacate(self.seat);
+        self.core.vacate(self.number);
         self.core.crew.depart();
         self.settle_departure()
     }
@@ -392,7 +395,8 @@ impl<H: Host> Shift<'_, H> {
             // Under the spawn lock no thread is half started: a worker that may yet fail to start is no replacement.
             let _spawning = lock(&core.spawning);
             if core.is_needed() && core.crew.rejoin() {
-                self.seat = core.find_seat();
+                self.number = core.find_seat();
+                self.seat = core.seats.get(self.number);
                 // There may be more than one task whose submitter trusted the token that was just laid down. If another
                 // worker has taken it, that one sees to them.
                 self.searching = !skipped(Step::SearchAgainAfterComingBack) && core.token.take();
@@ -426,7 +430,7 @@ impl<H: Host> Shift<'_, H> {
         if let Some(task) = first {
             core.queue.push(task);
         }
-        core.vacate(self.seat);
+        core.vacate(self.number);
         core.crew.depart();
         if std::mem::take(&mut self.searching) {
             core.token.lay_down();

@@ -536,6 +536,8 @@ impl<H: Host> Core<H> {
         self.tallies.cancelled.fetch_add(count, Ordering::Release);
         if self.admission.leave_many(count) {
             self.let_in();
+        } else {
+            self.offer_room();
         }
         self.watch.notify();
     }

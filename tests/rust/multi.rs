@@ -136,6 +136,29 @@ fn where_no_pool_has_room_the_submitter_waits_until_one_does() {
 }
 
 #[test]
+fn a_task_taken_back_from_any_pool_makes_room_for_those_who_wait() {
+    limited(|| {
+        let builder = Pool::builder().capacity(1).queue_size(1);
+        let multi = open_multi(2, Strategy::RoundRobin, &builder);
+        for index in [0, 1] {
+            let gate = Gate::new();
+            for _ in 0..4 {
+                multi.try_submit(gate.task()).expect("there is room");
+            }
+            gate.await_arrivals(2);
+            let submitter = beside(&multi, |multi| multi.submit(|| {}));
+            eventually("it stands in line", || multi.stats().waiting == 1);
+            assert!(multi.pools()[index].sift_one(|_| true).is_some());
+            join(submitter).expect("it is let in");
+            gate.open();
+            eventually("the pools are at rest", || {
+                multi.pools().iter().all(Pool::is_at_rest)
+            });
+        }
+    });
+}
+
+#[test]
 fn nobody_overtakes_those_who_wait_for_any_pool() {
     limited(|| {
         let multi = open_multi(2, Strategy::RoundRobin, &Pool::builder().capacity(1));

@@ -374,14 +374,15 @@ impl<T> std::ops::DerefMut for Locked<'_, T> {
 
 impl<T> Drop for Locked<'_, T> {
     fn drop(&mut self) {
-        self.line
-            .len
-            .store(self.places.submitters(), Ordering::Relaxed);
         let ready = self.places.is_ready();
         if self.line.ready.load(Ordering::Relaxed) != ready {
             // SeqCst: where several pools share the line, whoever stands there looks for room after this.
             self.line.ready.store(ready, Ordering::SeqCst);
         }
+        // Last, and Release: who sees that somebody waits does not take the pool for idle.
+        self.line
+            .len
+            .store(self.places.submitters(), Ordering::Release);
     }
 }
 
@@ -415,7 +416,7 @@ impl<T> Line<T> {
 
     /// How many submitters wait.
     pub fn len(&self) -> usize {
-        self.len.load(Ordering::Relaxed)
+        self.len.load(Ordering::Acquire)
     }
 
     /// How many pools let in from it.

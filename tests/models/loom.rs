@@ -310,7 +310,7 @@ scenarios! {
         submit_against_park 3
         two_submits_against_park 2
         two_workers_park 1
-        bounded_queue 3
+        bounded_queue 2
         bounded_queue_of_two_submitters 1
         blocked_submit_against_finish 3
         blocked_submits_against_finish 2
@@ -356,11 +356,11 @@ scenarios! {
         hand_off_failing_spawn 2
         second_spawn_fails 1
         let_in_against_wait_idle 1
-        submit_timeout_against_finish 1
+        submit_timeout_against_finish 3
         submit_timeout_before_another 1
         rest_until_overdue 1
-        interrupt_against_finish 1
-        held_against_finish 1
+        interrupt_against_finish 3
+        held_against_finish 3
         interrupt_beside_another 1
         held_beside_another 1
         limited_waits_against_finish 1
@@ -398,7 +398,7 @@ mod exact {
     scenarios! {
         check:
             blocked_submit_against_finish 2
-            submit_against_expire 2
+            submit_against_expire 1
             hand_off_against_expire 1
             close_and_wait 2
     }

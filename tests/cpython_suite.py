@@ -2,9 +2,10 @@
 
     PYTHON tests/cpython_suite.py [-k TEXT] [-j N] [--timeout S] [--stock] [-v]
 
-They are the tests of the interpreter that runs this, Lib/test/test_concurrent_futures: every class on ThreadPoolMixin, and
-FutureTests. Each test runs in a process of its own, several of them side by side. Hanging or dying at the interpreter's
-exit is a failure too, and so are threads and processes left behind. --stock runs them on CPython's own classes.
+They are the tests of the interpreter that runs this, Lib/test/test_concurrent_futures: every class on ThreadPoolMixin,
+and FutureTests. Each test runs in a process of its own, several of them side by side. Hanging or dying at the
+interpreter's exit is a failure too, and so are threads and processes left behind. --stock runs them on CPython's own
+classes.
 
 Prints what fails and what is left out, and one line at the end. Exit status: 0 all passed, or the interpreter was
 installed without its tests; 1 some failed.
@@ -204,7 +205,8 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.run:
-        return run_test(*options.run, options.stock)
+        module, name = options.run
+        return run_test(module, name, options.stock)
     if options.list:
         return list_tests()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import threading
 import weakref
 from concurrent.futures import CancelledError, Future, InvalidStateError
@@ -302,10 +303,8 @@ def test_two_who_assign_and_one_who_finishes() -> None:
 
         def finish(future: Any = future, start: threading.Barrier = start) -> None:
             start.wait(DEADLINE)
-            try:
+            with contextlib.suppress(InvalidStateError):
                 future.set_result(Thing())
-            except InvalidStateError:
-                pass
 
         def write(future: Any = future, start: threading.Barrier = start) -> None:
             start.wait(DEADLINE)

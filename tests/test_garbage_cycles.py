@@ -364,10 +364,15 @@ FUTURES: dict[str, Callable[[pyants.Future[Any]], None]] = {
     "a callback": lambda future: future.add_done_callback(Thing(future)),
     "an assigned result": lambda future: setattr(future, "_result", Thing(future)),
     "an assigned exception": lambda future: setattr(future, "_exception", bad_of(future)),
-    "what was there before": lambda future: (future.set_result(Thing(future)), setattr(future, "_result", 1))[1],
+    "what was there before": lambda future: set_and_assign(future),
     "its waiters": lambda future: future._waiters.append(Waiter(future)),  # type: ignore[arg-type]
     "its condition's waiters": lambda future: future._condition._waiters.append(Waiter(future)),  # type: ignore[attr-defined]
 }
+
+
+def set_and_assign(future: pyants.Future[Any]) -> None:
+    future.set_result(Thing(future))
+    future._result = 1
 
 
 def bad_of(held: object) -> Bad:

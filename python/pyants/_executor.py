@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import collections.abc
 import concurrent.futures
-import contextlib
 import gc
 import itertools
 import logging
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pyants._core import Pool, _Executor, _Future, _Results
 from pyants._default import DEFAULT_CAPACITY
 from pyants._errors import PoolClosedError, PoolError
+from pyants._threads import at_exit
 from pyants._types import BUILT_IN
 
 if TYPE_CHECKING:
@@ -565,6 +565,4 @@ def _leave_maps() -> None:
 
 # It is called before the pools are waited for, since it is registered after what does that. Where this is imported when
 # the interpreter is on its way out it is too late for that, and there are no maps.
-_register_atexit: Any = getattr(threading, "_register_atexit")  # noqa: B009 - no stub has it
-with contextlib.suppress(RuntimeError):
-    _register_atexit(_leave_maps)
+at_exit(_leave_maps)

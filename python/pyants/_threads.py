@@ -1,6 +1,8 @@
-"""A worker's thread as the module threading shows it. The private names of threading that pyants uses are in this file.
+"""A worker's thread as the module threading shows it, and the list of the private names that pyants uses of CPython.
 
-Where one is gone, a worker is what threading makes of any thread that was started elsewhere: a dummy.
+tests/test_private_names.py holds the code to the list, and takes the names away one after another. First threading's.
+Where one of those in the first part is gone, a worker is what threading makes of any thread that was started elsewhere:
+a dummy.
 
 =========================  =========  ====================================================================
 name                       versions   what for
@@ -16,14 +18,44 @@ _make_thread_handle        from 3.13  makes it
 _reset_internal_locks      to 3.12    what a fork makes of a thread in the child
 Thread._set_tstate_lock    to 3.12    the same: what the end of the child's main thread is told by
 =========================  =========  ====================================================================
+
+=========================  =========  ====================================================================
+name                       versions   what for, and what happens when it is gone
+=========================  =========  ====================================================================
+_register_atexit           all        the wait for the pools' tasks at the interpreter's exit. Gone, atexit
+                                      has us wait: after threading has joined its threads, so that a task
+                                      that one of them waits for is late
+_make_thread_handle        from 3.13  see above. Gone, nobody can join the main thread of a child that a
+                                      worker has forked
+BaseEventLoop._run_once,   all        asyncio: whether the loop has anything else to do than to wait for
+_ready                                calls. Gone, it is woken for each result as any other loop
+_interpreters,             from 3.13, which interpreter imports pyants. Gone, CPython refuses any but the
+_xxsubinterpreters         to 3.12    main one in words of its own
+_Py_IsFinalizing           to 3.12    the interpreter is ending; Py_IsFinalizing since
+_pthread_cleanup_push      to 3.13    the C library's: see src/python/call.rs, which does without it
+=========================  =========  ====================================================================
+
+These it offers, since CPython asks for them. Should it ask for others, its own wait() or Condition.wait() raises
+AttributeError on our futures, and the tests of both fail.
+
+=========================  ==========================================================================
+of a future                _state, _result, _exception, _condition, _waiters, _done_callbacks
+of its condition           _is_owned, _release_save, _acquire_restore, _waiters
+of a call of AsyncPool     _asyncio_future_blocking
+of PoolExecutor            _threads, _work_queue, _max_workers, _thread_name_prefix, _broken, _shutdown,
+                           _shutdown_lock, _adjust_thread_count, _resolve_work_item_task
+=========================  ==========================================================================
 """
 
 from __future__ import annotations
 
+import atexit
 import threading
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyants._core import _Exit
 
 # As they are now: others may put a Thread or an __init__ of their own there later, which are to see their threads only.
@@ -37,6 +69,24 @@ if not hasattr(threading, "_active_limbo_lock"):
     active = None
 
 
+_register_atexit: Callable[[Callable[[], object]], object] | None = getattr(threading, "_register_atexit", None)
+
+
+def at_exit(call: Callable[[], object]) -> bool:
+    """Has call made at the interpreter's exit, before what was registered earlier; False: that has begun."""
+    if _register_atexit is not None:
+        try:
+            _register_atexit(call)
+        except RuntimeError:
+            return False
+        except TypeError:
+            pass  # It is not what we know any more.
+        else:
+            return True
+    atexit.register(call)
+    return True
+
+
 class WorkerThread(threading.Thread):
     """A worker's thread: what threading.current_thread() says on it."""
 
@@ -44,6 +94,8 @@ class WorkerThread(threading.Thread):
         _init(self, name=name, daemon=daemon)
         self._pyants_pool = pool
         self._end = end
+        if not (hasattr(self, "_ident") and hasattr(self, "_native_id")):
+            raise AttributeError("this is not what threading reads")
         self._ident = threading.get_ident()
         self._native_id = threading.get_native_id()
         self._started: Any
@@ -74,6 +126,9 @@ class WorkerThread(threading.Thread):
         if new_ident is not None:
             self.__class__ = _Thread
             handle = "_os_thread_handle" if hasattr(self, "_os_thread_handle") else "_handle"
+            if not hasattr(_threading, "_make_thread_handle"):
+                self._ident = new_ident  # What else there is to do only threading knows.
+                return
             setattr(self, handle, _threading._make_thread_handle(new_ident))
         _Thread._after_fork(self, new_ident)
 

@@ -8,6 +8,7 @@ use super::lifecycle;
 use super::options::{self, Given};
 use super::switch::Switch;
 use super::task::{Call, Task};
+use super::threads;
 use super::wait::detached;
 use crate::pool::sync::Patience;
 use crate::pool::{
@@ -64,10 +65,28 @@ impl Front {
             strategy,
             withdrawn: AtomicUsize::new(0),
         };
+        front.lend_context(py);
         if !lifecycle::register(front.pools()) {
             return Err(exiting(py));
         }
         Ok(front)
+    }
+
+    /// Where threads inherit their context: workers that are started from now on begin in a copy of the caller's. To be called
+    /// before a task is offered, since any worker may start another one for it.
+    #[inline]
+    fn lend_context(&self, py: Python<'_>) {
+        #[cold]
+        fn lend(front: &Front, py: Python<'_>) {
+            for pool in front.pools() {
+                if pool.capacity().is_none_or(|most| pool.running() < most) {
+                    pool.host().hooks.lend_context(py);
+                }
+            }
+        }
+        if threads::inherit_context() {
+            lend(self, py);
+        }
     }
 
     /// The same, empty: for a forked child.
@@ -164,6 +183,7 @@ impl Front {
         task: Task,
         enlist: impl FnOnce(&Pool<PyHost>, Offer<Task>) -> R + Send,
     ) -> R {
+        self.lend_context(py);
         let (index, offer) = match self.offer(task) {
             (_, Offer::Full(task)) if self.clear_withdrawn(py) => self.offer(task),
             offered => offered,
@@ -206,6 +226,7 @@ impl Front {
     /// Submits a task; the rarer ways of doing so go through the core detached from Python.
     #[inline]
     pub fn submit(&self, py: Python<'_>, task: Task, wait: Wait) -> Result<(), Refusal> {
+        self.lend_context(py);
         match self.offer(task) {
             (_, Offer::Accepted { wake_due: false }) => Ok(()),
             (index, offer) => self.follow_up(py, index, offer, wait),

@@ -1,7 +1,7 @@
 //! CPython as the world that tasks run in: all that it demands of a thread that calls it.
 
-use super::aio::Report;
-use super::awaitable::Awaitable;
+use super::aio::{Report, in_context};
+use super::awaitable::{Awaitable, current_context};
 use super::base::Base;
 use super::call::{self, Guarded};
 use super::errors::{self, with_traceback};
@@ -32,6 +32,8 @@ struct Objects {
     failure: Option<Py<PyAny>>,
     /// There was an initializer, which the collector has taken away.
     is_initializer_lost: bool,
+    /// Where threads inherit their context: what the next worker's is a copy of.
+    context: Option<Py<PyAny>>,
 }
 
 /// The same where the garbage collector can take them away. Nothing of Python is called, and no reference dropped, under
@@ -55,6 +57,7 @@ impl Hooks {
             retry_initializer,
             failure: None,
             is_initializer_lost: false,
+            context: None,
         }))
     }
 
@@ -79,6 +82,7 @@ impl Hooks {
                 retry_initializer: objects.retry_initializer,
                 failure: None,
                 is_initializer_lost: objects.is_initializer_lost,
+                context: None,
             }
         })))
     }
@@ -93,7 +97,8 @@ impl Hooks {
             visit.call(&objects.logger)?;
             visit.call(&objects.initializer)?;
             visit.call(&objects.initargs)?;
-            visit.call(&objects.failure)
+            visit.call(&objects.failure)?;
+            visit.call(&objects.context)
         })
     }
 
@@ -171,6 +176,29 @@ impl Hooks {
     fn set_failure(&self, failure: Option<Py<PyAny>>) {
         let before = self.with(|objects| std::mem::replace(&mut objects.failure, failure));
         drop(before);
+    }
+
+    /// Workers that are started from now on begin in a copy of the caller's context.
+    pub fn lend_context(&self, py: Python<'_>) {
+        match current_context(py) {
+            Ok(context) => {
+                let context = Some(context.unbind());
+                let before = self.with(|objects| std::mem::replace(&mut objects.context, context));
+                drop(before);
+            }
+            Err(failure) => failure.write_unraisable(py, None),
+        }
+    }
+
+    /// The context that a worker begins in; `None`: an empty one.
+    fn new_context<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        let context = self.with(|objects| {
+            let context = objects.context.as_ref()?;
+            Some(context.bind(py).clone())
+        })?;
+        threads::copy_context(&context)
+            .inspect_err(|failure| failure.clone_ref(py).write_unraisable(py, None))
+            .ok()
     }
 
     /// Tells by its cause why a task found no worker.
@@ -445,13 +473,20 @@ impl Host for PyHost {
             set_up_thread(py, worker, self.is_daemon);
             self.roll.arrive();
             drop(arrival);
-            let is_set_up = self.set_up(py);
-            if is_set_up {
-                body(&mut Attached {
-                    py,
-                    turns: Turns::new(py, member),
-                    bells: Bells::default(),
-                });
+            let mut is_set_up = false;
+            let body = || {
+                is_set_up = self.set_up(py);
+                if is_set_up {
+                    body(&mut Attached {
+                        py,
+                        turns: Turns::new(py, member),
+                        bells: Bells::default(),
+                    });
+                }
+            };
+            match self.hooks.new_context(py) {
+                Some(context) => in_context(&context, body),
+                None => body(),
             }
             if self.is_ours() {
                 self.see_to_reports(py);

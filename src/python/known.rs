@@ -60,7 +60,7 @@ known! {
     "collections" {
         DEQUE "deque"
     }
-    "concurrent.futures._base" {
+    "concurrent.futures" {
         CANCELLED_ERROR "CancelledError"
         INVALID_STATE_ERROR "InvalidStateError"
     }
@@ -83,6 +83,7 @@ known! {
     }
     "pyants._threads" {
         ACTIVE_THREADS "active"
+        AT_EXIT "at_exit"
         MAKE_THREAD "make"
         THREADING "threading"
     }

@@ -4,6 +4,7 @@ use super::border::{Arrival, Border, Departure};
 use super::call::{self, Guarded};
 use super::host::PyHost;
 use super::known;
+use super::threads;
 use crate::pool::{Pool, Remains};
 use pyo3::exceptions::PyImportError;
 use pyo3::ffi;
@@ -185,23 +186,16 @@ pub fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
         return Ok(());
     }
     known::look_up(py)?;
+    threads::read_flags(py)?;
     renew_shared();
     let threading = py.import("threading")?;
     let main_thread = threading.guarded_method0("main_thread")?;
     MAIN_THREAD.store(main_thread.getattr("ident")?.extract()?, Ordering::Relaxed);
     let exit = wrap_pyfunction!(at_exit, module)?;
-    match threading.getattr_opt("_register_atexit")? {
-        Some(register) => {
-            if register.guarded_call1((exit,)).is_err() {
-                // Imported while the interpreter is on its way out already.
-                EXITING.store(true, Ordering::SeqCst);
-            }
-        }
-        // The name is private. Without it the interpreter joins its threads before it calls us: a task that waits for one
-        // of them is late, but nothing is lost.
-        None => {
-            py.import("atexit")?.guarded_method1("register", (exit,))?;
-        }
+    let in_time = known::AT_EXIT.get(py).guarded_call1((exit,))?;
+    if !in_time.is_truthy()? {
+        // Imported while the interpreter is on its way out already.
+        EXITING.store(true, Ordering::SeqCst);
     }
     let os = py.import("os")?;
     if os.hasattr("register_at_fork")? {

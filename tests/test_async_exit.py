@@ -353,3 +353,28 @@ in_child(child)
 """
     )
     assert stdout == "closed\n"
+
+
+def test_what_the_last_collection_finds_is_reported_whole() -> None:
+    # While the interpreter ends, the collector runs for the last time, and clears exceptions of which nobody was told.
+    _, err = run_script(
+        """
+        import asyncio, gc
+        gc.disable()
+        errors = [ValueError(f"number {number}") for number in range(40)]
+
+        def boom(error):
+            raise error
+
+        async def main():
+            async with AsyncPool(1) as pool:
+                while errors:
+                    call = pool.run(boom, errors.pop())
+                    await asyncio.wait([call])
+                    cycle = [call]
+                    cycle.append(cycle)
+
+        asyncio.run(main())
+        """
+    )
+    assert err.count("ValueError: number") == 40

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -301,3 +302,21 @@ def test_shutdown_waits_for_callbacks_too(executor_type: Executors) -> None:
             executor.submit(int).add_done_callback(lambda _: done.add())
         gate.open()
     assert done.value == 20
+
+
+@each_future_type
+@pytest.mark.parametrize("count", [200, 20_000])
+def test_futures_that_set_one_another(future_type: Any, count: int) -> None:
+    # Without a Python frame between: Python's own limit does not see how deep this is, or too late for the stack.
+    def chain() -> int:
+        futures = [future_type() for _ in range(count)]
+        for one, other in itertools.pairwise(futures):
+            one.add_done_callback(other.set_result)
+        futures[0].set_result(None)
+        return sum(future.done() for future in futures)
+
+    with futures_log() as records:
+        done = Background(chain).result()
+    assert done == count if count == 200 else 200 < done < count
+    if count > 200:
+        assert any(record.exc_info and record.exc_info[0] is RecursionError for record in list(records.records))

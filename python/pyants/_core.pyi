@@ -94,6 +94,7 @@ class _Base:
 
         Returns when threading knows them.
         """
+    def __del__(self) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(
         self,

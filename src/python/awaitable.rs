@@ -16,10 +16,12 @@ use super::task::{Call, Task, is_python_function};
 use crate::pool::sync::lock;
 use crate::pool::{Enlisted, Outcome};
 use pyo3::exceptions::{PyException, PyRuntimeError, PyStopIteration};
+use pyo3::impl_::trampoline::get_trampoline_function;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyCFunction, PyDict, PyType};
 use pyo3::{Borrowed, PyTraverseError, PyTypeInfo, PyVisit, ffi, intern};
+use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -728,13 +730,22 @@ impl Awaitable {
 /// # Safety
 /// To be called by the interpreter, as the finalizer of an `Awaitable`.
 unsafe extern "C" fn finalize(call: *mut ffi::PyObject) {
-    // SAFETY: a finalizer is called attached, with a live instance of the type that has it.
+    /// # Safety
+    /// As that of `finalize`.
+    unsafe fn report(py: Python<'_>, call: *mut ffi::PyObject) -> PyResult<*mut ffi::PyObject> {
+        // SAFETY: the caller's promise.
+        let call = unsafe { Borrowed::from_ptr(py, call).cast_unchecked::<Awaitable>() };
+        call.get().report_unseen();
+        Ok(py.None().into_ptr())
+    }
+    // SAFETY: a finalizer is called attached, with a live instance of the type that has it; what the trampoline returns is
+    // owned here. By way of the trampoline, as a method: PyO3 does not attach anew while the interpreter ends, when the
+    // collector runs for the last time.
     unsafe {
-        let py = Python::assume_attached();
-        Borrowed::from_ptr(py, call)
-            .cast_unchecked::<Awaitable>()
-            .get()
-            .report_unseen();
+        ffi::Py_XDECREF(get_trampoline_function!(noargs, report)(
+            call,
+            std::ptr::null_mut(),
+        ));
     }
 }
 
@@ -762,5 +773,33 @@ impl Drop for Awaitable {
     fn drop(&mut self) {
         // An exception is never lost: nobody will ask for this one any more.
         self.report_unseen();
+        let state = std::mem::replace(&mut lock(&self.inner).state, State::Cancelled);
+        if let State::Returned(value) | State::Raised(value) = state {
+            drop_in_turn(value);
+        }
     }
+}
+
+/// Drops what a call came to, which may be another call, and so on: not one within another without end, but those that are
+/// too deep after the others, as the interpreter does with its own containers.
+fn drop_in_turn(value: Py<PyAny>) {
+    const DEEPEST: u32 = 50;
+    thread_local! {
+        static DEPTH: Cell<u32> = const { Cell::new(0) };
+        static LATER: RefCell<Vec<Py<PyAny>>> = const { RefCell::new(Vec::new()) };
+    }
+    let depth = DEPTH.get();
+    if depth >= DEEPEST {
+        // Where the thread has no such list any more, since it ends, this drops the value.
+        let _ = LATER.try_with(|later| later.borrow_mut().push(value));
+        return;
+    }
+    DEPTH.set(depth + 1);
+    drop(value);
+    if depth == 0 {
+        while let Ok(Some(value)) = LATER.try_with(|later| later.borrow_mut().pop()) {
+            drop(value);
+        }
+    }
+    DEPTH.set(depth);
 }

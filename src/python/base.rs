@@ -15,6 +15,7 @@ use crate::pool::{
     Enlisted, Error, MultiPool, Offer, Options, OptionsError, Pool, Stats, Strategy, SubmitError,
 };
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::impl_::trampoline::get_trampoline_function;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyList, PyTuple};
@@ -719,6 +720,11 @@ impl Base {
         )))
     }
 
+    /// Closes the pool, and keeps it until its last worker leaves.
+    fn __del__(slf: &Bound<'_, Self>) {
+        Self::let_finish(slf);
+    }
+
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
         visit.call(self.func_for_gc())?;
         // SAFETY: as in `front`.
@@ -740,8 +746,8 @@ impl Base {
             return;
         };
         for pool in front.pools() {
-            // No task is in flight, and no worker there (`let_finish`), but for a pool whose class has a `__del__`, which comes
-            // in the place of our finalizer: its tasks are reported to the log from now on, and it starts no worker if it
+            // No task is in flight, and no worker there (`let_finish`), but for a pool whose class has a `__del__` that does
+            // not call ours: its tasks are reported to the log from now on, and it starts no worker if it
             // had an initializer.
             if pool.host().is_ours() {
                 pool.host().hooks.clear();
@@ -750,8 +756,8 @@ impl Base {
     }
 }
 
-/// Puts the finalizer into the class, which its subclasses inherit. (PyO3 has no such method.) To be called before there are
-/// any.
+/// Puts the finalizer into the class, which its native subclasses inherit. (PyO3 has no such method. Those that are written
+/// in Python find `__del__`.) To be called before there are any.
 pub fn install(py: Python<'_>) {
     let class = Base::type_object(py).as_type_ptr();
     // SAFETY: the type lives as long as the interpreter, and has no instances yet, nor subclasses. Nobody else writes its slots:
@@ -764,16 +770,25 @@ pub fn install(py: Python<'_>) {
 /// # Safety
 /// To be called by the interpreter, as the finalizer of a `Base`.
 unsafe extern "C" fn finalize(pool: *mut ffi::PyObject) {
-    // SAFETY: a finalizer is called attached, with a live instance of the type that has it.
-    let count = unsafe { ffi::Py_REFCNT(pool) };
-    if count > 1 {
+    /// # Safety
+    /// As that of `finalize`.
+    unsafe fn finish(_: Python<'_>, pool: *mut ffi::PyObject) -> PyResult<*mut ffi::PyObject> {
         call::aside(|py| {
-            // SAFETY: as above.
+            // SAFETY: the caller's promise.
             let pool = unsafe { Borrowed::from_ptr(py, pool).cast_unchecked::<Base>() };
             Base::let_finish(&pool);
-        });
+            py.None().into_ptr()
+        })
+        .ok_or_else(|| PyRuntimeError::new_err("there is no interpreter"))
     }
-    // Else its count of references has come to 0, the only one being the caller's: its `Drop` does all that is to be done.
+    // SAFETY: a finalizer is called attached, with a live instance of the type that has it; what the trampoline returns is
+    // owned here. By way of the trampoline, as a method: PyO3 does not attach anew while the interpreter ends.
+    unsafe {
+        ffi::Py_XDECREF(get_trampoline_function!(noargs, finish)(
+            pool,
+            std::ptr::null_mut(),
+        ));
+    }
 }
 
 impl Base {

@@ -36,11 +36,11 @@ use super::wait::detached;
 use crate::pool::Error;
 use crate::pool::sleeper::Sleeper;
 use crate::pool::sync::{Luck, lock};
-use pyo3::exceptions::{PyException, PyTimeoutError};
+use pyo3::exceptions::{PyException, PyRecursionError, PyTimeoutError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType};
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -596,10 +596,28 @@ impl Future {
         called.map(|()| bells)
     }
 
+    /// Calls a callback, which may set another future, whose callbacks may set others, and so on. Python's own limit to that
+    /// does not see native frames, or too late for a thread's stack.
+    fn call_nested(callback: &Bound<'_, PyAny>, slf: &Bound<'_, Self>) -> PyResult<()> {
+        const DEEPEST: u32 = 500;
+        thread_local! {
+            static DEPTH: Cell<u32> = const { Cell::new(0) };
+        }
+        let depth = DEPTH.get();
+        if depth >= DEEPEST {
+            let message = "maximum recursion depth exceeded in callbacks of futures";
+            return Err(PyRecursionError::new_err(message));
+        }
+        DEPTH.set(depth + 1);
+        let called = callback.guarded_call1((slf,));
+        DEPTH.set(depth);
+        called.map(drop)
+    }
+
     /// As CPython's futures do, logs what a callback raises, unless it is no `Exception` and there is a caller to raise to.
     fn call_back(slf: &Bound<'_, Self>, callback: &Bound<'_, PyAny>, by: Caller) -> PyResult<()> {
         let py = slf.py();
-        let Err(raised) = callback.guarded_call1((slf,)) else {
+        let Err(raised) = Self::call_nested(callback, slf) else {
             return Ok(());
         };
         if by == Caller::User && !raised.is_instance_of::<PyException>(py) {

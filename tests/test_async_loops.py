@@ -187,9 +187,10 @@ def test_a_loop_that_closes_with_calls_under_way(when: str) -> None:
         # What is raised is not lost, and only once reported. Without the GIL what the loop forgets is let go of when
         # the worker, whose thread made it, gets to it, or at the next collection.
         wait_until(lambda: gc.collect() >= 0 and len(errors) == 1, "the report")
-    assert not any(future.done() for future in futures)
     run(everything(pool))
     run(pool.aclose())
+    # Nobody can await them any more.
+    wait_until(lambda: all(future.cancelled() for future in futures), "the cancellation")
     assert errors == [mine]
     # Of what stood in line nobody has taken anything back.
     assert ran.value == (2 if when == "in line" else 1)

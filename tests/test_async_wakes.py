@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from executors import Thing
 from loops import collect, fail, run
-from support import DEADLINE, own_logger, wait_until
+from support import DEADLINE, nap, own_logger, wait_until
 
 from pyants import AsyncPool
 
@@ -44,7 +44,11 @@ class Waker:
         self._wake = loop.call_soon_threadsafe
         self.failures = failures
         self.calls = 0
+        self._loop = loop
         setattr(loop, "call_soon_threadsafe", self)  # noqa: B010 - a method cannot be assigned to
+
+    def repair(self) -> None:
+        delattr(self._loop, "call_soon_threadsafe")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         self.calls += 1
@@ -53,16 +57,23 @@ class Waker:
         return self._wake(*args, **kwargs)
 
 
+def after_a_while(number: int) -> int:
+    nap()
+    return number
+
+
 @pytest.mark.parametrize("failures", [1, 4])
 def test_it_is_tried_again(failures: int) -> None:
     async def main() -> None:
         async with AsyncPool(2) as pool:
             waker = Waker(asyncio.get_running_loop(), failures)
-            # Nobody makes another call that would wake the loop for this one, too.
-            assert await pool.run(int, "7") == 7
+            # Nobody makes another call that would wake the loop for this one, too; nor does the loop look out so long.
+            while waker.calls == 0:
+                assert await pool.run(after_a_while, 7) == 7
             with pytest.raises(KeyError):
                 await pool.run(fail, KeyError())
             assert waker.calls > failures
+            waker.repair()
 
     with told() as seen:
         run(main())
@@ -73,9 +84,10 @@ def test_many_results_while_it_fails() -> None:
     async def main() -> None:
         async with AsyncPool(4) as pool:
             for _ in range(20):
-                Waker(asyncio.get_running_loop(), 3)
-                calls = [pool.run(int, "7") for _ in range(50)]
-                assert await asyncio.gather(*calls) == [7] * 50
+                waker = Waker(asyncio.get_running_loop(), 3)
+                calls = [pool.run(after_a_while, number) for number in range(8)]
+                assert await asyncio.gather(*calls) == list(range(8))
+                waker.repair()
 
     with told() as seen:
         run(main())

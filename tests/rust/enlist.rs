@@ -202,6 +202,55 @@ fn enlisted_tasks_and_blocked_submitters_are_served_first_come_first_served() {
 }
 
 #[test]
+fn a_spare_task_waits_in_its_turn_and_takes_no_place() {
+    limited(|| {
+        let (pool, gate) = busy(Options {
+            max_blocking_tasks: Some(1),
+            ..options(1, Some(0))
+        });
+        let spare = |number| pool.enlist_spare(pool.offer(Task::Note(number)));
+        spare(1).expect("it may wait");
+        spare(2).expect("it may wait");
+        assert_eq!(pool.waiting(), 0);
+        enlist(&pool, Task::Note(3)).expect("nobody waits yet");
+        spare(4).expect("it may wait");
+        assert_eq!(pool.waiting(), 1);
+        let (error, _) = refused(enlist(&pool, Task::Note(5)));
+        assert_is!(error, Error::Overload { .. });
+        assert_eq!(pool.stats().rejected, 1);
+        // What stands in line is still to be done.
+        assert!(!pool.wait_idle(Some(Duration::from_millis(5))));
+        gate.0.open();
+        drain(&pool);
+        assert_eq!(*pool.host().ran.lock().unwrap(), [1, 2, 3, 4]);
+        let stats = pool.stats();
+        assert_eq!((pool.waiting(), stats.completed), (0, 5));
+        assert_eq!(stats.rejected, 1);
+    });
+}
+
+#[test]
+fn a_spare_task_that_is_refused_is_not_counted() {
+    limited(|| {
+        let (pool, gate) = busy(Options {
+            nonblocking: true,
+            ..options(1, Some(0))
+        });
+        let (error, task) = refused(pool.enlist_spare(pool.offer(Task::Note(1))));
+        assert_is!(error, Error::Overload { .. });
+        assert_eq!((task.number(), pool.stats().rejected), (1, 0));
+        gate.0.open();
+        let (pool, gate) = busy(options(1, Some(0)));
+        pool.enlist_spare(pool.offer(Task::Note(2)))
+            .expect("it may wait");
+        assert!(pool.release());
+        assert_eq!(pool.host().refused.lock().unwrap().len(), 1);
+        assert_eq!((pool.waiting(), pool.stats().rejected), (0, 0));
+        gate.0.open();
+    });
+}
+
+#[test]
 fn a_close_gives_what_stands_in_line_to_the_host() {
     limited(|| {
         let (pool, gate) = busy(options(1, Some(1)));

@@ -8,6 +8,7 @@ mod capacity;
 mod counters;
 mod deadlock;
 mod enlist;
+mod errands;
 mod expiry;
 mod hosts;
 mod lifecycle;

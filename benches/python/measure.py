@@ -24,6 +24,7 @@ WORKS = {
     "works_memory": ("idle", "queued"),
     "works_real": ("real",),
     "works_results": ("awaited", "futures", "mapped", "one_by_one"),
+    "works_waking": ("begins", "fills"),
     "works_throughput": ("bursts", "cycles", "many", "tasks"),
     "tasks": ("calibrate",),
 }

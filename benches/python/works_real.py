@@ -11,6 +11,7 @@ import sys
 import sysconfig
 import tempfile
 import threading
+import time
 import zlib
 from contextlib import ExitStack
 from functools import partial
@@ -107,7 +108,29 @@ def fetch(count: int, stack: ExitStack) -> list[Callable[[], object]]:
     return [work] * count
 
 
-WORKS = {"hash files": hash_files, "zlib": compress, "JSON": parse, "SQLite": query, "HTTP": fetch}
+def hash_small_files(count: int, stack: ExitStack) -> list[Callable[[], object]]:
+    """Files of 4 KiB: to open, read and close one takes longer than to hash it."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    paths = [folder / str(number) for number in range(count)]
+    for path in paths:
+        path.write_bytes(bytes(range(256)) * 16)
+    return [partial(hash_file, path) for path in paths]
+
+
+def wait(count: int, _stack: ExitStack) -> list[Callable[[], object]]:
+    """Tasks that wait for 2 ms."""
+    return [partial(time.sleep, 0.002)] * count
+
+
+WORKS = {
+    "hash files": hash_files,
+    "small files": hash_small_files,
+    "waiting": wait,
+    "zlib": compress,
+    "JSON": parse,
+    "SQLite": query,
+    "HTTP": fetch,
+}
 
 
 def real(peer: str, workers: int, tasks: int, *, kind: str) -> Result:

@@ -73,25 +73,15 @@ def warm_up(peer: peers.Peer, workers: int) -> None:
     time.sleep(REST)
 
 
-@contextmanager
-def cores(count: int | None) -> Iterator[None]:
-    """On so many processors only."""
-    before = os.sched_getaffinity(0)
-    if count:
-        os.sched_setaffinity(0, sorted(before)[:count])
-    yield
-    os.sched_setaffinity(0, before)
-
-
-def begins(peer: str, workers: int, tasks: int, *, queue: int | None, idle: list[int], busy: list[int]) -> Result:
-    """One task at a time, for each number of idle and of blocked workers; `workers` at most."""
+def begins(peer: str, tasks: int, *, queue: int | None, idle: list[int], busy: list[int], cores: int = 0) -> Result:
+    """One task at a time, for each number of idle and of blocked workers; on so many processors only (0: on all)."""
+    if cores:
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     samples: dict[str, list[float]] = {}
     now, sleep = time.perf_counter, time.sleep
     meter = Meter()
     for at_rest in idle:
         for blocked_ones in busy:
-            if at_rest + blocked_ones > workers:
-                continue
             pool = peers.make(peer, at_rest + blocked_ones, queue)
             submit = pool.submit
             warm_up(pool, at_rest + blocked_ones)
@@ -113,12 +103,12 @@ def begins(peer: str, workers: int, tasks: int, *, queue: int | None, idle: list
     return meter.stop(tasks) | samples
 
 
-def fills(peer: str, workers: int, tasks: int, *, queue: int | None, sizes: list[int]) -> Result:
+def fills(peer: str, tasks: int, *, queue: int | None, sizes: list[int]) -> Result:
     """Bursts of tasks of which each needs a worker, on pools of idle workers and on new ones: until the last begins."""
     samples: dict[str, list[float]] = {}
     meter = Meter()
     for size in sizes:
-        warm = peers.make(peer, max(size, workers), queue)
+        warm = peers.make(peer, size, queue)
         warm_up(warm, size)
         for name in ("idle", "cold"):
             times: list[float] = []

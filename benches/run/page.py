@@ -178,6 +178,11 @@ def real(run: Run) -> Iterator[str]:
         "A ratio is to the first row of the same work.\n"
     )
     yield tables.several(run, groups, [group.removeprefix("real ") for group in groups])
+    yield "### By more and more workers\n"
+    yield "Per task: files of 4 KiB hashed, JSON, SQLite, and tasks that wait for 2 ms.\n"
+    for group in run.groups("by workers: "):
+        yield f"{group.removeprefix('by workers: ')}:\n"
+        yield tables.sweep(run, group, "workers", lambda workers: f"{workers} worker{'s' * (workers > 1)}")
 
 
 def waiting(run: Run, drawn: list[str]) -> Iterator[str]:
@@ -193,6 +198,13 @@ def waiting(run: Run, drawn: list[str]) -> Iterator[str]:
     yield "### On a busy pool\n"
     yield "Meanwhile another thread submits a task that computes for 100 µs every 300 µs.\n"
     yield tables.latency(run, "latency loaded")
+    yield "### While workers are blocked\n"
+    yield "One task at a time, from `submit` until it begins, while some workers are blocked in a task and others idle.\n"
+    yield tables.waking(run, "begins", 0.99)
+    yield "The same on one core:\n"
+    yield tables.waking(run, "begins on one core", 0.99)
+    yield "Bursts of tasks that each need a worker, to idle workers and to a new pool: until the last has begun.\n"
+    yield tables.waking(run, "fills", 1.0)
     yield "### Bursts\n"
     yield "1,000 empty tasks at once, after a pause of 20 ms; the time until the last is done.\n"
     yield tables.bursts(run)

@@ -54,3 +54,22 @@ def real(size: Size) -> list[Group]:
         )
         for kind, full, quick in kinds
     ]
+
+
+WORKS = {"small files": (3000, 500), "JSON": (1000, 200), "SQLite": (400, 80), "waiting": (800, 200)}
+
+
+def real_by_workers(size: Size) -> list[Group]:
+    """Real work by more and more workers."""
+    groups: list[Group] = []
+    for kind, (full, quick) in WORKS.items():
+        entries = [
+            python(label, "real", peer, workers=workers, tasks=size.of(full, quick), kind=kind)
+            for workers in ((2, 32) if size.quick else (1, 2, 8, 32))
+            for label, peer in (("`Pool`, `queue_size=None`", "Pool"), ("`ThreadPoolExecutor`", "ThreadPoolExecutor"))
+        ]
+        if kind != "waiting":
+            loop = "one after another"
+            entries.append(python(loop, "real", loop, workers=1, tasks=size.of(full, quick), kind=kind))
+        groups.append(Group(f"by workers: {kind}", entries, size.of(2, 1)))
+    return groups

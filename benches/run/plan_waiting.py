@@ -22,6 +22,23 @@ def latencies(size: Size) -> list[Group]:
     return [Group("latency idle", idle, size.of(3, 1)), Group("latency loaded", loaded, size.of(3, 1))]
 
 
+def waking(size: Size) -> list[Group]:
+    """While some workers are blocked: one task at a time, on one core and on all, and bursts of tasks that block."""
+    peers: dict[str, Order] = {
+        "`Pool`, hand-off": {"peer": "Pool", "queue": 0},
+        "`Pool`, `queue_size=64`": {"peer": "Pool", "queue": 64},
+        "`Pool`, `queue_size=None`": {"peer": "Pool", "queue": None},
+        "`ThreadPoolExecutor`": {"peer": "ThreadPoolExecutor", "queue": None},
+    }
+    one: Order = {"work": "begins", "tasks": size.of(250, 50), "idle": [1, 7, 300], "busy": [0, 1, 4, 31]}
+    many: Order = {"work": "fills", "tasks": size.of(8, 3), "sizes": [10, 100, 300]}
+
+    def group(name: str, order: Order) -> Group:
+        return Group(name, [python(label, **order, **peer) for label, peer in peers.items()], 1)
+
+    return [group("begins", one), group("begins on one core", one | {"cores": 1}), group("fills", many)]
+
+
 def bursts(size: Size) -> Group:
     """Bursts of tasks on workers that were idle."""
     work: Order = {"work": "bursts", "workers": 8, "tasks": 1_000, "bursts": size.of(20, 5), "pause_ms": 20}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import targets
@@ -165,6 +166,31 @@ def latency(run: Run, group: str) -> str:
                 if not entry.problem
             ),
         )
+
+    return for_each_build(run, make)
+
+
+def waking(run: Run, group: str, last: float) -> str:
+    """Median and a late percentile until a task begins: a row for each state of the pool, two columns for each peer."""
+
+    def make(build: str) -> str:
+        entries = [entry for entry in run.entries(group, build) if not entry.problem]
+        states = sorted(
+            {state for entry in entries for state in entry.quantiles},
+            key=lambda state: ([int(number) for number in re.findall(r"\d+", state)], state),
+        )
+        named = "worst" if last == 1 else f"p{last * 100:g}"
+        head = [name for entry in entries for name in (f"{entry.label}: median", named)]
+        rows = [
+            [state]
+            + [
+                words.duration(entry.quantiles[state][run.quantiles.index(mark)])
+                for entry in entries
+                for mark in (0.5, last)
+            ]
+            for state in states
+        ]
+        return words.table(["", *head], rows)
 
     return for_each_build(run, make)
 

@@ -300,6 +300,7 @@ def test_a_report_takes_no_place_of_those_that_wait() -> None:
                 gate.open()
                 await asyncio.gather(held, in_line)
             await until(lambda: reports.seen != [])
+            await until(lambda: pool.pool.stats().completed == 2)
             stats = pool.pool.stats()
             assert (stats.submitted, stats.completed, stats.failed, stats.rejected) == (3, 2, 1, 0)
 

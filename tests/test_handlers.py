@@ -127,6 +127,10 @@ class Log(logging.Logger):
         self.seen.append(sys.exception())
         super().error(*args, **kwargs)
 
+    def critical(self, *args: Any, **kwargs: Any) -> None:
+        self.seen.append(sys.exception())
+        super().critical(*args, **kwargs)
+
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_logger(kind: Kind) -> None:

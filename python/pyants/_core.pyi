@@ -94,7 +94,8 @@ class _Base:
 
         Returns when threading knows them.
         """
-    def __del__(self) -> None: ...
+    def __del__(self) -> None:
+        """Closes the pool, and keeps it until its last worker leaves."""
     def __enter__(self) -> Self: ...
     def __exit__(
         self,

@@ -33,6 +33,7 @@ _interpreters,             from 3.13, which interpreter imports pyants. Gone, CP
 _xxsubinterpreters         to 3.12    main one in words of its own
 _Py_IsFinalizing           to 3.12    the interpreter is ending; Py_IsFinalizing since
 _pthread_cleanup_push      to 3.13    the C library's: see src/python/call.rs, which does without it
+_pthread_cleanup_pop       to 3.13    likewise
 =========================  =========  ====================================================================
 
 These it offers, since CPython asks for them. Should it ask for others, its own wait() or Condition.wait() raises

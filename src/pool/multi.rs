@@ -245,6 +245,14 @@ impl<H: Host> MultiPool<H> {
         self.follow_up(index, offer, None)
     }
 
+    /// The pool with this index has a worker at rest, while workers of others are awake.
+    #[doc(hidden)]
+    pub fn is_crowded(&self, index: usize) -> bool {
+        !self.pools[index].core.idle.is_empty()
+            && (0..self.pools.len())
+                .any(|other| other != index && self.pools[other].core.awake() > 0)
+    }
+
     /// The numbers of all pools, summed.
     pub fn stats(&self) -> Stats {
         self.pools

@@ -251,6 +251,11 @@ impl Front {
             (offer @ Offer::Closed(_), _) | (offer @ Offer::Full(_), Wait::No) => {
                 (go_on(offer, None), None)
             }
+            // Whoever is woken has to wait for others that were just woken. To give up the GIL for that, and to have to wait
+            // behind all of them, would cost more than the wake-up.
+            (offer @ Offer::Accepted { .. }, _) if self.is_crowded(index) => {
+                (go_on(offer, None), None)
+            }
             // Somebody is woken or started: without the GIL, which the worker will ask for.
             (offer, Wait::No) => (call::detach(py, || go_on(offer, None)), None),
             (offer, Wait::Up(timeout)) => {
@@ -263,6 +268,12 @@ impl Front {
             (Ok(()), None) => Ok(()),
             (Err(SubmitError { error, .. }), None) => Err(Refusal::Pool(error)),
         }
+    }
+
+    /// The task is for a worker at rest, while workers of other pools are awake, and want the GIL.
+    fn is_crowded(&self, index: usize) -> bool {
+        !cfg!(Py_GIL_DISABLED)
+            && matches!(&self.pools, Pools::Many(multi) if multi.is_crowded(index))
     }
 
     fn stats(&self) -> Stats {

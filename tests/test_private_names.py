@@ -100,7 +100,8 @@ def check(pyants, is_dummy):
         pool.submit(lambda: seen.append(threading.current_thread()))
     assert seen[0].name == "mine_0", seen
     assert isinstance(seen[0], threading._DummyThread) == is_dummy, seen
-    assert threading.active_count() == 1 + (is_dummy and sys.version_info < (3, 13)), threading.enumerate()
+    # Until 3.13 nobody takes a dummy away.
+    assert threading.active_count() == 1 or (is_dummy and sys.version_info < (3, 13)), threading.enumerate()
 """
 
 DUMMIES = ["_active", "_active_limbo_lock", "_started", "_ident", "_native_id"]

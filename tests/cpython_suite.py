@@ -104,9 +104,10 @@ def modules() -> list[str]:
 def classes(module: Any) -> dict[str, type[unittest.TestCase]]:
     """Its classes of tests that concern us."""
     util: Any = module if hasattr(module, "ThreadPoolMixin") else importlib.import_module(f"{PACKAGE}.util")
+    found: dict[str, Any] = module.__dict__
     return {
         name: value
-        for name, value in vars(module).items()
+        for name, value in found.items()
         if isinstance(value, type)
         and issubclass(value, unittest.TestCase)
         and value.__module__ == module.__name__

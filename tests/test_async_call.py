@@ -195,11 +195,14 @@ def test_a_cycle_through_a_callback_is_freed() -> None:
 
 def test_a_long_chain_of_results_is_dropped() -> None:
     # Each holds the one before: not one dropped within another, for which there is no stack.
+    def give(former: Any) -> Any:
+        return former
+
     async def main() -> None:
         async with AsyncPool(1) as pool:
             call: Any = None
             for _ in range(20_000):
-                call = pool.run(lambda former=call: former)
+                call = pool.run(give, call)
                 await asyncio.wait([call])
             del call
             assert await pool.run(int, "7") == 7

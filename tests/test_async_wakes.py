@@ -30,7 +30,11 @@ class WakeError(Exception):
 def told() -> Generator[list[BaseException | None]]:
     """What the unraisable hook hears meanwhile."""
     seen: list[BaseException | None] = []
-    before, sys.unraisablehook = sys.unraisablehook, lambda info: seen.append(info.exc_value)
+
+    def hear(info: sys.UnraisableHookArgs) -> None:
+        seen.append(info.exc_value)
+
+    before, sys.unraisablehook = sys.unraisablehook, hear
     try:
         yield seen
     finally:
@@ -108,7 +112,7 @@ def test_what_a_loop_never_fetches_is_cancelled_and_reported(ended: str) -> None
 
     async def main() -> list[asyncio.Future[Any]]:
         Waker(asyncio.get_running_loop(), sys.maxsize)
-        calls = [pool.run(give), pool.run(fail, error)]
+        calls: list[asyncio.Future[Any]] = [pool.run(give), pool.run(fail, error)]
         wait_until(lambda: pool.pool.stats().completed == pool.pool.stats().failed == 1)
         return calls
 

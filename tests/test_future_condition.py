@@ -86,8 +86,8 @@ class Odd:
 
 
 # A lock of 3.11 takes an int only.
-TRUTHS = [1, 2, -1] if sys.version_info < (3, 12) else [1, 2, -1, 2**70, 1.5, "yes", [0]]
-FALSEHOODS = [0] if sys.version_info < (3, 12) else [0, 0.0, "", None, []]
+TRUTHS: list[Any] = [1, 2, -1] if sys.version_info < (3, 12) else [1, 2, -1, 2**70, 1.5, "yes", [0]]
+FALSEHOODS: list[Any] = [0] if sys.version_info < (3, 12) else [0, 0.0, "", None, []]
 
 
 @each_kind
@@ -126,7 +126,8 @@ def test_the_kinds_of_time_outs(kind: Callable[[], Kind]) -> None:
     for timeout in (threading.TIMEOUT_MAX * 2, 1e30, float("inf"), 2**40):
         with pytest.raises(OverflowError):
             condition.acquire(timeout=timeout)
-    for timeout in ("1", None, [1]):
+    wrong: list[Any] = ["1", None, [1]]
+    for timeout in wrong:
         with pytest.raises(TypeError):
             condition.acquire(timeout=timeout)
     if sys.version_info >= (3, 12):

@@ -451,7 +451,7 @@ def test_who_is_late_to_note_a_failure_leaves_nothing_behind(base: type[BaseExce
     futures = [Late()]
 
     class Executor(pyants.PoolExecutor):
-        def submit(self, *_args: Any, **_kwargs: Any) -> Any:  # type: ignore[override]
+        def submit(self, *_args: Any, **_kwargs: Any) -> Any:
             return futures[0]
 
     def fail_now() -> None:
@@ -462,6 +462,7 @@ def test_who_is_late_to_note_a_failure_leaves_nothing_behind(base: type[BaseExce
     reference = weakref.ref(error)
     with Executor(1) as executor:
         group = executor.group()
+        late: Background[None] | None = None
         with pytest.raises(BaseException), group:
             group.submit(int)
             late = Background(fail_now)
@@ -469,6 +470,7 @@ def test_who_is_late_to_note_a_failure_leaves_nothing_behind(base: type[BaseExce
             gate.wait_entered(1)
         # The failure is told, and another thread is still about to note it.
         gate.open()
+        assert late is not None
         late.result()
         futures.clear()
         wait_freed(reference)

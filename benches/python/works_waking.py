@@ -13,7 +13,7 @@ import peers
 from meter import Meter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
     from meter import Result
 
@@ -57,7 +57,7 @@ class Gate:
 
 
 @contextmanager
-def blocked(peer: peers.Peer, tasks: int) -> Iterator[None]:
+def blocked(peer: peers.Peer, tasks: int) -> Generator[None]:
     """So many workers are blocked meanwhile."""
     gate = Gate(tasks)
     if tasks:

@@ -199,7 +199,7 @@ def waiting(run: Run, drawn: list[str]) -> Iterator[str]:
     yield "Meanwhile another thread submits a task that computes for 100 µs every 300 µs.\n"
     yield tables.latency(run, "latency loaded")
     yield "### While workers are blocked\n"
-    yield "One task at a time, from `submit` until it begins, while some workers are blocked in a task and others idle.\n"
+    yield "One task at a time, from `submit` until it begins, while some workers are blocked and others idle.\n"
     yield tables.waking(run, "begins", 0.99)
     yield "The same on one core:\n"
     yield tables.waking(run, "begins on one core", 0.99)

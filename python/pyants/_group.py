@@ -257,8 +257,8 @@ class TaskGroup:
 
         Called by whoever brings the call to its end, and by whoever waits for it and may be sooner.
         """
-        # Looked up before the call is: while that is pending these are the failures that the block's end tells of. Once it
-        # has told of them they are let go of, and whoever is late here adds to what is garbage.
+        # Looked up before the call is: while that is pending these are the failures that the block's end tells of. Once
+        # it has told of them they are let go of, and what is noted here too late is garbage with them.
         failures = self._failures
         number = self._pending.get(future)
         if number is None:

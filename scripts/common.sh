@@ -18,7 +18,7 @@ make_venv() {
   rm -rf "$dir"
   "$python" -m venv "$dir" || return 1
   "$dir/bin/python" -m pip install -q --upgrade 'pip>=25.1' || return 1 # the first that reads dependency groups
-  if [ "${#args[@]}" -gt 0 ]; then "$dir/bin/python" -m pip install -q "${args[@]}" || return 1; fi
+  if [ "${#args[@]}" -gt 0 ]; then "$dir/bin/python" -m pip install -q --no-compile "${args[@]}" || return 1; fi
   printf '%s' "$stamp" >"$dir/.stamp"
 }
 
@@ -27,7 +27,7 @@ install_wheel() {
   local dir=$root/.venv/$1 wheel=$2 stamp
   stamp=$(cksum <"$wheel") || return 1
   [ "$(cat "$dir/.wheel" 2>/dev/null)" = "$stamp" ] && return 0
-  "$dir/bin/python" -m pip install -q --no-index --no-deps --force-reinstall "$wheel" || return 1
+  "$dir/bin/python" -m pip install -q --no-compile --no-index --no-deps --force-reinstall "$wheel" || return 1
   printf '%s' "$stamp" >"$dir/.wheel"
 }
 

@@ -465,3 +465,26 @@ def test_ctrl_c(abandon: bool) -> None:
 def test_bad_values() -> None:
     with pytest.raises(TypeError, match="abandon_on_cancel"):
         AsyncPool(1, abandon_on_cancel="yes")  # type: ignore[arg-type]
+
+
+def test_a_report_does_not_wait_for_the_end_of_another_call() -> None:
+    error = ValueError("nobody asks for it")
+    reports = Reports()
+
+    async def main() -> None:
+        async with AsyncPool(4, panic_handler=reports, name="mine", expiry_duration=0.01) as pool:
+            with Gate() as gate:
+                held = pool.run(gate.hold)
+                gate.wait_entered(1)
+                call = failed_call(pool, error)
+                # The only worker there is runs a call without end. (The loop stands still.)
+                wait_equal(pool.pool.running, 1)
+                call.cancel()
+                await asyncio.wait([call])
+                del call
+                await until(lambda: reports.seen != [])
+                gate.open()
+                await held
+
+    run(main())
+    assert reports.seen == [(error, "mine")]

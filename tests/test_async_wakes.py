@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -137,3 +138,38 @@ def test_what_a_loop_never_fetches_is_cancelled_and_reported(ended: str) -> None
         return references[0]() is None
 
     wait_until(is_freed, "the result is let go of", DEADLINE)
+
+
+class Late:
+    """The way in which a loop is woken: fails, then tells of its success only after it has failed for somebody else."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._wake = loop.call_soon_threadsafe
+        self.begun = 0
+        self.has_failed_again = threading.Event()
+        setattr(loop, "call_soon_threadsafe", self)  # noqa: B010 - a method cannot be assigned to
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.begun += 1
+        call = self.begun
+        if call == 3:
+            self.has_failed_again.set()
+        if call in (1, 3):
+            raise WakeError(call)
+        woken = self._wake(*args, **kwargs)
+        if call == 2:
+            assert self.has_failed_again.wait(DEADLINE)
+        return woken
+
+
+def test_it_is_tried_again_although_the_former_try_has_yet_to_end() -> None:
+    async def main() -> None:
+        async with AsyncPool(1) as pool:
+            late = Late(asyncio.get_running_loop())
+            while not late.has_failed_again.is_set():
+                assert await pool.run(after_a_while, 7) == 7
+            assert await pool.run(after_a_while, 7) == 7
+
+    with told() as seen:
+        run(main())
+    assert all(isinstance(error, WakeError) for error in seen)

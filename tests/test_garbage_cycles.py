@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import functools
+import gc
 import logging
 import threading
 import weakref
@@ -542,3 +543,40 @@ def test_a_pool_that_is_garbage_lets_its_workers_go(make: Callable[..., Any]) ->
         reference = weakref.ref(cycle)
         del cycle
         is_freed(reference)
+
+
+class Failing:
+    """Refers to a pool whose initializers all fail at the same time, and the pool to it."""
+
+    def __init__(self, make: Callable[..., Any], count: int) -> None:
+        self.barrier = threading.Barrier(count)
+        self.gate = Gate()
+        self.pool = make(count, initializer=self.fail, panic_handler=self.ignore)
+
+    def fail(self) -> None:
+        self.gate.hold()
+        self.barrier.wait(DEADLINE)
+        raise Bad
+
+    def ignore(self, error: BaseException) -> None: ...
+
+
+@pytest.mark.thread_unsafe(reason="looks at all objects there are")
+@pytest.mark.parametrize("make", [Pool, SubPool])
+@pytest.mark.parametrize("count", [2, 4])
+def test_a_pool_that_is_garbage_and_whose_workers_fail_together_is_let_go(make: Callable[..., Any], count: int) -> None:
+    def left() -> int:
+        collect()
+        # Weak references are cleared before what is kept is brought back.
+        return sum(type(thing) is Failing for thing in gc.get_objects())
+
+    for _ in range(10):
+        failing = Failing(make, count)
+        gate = failing.gate
+        for _ in range(count):
+            failing.pool.submit(int)
+        gate.wait_entered(count)
+        del failing
+        collect()
+        gate.open()
+        wait_equal(left, 0)

@@ -20,7 +20,7 @@ from support import (
     wait_until,
 )
 
-from pyants import Pool, PoolClosedError, PoolOverloadError
+from pyants import Pool, PoolClosedError, PoolExecutor, PoolOverloadError
 
 
 @pytest.mark.ants("B43")
@@ -269,3 +269,20 @@ def test_tuning_at_random_under_load_loses_no_task(queue_size: int | None) -> No
         tuner.result()
         assert pool.stats().peak_running <= 7
     assert total.value == 4 * sum(range(250))
+
+
+@pytest.mark.parametrize("queue_size", [0, None])
+def test_whoever_waits_for_the_last_result_of_a_worker_too_many_gets_it(queue_size: int | None) -> None:
+    with Pool(2, queue_size=queue_size) as pool, PoolExecutor.over(pool) as executor:
+        for _ in range(5):
+            with Gate() as gate:
+                futures = [executor.submit(gate.hold) for _ in range(2)]
+                gate.wait_entered(2)
+                # Not in the main thread, which looks for signals now and then. Most of them are asleep by then.
+                waiting = [Background(future.result) for future in futures]
+                nap()
+                pool.tune(1)
+                gate.open()
+                for waiter in waiting:
+                    waiter.result()
+            pool.tune(2)

@@ -42,6 +42,8 @@ pub(super) struct Core<H: Host> {
     pub line: Line<H::Task>,
     /// The line of a `MultiPool`, and which of its pools this one is.
     pub commons: Option<(Arc<Line<H::Task>>, usize)>,
+    /// Whether one of those goes first when room is made the next time.
+    pub is_commons_turn: AtomicBool,
     /// Whether it pays to look out for room before standing in line.
     pub luck: Luck,
     /// Whether it pays to look out for a worker before starting another.
@@ -110,6 +112,7 @@ impl<H: Host> Core<H> {
             ),
             line: Line::new(Arc::clone(&family), 0),
             commons,
+            is_commons_turn: AtomicBool::new(false),
             luck: Luck::new(LOOKOUT),
             hands: Luck::new(START),
             queue: RunQueue::new(),

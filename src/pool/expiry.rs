@@ -33,6 +33,8 @@ struct Book {
     serving: Option<Exit>,
     /// The one before it, which has but to end.
     former: Option<Exit>,
+    /// The system gave no thread: none is asked for before that time.
+    refused_until: u64,
 }
 
 impl Book {
@@ -125,6 +127,9 @@ impl Expiry {
         if seats.get(index).due().is_some() || is_closed() {
             return true;
         }
+        if book.serving.is_none() && self.now() < book.refused_until {
+            return false;
+        }
         let first = book.first_due();
         book.enter(seats, index, seats.get(index).resting_since());
         if book.serving.is_none() {
@@ -138,6 +143,7 @@ impl Expiry {
             match started {
                 Ok(exit) => book.serving = Some(exit),
                 Err(_) => {
+                    book.refused_until = self.now() + PAUSE;
                     book.strike_out(seats, index);
                     return false;
                 }
@@ -226,6 +232,8 @@ impl<H: Host> Core<H> {
 const LOOKS: u64 = 8;
 /// However short the expiry duration.
 const SHORTEST_PAUSE: u64 = 1_000_000;
+/// For how long no thread is asked for where the system gave none.
+const PAUSE: u64 = 100_000_000;
 /// How many workers are told to leave before others may have the book.
 const AT_A_TIME: usize = 64;
 /// The thread calls nothing deep.

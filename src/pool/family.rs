@@ -23,8 +23,9 @@ pub trait Member: Send + Sync {
     fn may_grow(&self) -> bool;
     /// Asks once more for a thread that the system refused, if a task waits for it.
     fn try_to_grow(self: Arc<Self>);
-    /// Lets in as many as it has room for of those who will do with any pool of the family.
-    fn offer_room(self: Arc<Self>);
+    /// Lets in as many as it has room for of those who will do with any pool of the family; whether the system gave no
+    /// thread for one of them.
+    fn offer_room(self: Arc<Self>) -> bool;
     /// Tells the youngest of the bound submitters in line that there is a deadlock; whether there was one.
     fn refuse_bound(self: Arc<Self>) -> bool;
 }
@@ -134,9 +135,21 @@ impl Family {
             .filter_map(Weak::upgrade)
     }
 
+    /// The pools, for as long as a lock is held under which none of them may be dropped.
+    pub fn hold_members(&self) -> Vec<std::sync::Arc<dyn Member>> {
+        self.members().collect()
+    }
+
     /// Each pool lets in as many as it has room for of those who will do with any of them.
     pub fn offer_room(&self) {
-        self.members().for_each(|member| member.offer_room());
+        // Where the system gives one pool no thread, somebody was out of the line meanwhile, and the others are asked once
+        // more: so often that each may have been the one.
+        for _ in 0..self.members.get().map_or(0, Vec::len) {
+            let ask = |refused, member: std::sync::Arc<dyn Member>| member.offer_room() | refused;
+            if !self.members().fold(false, ask) {
+                break;
+            }
+        }
     }
 
     /// A pool is closed, or opened again.
@@ -172,6 +185,8 @@ impl Family {
         if !self.is_stuck() {
             return false; // Whoever is bound after this look looks as well.
         }
+        // Kept until no lock of this function's is held: one of them may be the last reference to its pool.
+        let _members = self.hold_members();
         // One at a time: of two that were bound at the same moment the second finds the first refused.
         let _verdict = lock(&self.verdict);
         self.is_stuck() && refuse()

@@ -88,9 +88,10 @@ impl<H: Host> Core<H> {
                 next = self.seats.link(seat).load(Ordering::Relaxed).checked_sub(1);
                 self.call(seat, Call::Look);
             }
+            // Before the pool can be opened again: whoever rests then is not struck out.
+            self.process.expiry.forget(&self.seats);
             answers
         };
-        self.process.expiry.forget(&self.seats);
         self.watch.notify();
         Some(answers)
     }

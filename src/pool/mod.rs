@@ -457,6 +457,13 @@ pub fn home_id() -> usize {
     Family::home_id()
 }
 
+/// To be called in a child that was just forked, before it makes a pool.
+#[cfg(not(any(loom, shuttle)))]
+#[doc(hidden)]
+pub fn forget_process() {
+    process::Process::forget();
+}
+
 /// What is left of a pool, perhaps dropped already, while a worker of it is alive.
 #[doc(hidden)]
 pub struct Remains<H: Host>(std::sync::Weak<Core<H>>);

@@ -2,6 +2,8 @@
 
 use super::expiry::Expiry;
 use super::threads::Left;
+#[cfg(not(any(loom, shuttle)))]
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 /// See the module's description. A forked child gets another one: its parent's locks may be held by threads that are not
 /// there.
@@ -13,6 +15,9 @@ pub struct Process {
     pub left: Left,
 }
 
+#[cfg(not(any(loom, shuttle)))]
+static CURRENT: AtomicPtr<Process> = AtomicPtr::new(std::ptr::null_mut());
+
 impl Process {
     fn new() -> Self {
         Process {
@@ -23,12 +28,9 @@ impl Process {
         }
     }
 
-    /// What the pools that are made in this process share.
+    /// What the pools that are made in this process share. By its number, too, for forks that nobody tells of.
     #[cfg(not(any(loom, shuttle)))]
     pub fn current() -> &'static Process {
-        use std::sync::atomic::{AtomicPtr, Ordering};
-
-        static CURRENT: AtomicPtr<Process> = AtomicPtr::new(std::ptr::null_mut());
         let mut current = CURRENT.load(Ordering::Acquire);
         loop {
             // SAFETY: the pointer is null, or was made below from what is never freed.
@@ -45,6 +47,13 @@ impl Process {
                 .compare_exchange(current, new, Ordering::AcqRel, Ordering::Acquire)
                 .map_or_else(|now| now, |_| new);
         }
+    }
+
+    /// This is a child that was just forked: it has nothing in common with the pools of its parent, nor of another ancestor
+    /// whose number it may have been given.
+    #[cfg(not(any(loom, shuttle)))]
+    pub fn forget() {
+        CURRENT.store(std::ptr::null_mut(), Ordering::Release);
     }
 
     /// In a model each pool is alone.

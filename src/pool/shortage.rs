@@ -22,7 +22,7 @@ impl Shortage {
     /// How many refusals in a row are answered without a pause.
     const PATIENCE: u32 = 8;
     const FIRST_PAUSE: Duration = Duration::from_millis(1);
-    const DOUBLINGS: u32 = 10;
+    const DOUBLINGS: u32 = 3;
 
     pub fn new() -> Self {
         Shortage {

@@ -398,6 +398,8 @@ impl<H: Host> Core<H> {
             // First the flag, then the look for room, which may have come up meanwhile.
             self.admission.set_waiting(true);
             self.serve(line);
+            // While the flag was up, those who will do with any pool were passed over.
+            self.offer_room();
         } else {
             // Where nobody else waits, those who come may overtake it.
             self.let_go(line);
@@ -460,6 +462,8 @@ impl<H: Host> Core<H> {
                 line.refuse_all(|| Error::Closed);
             }
             self.serve(line);
+            // While the flag was up, those who will do with any pool were passed over.
+            self.offer_room();
         }
         if bound {
             Arc::clone(self).refuse_bound();
@@ -507,6 +511,18 @@ impl<H: Host> Core<H> {
 
     /// Lets in as many from the line as there is room for.
     pub fn let_in(self: &Arc<Self>) {
+        if let Some((commons, _)) = &self.commons
+            && commons.is_ready()
+            && self.is_commons_turn.fetch_xor(true, Ordering::Relaxed)
+        {
+            // Every other time one of those who will do with any pool goes first: a line that is never empty does not keep
+            // them out for ever.
+            let ahead = Served {
+                ahead: true,
+                ..Served::default()
+            };
+            self.serve_as(commons.lock(), ahead);
+        }
         self.serve(self.line.lock());
         self.offer_room();
     }
@@ -514,19 +530,44 @@ impl<H: Host> Core<H> {
     /// Lets in as many as there is room for of those who will do with any of several pools.
     #[inline]
     pub fn offer_room(self: &Arc<Self>) {
-        if let Some((commons, _)) = &self.commons
-            && commons.is_ready()
-            && self.admission.has_room()
-        {
+        if let Some(commons) = self.ready_commons() {
             self.serve(commons.lock());
         }
     }
 
+    /// The line of those who will do with any of several pools, if somebody is to be let in there and there is room.
+    #[inline]
+    fn ready_commons(&self) -> Option<&Line<H::Task>> {
+        let (commons, _) = self.commons.as_ref()?;
+        (commons.is_ready() && self.admission.has_room()).then_some(&**commons)
+    }
+
     /// Lets in as many from the line as there is room for, and lets go of its lock.
-    fn serve<'a>(self: &'a Arc<Self>, mut line: Locked<'a, H::Task>) {
+    fn serve(self: &Arc<Self>, line: Locked<'_, H::Task>) {
+        self.serve_as(line, Served::default());
+    }
+
+    fn serve_as(self: &Arc<Self>, line: Locked<'_, H::Task>, served: Served) {
+        let is_own = self.is_own(&line);
+        if self.serve_alone(line, served) {
+            if !is_own {
+                // Another pool may have found nobody in line meanwhile.
+                self.family.offer_room();
+            }
+            // Who is in line again is bound again.
+            self.family.break_deadlock();
+        }
+    }
+
+    /// As `serve`; whether the system gave no thread for one of them, who is in line again: the other pools are the
+    /// caller's to ask.
+    fn serve_alone<'a>(
+        self: &'a Arc<Self>,
+        mut line: Locked<'a, H::Task>,
+        mut served: Served,
+    ) -> bool {
         let which = line.line();
         let is_own = self.is_own(&line);
-        let mut served = Served::default();
         // One whose task needs a worker of its own leaves the line before that is started, since no lock is held meanwhile.
         while let Some((waiter, task)) = self.let_in_first(&mut line, &mut served) {
             self.let_go(line);
@@ -557,14 +598,7 @@ impl<H: Host> Core<H> {
             // Somebody who waits for this pool alone may have found no room meanwhile.
             self.serve(self.line.lock());
         }
-        if served.refused {
-            if !is_own {
-                // Another pool may have found nobody in line meanwhile.
-                self.family.offer_room();
-            }
-            // Who is in line again is bound again.
-            self.family.break_deadlock();
-        }
+        served.refused
     }
 
     /// Lets in as many from the line as find a worker to count on; the next, which came in but needs a worker of its own.
@@ -574,7 +608,8 @@ impl<H: Host> Core<H> {
         served: &mut Served,
     ) -> Option<(Standing<H>, H::Task)> {
         while let Some(index) = line.first() {
-            let entry = if self.is_own(line) {
+            let is_own = self.is_own(line);
+            let entry = if is_own || std::mem::take(&mut served.ahead) {
                 self.admission.enter_from_line()
             } else {
                 // Behind those who wait for this pool alone.
@@ -587,6 +622,10 @@ impl<H: Host> Core<H> {
             if lacks_worker && (served.refused || !self.may_start()) {
                 // In vain, as long as the system gives no thread: the next worker that is done tries again.
                 self.undo(served);
+                if is_own && self.crew.present() == 0 {
+                    // It has left since `put_back` looked.
+                    line.retry_all();
+                }
                 break;
             }
             let (waiter, task) = line.take(index).expect("there is one at its place");
@@ -642,6 +681,8 @@ struct Served {
     refused: bool,
     /// One went out again, undone, while others stood in the pool's own line.
     undone: bool,
+    /// The first comes in before those in the pool's own line.
+    ahead: bool,
 }
 
 impl<H: Host> Member for Core<H> {
@@ -660,11 +701,14 @@ impl<H: Host> Member for Core<H> {
         }
     }
 
-    fn offer_room(self: Arc<Self>) {
-        Core::offer_room(&self);
+    fn offer_room(self: Arc<Self>) -> bool {
+        self.ready_commons()
+            .is_some_and(|commons| self.serve_alone(commons.lock(), Served::default()))
     }
 
     fn refuse_bound(self: Arc<Self>) -> bool {
+        // Kept until no lock is held: one of these may be the last reference to its pool.
+        let _members = self.family.hold_members();
         let commons = self.commons.as_ref().map(|(line, _)| &**line);
         [Some(&self.line), commons]
             .into_iter()

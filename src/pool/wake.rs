@@ -160,18 +160,14 @@ impl<H: Host> Core<H> {
     }
 
     /// Has a worker see to what the host has for it besides tasks, which is there before this call: one at rest is called, or one
-    /// is started where there is none. The others look before they rest, and as they leave. `false`: there is no worker.
+    /// is started, since those at work may be so for long. They look before they rest, and as they leave. `false`: there is
+    /// no worker.
     pub fn summon(self: &Arc<Self>) -> bool {
         // The errand is there; now look who rests, and whether anybody is there at all. A worker does the opposite.
         full_fence();
-        if self.call_to_look() || self.crew.present() > 0 {
-            return true;
-        }
-        match self.spawn_worker(None, false) {
-            Spawn::Started => true,
-            Spawn::NoRoom(_) => self.crew.present() > 0,
-            Spawn::Failed(..) => false,
-        }
+        self.call_to_look()
+            || matches!(self.spawn_worker(None, false), Spawn::Started)
+            || self.crew.present() > 0
     }
 
     /// Has a worker at rest look around; `false`: none rests.
@@ -244,7 +240,7 @@ impl<H: Host> Core<H> {
         }
         let needed = match &task {
             Some(_) => true,
-            None if self.has_enough() => false,
+            None if self.has_enough() && !self.host.has_errand() => false,
             None => !self.admission.is_closed() || self.in_flight() > 0,
         };
         if !(needed && self.crew.reserve()) {

@@ -459,6 +459,10 @@ impl<H: Host> Shift<'_, H> {
         }
         core.family.break_deadlock();
         core.watch.notify();
+        if core.host.has_errand() {
+            // Left while this one was still counted among those who would see to it.
+            core.summon();
+        }
         if retries {
             core.start_again();
         }

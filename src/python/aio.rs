@@ -240,22 +240,24 @@ impl Mailbox {
     fn wake_loop_again(self: &Arc<Self>, py: Python<'_>) -> bool {
         {
             let mut letters = lock(&self.letters);
+            // From here on whoever fails to wake the loop starts another retry: the loop may fetch its mail, and get more, before
+            // this one has ended.
+            self.is_retrying.store(false, Ordering::Relaxed);
             if letters.woken || letters.letters.is_empty() {
-                self.is_retrying.store(false, Ordering::Relaxed);
                 return false;
             }
             letters.woken = true;
         }
-        let in_vain = self.wake_loop(py).is_err();
-        let is_over = in_vain && self.is_over(py).unwrap_or(true);
-        if is_over {
-            self.give_up(py);
-        } else if in_vain {
-            lock(&self.letters).woken = false;
-            return true;
+        if self.wake_loop(py).is_ok() {
+            return false;
         }
-        self.is_retrying.store(false, Ordering::Relaxed);
-        false
+        if self.is_over(py).unwrap_or(true) {
+            self.give_up(py);
+            return false;
+        }
+        lock(&self.letters).woken = false;
+        // Unless somebody else tries already.
+        !self.is_retrying.swap(true, Ordering::Relaxed)
     }
 
     /// Has the loop fetch its mail. By way of Python code: a loop in debug mode looks at the frame that calls it, and a

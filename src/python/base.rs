@@ -264,7 +264,8 @@ impl Front {
         };
         match (result, raised) {
             // What a signal handler raised comes first.
-            (_, Some(raised)) => Err(Refusal::Python(raised)),
+            (Ok(()), Some(raised)) => Err(Refusal::Late(raised)),
+            (Err(_), Some(raised)) => Err(Refusal::Python(raised)),
             (Ok(()), None) => Ok(()),
             (Err(SubmitError { error, .. }), None) => Err(Refusal::Pool(error)),
         }
@@ -456,7 +457,7 @@ impl Base {
         let mut submitted = 0;
         match self.submit_each(py, func, items, &mut submitted) {
             Ok(()) => Ok(submitted),
-            Err(Refusal::Python(error)) => Err(error),
+            Err(Refusal::Python(error) | Refusal::Late(error)) => Err(error),
             Err(refusal) => {
                 let error = refusal.into_exception(py);
                 error.value(py).setattr("submitted", submitted)?;
@@ -818,10 +819,8 @@ impl Base {
         front.release();
         for pool in front.pools() {
             pool.host().keep(slf.clone().unbind());
-            // Kept, then the look; a worker counts itself out, then looks what is kept.
-            if pool.running() == 0 {
-                drop(pool.host().let_go());
-            }
+            // Kept, then the look; a worker counts itself out, or as failed, then looks what is kept.
+            pool.host().let_go_as_the_last(false);
         }
     }
 

@@ -189,13 +189,15 @@ pub enum Refusal {
     Pool(Error),
     /// Python raised.
     Python(PyErr),
+    /// The pool took it, and then a signal handler raised.
+    Late(PyErr),
 }
 
 impl Refusal {
     pub fn into_exception(self, py: Python<'_>) -> PyErr {
         match self {
             Refusal::Pool(error) => raise(py, error, "submit"),
-            Refusal::Python(error) => error,
+            Refusal::Python(error) | Refusal::Late(error) => error,
         }
     }
 }

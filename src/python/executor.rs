@@ -194,7 +194,8 @@ impl Executor {
         }
         let task = Task::Future(call, instance::share(&future));
         let result = front.submit(py, task, wait);
-        if result.is_err() {
+        // A call that came in just before the signal is run, and belongs to the executor until it is done.
+        if !matches!(result, Ok(()) | Err(Refusal::Late(_))) {
             future.get().leave_scope();
         }
         result.map(|()| future)

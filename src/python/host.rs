@@ -16,7 +16,7 @@ use crate::pool::sync::lock;
 use crate::pool::{Error, Host, Outcome, Worker};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The Python objects that a pool was given besides its tasks.
@@ -26,20 +26,22 @@ struct Objects {
     logger: Option<Py<PyAny>>,
     initializer: Option<Py<PyAny>>,
     initargs: Option<Py<PyTuple>>,
-    /// A worker whose initializer fails is lost alone, and the next start tries again.
-    retry_initializer: bool,
     /// What the initializer raised when it last failed, for those whose tasks found no worker.
     failure: Option<Py<PyAny>>,
-    /// There was an initializer, which the collector has taken away.
-    is_initializer_lost: bool,
     /// Where threads inherit their context: what the next worker's is a copy of.
     context: Option<Py<PyAny>>,
 }
 
 /// The same where the garbage collector can take them away. Nothing of Python is called, and no reference dropped, under
-/// the lock.
+/// the lock; nor is it taken by a thread that is not attached, since a forked child may find it held then.
 #[derive(Default)]
-pub struct Hooks(Mutex<Objects>);
+pub struct Hooks {
+    objects: Mutex<Objects>,
+    /// There is an initializer, or was before the collector took it away.
+    has_initializer: bool,
+    /// A worker whose initializer fails is lost alone, and the next start tries again.
+    retry_initializer: bool,
+}
 
 impl Hooks {
     pub fn new(
@@ -49,42 +51,45 @@ impl Hooks {
         initargs: Py<PyTuple>,
         retry_initializer: bool,
     ) -> Self {
-        Hooks(Mutex::new(Objects {
-            panic_handler,
-            logger,
-            initializer,
-            initargs: Some(initargs),
+        Hooks {
+            has_initializer: initializer.is_some(),
             retry_initializer,
-            failure: None,
-            is_initializer_lost: false,
-            context: None,
-        }))
+            objects: Mutex::new(Objects {
+                panic_handler,
+                logger,
+                initializer,
+                initargs: Some(initargs),
+                failure: None,
+                context: None,
+            }),
+        }
     }
 
     fn with<R>(&self, look: impl FnOnce(&mut Objects) -> R) -> R {
-        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        look(&mut self.objects.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Another set with the same objects.
     pub fn clone_ref(&self, py: Python<'_>) -> Self {
-        Hooks(Mutex::new(self.with(|objects| {
-            Objects {
-                panic_handler: objects
-                    .panic_handler
-                    .as_ref()
-                    .map(|object| object.clone_ref(py)),
-                logger: objects.logger.as_ref().map(|object| object.clone_ref(py)),
-                initializer: objects
-                    .initializer
-                    .as_ref()
-                    .map(|object| object.clone_ref(py)),
-                initargs: objects.initargs.as_ref().map(|object| object.clone_ref(py)),
-                retry_initializer: objects.retry_initializer,
-                failure: None,
-                is_initializer_lost: objects.is_initializer_lost,
-                context: None,
-            }
-        })))
+        let objects = self.with(|objects| Objects {
+            panic_handler: objects
+                .panic_handler
+                .as_ref()
+                .map(|object| object.clone_ref(py)),
+            logger: objects.logger.as_ref().map(|object| object.clone_ref(py)),
+            initializer: objects
+                .initializer
+                .as_ref()
+                .map(|object| object.clone_ref(py)),
+            initargs: objects.initargs.as_ref().map(|object| object.clone_ref(py)),
+            failure: None,
+            context: None,
+        });
+        Hooks {
+            objects: Mutex::new(objects),
+            has_initializer: self.has_initializer,
+            retry_initializer: self.retry_initializer,
+        }
     }
 
     /// Shows the objects to the garbage collector: always all of them, since it asks more than once and counts on the
@@ -117,7 +122,7 @@ impl Hooks {
     pub fn log(&self, py: Python<'_>, func: &Bound<'_, PyAny>, raised: &PyErr, what: &str) {
         let message = format!("exception in {what} %s");
         // An initializer that breaks the pool is worse, as with CPython's executor.
-        let level = if what == INITIALIZER && !self.retries_initializer() {
+        let level = if what == INITIALIZER && !self.retry_initializer {
             "critical"
         } else {
             "error"
@@ -133,14 +138,7 @@ impl Hooks {
 
     /// Lets go of the objects.
     pub fn clear(&self) {
-        let objects = self.with(|objects| {
-            let is_initializer_lost = objects.initializer.is_some();
-            let left = Objects {
-                is_initializer_lost,
-                ..Objects::default()
-            };
-            std::mem::replace(objects, left)
-        });
+        let objects = self.with(std::mem::take);
         drop(objects);
     }
 
@@ -212,10 +210,6 @@ impl Hooks {
         }
         error
     }
-
-    fn retries_initializer(&self) -> bool {
-        self.with(|objects| objects.retry_initializer)
-    }
 }
 
 /// What a log calls it.
@@ -235,6 +229,8 @@ pub struct PyHost {
     reports: Reports,
     /// The pool itself, where nobody else has it and it has yet to finish.
     kept: Mutex<Option<Py<Base>>>,
+    /// How many workers could not be set up.
+    failed: AtomicU32,
 }
 
 /// Exceptions for a worker to report between its tasks.
@@ -254,6 +250,7 @@ impl PyHost {
             roll: Roll::default(),
             reports: Reports::default(),
             kept: Mutex::default(),
+            failed: AtomicU32::new(0),
         }
     }
 
@@ -263,19 +260,17 @@ impl PyHost {
         drop(before);
     }
 
-    /// Gives up the pool that is kept, if one is.
-    pub fn let_go(&self) -> Option<Py<Base>> {
-        lock(&self.kept).take()
-    }
-
-    /// A worker that is no more counted among the pool's, or (`failed`) will not be in a moment.
-    fn let_go_as_the_last(&self, py: Python<'_>, failed: bool) {
-        let kept = lock(&self.kept).as_ref().map(|pool| pool.clone_ref(py));
-        if let Some(pool) = kept
-            && pool.get().workers_of(self) <= u32::from(failed)
-        {
-            drop(self.let_go());
-        }
+    /// Gives up the pool that is kept, if it has no workers any more. Called by one that is no more counted among them, or
+    /// (`has_failed`) will not be in a moment.
+    pub fn let_go_as_the_last(&self, has_failed: bool) {
+        let mut kept = lock(&self.kept);
+        // Under the lock: of several that leave together the last to look sees that all others have left or failed. Failures of
+        // before count on, so the pool may be let go a little early, which only means that the collector no longer sees it.
+        let failed =
+            self.failed.fetch_add(has_failed.into(), Ordering::Relaxed) + u32::from(has_failed);
+        let let_go = kept.take_if(|pool| pool.get().workers_of(self) <= failed);
+        drop(kept);
+        drop(let_go);
     }
 
     /// Leaves a report for a worker, who is to be summoned.
@@ -330,7 +325,7 @@ impl PyHost {
     fn set_up(&self, py: Python<'_>) -> bool {
         let Some((initializer, args)) = self.hooks.initializer(py) else {
             // A worker that is to be set up does not work without.
-            return !self.hooks.with(|objects| objects.is_initializer_lost);
+            return !self.hooks.has_initializer;
         };
         match initializer.guarded_call1(args) {
             Ok(_) => {
@@ -477,11 +472,16 @@ impl Host for PyHost {
             let body = || {
                 is_set_up = self.set_up(py);
                 if is_set_up {
-                    body(&mut Attached {
+                    let mut attached = Attached {
                         py,
                         turns: Turns::new(py, member),
                         bells: Bells::default(),
-                    });
+                    };
+                    body(&mut attached);
+                    // Its last task may have ended somebody's wait.
+                    if self.is_ours() {
+                        attached.ring();
+                    }
                 }
             };
             match self.hooks.new_context(py) {
@@ -490,10 +490,12 @@ impl Host for PyHost {
             }
             if self.is_ours() {
                 self.see_to_reports(py);
-                self.let_go_as_the_last(py, !is_set_up);
+                self.let_go_as_the_last(!is_set_up);
             }
             _departure = Some(lifecycle::leave(py));
-            self.roll.depart();
+            if self.is_ours() {
+                self.roll.depart();
+            }
             if let Err(failure) = tear_down_thread(py) {
                 failure.write_unraisable(py, None);
             }
@@ -547,11 +549,11 @@ impl Host for PyHost {
     }
 
     fn has_slow_start(&self) -> bool {
-        self.hooks.with(|objects| objects.initializer.is_some())
+        self.hooks.has_initializer
     }
 
     fn retries_start(&self) -> bool {
-        self.hooks.retries_initializer()
+        self.hooks.retry_initializer
     }
 
     fn is_stranded(&self) -> bool {
@@ -563,7 +565,7 @@ impl Host for PyHost {
         call::aside(|py| {
             let mut calls = 0;
             let mut bells = Bells::default();
-            let retries = self.hooks.retries_initializer();
+            let retries = self.hooks.retry_initializer;
             let reason = |broken: PyErr| {
                 let error = if retries {
                     errors::no_worker(py)

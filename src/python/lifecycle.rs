@@ -162,6 +162,7 @@ fn after_fork_in_parent() {
 fn after_fork_in_child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
     MAIN_THREAD.store(this_thread(), Ordering::Relaxed);
+    crate::pool::forget_process();
     renew_shared();
 }
 

@@ -712,3 +712,45 @@ fn a_host_that_is_told_of_a_refusal_may_turn_to_the_pools() {
             .expect("the workers leave");
     });
 }
+
+#[test]
+fn who_will_do_with_any_pool_is_not_kept_out_by_those_who_stand_in_line_for_one() {
+    limited(|| {
+        const TASKS: u32 = 1000;
+        for size in [1, 2] {
+            let options = options(1, Some(0));
+            let multi = MultiPool::with_hosts(size, Strategy::RoundRobin, &options, Diary::default);
+            let multi = Arc::new(multi.expect("the options are good"));
+            let gate = Arc::new(Held::default());
+            for pool in multi.pools() {
+                pool.submit(Task::Hold(Arc::clone(&gate)))
+                    .expect("a worker is free");
+            }
+            gate.0.await_arrivals(size);
+            for number in 1..=TASKS {
+                stand(&multi.pools()[0], number);
+                if size == 2 {
+                    stand(&multi.pools()[1], number);
+                }
+            }
+            let submitter = {
+                let multi = Arc::clone(&multi);
+                std::thread::spawn(move || multi.submit(Task::Note(0)).expect("it is open"))
+            };
+            let tasks = TASKS as usize * size;
+            eventually("it waits", || multi.stats().waiting == tasks + 1);
+            gate.0.open();
+            join(submitter);
+            for pool in multi.pools() {
+                assert!(pool.wait_idle(SOON));
+            }
+            let ran = |pool: &Pool<Diary>| pool.host().ran.lock().unwrap().clone();
+            let place = multi
+                .pools()
+                .iter()
+                .find_map(|pool| ran(pool).iter().position(|&number| number == 0));
+            assert!(place.expect("it ran") < 10, "{place:?}");
+            multi.release();
+        }
+    });
+}

@@ -17,7 +17,7 @@ use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use std::time::Instant;
 
 /// How many schedules of each kind are tried.
-const ITERATIONS: usize = 5_000;
+const ITERATIONS: usize = 3_000;
 
 fn setting(name: &str, default: usize) -> usize {
     std::env::var(name).map_or(default, |value| value.parse().expect("a number"))

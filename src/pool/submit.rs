@@ -513,7 +513,7 @@ impl<H: Host> Core<H> {
     pub fn let_in(self: &Arc<Self>) {
         if let Some((commons, _)) = &self.commons
             && commons.is_ready()
-            && self.is_commons_turn.fetch_xor(true, Ordering::Relaxed)
+            && self.take_turns()
         {
             // Every other time one of those who will do with any pool goes first: a line that is never empty does not keep
             // them out for ever.
@@ -525,6 +525,14 @@ impl<H: Host> Core<H> {
         }
         self.serve(self.line.lock());
         self.offer_room();
+    }
+
+    /// Whether those who will do with any pool go first, which they do every other time. (Of two that ask at once both may
+    /// hear the same.)
+    fn take_turns(&self) -> bool {
+        let is_turn = self.is_commons_turn.load(Ordering::Relaxed);
+        self.is_commons_turn.store(!is_turn, Ordering::Relaxed);
+        is_turn
     }
 
     /// Lets in as many as there is room for of those who will do with any of several pools.

@@ -188,7 +188,7 @@ impl<H: Host> Core<H> {
 
     /// How many tasks were ever taken out of the queue, more or less: for those who want to see it move. It never falls.
     pub fn taken(&self) -> u64 {
-        // What came in between the two looks is not counted, and what was put back into the queue is counted once.
+        // Tasks that came in between the two looks are not counted, and one that was put back into the queue is counted once.
         let taken = (self.admission.entered()).saturating_sub(self.queue.len() as u64);
         let most = self.most_taken.load(Ordering::Relaxed);
         if taken <= most {

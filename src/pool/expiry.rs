@@ -27,7 +27,8 @@ pub struct Expiry {
 
 #[derive(Default)]
 struct Book {
-    /// Who rests, or did when last seen: when that is to be looked at, whose the seats are, and which it is.
+    /// The seats whose workers rest, or did when last seen. The key: when to look at the seat, the address of its table, and its
+    /// number there.
     entries: BTreeMap<(u64, usize, u32), Arc<Seats>>,
     /// The thread. There is one as long as there are entries.
     serving: Option<Exit>,

@@ -155,7 +155,7 @@ struct Place<T> {
     held: bool,
 }
 
-/// What those are to be told who have left the line, by whoever let go of its lock.
+/// The answers for submitters that have left the line. Whoever held its lock delivers them after letting go of it.
 pub struct Answers<T> {
     /// Mostly there is one, which costs no memory of its own.
     first: Option<Told<T>>,

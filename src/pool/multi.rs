@@ -43,7 +43,7 @@ pub struct MultiPool<H: Host = super::Closures> {
     lifecycle: Mutex<()>,
 }
 
-/// Whose turn it is. A thread that submits one task after another takes a whole run of turns at once, and goes through them
+/// The pool that is next in turn. A thread that submits one task after another takes a whole run of turns at once, and goes through them
 /// by itself: some times round, so that they come out even.
 struct Turns {
     next: CachePadded<AtomicU64>,

@@ -1,4 +1,5 @@
-//! What the pools of a process share: the thread that keeps the time for all of them, and those that have yet to be joined.
+//! The pools of a process share two things: the thread that keeps the time for all of them, and the list of threads that are
+//! yet to be joined.
 
 use super::expiry::Expiry;
 use super::threads::Left;
@@ -28,7 +29,8 @@ impl Process {
         }
     }
 
-    /// What the pools that are made in this process share. By its number, too, for forks that nobody tells of.
+    /// The one of this process, for the pools that are made in it. It is known by the process's number, too, since some forks
+    /// are not told of.
     #[cfg(not(any(loom, shuttle)))]
     pub fn current() -> &'static Process {
         let mut current = CURRENT.load(Ordering::Acquire);

@@ -393,18 +393,15 @@ impl<H: Host> Core<H> {
         if !line.hold(waiter, held) {
             return false;
         }
-        let is_own = self.is_own(&line);
-        if !held && is_own {
-            // First the flag, then the look for room, which may have come up meanwhile.
-            self.admission.set_waiting(true);
-            self.serve(line);
-            // While the flag was up, those who will do with any pool were passed over.
-            self.offer_room();
-        } else {
+        if held {
             // Where nobody else waits, those who come may overtake it.
             self.let_go(line);
-        }
-        if !held && !is_own {
+        } else if self.is_own(&line) {
+            // First the flag, then the look for room, which may have come up meanwhile.
+            self.admission.set_waiting(true);
+            self.serve_own(line);
+        } else {
+            self.let_go(line);
             self.family.offer_room();
         }
         self.watch.notify();
@@ -461,9 +458,7 @@ impl<H: Host> Core<H> {
             if self.admission.set_waiting(true) {
                 line.refuse_all(|| Error::Closed);
             }
-            self.serve(line);
-            // While the flag was up, those who will do with any pool were passed over.
-            self.offer_room();
+            self.serve_own(line);
         }
         if bound {
             Arc::clone(self).refuse_bound();
@@ -523,8 +518,7 @@ impl<H: Host> Core<H> {
             };
             self.serve_as(commons.lock(), ahead);
         }
-        self.serve(self.line.lock());
-        self.offer_room();
+        self.serve_own(self.line.lock());
     }
 
     /// Whether those who will do with any pool go first, which they do every other time. (Of two that ask at once both may
@@ -548,6 +542,12 @@ impl<H: Host> Core<H> {
     fn ready_commons(&self) -> Option<&Line<H::Task>> {
         let (commons, _) = self.commons.as_ref()?;
         (commons.is_ready() && self.admission.has_room()).then_some(&**commons)
+    }
+
+    /// As `serve`, of the pool's own line; then those who will do with any pool, who were passed over while its flag was up.
+    fn serve_own(self: &Arc<Self>, line: Locked<'_, H::Task>) {
+        self.serve(line);
+        self.offer_room();
     }
 
     /// Lets in as many from the line as there is room for, and lets go of its lock.

@@ -100,7 +100,7 @@ impl<H: Host> Core<H> {
         }
         while self.can_call_searcher() && self.token.take() {
             self.token.hand_over(self.look());
-            if self.call_idle() {
+            if self.call_resting(Call::Search) {
                 return; // The token is with the worker that was called.
             }
             let mut thread_refused = false;
@@ -143,16 +143,16 @@ impl<H: Host> Core<H> {
             && self.token.take()
         {
             self.token.hand_over(self.look());
-            if self.call_idle() || !self.token.lay_down() {
+            if self.call_resting(Call::Search) || !self.token.lay_down() {
                 return;
             }
         }
     }
 
-    /// Hands the search token to a worker at rest; `false`: none rests.
-    fn call_idle(&self) -> bool {
+    /// Calls a worker at rest, to look around or with the search token; `false`: none rests.
+    pub fn call_resting(&self, call: Call) -> bool {
         while let Some(seat) = self.idle.pop(&self.seats) {
-            if self.call(seat, Call::Search) {
+            if self.call(seat, call) {
                 return true;
             }
         }
@@ -165,19 +165,9 @@ impl<H: Host> Core<H> {
     pub fn summon(self: &Arc<Self>) -> bool {
         // The errand is there; now look who rests, and whether anybody is there at all. A worker does the opposite.
         full_fence();
-        self.call_to_look()
+        self.call_resting(Call::Look)
             || matches!(self.spawn_worker(None, false), Spawn::Started)
             || self.crew.present() > 0
-    }
-
-    /// Has a worker at rest look around; `false`: none rests.
-    pub fn call_to_look(&self) -> bool {
-        while let Some(seat) = self.idle.pop(&self.seats) {
-            if self.call(seat, Call::Look) {
-                return true;
-            }
-        }
-        false
     }
 
     /// Calls the worker in a seat popped from the idle stack; `false`: it had left.

@@ -261,7 +261,7 @@ impl<H: Host> Shift<'_, H> {
             }
             // As with the queue: on the stack first, then this look. Whoever has an errand does the opposite.
             if core.host.has_errand() {
-                core.call_to_look();
+                core.call_resting(Call::Look);
             }
             if core.crew.is_over() {
                 core.call_surplus();

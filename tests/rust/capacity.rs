@@ -36,18 +36,7 @@ fn running_never_exceeds_the_capacity_under_stress() {
                 })
             });
             let ledger = Ledger::of(SUBMITTERS * TASKS);
-            let submitters: Vec<_> = (0..SUBMITTERS)
-                .map(|submitter| {
-                    let ledger = Arc::clone(&ledger);
-                    beside(&pool, move |pool| {
-                        for task in 0..TASKS {
-                            pool.submit(ledger.task(submitter * TASKS + task))
-                                .expect("the pool is open");
-                        }
-                    })
-                })
-                .collect();
-            submitters.into_iter().for_each(join);
+            ledger.submit_all(&pool, SUBMITTERS);
             drain(&pool);
             ended.store(true, Ordering::Relaxed);
             samplers.into_iter().for_each(join);

@@ -15,18 +15,7 @@ fn every_accepted_task_runs_exactly_once() {
             for queue_size in QUEUE_SIZES {
                 let pool = open(Pool::builder().capacity(capacity).queue_size(queue_size));
                 let ledger = Ledger::of(SUBMITTERS * TASKS);
-                let submitters: Vec<_> = (0..SUBMITTERS)
-                    .map(|submitter| {
-                        let ledger = Arc::clone(&ledger);
-                        beside(&pool, move |pool| {
-                            for task in 0..TASKS {
-                                pool.submit(ledger.task(submitter * TASKS + task))
-                                    .expect("the pool is open");
-                            }
-                        })
-                    })
-                    .collect();
-                submitters.into_iter().for_each(join);
+                ledger.submit_all(&pool, SUBMITTERS);
                 drain(&pool);
                 ledger.assert_all_ran_once();
             }

@@ -319,22 +319,11 @@ fn a_refused_thread_is_not_asked_for_again_with_each_task() {
             drain(&pool);
             fail_spawns(FAILING);
             let ledger = Ledger::of(SUBMITTERS * TASKS);
-            let submitters: Vec<_> = (0..SUBMITTERS)
-                .map(|submitter| {
-                    let ledger = Arc::clone(&ledger);
-                    beside(&pool, move |pool| {
-                        for task in 0..TASKS {
-                            pool.submit(ledger.task(submitter * TASKS + task))
-                                .expect("workers are alive");
-                        }
-                    })
-                })
-                .collect();
-            submitters.into_iter().for_each(join);
+            ledger.submit_all(&pool, SUBMITTERS);
             drain(&pool);
             ledger.assert_all_ran_once();
             assert_eq!(pool.running(), 3);
-            // Ten times in the first second, then once a second.
+            // A few times at once, then once in 8 milliseconds.
             let asked = FAILING - failing_spawns();
             assert!(asked < 200, "asked for {asked} threads");
             fail_spawns(0);

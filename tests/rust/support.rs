@@ -294,6 +294,23 @@ impl Ledger {
         }
     }
 
+    /// Submits all the tasks, an equal part of them from each of so many threads, which are waited for.
+    pub fn submit_all(self: &Arc<Self>, pool: &Arc<Pool>, submitters: usize) {
+        let part = self.runs.len() / submitters;
+        let submitters: Vec<_> = (0..submitters)
+            .map(|submitter| {
+                let ledger = Arc::clone(self);
+                beside(pool, move |pool| {
+                    for number in submitter * part..(submitter + 1) * part {
+                        pool.submit(ledger.task(number))
+                            .expect("it takes every task");
+                    }
+                })
+            })
+            .collect();
+        submitters.into_iter().for_each(join);
+    }
+
     /// How often the task has run.
     pub fn runs(&self, number: usize) -> usize {
         self.runs[number].load(Ordering::SeqCst)

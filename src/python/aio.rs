@@ -193,17 +193,22 @@ impl Mailbox {
                 return;
             }
         }
-        if let Err(failure) = self.wake_loop(py) {
-            if self.is_over(py).unwrap_or(true) {
-                self.give_up(py);
-            } else {
-                // It was not woken for a reason of its own, which is told. Whoever is sooner wakes it for this letter, too: the
-                // next letter, or a thread that tries again.
-                lock(&self.letters).woken = false;
-                failure.write_unraisable(py, None);
-                self.wake_loop_later();
-            }
+        if let Some(failure) = self.wake_for_letters(py) {
+            failure.write_unraisable(py, None);
+            self.wake_loop_later();
         }
+    }
+
+    /// Wakes the loop for letters that are noted as told of; `Some`: it could not be woken for a reason of its own, and they are
+    /// not noted so any more. Whoever is sooner wakes it for them then: the next letter, or a thread that tries again.
+    fn wake_for_letters(self: &Arc<Self>, py: Python<'_>) -> Option<PyErr> {
+        let failure = self.wake_loop(py).err()?;
+        if self.is_over(py).unwrap_or(true) {
+            self.give_up(py);
+            return None;
+        }
+        lock(&self.letters).woken = false;
+        Some(failure)
     }
 
     /// Tries again to wake the loop, after a while, and until it is woken or is over. Not by a worker, which has others to
@@ -248,16 +253,8 @@ impl Mailbox {
             }
             letters.woken = true;
         }
-        if self.wake_loop(py).is_ok() {
-            return false;
-        }
-        if self.is_over(py).unwrap_or(true) {
-            self.give_up(py);
-            return false;
-        }
-        lock(&self.letters).woken = false;
         // Unless somebody else tries already.
-        !self.is_retrying.swap(true, Ordering::Relaxed)
+        self.wake_for_letters(py).is_some() && !self.is_retrying.swap(true, Ordering::Relaxed)
     }
 
     /// Has the loop fetch its mail. By way of Python code: a loop in debug mode looks at the frame that calls it, and a

@@ -16,7 +16,6 @@ use super::task::{Call, Task, is_python_function};
 use crate::pool::sync::lock;
 use crate::pool::{Enlisted, Outcome};
 use pyo3::exceptions::{PyException, PyRuntimeError, PyStopIteration};
-use pyo3::impl_::trampoline::get_trampoline_function;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyCFunction, PyDict, PyType};
@@ -113,6 +112,7 @@ static INVALID_STATE_ERROR: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 pub fn prepare(py: Python<'_>) -> PyResult<()> {
     FINALIZER.call_once(|| {
         let class = Awaitable::type_object(py).as_type_ptr();
+        let finalize = call::finalizer!(Awaitable, |call| call.get().report_unseen());
         // SAFETY: the type lives as long as the interpreter. It has no instances yet, nor subclasses ever, and nobody else
         // writes its slots: only this closure does, once.
         unsafe { (*class).tp_finalize = Some(finalize) };
@@ -721,31 +721,6 @@ impl Awaitable {
             (state, callbacks, message, inner.unseen.take())
         };
         drop((state, callbacks, message, unseen));
-    }
-}
-
-/// The collector found the call to be garbage, and is about to clear what is: the last moment at which an exception is
-/// whole, and can be reported. (PyO3 has no such method. Where a call goes by its count of references, its `Drop` does it.)
-///
-/// # Safety
-/// To be called by the interpreter, as the finalizer of an `Awaitable`.
-unsafe extern "C" fn finalize(call: *mut ffi::PyObject) {
-    /// # Safety
-    /// As that of `finalize`.
-    unsafe fn report(py: Python<'_>, call: *mut ffi::PyObject) -> PyResult<*mut ffi::PyObject> {
-        // SAFETY: the caller's promise.
-        let call = unsafe { Borrowed::from_ptr(py, call).cast_unchecked::<Awaitable>() };
-        call.get().report_unseen();
-        Ok(py.None().into_ptr())
-    }
-    // SAFETY: a finalizer is called attached, with a live instance of the type that has it; what the trampoline returns is
-    // owned here. By way of the trampoline, as a method: PyO3 does not attach anew while the interpreter ends, when the
-    // collector runs for the last time.
-    unsafe {
-        ffi::Py_XDECREF(get_trampoline_function!(noargs, report)(
-            call,
-            std::ptr::null_mut(),
-        ));
     }
 }
 

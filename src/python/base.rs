@@ -14,12 +14,11 @@ use crate::pool::sync::Patience;
 use crate::pool::{
     Enlisted, Error, MultiPool, Offer, Options, OptionsError, Pool, Stats, Strategy, SubmitError,
 };
+use pyo3::PyTypeInfo;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
-use pyo3::impl_::trampoline::get_trampoline_function;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyList, PyTuple};
-use pyo3::{Borrowed, PyTypeInfo, ffi};
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -772,35 +771,12 @@ impl Base {
 /// in Python find `__del__`.) To be called before there are any.
 pub fn install(py: Python<'_>) {
     let class = Base::type_object(py).as_type_ptr();
+    let finalize = call::finalizer!(Base, |pool| {
+        call::aside(|_| Base::let_finish(pool));
+    });
     // SAFETY: the type lives as long as the interpreter, and has no instances yet, nor subclasses. Nobody else writes its slots:
     // the module is initialised by one thread.
     unsafe { (*class).tp_finalize = Some(finalize) };
-}
-
-/// The collector found the pool to be garbage, and is about to clear what is.
-///
-/// # Safety
-/// To be called by the interpreter, as the finalizer of a `Base`.
-unsafe extern "C" fn finalize(pool: *mut ffi::PyObject) {
-    /// # Safety
-    /// As that of `finalize`.
-    unsafe fn finish(_: Python<'_>, pool: *mut ffi::PyObject) -> PyResult<*mut ffi::PyObject> {
-        call::aside(|py| {
-            // SAFETY: the caller's promise.
-            let pool = unsafe { Borrowed::from_ptr(py, pool).cast_unchecked::<Base>() };
-            Base::let_finish(&pool);
-            py.None().into_ptr()
-        })
-        .ok_or_else(|| PyRuntimeError::new_err("there is no interpreter"))
-    }
-    // SAFETY: a finalizer is called attached, with a live instance of the type that has it; what the trampoline returns is
-    // owned here. By way of the trampoline, as a method: PyO3 does not attach anew while the interpreter ends.
-    unsafe {
-        ffi::Py_XDECREF(get_trampoline_function!(noargs, finish)(
-            pool,
-            std::ptr::null_mut(),
-        ));
-    }
 }
 
 impl Base {

@@ -163,6 +163,46 @@ pub fn aside<R>(body: impl FnOnce(Python<'_>) -> R) -> Option<R> {
     })
 }
 
+/// What the collector calls for an object of `$class` that it found to be garbage, before it clears what is: the last moment at
+/// which the object is whole. (PyO3 has no such method.) To be put into the slot `tp_finalize` of that class.
+macro_rules! finalizer {
+    ($class:ty, $finish:expr) => {{
+        use pyo3::prelude::*;
+        use pyo3::{Borrowed, ffi};
+
+        fn finish(object: &Bound<'_, $class>, finish: impl FnOnce(&Bound<'_, $class>)) {
+            finish(object);
+        }
+
+        /// # Safety
+        /// To be called by the interpreter, as the finalizer of a `$class`.
+        unsafe extern "C" fn finalize(object: *mut ffi::PyObject) {
+            /// # Safety
+            /// As that of `finalize`.
+            unsafe fn method(
+                py: Python<'_>,
+                object: *mut ffi::PyObject,
+            ) -> PyResult<*mut ffi::PyObject> {
+                // SAFETY: the caller's promise.
+                let object = unsafe { Borrowed::from_ptr(py, object).cast_unchecked::<$class>() };
+                finish(&object, $finish);
+                Ok(py.None().into_ptr())
+            }
+            // SAFETY: a finalizer is called attached, with a live instance of the type that has it; what the trampoline
+            // returns is owned here. By way of the trampoline, as a method: PyO3 does not attach anew while the interpreter
+            // ends, when the collector runs for the last time.
+            unsafe {
+                ffi::Py_XDECREF(pyo3::impl_::trampoline::get_trampoline_function!(noargs, method)(
+                    object,
+                    std::ptr::null_mut(),
+                ));
+            }
+        }
+        finalize
+    }};
+}
+pub(super) use finalizer;
+
 /// Drops Python objects, attached. Where there is no interpreter any more they are leaked.
 pub fn drop_attached<T>(objects: T) {
     let mut objects = Some(objects);

@@ -48,6 +48,13 @@ real_get_ident = gevent.monkey.get_original("threading", "get_ident")
 main_thread = real_get_ident()
 """
 
+
+def run_patched(patched: str, code: str) -> None:
+    """Runs the code after the patch, in a process of its own, to its end."""
+    out, err = run_script(patched + HUB + code + 'print("done")\n', prelude=False)
+    assert out.split() == ["done"], err
+
+
 each_order = pytest.mark.parametrize(
     "patched", [BEFORE, AFTER_IMPORT, AFTER_USE], ids=["before the import", "after the import", "after the use"]
 )
@@ -55,10 +62,9 @@ each_order = pytest.mark.parametrize(
 
 @each_order
 def test_what_works(patched: str) -> None:
-    out, err = run_script(
-        patched
-        + HUB
-        + """
+    run_patched(
+        patched,
+        """
 import asyncio, concurrent.futures, time
 
 with pyants.Pool(4) as pool:
@@ -92,19 +98,15 @@ async def main():
         assert await asyncio.gather(*(pool.run(nap, number) for number in range(20))) == list(range(20))
 
 asyncio.run(main())
-print("done")
 """,
-        prelude=False,
     )
-    assert out.split() == ["done"], err
 
 
 @each_order
 def test_a_wait_in_gevent_s_own_threads_lets_greenlets_go_on(patched: str) -> None:
-    out, err = run_script(
-        patched
-        + HUB
-        + """
+    run_patched(
+        patched,
+        """
 Event = gevent.monkey.get_original("threading", "Event")
 gate = Event()
 
@@ -120,19 +122,15 @@ with pyants.PoolExecutor(2) as executor:
     # future.result() here would stop the greenlet that opens the gate, for ever.
     assert gevent.get_hub().threadpool.apply(future.result)
     assert ticks == [1]
-print("done")
 """,
-        prelude=False,
     )
-    assert out.split() == ["done"], err
 
 
 @each_order
 def test_greenlets_go_on_while_cpython_s_wait_waits(patched: str) -> None:
-    out, err = run_script(
-        patched
-        + HUB
-        + """
+    run_patched(
+        patched,
+        """
 import concurrent.futures
 gate = gevent.monkey.get_original("threading", "Event")()
 
@@ -146,18 +144,14 @@ with pyants.PoolExecutor(2) as executor:
     # Without a time-out gevent would say that nothing can wake it once the greenlet has ended.
     done, _ = concurrent.futures.wait(futures, timeout=60)
     assert len(done) == 4
-print("done")
 """,
-        prelude=False,
     )
-    assert out.split() == ["done"], err
 
 
 def test_a_native_wait_stops_all_greenlets_of_its_thread() -> None:
-    out, err = run_script(
-        BEFORE
-        + HUB
-        + """
+    run_patched(
+        BEFORE,
+        """
 import time
 ticks = []
 
@@ -176,8 +170,5 @@ with pyants.PoolExecutor(1) as executor:
 gevent.sleep(0.01)
 assert len(ticks) > before
 ticker.kill()
-print("done")
 """,
-        prelude=False,
     )
-    assert out.split() == ["done"], err

@@ -128,7 +128,7 @@ class WorkerThread(threading.Thread):
             self.__class__ = _Thread
             handle = "_os_thread_handle" if hasattr(self, "_os_thread_handle") else "_handle"
             if not hasattr(_threading, "_make_thread_handle"):
-                self._ident = new_ident  # What else there is to do only threading knows.
+                self._ident = new_ident  # The rest is for threading, which alone knows it.
                 return
             setattr(self, handle, _threading._make_thread_handle(new_ident))
         _Thread._after_fork(self, new_ident)

@@ -113,6 +113,12 @@ class Gate:
         self.open()
 
 
+def open_when_nobody_waits(pool: pyants.Pool, gate: Gate) -> None:
+    """For a thread: opens the gate that holds a pool's tasks once its blocked submitters were refused, at exit say."""
+    wait_until(lambda: pool.waiting() == 0)
+    gate.open()
+
+
 class Latch:
     """Counts down to 0."""
 

@@ -70,9 +70,10 @@ def test_flood_then_tune_with_func(form: type[PoolWithFunc[[object]]], pre_alloc
 @pytest.mark.thread_unsafe(reason="there is one default pool in the process")
 def test_release_timeout_of_the_default_pool() -> None:
     pyants.reboot()
-    for _ in range(5):
-        pyants.submit(nap, 0.1)
-    assert pyants.running() != 0
+    with Gate() as gate:
+        for _ in range(5):
+            pyants.submit(gate.hold)
+        assert pyants.running() == 5
     pyants.release_timeout(100_000)
     assert pyants.running() == 0
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
-from support import Background, Gate, Latch, Sum, background, nap, own_logger, wait_equal
+from support import Background, Gate, Sum, background, nap, own_logger, wait_equal
 
 import pyants
 from pyants import (
@@ -28,40 +27,35 @@ forms = pytest.mark.parametrize("form", FORMS, ids=["untyped", "generic"])
 with_and_without_pre_alloc = pytest.mark.parametrize("pre_alloc", [False, True], ids=["", "pre_alloc"])
 
 
-@dataclass
-class Worked:
-    """A task that takes a while and counts down."""
-
-    latch: Latch
-
-    def __call__(self, *_: object) -> None:
-        nap(0.004)
-        self.latch.count_down()
+def flood(pool: Pool | PoolWithFunc[[object]], gate: Gate, put: Callable[[], None]) -> None:
+    """Fills a pool of 50 with tasks that the gate holds, and has 5000 more wait for them."""
+    for _ in range(50):
+        put()
+    assert pool.running() == 50
+    gate.wait_entered(50)
+    submitter = Background(lambda: [put() for _ in range(5000)])
+    wait_equal(pool.waiting, 1)
+    gate.open()
+    submitter.result()
+    assert pool.wait_idle(30)
+    assert gate.entered == 5050
+    assert gate.peak == pool.stats().peak_running == 50
 
 
 @pytest.mark.ants("T1", "T2")
 @with_and_without_pre_alloc
 def test_waiting_for_a_worker(pre_alloc: bool) -> None:
-    latch = Latch(5000)
-    with Pool(50, pre_alloc=pre_alloc) as pool:
-        for _ in range(5000):
-            pool.submit(Worked(latch))
-        assert pool.running() == 50
-        latch.wait()
-        assert pool.stats().peak_running == 50
+    with Pool(50, pre_alloc=pre_alloc) as pool, Gate() as gate:
+        flood(pool, gate, lambda: pool.submit(gate.hold))
 
 
 @pytest.mark.ants("T3", "T4", "T5", "T6")
 @forms
 @with_and_without_pre_alloc
 def test_waiting_for_a_worker_with_func(form: type[PoolWithFunc[[object]]], pre_alloc: bool) -> None:
-    latch = Latch(5000)
-    with form(50, Worked(latch), pre_alloc=pre_alloc) as pool:
-        for _ in range(5000):
-            pool.invoke(100)
-        assert pool.running() == 50
-        latch.wait()
-        assert pool.stats().peak_running == 50
+    gate = Gate()
+    with form(50, gate.hold, pre_alloc=pre_alloc) as pool, gate:
+        flood(pool, gate, lambda: pool.invoke(100))
 
 
 @pytest.mark.ants("T7")
@@ -79,11 +73,19 @@ def test_a_worker_after_the_purge() -> None:
 @forms
 @with_and_without_pre_alloc
 def test_a_worker_after_the_purge_with_func(form: type[PoolWithFunc[[object]]], pre_alloc: bool) -> None:
-    with form(1000, lambda seconds: nap(float(str(seconds))), expiry_duration=0.1, pre_alloc=pre_alloc) as pool:
+    gate = Gate()
+
+    def task(item: object) -> None:
+        if item == "hold":
+            gate.hold()
+        else:
+            nap()
+
+    with form(1000, task, expiry_duration=0.1, pre_alloc=pre_alloc) as pool, gate:
         for _ in range(300):
-            pool.invoke(0.01)
+            pool.invoke("nap")
         wait_equal(pool.running, 0)
-        pool.invoke(0.1)
+        pool.invoke("hold")
         assert pool.running() == 1
 
 
@@ -95,8 +97,9 @@ def test_a_worker_after_the_purge_by_default() -> None:
             pool.submit(nap)
         wait_equal(pool.running, 0)
         assert pool.stats().expired == pool.stats().spawned
-        pool.submit(nap)
-        assert pool.running() == 1
+        with Gate() as gate:
+            pool.submit(gate.hold)
+            assert pool.running() == 1
 
 
 def oops(*_: object) -> NoReturn:

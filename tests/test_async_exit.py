@@ -70,8 +70,8 @@ async def main():
     await entered(1)
 pool = AsyncPool(2)
 asyncio.run(main())
-threading.Thread(target=lambda: (time.sleep(0.1), gate.open())).start()
 print("main ends")
+threading.Thread(target=lambda: (time.sleep(0.1), gate.open())).start()
 """)
     assert stdout == "main ends\ndone\n"
 
@@ -82,8 +82,8 @@ async def main():
     AsyncPool(2).run(lambda: (gate.hold(), print("done")))
     await entered(1)
 asyncio.run(main())
-threading.Thread(target=lambda: (time.sleep(0.1), gate.open())).start()
 print("main ends")
+threading.Thread(target=lambda: (time.sleep(0.1), gate.open())).start()
 """)
     assert stdout == "main ends\ndone\n"
 
@@ -99,8 +99,8 @@ async def main():
     await entered(2)
     return pools
 pools = asyncio.run(main())
-threading.Thread(target=lambda: (time.sleep(0.1), gate.open())).start()
 print("main ends")
+threading.Thread(target=lambda: (time.sleep(0.1), gate.open())).start()
 """)
     assert stdout == "main ends\n"
 

@@ -291,10 +291,7 @@ def test_workers_who_wait_for_each_other_and_blocked_submitters() -> None:
                 sys.stdout.write("refused\\n")
         threading.Thread(target=block).start()
         wait_until(lambda: executor.pool.waiting() == 1)
-        def open_later():
-            wait_until(lambda: executor.pool.waiting() == 0)
-            gate.open()
-        threading.Thread(target=open_later).start()
+        threading.Thread(target=open_when_nobody_waits, args=(executor.pool, gate)).start()
     """)
     # Two threads write, whichever is sooner.
     assert sorted(stdout.split()) == ["queued", "refused"]

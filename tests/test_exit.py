@@ -11,13 +11,12 @@ pytestmark = [pytest.mark.thread_unsafe(reason="starts processes"), pytest.mark.
 def test_running_tasks_finish_first() -> None:
     stdout, stderr = run_script("""
         pool = Pool(2)
-        gate = Gate()
         def task(number):
             time.sleep(0.1)
             print(f"done {number}\\n", end="")
+        print("main ends")
         pool.submit(task, 1)
         pool.submit(task, 2)
-        print("main ends")
     """)
     assert stdout.splitlines()[0] == "main ends"
     assert sorted(stdout.splitlines()[1:]) == ["done 1", "done 2"]
@@ -124,8 +123,8 @@ def test_released_and_closed_pools() -> None:
 def test_blocked_submitters(daemon: bool) -> None:
     stdout, stderr = run_script(f"""
         pool = Pool(1)
-        pool.submit(lambda: (time.sleep(0.2), print("done\\n", end="")))
-        refused = []
+        gate = Gate()
+        pool.submit(lambda: (gate.hold(), print("done\\n", end="")))
         def block():
             try:
                 pool.submit(print, "never")
@@ -134,6 +133,7 @@ def test_blocked_submitters(daemon: bool) -> None:
         for _ in range(3):
             threading.Thread(target=block, daemon={daemon}).start()
         wait_until(lambda: pool.waiting() == 3)
+        threading.Thread(target=open_when_nobody_waits, args=(pool, gate)).start()
     """)
     assert "done\n" in stdout
     assert "never" not in stdout
@@ -166,9 +166,11 @@ def test_threads_that_wait_for_the_pool(wait: str, daemon: bool) -> None:
 def test_workers_blocked_in_a_submit_to_their_own_pool() -> None:
     stdout, _ = run_script("""
         pool = Pool(2, panic_handler=lambda error: print(type(error).__name__ + "\\n", end=""))
-        pool.submit(time.sleep, 0.2)
+        gate = Gate()
+        pool.submit(gate.hold)
         pool.submit(lambda: pool.submit(print, "never"))
         wait_until(lambda: pool.waiting() == 1)
+        threading.Thread(target=open_when_nobody_waits, args=(pool, gate)).start()
     """)
     assert stdout == "PoolClosedError\n"
 

@@ -216,7 +216,7 @@ def test_ten_thousand_workers_sleep_and_are_gone_after_two_expiries() -> None:
         wait_until(lambda: pool.running() == 0, deadline=100)
         seconds = time.monotonic() - idle_since
         print(f"{seconds} s after falling idle, {ending} s on release")
-        assert seconds <= 2 * expiry + max(1, 5 * ending)
+        assert seconds <= 2 * expiry + max(20, 5 * ending)
         stats = pool.stats()
         assert (stats.peak_running, stats.completed) == (10_000, 20_000), stats
         assert stats.expired - expired == 10_000

@@ -20,14 +20,14 @@ from pyants import (
 @pytest.mark.ants("B90")
 def test_the_pools_are_released_all_at_once() -> None:
     with Gate() as gate:
-        pool = MultiPool(20, 1)
-        for _ in range(20):
+        pool = MultiPool(60, 1)
+        for _ in range(60):
             pool.submit(gate.hold)
         start = time.monotonic()
         with pytest.raises(PoolTimeoutError):
             pool.release_timeout(0.5)
-        # One after another they would take ten seconds.
-        assert 0.5 <= time.monotonic() - start < 5
+        # One after another they would take thirty seconds.
+        assert 0.5 <= time.monotonic() - start < 20
         assert pool.is_closed()
     wait_equal(pool.running, 0)
 
@@ -35,13 +35,14 @@ def test_the_pools_are_released_all_at_once() -> None:
 @pytest.mark.ants("B92", "D11")
 def test_a_release_that_times_out_names_the_pools_that_failed() -> None:
     with Gate() as gate:
-        pool = MultiPool(4, 1)
+        pool = MultiPool(4, 1, expiry_duration=0.01)
         for index in range(4):
             if index in (1, 3):
                 pool.submit(gate.hold)
             else:
                 pool.submit(nap)
-        wait_equal(lambda: pool.stats().completed, 2)
+        # Those of the others are gone, which so need no time.
+        wait_equal(pool.running, 2)
         with pytest.raises(PoolTimeoutError) as caught:
             pool.release_timeout(0.05)
         # Whatever else it says, such as the time.

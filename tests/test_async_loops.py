@@ -48,9 +48,10 @@ def test_debug_mode() -> None:
         async with AsyncPool(2, abandon_on_cancel=True) as pool:
             await everything(pool)
             with Gate() as gate:
-                held = pool.run(gate.hold)
+                held, abandoned = pool.run(gate.hold), pool.run(gate.hold)
+                await entered(gate, 2)  # Or it would be taken back.
                 with pytest.raises(TimeoutError):
-                    await asyncio.wait_for(pool.run(gate.hold), 0.01)
+                    await asyncio.wait_for(abandoned, 0.01)
                 with pytest.raises(TimeoutError):
                     await asyncio.wait_for(pool.submit(gate.hold), 0.01)
                 gate.open()

@@ -240,10 +240,11 @@ def test_ctrl_c_ends_a_program_once_its_tasks_are_done(executor_type: Executors)
         + """
 executor = Executor(1)
 executor.submit(lambda: (interrupted.wait(), print("done\\n", end="")))
+queued = executor.submit(print, "queued\\n", end="")
 try:
     about_to_wait.set()
     with executor:
-        executor.submit(print, "queued\\n", end="").result()
+        queued.result()
 except KeyboardInterrupt:
     print("interrupted\\n", end="")
 """,

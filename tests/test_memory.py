@@ -186,40 +186,29 @@ def test_ten_thousand_workers_sleep_and_are_gone_after_two_expiries() -> None:
         expiry = 2.0
         pool = Pool(10_000, expiry_duration=expiry)
 
-        def fill():
-            before = pool.stats().completed
-            turnstiles = [threading.Lock() for _ in range(10_000)]
-            for turnstile in turnstiles:
-                turnstile.acquire()
-            for turnstile in turnstiles:
-                pool.submit(turnstile.acquire)
-            assert pool.running() == 10_000
-            assert pool.stats().busy == 10_000
-            assert not pool.try_submit(int)
-            # A crowd that wakes at once would fight for the interpreter's lock: so a few at a time.
-            for passed in range(0, 10_000, 20):
-                for turnstile in turnstiles[passed : passed + 20]:
-                    turnstile.release()
-                wait_until(lambda: pool.stats().completed - before >= passed)
-            assert pool.wait_idle(120)
+        turnstiles = [threading.Lock() for _ in range(10_000)]
+        for turnstile in turnstiles:
+            turnstile.acquire()
+        for turnstile in turnstiles:
+            pool.submit(turnstile.acquire)
+        assert pool.running() == 10_000
+        assert pool.stats().busy == 10_000
+        assert not pool.try_submit(int)
+        # A crowd that wakes at once would fight for the interpreter's lock: so a few at a time.
+        for passed in range(0, 10_000, 20):
+            for turnstile in turnstiles[passed : passed + 20]:
+                turnstile.release()
+            wait_until(lambda: pool.stats().completed >= passed)
+        assert pool.wait_idle(120)
 
-        # How long this machine takes to end so many threads, if nobody waits for an expiry.
-        fill()
-        start = time.monotonic()
-        pool.release_timeout(60)
-        ending = time.monotonic() - start
-        pool.reboot()
-        expired = pool.stats().expired
-
-        fill()
         idle_since = time.monotonic()
         wait_until(lambda: pool.running() == 0, deadline=100)
         seconds = time.monotonic() - idle_since
-        print(f"{seconds} s after falling idle, {ending} s on release")
-        assert seconds <= 2 * expiry + max(20, 5 * ending)
+        print(f"{seconds} s after falling idle")
+        # And what a slow machine takes to end so many threads.
+        assert seconds <= 2 * expiry + 20
         stats = pool.stats()
-        assert (stats.peak_running, stats.completed) == (10_000, 20_000), stats
-        assert stats.expired - expired == 10_000
+        assert (stats.peak_running, stats.completed, stats.expired) == (10_000, 10_000, 10_000), stats
         pool.release_timeout(30)
         """,
         deadline=240,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import ctypes
 import gc
 import re
 import sys
@@ -24,6 +23,7 @@ from support import (
     nap,
     own_logger,
     run_script,
+    stack_size,
     wait_equal,
     wait_gone,
     wait_until,
@@ -270,18 +270,6 @@ def test_a_broken_pool_can_be_rebooted() -> None:
     pool.release_timeout(10)
 
 
-def stack_size() -> int:
-    """The size of the calling thread's stack."""
-    libc = ctypes.CDLL(None)
-    attributes = ctypes.create_string_buffer(256)
-    libc.pthread_self.restype = ctypes.c_void_p
-    assert libc.pthread_getattr_np(ctypes.c_void_p(libc.pthread_self()), attributes) == 0
-    address, size = ctypes.c_void_p(), ctypes.c_size_t()
-    assert libc.pthread_attr_getstack(attributes, ctypes.byref(address), ctypes.byref(size)) == 0
-    libc.pthread_attr_destroy(attributes)
-    return size.value
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="asks glibc")
 @pytest.mark.parametrize("kilobytes", [256, 1024, 16 * 1024])
 def test_the_stack_size_of_workers(kilobytes: int) -> None:
@@ -306,7 +294,6 @@ def test_the_default_stack_size_is_that_of_threading() -> None:
     # A process for each size: glibc gives a new thread the stack of an ended one if that is large enough.
     for wanted in (0, 2 * 1024 * 1024):
         stdout, _ = run_script(f"""
-            from test_threads import stack_size
             threading.stack_size({wanted})
             sizes = []
             running = threading.Event()

@@ -113,6 +113,7 @@ def test_time_limits(limited: Callable[[Awaitable[Any]], Awaitable[None]], aband
             call = pool.run(work)
             await entered(work.gate, 1)
             task = asyncio.ensure_future(limited(call))
+            await asyncio.sleep(0)  # It begins.
             await until(lambda: call.done() or "running" in repr(call))
             if not abandon:
                 # However long it is held, the limit is over before: the timer is a handle of the loop, and older.

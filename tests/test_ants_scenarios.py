@@ -29,11 +29,15 @@ with_and_without_pre_alloc = pytest.mark.parametrize("pre_alloc", [False, True],
 
 def flood(pool: Pool | PoolWithFunc[[object]], gate: Gate, put: Callable[[], None]) -> None:
     """Fills a pool of 50 with tasks that the gate holds, and has 5000 more wait for them."""
-    for _ in range(50):
-        put()
+
+    def put_many(count: int) -> None:
+        for _ in range(count):
+            put()
+
+    put_many(50)
     assert pool.running() == 50
     gate.wait_entered(50)
-    submitter = Background(lambda: [put() for _ in range(5000)])
+    submitter = Background(lambda: put_many(5000))
     wait_equal(pool.waiting, 1)
     gate.open()
     submitter.result()

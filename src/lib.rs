@@ -20,6 +20,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod per_process;
 pub mod pool;
 #[cfg(feature = "python")]
 mod python;

@@ -474,6 +474,11 @@ impl<H: Host> Remains<H> {
         self.0.strong_count() == 0
     }
 
+    /// How many workers there are.
+    pub fn running(&self) -> u32 {
+        self.0.upgrade().map_or(0, |core| core.crew.running())
+    }
+
     /// Looks at the host, where something is left.
     pub fn with_host<R>(&self, look: impl FnOnce(&H) -> R) -> Option<R> {
         self.0.upgrade().map(|core| look(&core.host))

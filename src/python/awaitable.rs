@@ -4,23 +4,24 @@
 //! a fraction: it is made without a call into Python, and its callbacks, tasks that wait for it mostly, are called when the
 //! loop fetches its mail, without a handle in the loop's books for each.
 
-use super::aio::{Letter, Mailbox, in_context};
-use super::base::Base;
+use super::arguments::{Call, is_python_function};
+use super::bells::Bells;
 use super::call::{self, Guarded};
+use super::context;
 use super::errors;
-use super::executor::Scope;
-use super::future::Bells;
-use super::host::PyHost;
+use super::hooks::Hooks;
+use super::reporter::{Reporter, Source};
+use super::scope::Scope;
 use super::switch::Turns;
-use super::task::{Call, Task, is_python_function};
+use crate::pool::Outcome;
 use crate::pool::sync::lock;
-use crate::pool::{Enlisted, Outcome};
 use pyo3::exceptions::{PyException, PyRuntimeError, PyStopIteration};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyCFunction, PyDict, PyType};
 use pyo3::{Borrowed, PyTraverseError, PyTypeInfo, PyVisit, ffi, intern};
 use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -34,7 +35,9 @@ pub struct Prospect {
     /// The calls that it is one of, which are told when it is over.
     pub scope: Arc<Scope>,
     /// It lives while calls wait for it.
-    pub pool: Py<Base>,
+    pub pool: Py<PyAny>,
+    /// Has it note that the call was taken back when it was in the queue already, where its empty shell takes room.
+    pub note_withdrawn: fn(&Bound<'_, PyAny>),
 }
 
 enum State {
@@ -57,26 +60,44 @@ impl State {
     }
 }
 
-/// Where an exception comes from, for whoever has to tell that nobody asked for it.
-pub enum Source {
-    /// This callable raised it.
-    Call(Py<PyAny>),
-    /// The pool did not call this one.
-    Refusal(Py<PyAny>),
+/// Where a call stands in line.
+pub trait Place: Send + Sync {
+    /// Leaves the line; `false`: it is there no more.
+    fn leave(&self) -> bool;
 }
 
-impl Source {
-    fn func(&self) -> &Py<PyAny> {
-        match self {
-            Source::Call(func) | Source::Refusal(func) => func,
-        }
+/// What a worker, or whoever refuses a call, tells the loop that waits for it.
+pub enum Letter {
+    /// The task has begun: it was admitted at the latest now. `false`: it was refused, as the future of the result tells.
+    Admission(Py<PyAny>, bool),
+    /// What the call returned. With it goes the context, for the thread that made it to let go of it: free-threaded builds
+    /// make much of objects that others let go of.
+    Returned(Py<Awaitable>, Py<PyAny>, Py<PyAny>),
+    Raised(Py<Awaitable>, PyErr, Option<Source>),
+    /// The call raised, which the worker has reported: it was cancelled meanwhile.
+    Ended(Py<Awaitable>),
+}
+
+/// What takes letters to the loop of a call.
+pub trait Post: Send + Sync {
+    fn post(&self, py: Python<'_>, letter: Letter);
+
+    /// A worker, between two tasks: lets others in if it is time, the loop first if that is to fetch its mail.
+    fn let_others_in(&self, py: Python<'_>, turns: &mut Turns, bells: &mut Bells);
+
+    /// It belongs to this process, not to one that this was forked from.
+    fn is_ours(&self) -> bool {
+        self.reporter().is_ours()
     }
+
+    /// Where exceptions go that the loop does not ask for.
+    fn reporter(&self) -> &Reporter;
 }
 
 struct Inner {
     state: State,
     /// Where the call stands in line, if it does.
-    place: Option<Enlisted<PyHost>>,
+    place: Option<Box<dyn Place>>,
     /// It was cancelled when it had begun, and will be when it has ended.
     is_cancelling: bool,
     /// Each with the context to call it in.
@@ -92,7 +113,7 @@ struct Inner {
 #[pyclass(frozen, weakref, module = "pyants", name = "AsyncCall")]
 pub struct Awaitable {
     event_loop: Py<PyAny>,
-    mailbox: Arc<Mailbox>,
+    mailbox: Arc<dyn Post>,
     /// Who cancels the call does not wait for one that has begun.
     abandon_on_cancel: bool,
     inner: Mutex<Inner>,
@@ -162,16 +183,10 @@ fn invalid_state(py: Python<'_>, message: &'static str) -> PyErr {
     }
 }
 
-/// The context of the caller.
-pub fn current_context(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    // SAFETY: returns a new reference, or null with an exception set.
-    unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent()) }
-}
-
 impl Awaitable {
     pub fn new(
         event_loop: Py<PyAny>,
-        mailbox: Arc<Mailbox>,
+        mailbox: Arc<dyn Post>,
         abandon_on_cancel: bool,
         prospect: Prospect,
     ) -> Self {
@@ -202,7 +217,7 @@ impl Awaitable {
     }
 
     /// Takes the call to be begun, withdrawn or refused; `None`: somebody was faster.
-    fn take(&self, to: State) -> Option<(Prospect, Option<Enlisted<PyHost>>)> {
+    fn take(&self, to: State) -> Option<(Prospect, Option<Box<dyn Place>>)> {
         let mut inner = lock(&self.inner);
         if !matches!(inner.state, State::Waiting(_)) {
             return None;
@@ -219,7 +234,7 @@ impl Awaitable {
     }
 
     /// The call stands in line there.
-    pub fn stand(&self, place: Enlisted<PyHost>) {
+    pub fn stand(&self, place: Box<dyn Place>) {
         let mut inner = lock(&self.inner);
         if matches!(inner.state, State::Waiting(_)) {
             inner.place = Some(place);
@@ -229,23 +244,23 @@ impl Awaitable {
     /// The worker: makes the call and posts what it came to.
     pub fn run(
         py: Python<'_>,
-        host: &PyHost,
+        hooks: &Hooks,
         call: Py<Self>,
         turns: &mut Turns,
         bells: &mut Bells,
-    ) -> Outcome<Task> {
+    ) -> Outcome<Infallible> {
         let mailbox = Arc::clone(&call.get().mailbox);
-        let outcome = Self::run_and_post(py, host, call, &mailbox);
+        let outcome = Self::run_and_post(py, hooks, call, &*mailbox);
         mailbox.let_others_in(py, turns, bells);
         outcome
     }
 
     fn run_and_post(
         py: Python<'_>,
-        host: &PyHost,
+        hooks: &Hooks,
         call: Py<Self>,
-        mailbox: &Arc<Mailbox>,
-    ) -> Outcome<Task> {
+        mailbox: &dyn Post,
+    ) -> Outcome<Infallible> {
         let this = call.get();
         let Some((prospect, _)) = this.take(State::Begun) else {
             return Outcome::Cancelled;
@@ -256,13 +271,14 @@ impl Awaitable {
             admission,
             scope,
             pool,
+            note_withdrawn: _,
         } = prospect;
         // The last one, perhaps: to drop it closes it.
         drop(pool);
         if let Some(admission) = admission {
             mailbox.post(py, Letter::Admission(admission, true));
         }
-        let (func, result) = in_context(context.bind(py), || made.call(py));
+        let (func, result) = context::run_in(context.bind(py), || made.call(py));
         let outcome = match result {
             Ok(result) => {
                 drop(func);
@@ -271,7 +287,7 @@ impl Awaitable {
             }
             Err(raised) => {
                 if this.is_given_up() {
-                    host.report(py, &func, raised, "task");
+                    hooks.report(py, &func, raised, "task");
                     if !this.is_done() {
                         mailbox.post(py, Letter::Ended(call));
                     }
@@ -323,11 +339,8 @@ impl Awaitable {
         };
         // In a forked child the parent's line and books are not to be touched.
         if self.mailbox.is_ours() {
-            if place.and_then(|place| place.withdraw()).is_none() {
-                // Not in line any more, but in the queue, where its empty shell takes room.
-                if let Ok(front) = prospect.pool.bind(py).get().front(py) {
-                    front.note_withdrawn(py);
-                }
+            if !place.is_some_and(|place| place.leave()) {
+                (prospect.note_withdrawn)(prospect.pool.bind(py));
             }
             if let Some(admission) = prospect.admission {
                 self.mailbox.post(py, Letter::Admission(admission, true));
@@ -347,7 +360,7 @@ impl Awaitable {
         let py = slf.py();
         if slf.get().is_done() || slf.get().is_given_up() {
             if let Err((raised, Some(source))) = outcome {
-                slf.get().mailbox.reporter.report(py, raised, source);
+                slf.get().mailbox.reporter().report(py, raised, source);
             }
             return Self::end(slf, soon);
         }
@@ -422,7 +435,7 @@ impl Awaitable {
         context: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         let py = slf.py();
-        let Err(raised) = in_context(context, || callback.guarded_call1((slf,))) else {
+        let Err(raised) = context::run_in(context, || callback.guarded_call1((slf,))) else {
             return Ok(());
         };
         if !raised.is_instance_of::<PyException>(py) {
@@ -619,7 +632,7 @@ impl Awaitable {
         context: Option<Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let py = slf.py();
-        let context = context.map_or_else(|| current_context(py), Ok)?;
+        let context = context.map_or_else(|| context::current(py), Ok)?;
         {
             let mut inner = lock(&slf.get().inner);
             if !inner.state.is_done() {
@@ -739,7 +752,7 @@ impl Awaitable {
                 }
             };
             let raised = PyErr::from_value(raised.into_bound(py));
-            self.mailbox.reporter.report(py, raised, source);
+            self.mailbox.reporter().report(py, raised, source);
         });
     }
 }

@@ -1,15 +1,18 @@
 //! What all kinds of pools have in common.
 
+use super::arguments::Call;
 use super::call::{self, Guarded};
+use super::context;
 use super::errors::{self, Refusal};
+use super::exit::{self, Closer};
 use super::host::PyHost;
 use super::known;
-use super::lifecycle;
 use super::options::{self, Given};
+use super::process::generation;
 use super::switch::Switch;
-use super::task::{Call, Task};
-use super::threads;
+use super::task::Task;
 use super::wait::detached;
+use crate::per_process::PerProcess;
 use crate::pool::sync::Patience;
 use crate::pool::{
     Enlisted, Error, MultiPool, Offer, Options, OptionsError, Pool, Stats, Strategy, SubmitError,
@@ -19,7 +22,7 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyList, PyTuple};
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 enum Pools {
@@ -66,7 +69,8 @@ impl Front {
             withdrawn: AtomicUsize::new(0),
         };
         front.lend_context(py);
-        if !lifecycle::register(front.pools()) {
+        let closer = |pool: &Pool<PyHost>| -> Box<dyn Closer> { Box::new(pool.remains()) };
+        if !exit::register(front.pools().iter().map(closer).collect()) {
             return Err(exiting(py));
         }
         Ok(front)
@@ -84,7 +88,7 @@ impl Front {
                 }
             }
         }
-        if threads::inherit_context() {
+        if context::are_inherited() {
             lend(self, py);
         }
     }
@@ -322,8 +326,8 @@ fn exiting(py: Python<'_>) -> PyErr {
 /// What all pools of pyants have in common.
 #[pyclass(frozen, subclass, weakref, module = "pyants", name = "_Base")]
 pub struct Base {
-    /// Null until `__init__`.
-    front: AtomicPtr<Front>,
+    /// There is none until `__init__`.
+    front: PerProcess<Front>,
     /// What a pool with a function calls, in a list of one: a method of a subclass leads back to the pool, and neither it nor
     /// a cell that is written once can let go of the other. A list can, when the collector asks it to.
     func: PyOnceLock<Py<PyList>>,
@@ -332,7 +336,7 @@ pub struct Base {
 impl Default for Base {
     fn default() -> Self {
         Base {
-            front: AtomicPtr::default(),
+            front: PerProcess::empty(),
             func: PyOnceLock::new(),
         }
     }
@@ -347,55 +351,30 @@ impl Base {
         strategy: Option<(usize, Strategy)>,
         func: Option<Py<PyAny>>,
     ) -> PyResult<()> {
-        if !self.front.load(Ordering::Acquire).is_null() {
-            return Err(PyRuntimeError::new_err("a pool is initialised once"));
-        }
-        let front = Box::into_raw(Box::new(Front::new(py, given, strategy)?));
+        let front = Front::new(py, given, strategy)?;
         if let Some(func) = func {
             let _ = self.func.set(py, PyList::new(py, [func])?.unbind());
         }
-        self.install(std::ptr::null_mut(), front)
-            .map(drop)
-            .ok_or_else(|| PyRuntimeError::new_err("a pool is initialised once"))
+        self.front
+            .set(generation(), front)
+            .map_err(|_| PyRuntimeError::new_err("a pool is initialised once"))
     }
 
-    /// Puts `front` in the place of `old`; `None`: another thread was faster.
-    fn install(&self, old: *mut Front, front: *mut Front) -> Option<&Front> {
-        match self
-            .front
-            .compare_exchange(old, front, Ordering::AcqRel, Ordering::Acquire)
-        {
-            // SAFETY: as in `front`.
-            Ok(_) => Some(unsafe { &*front }),
-            Err(_) => {
-                // SAFETY: it came from `Box::into_raw` and nobody else has seen it.
-                drop(unsafe { Box::from_raw(front) });
-                None
-            }
-        }
-    }
-
-    /// The pools. In a forked child they are made anew on first use.
+    /// The pools. In a forked child they are made anew on first use: the old ones belong to the parent's threads, which may hold
+    /// their locks for ever.
     #[inline]
     pub fn front(&self, py: Python<'_>) -> PyResult<&Front> {
-        let pointer = self.front.load(Ordering::Acquire);
-        // SAFETY: a pointer here comes from `Box::into_raw`. What it points to is dropped with `self` only: where another
-        // takes its place, in a forked child, it is leaked.
-        match unsafe { pointer.as_ref() } {
-            Some(front) if front.pools()[0].host().is_ours() => Ok(front),
-            Some(stale) => self.renew(py, pointer, stale),
+        self.front.get_or_make(generation(), |former| match former {
+            Some(former) => former.renewed(py),
             None => Err(PyRuntimeError::new_err(
                 "the pool's __init__() was not called",
             )),
-        }
+        })
     }
 
-    /// In a forked child: the old pools belong to the parent's threads, which may hold their locks for ever.
-    #[cold]
-    fn renew(&self, py: Python<'_>, pointer: *mut Front, stale: &Front) -> PyResult<&Front> {
-        let front = Box::into_raw(Box::new(stale.renewed(py)?));
-        self.install(pointer, front)
-            .map_or_else(|| self.front(py), Ok)
+    /// The pools, unless they are a parent's, which are not to be touched.
+    fn own_front(&self) -> Option<&Front> {
+        self.front.get(generation())
     }
 
     /// `func` of a pool with a function.
@@ -534,16 +513,7 @@ pub fn check_callable(func: &Bound<'_, PyAny>) -> PyResult<()> {
 
 impl Drop for Base {
     fn drop(&mut self) {
-        let front = *self.front.get_mut();
-        // SAFETY: as in `front`; and nobody else has a reference any more.
-        let Some(seen) = (unsafe { front.as_ref() }) else {
-            return;
-        };
-        // In a forked child the parent's pool is not to be touched.
-        if seen.pools()[0].host().is_ours() {
-            // SAFETY: it came from `Box::into_raw`, and is given up here for good.
-            drop(unsafe { Box::from_raw(front) });
-        }
+        self.front.give_up(generation());
     }
 }
 
@@ -672,7 +642,7 @@ impl Base {
     /// Options, the tuned capacity and counters are kept. Workers are started on demand.
     fn reboot(&self, py: Python<'_>) -> PyResult<()> {
         let front = self.front(py)?;
-        let opened = call::detach(py, || lifecycle::unless_exiting(|| front.reboot()));
+        let opened = call::detach(py, || exit::unless_exiting(|| front.reboot()));
         if opened { Ok(()) } else { Err(exiting(py)) }
     }
 
@@ -738,31 +708,17 @@ impl Base {
 
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
         visit.call(self.func_for_gc())?;
-        // SAFETY: as in `front`.
-        let Some(front) = (unsafe { self.front.load(Ordering::Acquire).as_ref() }) else {
-            return Ok(());
-        };
-        for pool in front.pools() {
-            // In a forked child the parent's locks are not to be touched.
-            if pool.host().is_ours() {
-                pool.host().hooks.traverse(&visit)?;
-            }
-        }
-        Ok(())
+        (self.own_front().into_iter())
+            .flat_map(Front::pools)
+            .try_for_each(|pool| pool.host().hooks.traverse(&visit))
     }
 
     fn __clear__(&self) {
-        // SAFETY: as in `front`.
-        let Some(front) = (unsafe { self.front.load(Ordering::Acquire).as_ref() }) else {
-            return;
-        };
-        for pool in front.pools() {
+        for pool in self.own_front().into_iter().flat_map(Front::pools) {
             // No task is in flight, and no worker there (`let_finish`), but for a pool whose class has a `__del__` that does
             // not call ours: its tasks are reported to the log from now on, and it starts no worker if it
             // had an initializer.
-            if pool.host().is_ours() {
-                pool.host().hooks.clear();
-            }
+            pool.host().hooks.clear();
         }
     }
 }
@@ -784,29 +740,15 @@ impl Base {
     /// an initializer for those that are yet to be started, a handler. So it lives on, by a reference of its own, and with
     /// it all that it refers to, until the last worker leaves; what is garbage then the collector finds once more.
     fn let_finish(slf: &Bound<'_, Self>) {
-        // SAFETY: as in `front`.
-        let Some(front) = (unsafe { slf.get().front.load(Ordering::Acquire).as_ref() }) else {
+        let Some(front) = slf.get().own_front() else {
             return;
         };
-        // In a forked child the parent's pool is not to be touched.
-        if !front.pools()[0].host().is_ours() {
-            return;
-        }
         front.release();
         for pool in front.pools() {
-            pool.host().keep(slf.clone().unbind());
+            (pool.host()).keep(slf.clone().unbind().into_any(), pool.remains());
             // Kept, then the look; a worker counts itself out, or as failed, then looks what is kept.
             pool.host().let_go_as_the_last(false);
         }
-    }
-
-    /// How many workers the pool of this host has.
-    pub fn workers_of(&self, host: &PyHost) -> u32 {
-        // SAFETY: as in `front`.
-        let front = unsafe { self.front.load(Ordering::Acquire).as_ref() };
-        let mut pools = front.iter().flat_map(|front| front.pools());
-        let pool = pools.find(|pool| std::ptr::eq(pool.host(), host));
-        pool.map_or(0, Pool::running)
     }
 
     fn func_for_gc(&self) -> Option<&Py<PyList>> {

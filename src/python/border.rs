@@ -12,6 +12,11 @@
 //! 40 seconds of processor time, and 1.7 one at a time. Whoever arrives lets another one leave as well: or threads that
 //! come and go faster than one at a time would pile up.
 
+use super::call;
+use super::process::generation;
+use crate::per_process::PerProcess;
+use pyo3::Python;
+use std::convert::Infallible;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,9 +28,33 @@ const ONE_AT_A_TIME: bool = cfg!(Py_GIL_DISABLED);
 /// forked just then takes its chance.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Begins to cross into Python: no fork happens until the guard is dropped. The caller is detached.
+pub fn arrive() -> Arrival<'static> {
+    Border::current().arrive()
+}
+
+/// Begins to leave Python: no fork happens until the guard is dropped, when the thread has left. Detaches only where it
+/// has to wait.
+pub fn leave(py: Python<'_>) -> Departure<'static> {
+    let border = Border::current();
+    border
+        .try_leave()
+        .unwrap_or_else(|| call::detach(py, || border.leave()))
+}
+
+/// A fork is about to happen: nobody begins to cross, and those who are crossing have crossed.
+pub fn close(py: Python<'_>) {
+    call::detach(py, || Border::current().close());
+}
+
+/// The fork is done, and this is the parent.
+pub fn open() {
+    Border::current().open();
+}
+
 /// See the module's description. Its lock is held for a moment only, and nothing waited for under it but the bells.
 #[derive(Default)]
-pub struct Border {
+struct Border {
     traffic: Mutex<Traffic>,
     /// For all but those who wait for their turn to leave.
     bell: Condvar,
@@ -71,6 +100,13 @@ impl Traffic {
 }
 
 impl Border {
+    fn current() -> &'static Border {
+        static CURRENT: PerProcess<Border> = PerProcess::empty();
+        let new = |_: Option<&Border>| Ok::<_, Infallible>(Border::default());
+        let Ok(own) = CURRENT.get_or_make(generation(), new);
+        own
+    }
+
     fn traffic(&self) -> MutexGuard<'_, Traffic> {
         self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -96,7 +132,7 @@ impl Border {
     }
 
     /// Begins to cross into Python. The caller is detached.
-    pub fn arrive(&self) -> Arrival<'_> {
+    fn arrive(&self) -> Arrival<'_> {
         let mut traffic = self.wait(&self.bell, self.traffic(), PATIENCE, Traffic::may_arrive);
         traffic.arriving += 1;
         if traffic.permits < traffic.queued {
@@ -108,7 +144,7 @@ impl Border {
     }
 
     /// Begins to leave Python. The caller is detached.
-    pub fn leave(&self) -> Departure<'_> {
+    fn leave(&self) -> Departure<'_> {
         let mut traffic = self.traffic();
         traffic.queued += 1;
         // A crowd that looks up every second has no time for anything else: the later one comes, the longer one waits.
@@ -123,7 +159,7 @@ impl Border {
     }
 
     /// As `leave`, but never waits; `None`: it would have to.
-    pub fn try_leave(&self) -> Option<Departure<'_>> {
+    fn try_leave(&self) -> Option<Departure<'_>> {
         let mut traffic = self.traffic();
         traffic.may_leave().then(|| {
             traffic.leave();
@@ -132,14 +168,14 @@ impl Border {
     }
 
     /// A fork is about to happen: nobody begins to cross, and those who are crossing have crossed. The caller is detached.
-    pub fn close(&self) {
+    fn close(&self) {
         let mut traffic = self.traffic();
         traffic.forks += 1;
         drop(self.wait(&self.bell, traffic, PATIENCE, Traffic::may_fork));
     }
 
     /// The fork is done.
-    pub fn open(&self) {
+    fn open(&self) {
         self.traffic().forks -= 1;
         self.bell.notify_all();
         self.turn.notify_one();

@@ -4,7 +4,7 @@
 
 use super::call::{self, Guarded};
 use super::known;
-use super::lifecycle::this_thread;
+use super::process::this_thread;
 use super::wait::detached;
 use crate::pool::sync::{lock, wait};
 use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyValueError};

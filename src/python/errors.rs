@@ -2,6 +2,7 @@
 
 use super::call::{self, Guarded};
 use super::known;
+use super::process;
 use crate::pool::Error;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyTypeError, PyValueError};
@@ -200,10 +201,33 @@ impl Refusal {
             Refusal::Python(error) | Refusal::Late(error) => error,
         }
     }
+
+    /// As an executor raises it.
+    pub fn into_executors(self, py: Python<'_>) -> PyErr {
+        match self {
+            Refusal::Pool(Error::Closed) if process::is_exiting() => {
+                closed(py, "cannot schedule new futures after interpreter shutdown")
+            }
+            Refusal::Pool(Error::Closed) => {
+                closed(py, "cannot schedule new futures after shutdown")
+            }
+            Refusal::Pool(Error::Broken) => broken_executor(py),
+            refusal => refusal.into_exception(py),
+        }
+    }
 }
 
 impl From<PyErr> for Refusal {
     fn from(error: PyErr) -> Self {
         Refusal::Python(error)
+    }
+}
+
+/// What a try returns: whether the task was accepted.
+pub fn accepted(py: Python<'_>, result: Result<(), Refusal>) -> PyResult<bool> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(Refusal::Pool(Error::Overload { .. })) => Ok(false),
+        Err(refusal) => Err(refusal.into_exception(py)),
     }
 }

@@ -1,155 +1,34 @@
 //! `PoolExecutor`: calls that futures stand for, on the workers of a pool.
 
+use super::arguments::Call;
 use super::base::{Base, Wait};
+use super::bells;
 use super::call;
 use super::errors::{self, Refusal};
 use super::feed::Feed;
-use super::future::{self, Future};
+use super::future::{self, Future, FutureClass};
 use super::instance;
 use super::job::Job;
 use super::known;
-use super::lifecycle;
 use super::options;
 use super::patch;
-use super::task::{Call, Task};
+use super::process;
+use super::scope::{Scope, SharedScope};
+use super::task::Task;
 use super::wait::detached;
 use crate::pool::Error;
-use crate::pool::sync::{Patience, lock};
-use crate::pool::watch::Watch;
+use crate::pool::sync::lock;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyTuple, PyType};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
-use std::time::Duration;
-
-/// The calls of one executor, among others on a pool that it shares.
-pub struct Scope {
-    closed: AtomicBool,
-    /// Calls accepted, or about to be, and not yet done.
-    calls: AtomicU64,
-    watch: Watch,
-    /// In which process, counted by forks, these calls are.
-    generation: u64,
-}
-
-impl Scope {
-    pub fn new() -> Self {
-        Scope {
-            closed: AtomicBool::new(false),
-            calls: AtomicU64::new(0),
-            watch: Watch::new(),
-            generation: lifecycle::generation(),
-        }
-    }
-
-    /// The scope is this process's, not one that it was forked from.
-    pub fn is_ours(&self) -> bool {
-        self.generation == lifecycle::generation()
-    }
-
-    /// No call comes in any more.
-    pub fn close(&self) {
-        self.closed.store(true, Ordering::SeqCst);
-    }
-
-    /// Calls come in again.
-    pub fn open(&self) {
-        self.closed.store(false, Ordering::SeqCst);
-    }
-
-    pub fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::SeqCst)
-    }
-
-    /// A call comes in; `false`: the scope is closed.
-    pub fn enter(&self) -> bool {
-        // SeqCst: counted first, then the look at `closed`; who closes and waits does the opposite.
-        self.calls.fetch_add(1, Ordering::SeqCst);
-        let open = !self.is_closed();
-        if !open {
-            self.leave();
-        }
-        open
-    }
-
-    /// A call that may be begun although the scope is closed, since another that is not done has it begun.
-    pub fn follow(&self) {
-        self.calls.fetch_add(1, Ordering::SeqCst);
-    }
-
-    /// A call is done.
-    pub fn leave(&self) {
-        self.leave_many(1);
-    }
-
-    /// So many calls are done.
-    pub fn leave_many(&self, calls: u64) {
-        self.calls.fetch_sub(calls, Ordering::SeqCst);
-        self.watch.notify();
-    }
-
-    /// Waits until every call is done.
-    pub fn wait(&self, patience: &mut Patience<'_>) -> Result<(), Error> {
-        self.watch
-            .wait_until(|| self.calls.load(Ordering::SeqCst) == 0, patience)
-    }
-}
-
-/// A scope that is exchanged for an empty one in a forked child, which has none of its parent's calls, and must not touch
-/// the parent's locks.
-pub struct SharedScope(AtomicPtr<Scope>);
-
-impl SharedScope {
-    pub fn new() -> Self {
-        SharedScope(AtomicPtr::new(
-            Arc::into_raw(Arc::new(Scope::new())).cast_mut(),
-        ))
-    }
-
-    pub fn get(&self) -> Arc<Scope> {
-        loop {
-            let pointer = self.0.load(Ordering::Acquire);
-            // SAFETY: what is stored here comes from `Arc::into_raw`, and the count that it holds is given up with `self`
-            // only; what another takes the place of, in a forked child, is leaked.
-            let scope = unsafe {
-                Arc::increment_strong_count(pointer);
-                Arc::from_raw(pointer)
-            };
-            if scope.is_ours() {
-                return scope;
-            }
-            let new = Scope::new();
-            if scope.is_closed() {
-                new.close();
-            }
-            std::mem::forget(scope);
-            let new = Arc::into_raw(Arc::new(new)).cast_mut();
-            if self
-                .0
-                .compare_exchange(pointer, new, Ordering::AcqRel, Ordering::Acquire)
-                .is_err()
-            {
-                // SAFETY: it came from `Arc::into_raw`, and nobody else has seen it.
-                drop(unsafe { Arc::from_raw(new) });
-            }
-        }
-    }
-}
-
-impl Drop for SharedScope {
-    fn drop(&mut self) {
-        // SAFETY: it came from `Arc::into_raw`, and is given up here for good.
-        drop(unsafe { Arc::from_raw(*self.0.get_mut()) });
-    }
-}
 
 /// The native half of `pyants.PoolExecutor`.
 #[pyclass(frozen, subclass, weakref, module = "pyants", name = "_Executor")]
 pub struct Executor {
     pool: PyOnceLock<Py<Base>>,
-    future_class: PyOnceLock<Py<PyType>>,
+    future_class: PyOnceLock<FutureClass>,
     /// The executor's calls, where the pool is shared; else all that is in the pool is the executor's.
     scope: OnceLock<SharedScope>,
     /// Of the threads' names, where the pool is the executor's own.
@@ -161,8 +40,8 @@ pub struct Executor {
 impl Executor {
     fn pool<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, Base>> {
         self.pool.get(py).map(|pool| pool.bind(py)).ok_or_else(|| {
-            if lifecycle::is_exiting() {
-                Self::refused(py, Refusal::Pool(Error::Closed))
+            if process::is_exiting() {
+                Refusal::Pool(Error::Closed).into_executors(py)
             } else {
                 not_initialised()
             }
@@ -184,7 +63,7 @@ impl Executor {
     ) -> Result<Bound<'py, Future>, Refusal> {
         let front = self.pool(py)?.get().front(py)?;
         let class = self.future_class.get(py).ok_or_else(not_initialised)?;
-        let future = Future::of_task(class.bind(py), front.family_id())?;
+        let future = class.task_future(py, front.family_id())?;
         let scope = self.scope();
         if let Some(scope) = &scope {
             if !scope.enter() {
@@ -209,7 +88,7 @@ impl Executor {
         call: Call,
     ) -> PyResult<Bound<'py, Future>> {
         self.submit(py, wait, call)
-            .map_err(|refusal| Self::refused(py, refusal))
+            .map_err(|refusal| refusal.into_executors(py))
     }
 
     /// The task is a call of the executor with this scope; without one all are.
@@ -218,19 +97,6 @@ impl Executor {
             (Task::Future(..), None) => true,
             (Task::Future(_, future), Some(scope)) => future.get().is_of(scope),
             _ => false,
-        }
-    }
-
-    pub fn refused(py: Python<'_>, refusal: Refusal) -> PyErr {
-        match refusal {
-            Refusal::Pool(Error::Closed) if lifecycle::is_exiting() => {
-                errors::closed(py, "cannot schedule new futures after interpreter shutdown")
-            }
-            Refusal::Pool(Error::Closed) => {
-                errors::closed(py, "cannot schedule new futures after shutdown")
-            }
-            Refusal::Pool(Error::Broken) => errors::broken_executor(py),
-            refusal => refusal.into_exception(py),
         }
     }
 }
@@ -257,17 +123,11 @@ impl Executor {
         future_class: Bound<'_, PyType>,
         thread_name_prefix: Option<String>,
     ) -> PyResult<()> {
-        if !future_class.is_subclass_of::<Future>()? {
-            return Err(errors::wrong_type(
-                "future_class",
-                "a subclass of pyants.Future",
-                &future_class,
-            ));
-        }
+        let future_class = FutureClass::new(future_class)?;
         if self.pool.set(py, pool).is_err() {
             return Err(PyRuntimeError::new_err("an executor is initialised once"));
         }
-        let _ = self.future_class.set(py, future_class.unbind());
+        let _ = self.future_class.set(py, future_class);
         let _ = match thread_name_prefix {
             Some(prefix) => self.thread_name_prefix.set(prefix).is_ok(),
             None => self.scope.set(SharedScope::new()).is_ok(),
@@ -300,9 +160,9 @@ impl Executor {
         kwargs: Option<Bound<'py, PyDict>>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let py = slf.py();
-        if patch::is_replaced(slf)? {
+        if patch::is_replaced(slf.as_any())? {
             let overload = known::POOL_OVERLOAD_ERROR.get(py);
-            return match patch::ask(slf, Wait::No, r#fn, &args, kwargs.as_ref()) {
+            return match patch::ask(slf.as_any(), Wait::No, r#fn, &args, kwargs.as_ref()) {
                 Err(refusal) if refusal.is_instance(py, overload) => Ok(None),
                 result => result.map(Some),
             };
@@ -311,7 +171,7 @@ impl Executor {
         match slf.get().submit(py, Wait::No, call) {
             Ok(future) => Ok(Some(future.into_any())),
             Err(Refusal::Pool(Error::Overload { .. })) => Ok(None),
-            Err(refusal) => Err(Self::refused(py, refusal)),
+            Err(refusal) => Err(refusal.into_executors(py)),
         }
     }
 
@@ -325,8 +185,8 @@ impl Executor {
         kwargs: Option<Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let wait = Wait::Up(Some(options::read_timeout(timeout)?));
-        if patch::is_replaced(slf)? {
-            return patch::ask(slf, wait, r#fn, &args, kwargs.as_ref());
+        if patch::is_replaced(slf.as_any())? {
+            return patch::ask(slf.as_any(), wait, r#fn, &args, kwargs.as_ref());
         }
         let call = Call::new(r#fn.clone().unbind(), args, kwargs);
         let future = slf.get().schedule(slf.py(), wait, call)?;
@@ -342,7 +202,8 @@ impl Executor {
         kwargs: Option<Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, Future>> {
         let call = Call::new(r#fn.unbind(), args, kwargs);
-        slf.get().schedule(slf.py(), patch::wait(slf), call)
+        slf.get()
+            .schedule(slf.py(), patch::wait(slf.as_any()), call)
     }
 
     /// Raises what submit() raises once no call is accepted any more.
@@ -353,12 +214,12 @@ impl Executor {
         } else {
             self.pool(py)?.get().front(py)?.check_open()
         };
-        checked.map_err(|refusal| Self::refused(py, refusal))
+        checked.map_err(|refusal| refusal.into_executors(py))
     }
 
     /// Whether submit() was replaced: on this executor, in its class, or in CPython's.
     fn _is_submit_replaced(slf: &Bound<'_, Self>) -> PyResult<bool> {
-        patch::is_replaced(slf)
+        patch::is_replaced(slf.as_any())
     }
 
     /// The way of items into map(), and how its results are had. These items are begun at once: fn is called with
@@ -396,7 +257,7 @@ impl Executor {
     fn _leave_maps(&self, py: Python<'_>) {
         let jobs: Vec<_> = lock(&self.jobs).iter().filter_map(Weak::upgrade).collect();
         for job in jobs.iter().filter(|job| job.is_left()) {
-            future::ring(py, job.cancel());
+            bells::ring(py, job.cancel());
         }
     }
 
@@ -445,7 +306,7 @@ impl Executor {
             return Ok(());
         }
         for job in jobs {
-            future::ring(py, job.cancel());
+            bells::ring(py, job.cancel());
         }
         let mut taken = Vec::new();
         for pool in front.pools() {
@@ -455,7 +316,7 @@ impl Executor {
         for task in taken {
             if let Task::Future(call, future) = task {
                 drop(call);
-                future::ring(py, Future::withdraw(future.bind(py)));
+                bells::ring(py, Future::withdraw(future.bind(py)));
             }
         }
         Ok(())
@@ -479,7 +340,7 @@ impl Executor {
     /// A future that a worker of the pool must not wait for where only another of its tasks would set it.
     fn _place<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Future>> {
         let class = self.future_class.get(py).ok_or_else(not_initialised)?;
-        Future::of_task(class.bind(py), self.pool(py)?.get().family_id(py)?)
+        class.task_future(py, self.pool(py)?.get().family_id(py)?)
     }
 
     /// A time-out in seconds, checked as submit_within() does.
@@ -511,15 +372,10 @@ impl Executor {
         // attached, but PyO3 hands out no token for it.
         let py = unsafe { Python::assume_attached() };
         visit.call(self.pool.get(py))?;
-        visit.call(self.future_class.get(py))
+        visit.call(self.future_class.get(py).map(FutureClass::class))
     }
 }
 
 fn not_initialised() -> PyErr {
     PyRuntimeError::new_err("the executor's __init__() was not called")
-}
-
-/// How long a wait of so many seconds may still take after `since`.
-pub fn left(timeout: Option<Duration>, since: std::time::Instant) -> Option<Duration> {
-    timeout.map(|timeout| timeout.saturating_sub(since.elapsed()))
 }

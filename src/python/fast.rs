@@ -4,6 +4,7 @@
 //! costs as much as the rest of a submit. These take them as the interpreter has them (`METH_FASTCALL`), and are put
 //! into their classes by hand.
 
+use super::arguments::Call;
 use super::base::{Base, Wait};
 use super::condition;
 use super::errors::Refusal;
@@ -12,7 +13,7 @@ use super::func::Invoker;
 use super::future::Future;
 use super::patch;
 use super::pool::Submitter;
-use super::task::{Call, Task};
+use super::task::Task;
 use pyo3::exceptions::{PyAttributeError, PyTypeError};
 use pyo3::ffi;
 use pyo3::impl_::trampoline::get_trampoline_function;
@@ -156,7 +157,7 @@ fn schedule_with_care<'py>(
     executor: &Bound<'py, Executor>,
     arguments: Arguments<'_, 'py>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    if let Some(submit) = patch::patch(executor)? {
+    if let Some(submit) = patch::patch(executor.as_any(), &Executor::type_object(arguments.py))? {
         let (args, kwargs) = arguments.pack(0)?;
         return patch::own_future(patch::call_with(&submit, args, kwargs.as_ref())?);
     }
@@ -164,7 +165,7 @@ fn schedule_with_care<'py>(
     let call = arguments.into_call(func, 1)?;
     executor
         .get()
-        .schedule(arguments.py, patch::wait(executor), call)
+        .schedule(arguments.py, patch::wait(executor.as_any()), call)
         .map(Bound::into_any)
 }
 

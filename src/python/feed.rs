@@ -2,7 +2,6 @@
 
 use super::base::{Base, Wait};
 use super::errors::Refusal;
-use super::executor::Executor;
 use super::job::{Job, Results, Share};
 use super::task::Task;
 use crate::pool::Error;
@@ -41,7 +40,7 @@ impl Feed {
             since: Instant::now(),
         };
         feed.recruit(py, feed.job.len())
-            .map_err(|refusal| Executor::refused(py, refusal))?;
+            .map_err(|refusal| refusal.into_executors(py))?;
         Ok(feed)
     }
 
@@ -98,7 +97,7 @@ impl Feed {
             unsafe { self.job.add(item.unbind()) };
             self.recruit(py, 1)
         });
-        added.map_err(|refusal| Executor::refused(py, refusal))
+        added.map_err(|refusal| refusal.into_executors(py))
     }
 
     /// The results of the items that were added.

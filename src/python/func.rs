@@ -1,12 +1,11 @@
 //! `PoolWithFunc`: one function, many arguments; and what it shares with `MultiPoolWithFunc`.
 
+use super::arguments::Call;
 use super::base::{Base, Wait};
-use super::call::Guarded;
-use super::errors;
+use super::errors::{self, accepted};
 use super::known;
 use super::options;
-use super::pool::accepted;
-use super::task::{Call, Task};
+use super::task::Task;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
@@ -80,18 +79,8 @@ impl Invoker {
         class: &Bound<'py, PyType>,
         item: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        generic_alias(class, item)
+        known::generic_alias(class, item)
     }
-}
-
-/// `class[item]`, for annotations.
-pub fn generic_alias<'py>(
-    class: &Bound<'py, PyType>,
-    item: &Bound<'py, PyAny>,
-) -> PyResult<Bound<'py, PyAny>> {
-    known::GENERIC_ALIAS
-        .get(class.py())
-        .guarded_call1((class, item))
 }
 
 /// The function of a pool, which comes before its options (B8).

@@ -26,16 +26,17 @@
 //! the outcome lies in `extras` as CPython has it, a result and an exception beside each other, and the state is Written
 //! where it would be Returned or Raised.
 
-use super::call::{self, Guarded};
+use super::bells::{Bells, LUCK, ring};
+use super::call::Guarded;
 use super::condition::{Condition, Held};
 use super::errors;
-use super::executor::Scope;
-use super::instance;
+use super::instance::{self, Layout};
 use super::known;
+use super::scope::Scope;
 use super::wait::detached;
 use crate::pool::Error;
 use crate::pool::sleeper::Sleeper;
-use crate::pool::sync::{Luck, lock};
+use crate::pool::sync::lock;
 use pyo3::exceptions::{PyException, PyRecursionError, PyTimeoutError};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -179,43 +180,6 @@ struct Waiting {
     waiters: Py<PyList>,
 }
 
-/// What is left to do for a future that is done: threads to ring for, detached. They are not bound any more.
-#[must_use]
-#[derive(Default)]
-pub struct Bells(Vec<Arc<Sleeper>>);
-
-impl Bells {
-    /// For these threads, which sleep.
-    pub fn of(sleepers: Vec<Arc<Sleeper>>) -> Self {
-        Bells(sleepers)
-    }
-
-    /// For those of them that sleep: what they wait for is settled.
-    fn settle(sleepers: Vec<Arc<Sleeper>>) -> Self {
-        let asleep = sleepers.into_iter().filter(|sleeper| sleeper.settle());
-        Bells(asleep.collect())
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    #[inline]
-    pub fn append(&mut self, other: Bells) {
-        if other.0.is_empty() {
-            // Mostly: nobody sleeps.
-        } else if self.0.is_empty() {
-            *self = other;
-        } else {
-            self.0.extend(other.0);
-        }
-    }
-
-    pub fn ring(self) {
-        self.0.iter().for_each(|sleeper| sleeper.ring());
-    }
-}
-
 /// The native half of `pyants.Future`.
 #[pyclass(frozen, subclass, module = "pyants", name = "_Future")]
 pub struct Future {
@@ -245,6 +209,45 @@ impl Default for Future {
     }
 }
 
+static LAYOUT: Layout<Future> = Layout::new();
+
+/// To be called before a future is made.
+pub fn prepare(py: Python<'_>) -> PyResult<()> {
+    LAYOUT.learn(&Bound::new(py, Future::default())?)
+}
+
+/// A class of futures in Python, which derives from the native one.
+pub struct FutureClass(Py<PyType>);
+
+impl FutureClass {
+    pub fn new(class: Bound<'_, PyType>) -> PyResult<Self> {
+        if class.is_subclass_of::<Future>()? {
+            Ok(FutureClass(class.unbind()))
+        } else {
+            let name = "future_class";
+            Err(errors::wrong_type(
+                name,
+                "a subclass of pyants.Future",
+                &class,
+            ))
+        }
+    }
+
+    pub fn class(&self) -> &Py<PyType> {
+        &self.0
+    }
+
+    /// A pending future, for a task of that family.
+    pub fn task_future<'py>(&self, py: Python<'py>, family: usize) -> PyResult<Bound<'py, Future>> {
+        let future = Future {
+            family,
+            ..Future::default()
+        };
+        // SAFETY: it derives from the class of `Future`: that was looked at when this was made.
+        unsafe { LAYOUT.instance(self.0.bind(py), future) }
+    }
+}
+
 /// Who brings a future to its end.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Caller {
@@ -255,17 +258,6 @@ enum Caller {
 }
 
 impl Future {
-    /// A pending future of `class`, for a task of that family.
-    pub fn of_task<'py>(class: &Bound<'py, PyType>, family: usize) -> PyResult<Bound<'py, Self>> {
-        instance::new(
-            class,
-            Future {
-                family,
-                ..Future::default()
-            },
-        )
-    }
-
     /// The scope is told when the future is done. To be called before anybody else knows the future.
     pub fn enter_scope(&self, scope: Arc<Scope>) {
         self.watch(|extras| extras.scope = Some(scope));
@@ -364,7 +356,7 @@ impl Future {
     /// The same, made if need be.
     fn make_waiting<R>(slf: &Bound<'_, Self>, get: impl FnOnce(&Waiting) -> R) -> PyResult<R> {
         let py = slf.py();
-        instance::track(slf);
+        instance::track(slf.as_any());
         let mut new = Some(Waiting {
             condition: Condition::untracked(py)?,
             waiters: PyList::empty(py).unbind(),
@@ -420,7 +412,7 @@ impl Future {
         change: impl FnOnce(&mut Fields) -> Option<Py<PyAny>>,
     ) {
         let (py, this) = (slf.py(), slf.get());
-        instance::track(slf);
+        instance::track(slf.as_any());
         // What was there before is dropped after the lock.
         let (sleepers, _before) = this.watch(|extras| {
             let fields = extras.fields.get_or_insert_default();
@@ -718,7 +710,7 @@ impl Future {
             return Ok(None);
         };
         if instance::may_hold_others(&outcome) {
-            instance::track(slf);
+            instance::track(slf.as_any());
         }
         let (mut to, field, tell) = if raised {
             (State::Raised, Field::Exception, "add_exception")
@@ -796,9 +788,6 @@ impl Future {
         }
     }
 }
-
-/// Of those who wait for results.
-pub static LUCK: Luck = Luck::new(Duration::from_micros(50));
 
 /// A time-out as `threading` reads it: what is over already is 0.
 pub fn read_timeout(timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Duration>> {
@@ -886,7 +875,7 @@ impl Future {
     /// Callbacks are called in the order in which they were added; an exception in one is logged.
     fn add_done_callback(slf: &Bound<'_, Self>, r#fn: Bound<'_, PyAny>) -> PyResult<()> {
         let callback = r#fn.clone().unbind();
-        instance::track(slf);
+        instance::track(slf.as_any());
         match slf
             .get()
             .watch_undone(|extras| extras.callbacks.push(callback))
@@ -953,7 +942,7 @@ impl Future {
         class: &Bound<'py, PyType>,
         item: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        super::func::generic_alias(class, item)
+        known::generic_alias(class, item)
     }
 
     #[getter]
@@ -992,25 +981,25 @@ impl Future {
         name: &Bound<'_, PyAny>,
         value: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        instance::track(slf);
-        instance::set_attribute(slf, name, Some(value))
+        instance::track(slf.as_any());
+        instance::set_attribute(slf.as_any(), name, Some(value))
     }
 
     fn __delattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyAny>) -> PyResult<()> {
-        instance::set_attribute(slf, name, None)
+        instance::set_attribute(slf.as_any(), name, None)
     }
 
     /// What a subclass has as __dict__.
     #[getter(_dict)]
     fn get_dict<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        instance::track(slf);
-        instance::dict(slf)
+        instance::track(slf.as_any());
+        instance::dict(slf.as_any())
     }
 
     #[setter(_dict)]
     fn set_dict(slf: &Bound<'_, Self>, dict: &Bound<'_, PyAny>) -> PyResult<()> {
-        instance::track(slf);
-        instance::set_dict(slf, dict)
+        instance::track(slf.as_any());
+        instance::set_dict(slf.as_any(), dict)
     }
 
     fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<()> {
@@ -1073,12 +1062,5 @@ impl Future {
                 Err(errors::invalid_state(py, message))
             }
         }
-    }
-}
-
-/// Rings, detached, since those who wake up want to be attached.
-pub fn ring(py: Python<'_>, bells: Bells) {
-    if !bells.is_empty() {
-        call::detach(py, || bells.ring());
     }
 }

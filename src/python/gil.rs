@@ -5,21 +5,32 @@
 
 #[cfg(not(Py_GIL_DISABLED))]
 mod with_gil {
-    use super::super::lifecycle::shared;
+    use super::super::process::generation;
+    use crate::per_process::PerProcess;
     use crate::pool::sync::{Luck, lock, thread};
+    use std::convert::Infallible;
     use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
     use std::sync::{Mutex, MutexGuard};
     use std::time::Duration;
 
     /// The workers of this process that want the GIL, have it, or run a task that may have given it up.
     #[derive(Default)]
-    pub struct Crowd {
+    struct Crowd {
         /// Where those who ask for the GIL between two tasks wait for each other.
         gate: Mutex<()>,
         /// How many there are.
         size: AtomicU32,
         /// How many tasks have come to their end. Written by whoever has the GIL.
         ends: AtomicU64,
+    }
+
+    impl Crowd {
+        fn current() -> &'static Crowd {
+            static CURRENT: PerProcess<Crowd> = PerProcess::empty();
+            let new = |_: Option<&Crowd>| Ok::<_, Infallible>(Crowd::default());
+            let Ok(own) = CURRENT.get_or_make(generation(), new);
+            own
+        }
     }
 
     /// The place of the one worker that may ask for the GIL between two tasks. The holder is detached, and whoever is
@@ -42,7 +53,7 @@ mod with_gil {
 
         /// Joins the crowd, and waits at the gate. The caller is detached.
         pub fn join() -> (Self, Gate) {
-            let crowd = &shared().crowd;
+            let crowd = Crowd::current();
             crowd.size.fetch_add(1, Relaxed);
             let member = Member {
                 crowd,
@@ -82,7 +93,7 @@ mod with_gil {
 
         /// Whether to offer the GIL to others, which has been in vain if they all wait for something else.
         pub fn should_step_back(&mut self) -> bool {
-            if !std::ptr::eq(self.crowd, &shared().crowd) {
+            if !std::ptr::eq(self.crowd, Crowd::current()) {
                 // The task has forked, and this is the child: the gate is the parent's.
                 return false;
             }
@@ -213,6 +224,6 @@ mod without_gil {
 }
 
 #[cfg(not(Py_GIL_DISABLED))]
-pub use with_gil::{Crowd, Gate, Member, given_up, hesitate, taken};
+pub use with_gil::{Gate, Member, given_up, hesitate, taken};
 #[cfg(Py_GIL_DISABLED)]
 pub use without_gil::{Gate, Member, given_up, hesitate, taken};

@@ -1,219 +1,28 @@
 //! CPython as the world that tasks run in: all that it demands of a thread that calls it.
 
-use super::aio::{Report, in_context};
-use super::awaitable::{Awaitable, current_context};
-use super::base::Base;
+use super::arguments::{Call, is_python_function};
+use super::awaitable::{Awaitable, Place};
+use super::bells::{self, Bells};
+use super::border;
 use super::call::{self, Guarded};
+use super::context;
 use super::errors::{self, with_traceback};
-use super::future::{self, Bells, Future};
+use super::exit::{Closer, Closing};
+use super::future::Future;
 use super::gil::{self, Member};
+use super::hooks::{Hooks, INITIALIZER};
 use super::known;
-use super::lifecycle;
+use super::process;
+use super::reporter::{Report, Workers};
 use super::switch::Turns;
-use super::task::{Call, Task, is_python_function};
+use super::task::Task;
 use super::threads::{self, Roll};
+use crate::pool::sync::Patience;
 use crate::pool::sync::lock;
-use crate::pool::{Error, Host, Outcome, Worker};
+use crate::pool::{Enlisted, Error, Host, Outcome, Pool, Remains, Worker};
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-
-/// The Python objects that a pool was given besides its tasks.
-#[derive(Default)]
-struct Objects {
-    panic_handler: Option<Py<PyAny>>,
-    logger: Option<Py<PyAny>>,
-    initializer: Option<Py<PyAny>>,
-    initargs: Option<Py<PyTuple>>,
-    /// What the initializer raised when it last failed, for those whose tasks found no worker.
-    failure: Option<Py<PyAny>>,
-    /// Where threads inherit their context: what the next worker's is a copy of.
-    context: Option<Py<PyAny>>,
-}
-
-/// The same where the garbage collector can take them away. Nothing of Python is called, and no reference dropped, under
-/// the lock; nor is it taken by a thread that is not attached, since a forked child may find it held then.
-#[derive(Default)]
-pub struct Hooks {
-    objects: Mutex<Objects>,
-    /// There is an initializer, or was before the collector took it away.
-    has_initializer: bool,
-    /// A worker whose initializer fails is lost alone, and the next start tries again.
-    retry_initializer: bool,
-}
-
-impl Hooks {
-    pub fn new(
-        panic_handler: Option<Py<PyAny>>,
-        logger: Option<Py<PyAny>>,
-        initializer: Option<Py<PyAny>>,
-        initargs: Py<PyTuple>,
-        retry_initializer: bool,
-    ) -> Self {
-        Hooks {
-            has_initializer: initializer.is_some(),
-            retry_initializer,
-            objects: Mutex::new(Objects {
-                panic_handler,
-                logger,
-                initializer,
-                initargs: Some(initargs),
-                failure: None,
-                context: None,
-            }),
-        }
-    }
-
-    fn with<R>(&self, look: impl FnOnce(&mut Objects) -> R) -> R {
-        look(&mut self.objects.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Another set with the same objects.
-    pub fn clone_ref(&self, py: Python<'_>) -> Self {
-        let objects = self.with(|objects| Objects {
-            panic_handler: objects
-                .panic_handler
-                .as_ref()
-                .map(|object| object.clone_ref(py)),
-            logger: objects.logger.as_ref().map(|object| object.clone_ref(py)),
-            initializer: objects
-                .initializer
-                .as_ref()
-                .map(|object| object.clone_ref(py)),
-            initargs: objects.initargs.as_ref().map(|object| object.clone_ref(py)),
-            failure: None,
-            context: None,
-        });
-        Hooks {
-            objects: Mutex::new(objects),
-            has_initializer: self.has_initializer,
-            retry_initializer: self.retry_initializer,
-        }
-    }
-
-    /// Shows the objects to the garbage collector: always all of them, since it asks more than once and counts on the
-    /// same answer.
-    pub fn traverse(&self, visit: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
-        // This does not wait: who holds the lock is attached, and neither runs Python code nor detaches meanwhile, while
-        // the collector runs attached and alone.
-        self.with(|objects| {
-            visit.call(&objects.panic_handler)?;
-            visit.call(&objects.logger)?;
-            visit.call(&objects.initializer)?;
-            visit.call(&objects.initargs)?;
-            visit.call(&objects.failure)?;
-            visit.call(&objects.context)
-        })
-    }
-
-    /// The pool is gone, and with it whoever showed the objects to the collector: nobody holds on to them any more, but
-    /// for the logger, which late reports go to.
-    fn retire(&self) -> Objects {
-        self.with(|objects| {
-            let logger = objects.logger.take();
-            let rest = std::mem::take(objects);
-            objects.logger = logger;
-            rest
-        })
-    }
-
-    /// Logs an exception that `func`, a task say, raised.
-    pub fn log(&self, py: Python<'_>, func: &Bound<'_, PyAny>, raised: &PyErr, what: &str) {
-        let message = format!("exception in {what} %s");
-        // An initializer that breaks the pool is worse, as with CPython's executor.
-        let level = if what == INITIALIZER && !self.retry_initializer {
-            "critical"
-        } else {
-            "error"
-        };
-        errors::log(py, raised, level, &message, name_of(func), || {
-            self.logger(py)
-        });
-    }
-
-    pub fn has_panic_handler(&self) -> bool {
-        self.with(|objects| objects.panic_handler.is_some())
-    }
-
-    /// Lets go of the objects.
-    pub fn clear(&self) {
-        let objects = self.with(std::mem::take);
-        drop(objects);
-    }
-
-    fn panic_handler<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        self.with(|objects| {
-            objects
-                .panic_handler
-                .as_ref()
-                .map(|handler| handler.bind(py).clone())
-        })
-    }
-
-    pub fn logger<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let given = self.with(|objects| {
-            objects
-                .logger
-                .as_ref()
-                .map(|logger| logger.bind(py).clone())
-        });
-        given.map_or_else(|| known::GET_LOGGER.get(py).guarded_call1(("pyants",)), Ok)
-    }
-
-    fn initializer<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> Option<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
-        self.with(|objects| {
-            let initializer = objects.initializer.as_ref()?.bind(py).clone();
-            Some((initializer, objects.initargs.as_ref()?.bind(py).clone()))
-        })
-    }
-
-    fn set_failure(&self, failure: Option<Py<PyAny>>) {
-        let before = self.with(|objects| std::mem::replace(&mut objects.failure, failure));
-        drop(before);
-    }
-
-    /// Workers that are started from now on begin in a copy of the caller's context.
-    pub fn lend_context(&self, py: Python<'_>) {
-        match current_context(py) {
-            Ok(context) => {
-                let context = Some(context.unbind());
-                let before = self.with(|objects| std::mem::replace(&mut objects.context, context));
-                drop(before);
-            }
-            Err(failure) => failure.write_unraisable(py, None),
-        }
-    }
-
-    /// The context that a worker begins in; `None`: an empty one.
-    fn new_context<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        let context = self.with(|objects| {
-            let context = objects.context.as_ref()?;
-            Some(context.bind(py).clone())
-        })?;
-        threads::copy_context(&context)
-            .inspect_err(|failure| failure.clone_ref(py).write_unraisable(py, None))
-            .ok()
-    }
-
-    /// Tells by its cause why a task found no worker.
-    fn with_failure(&self, py: Python<'_>, error: PyErr) -> PyErr {
-        let failure = self.with(|objects| {
-            let failure = objects.failure.as_ref()?;
-            Some(failure.clone_ref(py))
-        });
-        if let Some(failure) = failure {
-            error.set_cause(py, Some(PyErr::from_value(failure.into_bound(py))));
-        }
-        error
-    }
-}
-
-/// What a log calls it.
-const INITIALIZER: &str = "initializer";
+use std::sync::{Arc, Mutex};
 
 /// A pool's view of CPython.
 pub struct PyHost {
@@ -227,8 +36,8 @@ pub struct PyHost {
     /// The workers that Python knows.
     pub roll: Roll,
     reports: Reports,
-    /// The pool itself, where nobody else has it and it has yet to finish.
-    kept: Mutex<Option<Py<Base>>>,
+    /// The object that has the pool, and the pool, where nobody else has it and it has yet to finish.
+    kept: Mutex<Option<(Py<PyAny>, Remains<PyHost>)>>,
     /// How many workers could not be set up.
     failed: AtomicU32,
 }
@@ -246,7 +55,7 @@ impl PyHost {
             hooks: Arc::new(hooks),
             pool_name,
             is_daemon,
-            generation: lifecycle::generation(),
+            generation: process::generation(),
             roll: Roll::default(),
             reports: Reports::default(),
             kept: Mutex::default(),
@@ -254,9 +63,9 @@ impl PyHost {
         }
     }
 
-    /// Keeps the pool until its last worker leaves.
-    pub fn keep(&self, pool: Py<Base>) {
-        let before = lock(&self.kept).replace(pool);
+    /// Keeps the object that has the pool until its last worker leaves.
+    pub fn keep(&self, object: Py<PyAny>, pool: Remains<PyHost>) {
+        let before = lock(&self.kept).replace((object, pool));
         drop(before);
     }
 
@@ -268,7 +77,7 @@ impl PyHost {
         // before count on, so the pool may be let go a little early, which only means that the collector no longer sees it.
         let failed =
             self.failed.fetch_add(has_failed.into(), Ordering::Relaxed) + u32::from(has_failed);
-        let let_go = kept.take_if(|pool| pool.get().workers_of(self) <= failed);
+        let let_go = kept.take_if(|(_, pool)| pool.running() <= failed);
         drop(kept);
         drop(let_go);
     }
@@ -296,29 +105,14 @@ impl PyHost {
     fn see_to_reports(&self, py: Python<'_>) {
         if self.has_errand() {
             for report in self.take_reports() {
-                report.report(py, self);
+                report.tell(py, &self.hooks);
             }
         }
     }
 
     /// The pool was made in this process, not in one that this was forked from.
     pub fn is_ours(&self) -> bool {
-        self.generation == lifecycle::generation()
-    }
-
-    /// An exception that `func` raised goes to the panic handler, else to the log.
-    pub fn report(&self, py: Python<'_>, func: &Bound<'_, PyAny>, raised: PyErr, what: &str) {
-        let Some(handler) = self.hooks.panic_handler(py) else {
-            return self.log(py, func, &raised, what);
-        };
-        let error = with_traceback(py, &raised);
-        if let Err(failure) = errors::handling(py, &raised, || handler.guarded_call1((error,))) {
-            self.log(py, &handler, &failure, "panic_handler");
-        }
-    }
-
-    pub fn log(&self, py: Python<'_>, func: &Bound<'_, PyAny>, raised: &PyErr, what: &str) {
-        self.hooks.log(py, func, raised, what);
+        self.generation == process::generation()
     }
 
     /// Calls the initializer; `false`: it failed.
@@ -335,7 +129,7 @@ impl PyHost {
             Err(raised) => {
                 let failure = with_traceback(py, &raised).into_any().unbind();
                 self.hooks.set_failure(Some(failure));
-                self.report(py, &initializer, raised, INITIALIZER);
+                self.hooks.report(py, &initializer, raised, INITIALIZER);
                 false
             }
         }
@@ -376,21 +170,6 @@ fn tear_down_thread(py: Python<'_>) -> PyResult<()> {
     threads::leave(py)
 }
 
-/// The name by which a log knows a callable.
-pub fn name_of(func: &Bound<'_, PyAny>) -> String {
-    let named = || -> PyResult<String> {
-        let qualname: String = func.getattr("__qualname__")?.extract()?;
-        match func
-            .getattr("__module__")
-            .and_then(|module| module.extract::<String>())
-        {
-            Ok(module) => Ok(format!("{module}.{qualname}")),
-            Err(_) => Ok(qualname),
-        }
-    };
-    named().unwrap_or_else(|_| super::errors::shown(func))
-}
-
 /// A worker thread while it is attached.
 pub struct Attached<'py> {
     py: Python<'py>,
@@ -416,7 +195,7 @@ impl PyHost {
         let outcome = match result {
             Ok(_) => Outcome::Completed,
             Err(raised) => {
-                self.report(py, &func, raised, "task");
+                self.hooks.report(py, &func, raised, "task");
                 Outcome::Failed
             }
         };
@@ -459,7 +238,7 @@ impl Host for PyHost {
 
     fn live(&self, worker: &Worker, body: impl FnOnce(&mut Attached<'_>)) {
         let (member, gate) = Member::join();
-        let arrival = lifecycle::arrive();
+        let arrival = border::arrive();
         // Dropped when the thread has left the interpreter for good.
         let mut _departure = None;
         call::attach(|py| {
@@ -485,14 +264,14 @@ impl Host for PyHost {
                 }
             };
             match self.hooks.new_context(py) {
-                Some(context) => in_context(&context, body),
+                Some(context) => context::run_in(&context, body),
                 None => body(),
             }
             if self.is_ours() {
                 self.see_to_reports(py);
                 self.let_go_as_the_last(!is_set_up);
             }
-            _departure = Some(lifecycle::leave(py));
+            _departure = Some(border::leave(py));
             if self.is_ours() {
                 self.roll.depart();
             }
@@ -509,7 +288,12 @@ impl Host for PyHost {
             Task::Future(call, future) => attached.run_for_future(call, future),
             Task::Async(call) => {
                 let (turns, bells) = (&mut attached.turns, &mut attached.bells);
-                Awaitable::run(attached.py, self, call, turns, bells)
+                match Awaitable::run(attached.py, &self.hooks, call, turns, bells) {
+                    Outcome::Completed => Outcome::Completed,
+                    Outcome::Failed => Outcome::Failed,
+                    Outcome::Cancelled => Outcome::Cancelled,
+                    Outcome::Unfinished(never) => match never {},
+                }
             }
             Task::Share(share) => {
                 match share.work(attached.py, &mut attached.turns, &mut attached.bells) {
@@ -594,7 +378,7 @@ impl Host for PyHost {
                     Task::Share(share) => bells.append(share.job.break_off()),
                 }
             }
-            future::ring(py, bells);
+            bells::ring(py, bells);
             if calls == 0 {
                 return; // Whoever waits for the others was told.
             }
@@ -640,7 +424,7 @@ impl PyHost {
                 Task::Share(share) => bells.append(share.job.cancel()),
             }
         }
-        future::ring(py, bells);
+        bells::ring(py, bells);
         if count == 0 {
             return;
         }
@@ -660,6 +444,55 @@ impl PyHost {
             Task::Share(_) => {}
             Task::Call(_) | Task::Future(..) => unreachable!("their submitters wait"),
         }
+    }
+}
+
+impl Workers for Remains<PyHost> {
+    fn leave(&self, report: Report) -> Result<(), Report> {
+        let mut report = Some(report);
+        self.with_host(|host| report.take().map(|report| host.leave_report(report)));
+        report.map_or(Ok(()), Err)
+    }
+
+    fn summon(&self) -> bool {
+        Remains::summon(self)
+    }
+
+    fn log_reports(&self, py: Python<'_>) {
+        self.with_host(|host| host.log_reports(py));
+    }
+}
+
+impl Place for Enlisted<PyHost> {
+    fn leave(&self) -> bool {
+        self.withdraw().is_some()
+    }
+}
+
+impl Closer for Remains<PyHost> {
+    fn is_gone(&self) -> bool {
+        self.are_gone()
+    }
+
+    fn keep(&self) -> Option<Box<dyn Closing>> {
+        let pool = self.reopen()?;
+        Some(Box::new(pool))
+    }
+}
+
+impl Closing for Pool<PyHost> {
+    fn close(&self) {
+        self.release();
+    }
+
+    fn wait(&self, patience: &mut Patience<'_>) -> bool {
+        self.host().is_daemon || self.watch_gone(patience).is_ok()
+    }
+
+    fn tell_the_rest(&self, py: Python<'_>) {
+        let tasks = call::detach(py, || self.sift(|_| true));
+        self.host().dropped_at_exit(py, tasks);
+        self.host().log_reports(py);
     }
 }
 

@@ -1,54 +1,75 @@
 //! Instances of `pyants.Future`, made for what they are: small, many, and gone soon.
 
-use super::future::Future;
+use pyo3::PyClass;
 use pyo3::exceptions::PySystemError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
+use std::marker::PhantomData;
 use std::sync::OnceLock;
 
-/// Where in an instance the native part lies, in bytes from its start.
-static OFFSET: OnceLock<usize> = OnceLock::new();
-
-/// Learns the layout that PyO3 gives the native part: nothing but it follows the object's header.
-pub fn prepare(py: Python<'_>) -> PyResult<()> {
-    let sample = Bound::new(py, Future::default())?;
-    let offset = std::ptr::from_ref(sample.get()).addr() - sample.as_ptr().addr();
-    // SAFETY: the type of a live object.
-    let size = unsafe { (*ffi::Py_TYPE(sample.as_ptr())).tp_basicsize };
-    if usize::try_from(size).ok() != Some(offset + size_of::<Future>()) {
-        return Err(PySystemError::new_err(
-            "the layout of Future is not as expected",
-        ));
-    }
-    let _ = OFFSET.set(offset);
-    Ok(())
+/// Where in an instance its native part, a `T`, lies, in bytes from its start.
+pub struct Layout<T> {
+    offset: OnceLock<usize>,
+    native: PhantomData<fn() -> T>,
 }
 
-/// An instance of `class`, a subclass of `Future` in Python, without a look at `__new__` and `__init__`: all there is of a
-/// new future is its native part. `object.__new__` would make a dict for it besides, which hardly any future needs, and
-/// which CPython makes by itself for one that does.
-///
-/// With the GIL the new instance is left out of the garbage collector's books, and put there by `track` when it may become
-/// part of a cycle: a program may have a great many futures waiting, and the collector looks at all of them again and again.
-pub fn new<'py>(class: &Bound<'py, PyType>, future: Future) -> PyResult<Bound<'py, Future>> {
-    let py = class.py();
-    let offset = *OFFSET.get().expect("`prepare` was called");
-    let class = class.as_type_ptr();
-    // SAFETY: `tp_alloc` of a live, ready type returns a new instance of it, zeroed, or null with an exception set. At
-    // the offset is the place of the native part, which is all that PyO3 keeps of it (`prepare`), and which is written
-    // before anybody else, the garbage collector of this thread included, can see the object. `class` derives from
-    // `Future`, which the callers have checked.
-    unsafe {
-        let alloc = (*class).tp_alloc.expect("a ready type has an allocator");
-        let instance = alloc(class, 0);
-        if instance.is_null() {
-            return Err(PyErr::fetch(py));
+impl<T: PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + Sync> Layout<T> {
+    pub const fn new() -> Self {
+        Layout {
+            offset: OnceLock::new(),
+            native: PhantomData,
         }
-        instance.byte_add(offset).cast::<Future>().write(future);
-        #[cfg(not(Py_GIL_DISABLED))]
-        ffi::PyObject_GC_UnTrack(instance.cast());
-        Ok(Bound::from_owned_ptr(py, instance).cast_into_unchecked())
+    }
+
+    /// Learns the layout that PyO3 gives the native part: nothing but it follows the object's header.
+    pub fn learn(&self, sample: &Bound<'_, T>) -> PyResult<()> {
+        let offset = std::ptr::from_ref(sample.get()).addr() - sample.as_ptr().addr();
+        // SAFETY: the type of a live object.
+        let size = unsafe { (*ffi::Py_TYPE(sample.as_ptr())).tp_basicsize };
+        if usize::try_from(size).ok() != Some(offset + size_of::<T>()) {
+            let class = sample.as_any().get_type();
+            return Err(PySystemError::new_err(format!(
+                "the layout of {} is not as expected",
+                class.name()?
+            )));
+        }
+        let _ = self.offset.set(offset);
+        Ok(())
+    }
+
+    /// An instance of `class`, a subclass of the native one in Python, without a look at `__new__` and `__init__`: all there is of
+    /// a new one is its native part. `object.__new__` would make a dict for it besides, which hardly any needs, and which
+    /// CPython makes by itself for one that does.
+    ///
+    /// With the GIL the new instance is left out of the garbage collector's books, and put there by `track` when it may become
+    /// part of a cycle: a program may have a great many of them, and the collector looks at all of them again and again.
+    ///
+    /// # Safety
+    /// `class` derives from the class of `T`.
+    pub unsafe fn instance<'py>(
+        &self,
+        class: &Bound<'py, PyType>,
+        native: T,
+    ) -> PyResult<Bound<'py, T>> {
+        let py = class.py();
+        let offset = *self.offset.get().expect("`learn` was called");
+        let class = class.as_type_ptr();
+        // SAFETY: `tp_alloc` of a live, ready type returns a new instance of it, zeroed, or null with an exception set. At
+        // the offset is the place of the native part, which is all that PyO3 keeps of it (`learn`), and which is written
+        // before anybody else, the garbage collector of this thread included, can see the object. That `class` is one with
+        // such a part is the caller's promise.
+        unsafe {
+            let alloc = (*class).tp_alloc.expect("a ready type has an allocator");
+            let instance = alloc(class, 0);
+            if instance.is_null() {
+                return Err(PyErr::fetch(py));
+            }
+            instance.byte_add(offset).cast::<T>().write(native);
+            #[cfg(not(Py_GIL_DISABLED))]
+            ffi::PyObject_GC_UnTrack(instance.cast());
+            Ok(Bound::from_owned_ptr(py, instance).cast_into_unchecked())
+        }
     }
 }
 
@@ -57,38 +78,38 @@ pub fn new<'py>(class: &Bound<'py, PyType>, future: Future) -> PyResult<Bound<'p
 /// Free-threaded builds count the references of the thread that made an object apart from all others'. One that this thread
 /// takes and another gives up puts the object on a list, under a lock, for this thread to settle the two counts; one that
 /// is counted with the others' from the start does not.
-pub fn share(future: &Bound<'_, Future>) -> Py<Future> {
+pub fn share<T>(object: &Bound<'_, T>) -> Py<T> {
     #[cfg(Py_GIL_DISABLED)]
     {
         const ONE: isize = 1 << 2; // The count is above two bits of flags: _Py_REF_SHARED_SHIFT of CPython's object.h.
-        let object = future.as_ptr();
+        let pointer = object.as_ptr();
         // SAFETY: a live object, which is not immortal. This is what Py_INCREF does in every thread but the one that made
         // the object, and that may call it as well; the new reference is owned by what is returned.
         unsafe {
-            (*object)
+            (*pointer)
                 .ob_ref_shared
                 .fetch_add(ONE, std::sync::atomic::Ordering::Relaxed);
-            Bound::from_owned_ptr(future.py(), object)
+            Bound::from_owned_ptr(object.py(), pointer)
                 .cast_into_unchecked()
                 .unbind()
         }
     }
     #[cfg(not(Py_GIL_DISABLED))]
-    future.clone().unbind()
+    object.clone().unbind()
 }
 
 /// The instance may become part of a cycle from here on.
-pub fn track(future: &Bound<'_, Future>) {
+pub fn track(object: &Bound<'_, PyAny>) {
     #[cfg(not(Py_GIL_DISABLED))]
     // SAFETY: a live object of a type with garbage collection, whose native part was written when it was made; with the
     // GIL nobody else does the same meanwhile.
     unsafe {
-        if ffi::PyObject_GC_IsTracked(future.as_ptr()) == 0 {
-            ffi::PyObject_GC_Track(future.as_ptr().cast());
+        if ffi::PyObject_GC_IsTracked(object.as_ptr()) == 0 {
+            ffi::PyObject_GC_Track(object.as_ptr().cast());
         }
     }
     #[cfg(Py_GIL_DISABLED)]
-    let _ = future;
+    let _ = object;
 }
 
 /// The object is one that the garbage collector looks into.
@@ -98,39 +119,39 @@ pub fn may_hold_others(object: &Bound<'_, PyAny>) -> bool {
 }
 
 /// The instance's dict, which is made on first use.
-pub fn dict<'py>(future: &Bound<'py, Future>) -> PyResult<Bound<'py, PyAny>> {
+pub fn dict<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     // SAFETY: a live object; returns a new reference, or null with an exception set, as where the class has no dict.
     unsafe {
-        let dict = ffi::PyObject_GenericGetDict(future.as_ptr(), std::ptr::null_mut());
-        Bound::from_owned_ptr_or_err(future.py(), dict)
+        let dict = ffi::PyObject_GenericGetDict(object.as_ptr(), std::ptr::null_mut());
+        Bound::from_owned_ptr_or_err(object.py(), dict)
     }
 }
 
 /// Puts another dict in its place.
-pub fn set_dict(future: &Bound<'_, Future>, dict: &Bound<'_, PyAny>) -> PyResult<()> {
+pub fn set_dict(object: &Bound<'_, PyAny>, dict: &Bound<'_, PyAny>) -> PyResult<()> {
     // SAFETY: live objects; what is no dict is refused.
     let result = unsafe {
-        ffi::PyObject_GenericSetDict(future.as_ptr(), dict.as_ptr(), std::ptr::null_mut())
+        ffi::PyObject_GenericSetDict(object.as_ptr(), dict.as_ptr(), std::ptr::null_mut())
     };
     if result == 0 {
         Ok(())
     } else {
-        Err(PyErr::fetch(future.py()))
+        Err(PyErr::fetch(object.py()))
     }
 }
 
 /// `object.__setattr__`; without a value `object.__delattr__`.
 pub fn set_attribute(
-    future: &Bound<'_, Future>,
+    object: &Bound<'_, PyAny>,
     name: &Bound<'_, PyAny>,
     value: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<()> {
     let value = value.map_or(std::ptr::null_mut(), Bound::as_ptr);
     // SAFETY: live objects, or null for the value, which deletes.
-    let result = unsafe { ffi::PyObject_GenericSetAttr(future.as_ptr(), name.as_ptr(), value) };
+    let result = unsafe { ffi::PyObject_GenericSetAttr(object.as_ptr(), name.as_ptr(), value) };
     if result == 0 {
         Ok(())
     } else {
-        Err(PyErr::fetch(future.py()))
+        Err(PyErr::fetch(object.py()))
     }
 }

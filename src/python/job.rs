@@ -6,13 +6,13 @@
 //! item waits behind another that is slow. A share ends when there is no item for it; if more items come, the feed submits
 //! another.
 
+use super::arguments::is_python_function;
+use super::bells::{self, Bells, LUCK};
 use super::call::{self, Guarded};
 use super::errors;
-use super::executor::{Scope, left};
-use super::future::{self, Bells, LUCK};
-use super::lifecycle;
+use super::process;
+use super::scope::Scope;
 use super::switch::Turns;
-use super::task::is_python_function;
 use super::wait::detached;
 use crate::pool::sleeper::Sleeper;
 use crate::pool::sync::{full_fence, lock};
@@ -370,7 +370,7 @@ impl Job {
 
     /// The thread that calls this has begun to read the results, and will not go on.
     pub fn is_left(&self) -> bool {
-        self.read_by.load(Ordering::Relaxed) == lifecycle::this_thread()
+        self.read_by.load(Ordering::Relaxed) == process::this_thread()
     }
 }
 
@@ -549,8 +549,7 @@ impl Results {
             return None;
         }
         let job = self.job()?;
-        job.read_by
-            .store(lifecycle::this_thread(), Ordering::Relaxed);
+        job.read_by.store(process::this_thread(), Ordering::Relaxed);
         let place = job.places().get(index);
         let mut state = place.state.load(Ordering::Acquire);
         if state == Place::OPEN {
@@ -646,7 +645,7 @@ impl Results {
     /// What has not started is cancelled if this thread has begun to read the results and is not at their end.
     fn _leave(&self, py: Python<'_>) {
         if let Some(job) = self.job().filter(|job| job.is_left()) {
-            future::ring(py, job.cancel());
+            bells::ring(py, job.cancel());
         }
     }
 
@@ -699,4 +698,9 @@ fn as_in_a_generator(py: Python<'_>, raised: PyErr) -> PyErr {
         .setattr(pyo3::intern!(py, "__context__"), raised.value(py));
     error.set_cause(py, Some(raised));
     error
+}
+
+/// How long a wait of so many seconds may still take after `since`.
+fn left(timeout: Option<Duration>, since: std::time::Instant) -> Option<Duration> {
+    timeout.map(|timeout| timeout.saturating_sub(since.elapsed()))
 }

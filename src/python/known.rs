@@ -2,10 +2,11 @@
 //! first use would be found half filled, for ever, by a child forked while another thread fills it; and so would a
 //! module whose import is under way.
 
+use super::call::Guarded;
 use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyDelta;
+use pyo3::types::{PyDelta, PyType};
 
 /// An attribute of a module.
 pub struct Known(PyOnceLock<Py<PyAny>>);
@@ -96,4 +97,12 @@ known! {
     "types" {
         GENERIC_ALIAS "GenericAlias"
     }
+}
+
+/// `class[item]`, for annotations.
+pub fn generic_alias<'py>(
+    class: &Bound<'py, PyType>,
+    item: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    GENERIC_ALIAS.get(class.py()).guarded_call1((class, item))
 }

@@ -1,27 +1,35 @@
 //! The face that the Python package `pyants` shows of the pool. It translates, and schedules nothing.
 
-mod aio;
+mod arguments;
+mod async_pool;
 mod awaitable;
 mod base;
+mod bells;
 mod border;
 mod call;
 mod condition;
+mod context;
 mod errors;
 mod executor;
+mod exit;
 mod fast;
 mod feed;
 mod func;
 mod future;
 mod gil;
+mod hooks;
 mod host;
 mod instance;
 mod job;
 mod known;
-mod lifecycle;
+mod mailbox;
 mod multi;
 mod options;
 mod patch;
 mod pool;
+mod process;
+mod reporter;
+mod scope;
 mod switch;
 mod task;
 mod threads;
@@ -43,7 +51,7 @@ static MODULES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
 /// The native half of the package `pyants`.
 #[pymodule(gil_used = false)]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    lifecycle::refuse_other_interpreters()?;
+    exit::refuse_other_interpreters()?;
     module.add_class::<base::Base>()?;
     base::install(module.py());
     module.add_class::<pool::Submitter>()?;
@@ -58,14 +66,14 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<executor::Executor>()?;
     module.add_class::<feed::Feed>()?;
     module.add_class::<job::Results>()?;
-    module.add_class::<aio::AsyncPool>()?;
+    module.add_class::<async_pool::AsyncPool>()?;
     module.add_class::<awaitable::Awaitable>()?;
-    module.add_class::<aio::Ticket>()?;
+    module.add_class::<async_pool::Ticket>()?;
     module.add_class::<threads::Exit>()?;
     module.add_function(wrap_pyfunction!(_fail_spawns, module)?)?;
     let modules = MODULES.get_or_init(module.py(), || PyDict::new(module.py()).unbind());
     module.add("_modules", modules)?;
     module.add_function(wrap_pyfunction!(threads::_wait_ended, module)?)?;
-    instance::prepare(module.py())?;
-    lifecycle::install(module)
+    future::prepare(module.py())?;
+    exit::install(module)
 }

@@ -2,7 +2,7 @@
 
 use super::call::{self, Guarded};
 use super::errors::{invalid_expiry, invalid_pre_alloc, shown, wrong_type, wrong_value};
-use super::host::Hooks;
+use super::hooks::Hooks;
 use super::known;
 use crate::pool::{Options, OptionsError};
 use pyo3::exceptions::PyTypeError;

@@ -7,12 +7,11 @@
 
 use super::base::Wait;
 use super::call::Guarded;
-use super::executor::Executor;
 use super::known;
 use pyo3::ffi;
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyFunction, PySuper, PyTuple};
-use pyo3::{PyTypeInfo, intern};
+use pyo3::types::{PyDict, PyFunction, PySuper, PyTuple, PyType};
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
@@ -66,7 +65,7 @@ fn is_patched(py: Python<'_>) -> PyResult<bool> {
 }
 
 /// The executor's `submit` is not the native one alone.
-pub fn is_replaced(executor: &Bound<'_, Executor>) -> PyResult<bool> {
+pub fn is_replaced(executor: &Bound<'_, PyAny>) -> PyResult<bool> {
     let py = executor.py();
     let submit = executor.getattr(intern!(py, "submit"))?;
     // SAFETY: a live object, which is looked into only if it is a method of the interpreter's own kind.
@@ -81,7 +80,7 @@ pub fn is_replaced(executor: &Bound<'_, Executor>) -> PyResult<bool> {
 
 /// Calls `submit` as others have it, to take no longer than `wait`.
 pub fn ask<'py>(
-    executor: &Bound<'py, Executor>,
+    executor: &Bound<'py, PyAny>,
     wait: Wait,
     func: &Bound<'py, PyAny>,
     args: &Bound<'py, PyTuple>,
@@ -116,20 +115,23 @@ pub fn call_with<'py>(
 }
 
 /// How long a `submit` of this executor may take.
-pub fn wait(executor: &Bound<'_, Executor>) -> Wait {
+pub fn wait(executor: &Bound<'_, PyAny>) -> Wait {
     match ASKED.get() {
         Some((asked, wait)) if asked == executor.as_ptr().addr() => wait,
         _ => Wait::Up(None),
     }
 }
 
-/// The `submit` that was patched into CPython's class, bound to the executor; `None`: there is none.
-pub fn patch<'py>(executor: &Bound<'py, Executor>) -> PyResult<Option<Bound<'py, PyAny>>> {
+/// The `submit` that was patched into CPython's class, behind this native one, bound to the executor; `None`: there is none.
+pub fn patch<'py>(
+    executor: &Bound<'py, PyAny>,
+    native: &Bound<'py, PyType>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = executor.py();
     if !is_patched(py)? {
         return Ok(None);
     }
-    PySuper::new(&Executor::type_object(py), executor)?
+    PySuper::new(native, executor)?
         .getattr(intern!(py, "submit"))
         .map(Some)
 }

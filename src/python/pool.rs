@@ -1,10 +1,10 @@
 //! `Pool`: fire and forget, ants' own semantics; and what it shares with `MultiPool`.
 
+use super::arguments::Call;
 use super::base::{Base, Wait};
-use super::errors::Refusal;
+use super::errors::accepted;
 use super::options;
-use super::task::{Call, Task};
-use crate::pool::Error;
+use super::task::Task;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
@@ -15,15 +15,6 @@ pub struct Submitter;
 impl Submitter {
     pub fn new() -> PyClassInitializer<Self> {
         PyClassInitializer::from(Base::default()).add_subclass(Submitter)
-    }
-}
-
-/// What a try returns: whether the task was accepted.
-pub fn accepted(py: Python<'_>, result: Result<(), Refusal>) -> PyResult<bool> {
-    match result {
-        Ok(()) => Ok(true),
-        Err(Refusal::Pool(Error::Overload { .. })) => Ok(false),
-        Err(refusal) => Err(refusal.into_exception(py)),
     }
 }
 

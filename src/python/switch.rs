@@ -8,8 +8,8 @@
 //! take turns at a gate, between two tasks, and so early that nobody has to take the GIL from them: such a thread has one
 //! or two of them to wait for.
 
+use super::bells::Bells;
 use super::call::{self, Guarded};
-use super::future::Bells;
 use super::gil::{Gate, Member};
 use super::known;
 use pyo3::prelude::*;

@@ -2,15 +2,13 @@
 
 use super::call::{self, Guarded};
 use super::known;
-use super::lifecycle;
+use super::process;
 use super::wait::detached;
 use crate::pool::sync::thread::kernel;
 use crate::pool::{self, Worker};
 use pyo3::exceptions::PyOverflowError;
-use pyo3::ffi;
 use pyo3::prelude::*;
 use std::mem::ManuallyDrop;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -25,7 +23,7 @@ pub struct Exit {
 impl Exit {
     /// The thread is one of this process, not of one that this was forked from.
     fn is_ours(&self) -> bool {
-        self.generation == lifecycle::generation()
+        self.generation == process::generation()
     }
 }
 
@@ -73,7 +71,7 @@ pub fn _wait_ended(py: Python<'_>, native_id: i32) {
 pub fn enter(py: Python<'_>, worker: &Worker, is_daemon: bool) -> PyResult<()> {
     let exit = Exit {
         exit: ManuallyDrop::new(worker.exit.clone()),
-        generation: lifecycle::generation(),
+        generation: process::generation(),
     };
     let thread = known::MAKE_THREAD.get(py).guarded_call1((
         &worker.name,
@@ -85,7 +83,7 @@ pub fn enter(py: Python<'_>, worker: &Worker, is_daemon: bool) -> PyResult<()> {
         return Ok(());
     }
     let active = known::ACTIVE_THREADS.get(py);
-    let ident = lifecycle::this_thread();
+    let ident = process::this_thread();
     // An ended thread of the same identity that `threading` has not forgotten. Dropped when the lock is free.
     let _former = active.guarded_method1("get", (ident,))?;
     locked(py, || active.set_item(ident, &thread))
@@ -97,37 +95,10 @@ pub fn leave(py: Python<'_>) -> PyResult<()> {
     if active.is_none() {
         return Ok(());
     }
-    let pop = || active.guarded_method1("pop", (lifecycle::this_thread(), py.None()));
+    let pop = || active.guarded_method1("pop", (process::this_thread(), py.None()));
     // Dropped when the lock is free.
     let _thread = locked(py, pop)?;
     Ok(())
-}
-
-/// A thread that is started begins in a copy of the context of the one that starts it: `-X thread_inherit_context`, from
-/// Python 3.14 on.
-static INHERIT_CONTEXT: AtomicBool = AtomicBool::new(false);
-
-/// Reads the interpreter's flags, once, when the module is imported: they do not change.
-pub fn read_flags(py: Python<'_>) -> PyResult<()> {
-    let flags = py.import("sys")?.getattr("flags")?;
-    let inherit = match flags.getattr_opt("thread_inherit_context")? {
-        Some(flag) => flag.is_truthy()?,
-        None => false,
-    };
-    // Relaxed: whoever reads it has imported the module.
-    INHERIT_CONTEXT.store(inherit, Ordering::Relaxed);
-    Ok(())
-}
-
-/// Whether threads begin in a copy of somebody's context.
-pub fn inherit_context() -> bool {
-    INHERIT_CONTEXT.load(Ordering::Relaxed)
-}
-
-/// A context of its own for a thread that is about to begin.
-pub fn copy_context<'py>(context: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    // SAFETY: a live object, which is refused if it is no context; returns a new reference, or null with an exception set.
-    unsafe { Bound::from_owned_ptr_or_err(context.py(), ffi::PyContext_Copy(context.as_ptr())) }
 }
 
 /// Changes what `threading` knows under its lock: it is looked up each time, since a fork puts another one in its place.

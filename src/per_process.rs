@@ -1,0 +1,171 @@
+//! A value that each process has for itself.
+//!
+//! A forked child has none of its parent's threads but one, and its parent's locks may be held by those for ever. So what a
+//! child inherits it leaves alone: it makes a value of its own, and the parent's stays where it is.
+
+#![cfg_attr(not(feature = "python"), allow(dead_code))] // The core needs less of it than the bindings.
+
+use std::marker::PhantomData;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+/// See the module's description. Callers say which process this is, by whatever number tells theirs apart.
+pub struct PerProcess<T> {
+    entry: AtomicPtr<Entry<T>>,
+    owns: PhantomData<T>,
+}
+
+struct Entry<T> {
+    process: u64,
+    value: T,
+}
+
+impl<T: Send + Sync> PerProcess<T> {
+    pub const fn empty() -> Self {
+        PerProcess {
+            entry: AtomicPtr::new(ptr::null_mut()),
+            owns: PhantomData,
+        }
+    }
+
+    /// With the value of this process.
+    pub fn new(process: u64, value: T) -> Self {
+        PerProcess {
+            entry: AtomicPtr::new(Entry::leak(process, value)),
+            owns: PhantomData,
+        }
+    }
+
+    /// The value of this process; `None`: it has none, or one that a parent made.
+    #[inline]
+    pub fn get(&self, process: u64) -> Option<&T> {
+        let entry = self.entry_at(self.entry.load(Ordering::Acquire))?;
+        (entry.process == process).then_some(&entry.value)
+    }
+
+    /// The value of this process. Where there is none, `make` makes it, and may look at a parent's for that; should another
+    /// thread be faster, what was made is dropped.
+    #[inline]
+    pub fn get_or_make<E>(
+        &self,
+        process: u64,
+        make: impl FnOnce(Option<&T>) -> Result<T, E>,
+    ) -> Result<&T, E> {
+        match self.get(process) {
+            Some(value) => Ok(value),
+            None => self.make(process, make),
+        }
+    }
+
+    #[cold]
+    fn make<E>(
+        &self,
+        process: u64,
+        make: impl FnOnce(Option<&T>) -> Result<T, E>,
+    ) -> Result<&T, E> {
+        let former = self.entry.load(Ordering::Acquire);
+        let value = make(self.entry_at(former).map(|entry| &entry.value))?;
+        Ok(match self.replace(former, process, value) {
+            Ok(own) => own,
+            // Only a thread of this process puts anything there.
+            Err((other, _)) => other,
+        })
+    }
+
+    /// Puts the value there where there never was one; else it is handed back.
+    pub fn set(&self, process: u64, value: T) -> Result<(), T> {
+        self.replace(ptr::null_mut(), process, value)
+            .map(drop)
+            .map_err(|(_, value)| value)
+    }
+
+    /// Puts a value in the place of the former entry, which is leaked; else the value that is there, and this one back.
+    fn replace(&self, former: *mut Entry<T>, process: u64, value: T) -> Result<&T, (&T, T)> {
+        let new = Entry::leak(process, value);
+        // AcqRel: whoever reads the pointer sees what it points to.
+        match (self.entry).compare_exchange(former, new, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => {
+                // SAFETY: as in `entry_at`.
+                Ok(unsafe { &(*new).value })
+            }
+            Err(now) => {
+                // SAFETY: it was leaked above, and nobody else has seen it.
+                let Entry { value, .. } = *unsafe { Box::from_raw(new) };
+                let now = self
+                    .entry_at(now)
+                    .expect("it is not null where it was not taken for null");
+                Err((&now.value, value))
+            }
+        }
+    }
+
+    /// In a child that was just forked: nothing of a parent's is ever taken for its own, whatever its number.
+    pub fn forget(&self) {
+        self.entry.store(ptr::null_mut(), Ordering::Release);
+    }
+
+    /// Drops the value, if it is this process's.
+    pub fn give_up(&mut self, process: u64) {
+        let entry = std::mem::replace(self.entry.get_mut(), ptr::null_mut());
+        if self
+            .entry_at(entry)
+            .is_some_and(|entry| entry.process == process)
+        {
+            // SAFETY: it was leaked by `Entry::leak`, the place that held it is empty, and whoever borrowed from it borrowed
+            // `self`, which nobody else has now.
+            drop(unsafe { Box::from_raw(entry) });
+        }
+    }
+
+    fn entry_at(&self, entry: *mut Entry<T>) -> Option<&Entry<T>> {
+        // SAFETY: the pointer is null, or was in `self.entry`, and so comes from `Entry::leak`. It is freed by `give_up` only,
+        // which nobody can call while `self` is borrowed.
+        unsafe { entry.as_ref() }
+    }
+}
+
+impl<T> Entry<T> {
+    fn leak(process: u64, value: T) -> *mut Self {
+        Box::into_raw(Box::new(Entry { process, value }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::PerProcess;
+    use std::convert::Infallible;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_child_makes_a_value_of_its_own_and_leaves_the_parents() {
+        let value = Arc::new(());
+        let mut place = PerProcess::empty();
+        assert!(place.get(1).is_none());
+        assert!(place.set(1, (1, Arc::clone(&value))).is_ok());
+        assert!(place.set(1, (2, Arc::clone(&value))).is_err());
+        assert_eq!(place.get(1).map(|own| own.0), Some(1));
+        assert!(place.get(2).is_none());
+        let made = place.get_or_make(2, |former| {
+            let (number, value) = former.expect("there is the parent's");
+            Ok::<_, Infallible>((number + 9, Arc::clone(value)))
+        });
+        assert_eq!(made.map(|own| own.0), Ok(10));
+        // The parent's, this one, and the one here.
+        assert_eq!(Arc::strong_count(&value), 3);
+        place.give_up(2);
+        assert_eq!(Arc::strong_count(&value), 2);
+        assert!(place.get(2).is_none());
+    }
+
+    #[test]
+    fn what_is_not_this_processs_is_not_dropped() {
+        let value = Arc::new(());
+        let mut place = PerProcess::new(1, Arc::clone(&value));
+        place.give_up(2);
+        assert_eq!(Arc::strong_count(&value), 2);
+        let place = PerProcess::new(1, Arc::clone(&value));
+        place.forget();
+        assert!(place.get(1).is_none());
+        assert_eq!(Arc::strong_count(&value), 3);
+    }
+}

@@ -1,0 +1,339 @@
+//! `AsyncPool`: calls that loops of asyncio wait for.
+
+use super::arguments::Call;
+use super::awaitable::{self, Awaitable, Post, Prospect};
+use super::base::{Base, check_callable};
+use super::call::{self, Guarded};
+use super::context;
+use super::errors::{self, Refusal};
+use super::hooks::name_of;
+use super::mailbox::Mailbox;
+use super::reporter::{Reporter, Source};
+use super::scope::SharedScope;
+use super::task::Task;
+use super::wait::detached;
+use crate::pool::Error;
+use crate::pool::sync::lock;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyTuple};
+use pyo3::{PyTraverseError, PyVisit, intern};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// What takes a call back that has not begun.
+#[pyclass(frozen, module = "pyants", name = "_Ticket")]
+pub struct Ticket(Py<Awaitable>);
+
+#[pymethods]
+impl Ticket {
+    /// Takes the call back, which is then to be cancelled; False: it has begun, or is over.
+    fn withdraw(&self, py: Python<'_>) -> bool {
+        self.0.get().withdraw(py)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.0)
+    }
+}
+
+/// The native half of `pyants.AsyncPool`.
+#[pyclass(frozen, subclass, weakref, module = "pyants", name = "_AsyncPool")]
+pub struct AsyncPool {
+    pool: PyOnceLock<Py<Base>>,
+    get_running_loop: PyOnceLock<Py<PyAny>>,
+    /// The pool is this object's own, and closed with it.
+    owns_pool: AtomicBool,
+    abandon_on_cancel: AtomicBool,
+    /// The calls made here.
+    scope: SharedScope,
+    /// One for each loop that has called lately.
+    mailboxes: Mutex<Vec<Arc<Mailbox>>>,
+}
+
+impl AsyncPool {
+    fn pool<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, Base>> {
+        self.pool
+            .get(py)
+            .map(|pool| pool.bind(py))
+            .ok_or_else(not_initialised)
+    }
+
+    fn reporter(&self, py: Python<'_>) -> PyResult<Reporter> {
+        let front = self.pool(py)?.get().front(py)?;
+        let pool = &front.pools()[0];
+        let hooks = Arc::clone(&pool.host().hooks);
+        Ok(Reporter::new(
+            hooks,
+            Box::new(pool.remains()),
+            front.family_id(),
+        ))
+    }
+
+    fn mailbox(&self, py: Python<'_>, event_loop: &Bound<'_, PyAny>) -> PyResult<Arc<Mailbox>> {
+        let known = lock(&self.mailboxes)
+            .iter()
+            .find(|mailbox| mailbox.is_at(event_loop))
+            .cloned();
+        if let Some(mailbox) = known
+            && mailbox.is_of(event_loop)
+            && mailbox.is_ours()
+        {
+            return Ok(mailbox);
+        }
+        let known = lock(&self.mailboxes).clone();
+        let mut over = Vec::new();
+        for mailbox in known {
+            if mailbox.is_over(py)? {
+                over.push(mailbox);
+            }
+        }
+        let mailbox = Mailbox::new(event_loop, self.reporter(py)?)?;
+        let mut mailboxes = lock(&self.mailboxes);
+        let is_over = |mailbox: &Arc<Mailbox>| over.iter().any(|other| Arc::ptr_eq(other, mailbox));
+        // `over` holds on to them, so that none is dropped under the lock.
+        mailboxes.retain(|mailbox| !is_over(mailbox));
+        mailboxes.push(Arc::clone(&mailbox));
+        drop(mailboxes);
+        Ok(mailbox)
+    }
+
+    /// Starts a call; the loop's future of it.
+    fn start<'py>(
+        &self,
+        py: Python<'py>,
+        func: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        kwargs: Option<Bound<'py, PyDict>>,
+        way: Way,
+    ) -> PyResult<Started<'py>> {
+        let get_running_loop = self.get_running_loop.get(py).ok_or_else(not_initialised)?;
+        let event_loop = get_running_loop.bind(py).guarded_call0()?;
+        let pool = self.pool(py)?;
+        let front = pool.get().front(py)?;
+        check_callable(func)?;
+        refuse_async(func)?;
+        let mailbox = self.mailbox(py, &event_loop)?;
+        let admission = match way {
+            Way::Plain => None,
+            Way::Told => Some(event_loop.guarded_method0(intern!(py, "create_future"))?),
+        };
+        let context = context::current(py)?;
+        mailbox.call_to_look_out(py)?;
+        let scope = self.scope.get();
+        let is_open = scope.enter();
+        let prospect = Prospect {
+            call: Call::new(func.clone().unbind(), args, kwargs),
+            context: context.unbind(),
+            admission: admission.clone().map(Bound::unbind),
+            scope: Arc::clone(&scope),
+            pool: pool.clone().unbind().into_any(),
+            note_withdrawn,
+        };
+        let abandons = self.abandon_on_cancel.load(Ordering::Relaxed);
+        let call = Awaitable::new(event_loop.unbind(), mailbox, abandons, prospect);
+        let call = match Bound::new(py, call) {
+            Ok(call) => call,
+            Err(failure) => {
+                if is_open {
+                    scope.leave();
+                }
+                return Err(failure);
+            }
+        };
+        let enlisted = if is_open {
+            front.enlist(py, Task::Async(call.clone().unbind()))
+        } else {
+            Err(Refusal::Pool(Error::Closed))
+        };
+        let mut started = Started {
+            call,
+            admission: None,
+        };
+        match enlisted {
+            Ok(None) => {}
+            Ok(Some(place)) => {
+                started.call.get().stand(Box::new(place));
+                // The caller is told when the task is taken up.
+                started.admission = admission;
+            }
+            // As what the call raises, it is told where the call is awaited, `gather(..., return_exceptions=True)` say.
+            Err(refusal) => {
+                let reason = refusal.into_exception(py);
+                started.call.get().refuse_now(py, reason);
+                if is_open {
+                    scope.leave();
+                }
+            }
+        }
+        Ok(started)
+    }
+}
+
+/// A call was taken back while it waited in a queue of this pool.
+fn note_withdrawn(pool: &Bound<'_, PyAny>) {
+    let py = pool.py();
+    if let Ok(pool) = pool.cast::<Base>()
+        && let Ok(front) = pool.get().front(py)
+    {
+        front.note_withdrawn(py);
+    }
+}
+
+/// What a caller wants to be told of its call besides the result.
+enum Way {
+    Plain,
+    /// When it is admitted.
+    Told,
+}
+
+struct Started<'py> {
+    call: Bound<'py, Awaitable>,
+    admission: Option<Bound<'py, PyAny>>,
+}
+
+/// A call of an async function makes a coroutine and runs nothing, and no worker would await that.
+fn refuse_async(func: &Bound<'_, PyAny>) -> PyResult<()> {
+    if !awaitable::is_async(func)? {
+        return Ok(());
+    }
+    Err(PyTypeError::new_err(format!(
+        "fn must not be an async function, which a worker cannot await: await {} directly",
+        name_of(func)
+    )))
+}
+
+fn not_initialised() -> PyErr {
+    PyRuntimeError::new_err("the pool's __init__() was not called")
+}
+
+#[pymethods]
+impl AsyncPool {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        AsyncPool {
+            pool: PyOnceLock::new(),
+            get_running_loop: PyOnceLock::new(),
+            owns_pool: AtomicBool::new(false),
+            abandon_on_cancel: AtomicBool::new(false),
+            scope: SharedScope::new(),
+            mailboxes: Mutex::default(),
+        }
+    }
+
+    /// What __init__ does.
+    fn _set_up(
+        &self,
+        py: Python<'_>,
+        pool: Py<Base>,
+        get_running_loop: Py<PyAny>,
+        shared: bool,
+        abandon_on_cancel: bool,
+    ) -> PyResult<()> {
+        awaitable::prepare(py)?;
+        if self.pool.set(py, pool).is_err() {
+            return Err(PyRuntimeError::new_err("a pool is initialised once"));
+        }
+        self.owns_pool.store(!shared, Ordering::Relaxed);
+        self.abandon_on_cancel
+            .store(abandon_on_cancel, Ordering::Relaxed);
+        let _ = self.get_running_loop.set(py, get_running_loop);
+        Ok(())
+    }
+
+    /// The pool whose workers run the calls.
+    #[getter]
+    #[pyo3(name = "pool")]
+    fn py_pool(&self, py: Python<'_>) -> PyResult<Py<Base>> {
+        Ok(self.pool(py)?.clone().unbind())
+    }
+
+    /// Runs fn(*args, **kwargs) on a worker, in the caller's context, and returns an awaitable of its result.
+    ///
+    /// Never blocks: where the pool is full the call stands in line, and is taken up in its turn. Awaiting it raises
+    /// what fn raised, PoolClosedError on a closed pool, and PoolOverloadError where the call may not wait. Cancelling
+    /// takes the call back if it has not started; else see abandon_on_cancel.
+    #[pyo3(signature = (r#fn, /, *args, **kwargs))]
+    fn run<'py>(
+        &self,
+        py: Python<'py>,
+        r#fn: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        kwargs: Option<Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, Awaitable>> {
+        self.start(py, r#fn, args, kwargs, Way::Plain)
+            .map(|started| started.call)
+    }
+
+    /// As run(), with an awaitable of the admission where the call has to stand in line, and what takes it back.
+    #[pyo3(signature = (r#fn, /, *args, **kwargs))]
+    fn _enlist<'py>(
+        &self,
+        py: Python<'py>,
+        r#fn: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        kwargs: Option<Bound<'py, PyDict>>,
+    ) -> PyResult<(Bound<'py, Awaitable>, Option<Bound<'py, PyAny>>, Ticket)> {
+        let Started { call, admission } = self.start(py, r#fn, args, kwargs, Way::Told)?;
+        let ticket = Ticket(call.clone().unbind());
+        Ok((call, admission, ticket))
+    }
+
+    /// Accepts calls again; opens the pool again if it is its own.
+    fn _reopen(&self, py: Python<'_>) -> PyResult<()> {
+        let pool = self.pool(py)?;
+        if self.owns_pool.load(Ordering::Relaxed) {
+            pool.guarded_method0(intern!(py, "reboot"))?;
+        }
+        self.scope.get().open();
+        Ok(())
+    }
+
+    /// Accepts no more calls.
+    fn _close(&self, py: Python<'_>) -> PyResult<()> {
+        self.pool(py)?;
+        self.scope.get().close();
+        Ok(())
+    }
+
+    /// Waits, not on a loop's thread, until every call is done and, with a pool of its own, the workers are gone.
+    fn _wait_closed(&self, py: Python<'_>) -> PyResult<()> {
+        let scope = self.scope.get();
+        let (waited, raised) = detached(py, None, |patience| scope.wait(patience));
+        waited.map_err(|error| raised.unwrap_or_else(|| errors::raise(py, error, "aclose")))?;
+        if self.owns_pool.load(Ordering::Relaxed) {
+            // Not before: those that stand in line would be refused.
+            let base = self.pool(py)?.get();
+            let front = base.front(py)?;
+            call::detach(py, || front.release());
+            base.wait_gone(py, None, "aclose")?;
+        }
+        let mailboxes = std::mem::take(&mut *lock(&self.mailboxes));
+        drop(mailboxes);
+        Ok(())
+    }
+
+    /// Reports an exception of fn that nobody will ask for.
+    fn _report(&self, r#fn: &Bound<'_, PyAny>, exception: Bound<'_, PyAny>) -> PyResult<()> {
+        let py = r#fn.py();
+        let source = Source::Call(r#fn.clone().unbind());
+        self.reporter(py)?
+            .report(py, PyErr::from_value(exception), source);
+        Ok(())
+    }
+
+    /// No call is accepted any more.
+    fn is_closed(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.scope.get().is_closed() || self.pool(py)?.get().front(py)?.is_closed())
+    }
+
+    fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
+        // SAFETY: no token is needed to look at a cell that is written once; traversal runs while the thread is
+        // attached, but PyO3 hands out no token for it.
+        let py = unsafe { Python::assume_attached() };
+        visit.call(self.pool.get(py))?;
+        visit.call(self.get_running_loop.get(py))
+    }
+}

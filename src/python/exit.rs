@@ -1,0 +1,161 @@
+//! The interpreter's exit, and forks of the process.
+
+use super::border;
+use super::call::Guarded;
+use super::context;
+use super::known;
+use super::process::{self, begin_exit, generation, is_exiting};
+use super::wait::detached;
+use crate::per_process::PerProcess;
+use crate::pool::sync::Patience;
+use pyo3::exceptions::PyImportError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyDict;
+use std::convert::Infallible;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A pool that may have something to do before the interpreter goes.
+pub trait Closer: Send {
+    /// It has nothing left to do.
+    fn is_gone(&self) -> bool;
+
+    /// Keeps the pool while it is brought to its end; `None`: there is nothing of it any more.
+    fn keep(&self) -> Option<Box<dyn Closing>>;
+}
+
+/// A pool that is brought to its end.
+pub trait Closing: Send + Sync {
+    /// Accepts nothing more.
+    fn close(&self);
+
+    /// Waits until all is done that was accepted, if the exit is to wait for it; `false`: the wait has ended before.
+    fn wait(&self, patience: &mut Patience<'_>) -> bool;
+
+    /// Tells those who wait for what will not be done any more.
+    fn tell_the_rest(&self, py: Python<'_>);
+}
+
+type Closers = Mutex<Vec<Box<dyn Closer>>>;
+
+/// The pools that were made in this process.
+fn closers() -> MutexGuard<'static, Vec<Box<dyn Closer>>> {
+    static CLOSERS: PerProcess<Closers> = PerProcess::empty();
+    let new = |_: Option<&Closers>| Ok::<_, Infallible>(Closers::default());
+    let Ok(own) = CLOSERS.get_or_make(generation(), new);
+    own.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// These are to be closed before the interpreter goes; `false`: it is going already.
+pub fn register(new: Vec<Box<dyn Closer>>) -> bool {
+    let mut closers = closers();
+    if is_exiting() {
+        return false;
+    }
+    // Forget those that are gone whenever the list would grow.
+    if closers.len() + new.len() > closers.capacity() {
+        closers.retain(|closer| !closer.is_gone());
+    }
+    closers.extend(new);
+    true
+}
+
+/// Runs `open`, which opens pools, unless the interpreter is on its way out and would not close them; whether it did.
+pub fn unless_exiting(open: impl FnOnce()) -> bool {
+    let _closers = closers();
+    let open_again = !is_exiting();
+    if open_again {
+        open();
+    }
+    open_again
+}
+
+/// Before the interpreter joins its threads and goes: stops intake, and waits until the accepted tasks of all pools but the
+/// daemon ones are done and their workers have left. What is in a queue then will not run any more: tasks of daemon pools,
+/// and of the others where an exception, from Ctrl-C say, has ended the wait. It is cancelled, and its number logged.
+#[pyfunction]
+fn at_exit(py: Python<'_>) -> PyResult<()> {
+    let closers = {
+        let mut closers = closers();
+        begin_exit();
+        std::mem::take(&mut *closers)
+    };
+    let pools: Vec<_> = closers.iter().filter_map(|closer| closer.keep()).collect();
+    let (_, raised) = detached(py, None, |patience| {
+        pools.iter().for_each(|pool| pool.close());
+        pools.iter().all(|pool| pool.wait(patience))
+    });
+    for pool in &pools {
+        pool.tell_the_rest(py);
+    }
+    raised.map_or(Ok(()), Err)
+}
+
+/// Before the process is forked, on the thread that forks it: no worker is to be half in the interpreter's books.
+#[pyfunction]
+fn before_fork(py: Python<'_>) {
+    border::close(py);
+}
+
+#[pyfunction]
+fn after_fork_in_parent() {
+    border::open();
+}
+
+/// In a forked child: the parent's threads are not there, and its locks are not to be touched.
+#[pyfunction]
+fn after_fork_in_child() {
+    process::begin_child();
+    crate::pool::forget_process();
+}
+
+/// What is static in this module is the main interpreter's. `pyants._interpreter` says so first, where it can.
+pub fn refuse_other_interpreters() -> PyResult<()> {
+    // SAFETY: this thread is attached, as it runs the module's initialisation.
+    let is_main = unsafe { ffi::PyInterpreterState_Get() == ffi::PyInterpreterState_Main() };
+    if is_main {
+        Ok(())
+    } else {
+        Err(PyImportError::new_err(
+            "pyants works in the main interpreter only",
+        ))
+    }
+}
+
+/// Registers the hooks with the interpreter, once: a module that is imported again, after somebody has taken it out of
+/// `sys.modules`, is the same to the pools that there are.
+pub fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    static IS_INSTALLED: PyOnceLock<()> = PyOnceLock::new();
+    if IS_INSTALLED.get(py).is_some() {
+        return Ok(());
+    }
+    known::look_up(py)?;
+    context::read_flags(py)?;
+    let _ = IS_INSTALLED.set(py, ());
+    let threading = py.import("threading")?;
+    let main_thread = threading.guarded_method0("main_thread")?;
+    process::know_main_thread(&main_thread)?;
+    let exit = wrap_pyfunction!(at_exit, module)?;
+    let in_time = known::AT_EXIT.get(py).guarded_call1((exit,))?;
+    if !in_time.is_truthy()? {
+        // Imported while the interpreter is on its way out already.
+        begin_exit();
+    }
+    let os = py.import("os")?;
+    if os.hasattr("register_at_fork")? {
+        let keywords = PyDict::new(py);
+        keywords.set_item("before", wrap_pyfunction!(before_fork, module)?)?;
+        keywords.set_item(
+            "after_in_parent",
+            wrap_pyfunction!(after_fork_in_parent, module)?,
+        )?;
+        keywords.set_item(
+            "after_in_child",
+            wrap_pyfunction!(after_fork_in_child, module)?,
+        )?;
+        os.guarded_method("register_at_fork", (), &keywords)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,231 @@
+//! The Python objects that a pool was given besides its tasks: handler, logger, initializer.
+
+use super::call::Guarded;
+use super::context;
+use super::errors;
+use super::known;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+use std::sync::{Mutex, PoisonError};
+
+/// The Python objects that a pool was given besides its tasks.
+#[derive(Default)]
+pub struct Objects {
+    panic_handler: Option<Py<PyAny>>,
+    logger: Option<Py<PyAny>>,
+    initializer: Option<Py<PyAny>>,
+    initargs: Option<Py<PyTuple>>,
+    /// What the initializer raised when it last failed, for those whose tasks found no worker.
+    failure: Option<Py<PyAny>>,
+    /// Where threads inherit their context: what the next worker's is a copy of.
+    context: Option<Py<PyAny>>,
+}
+
+/// The same where the garbage collector can take them away. Nothing of Python is called, and no reference dropped, under
+/// the lock; nor is it taken by a thread that is not attached, since a forked child may find it held then.
+#[derive(Default)]
+pub struct Hooks {
+    objects: Mutex<Objects>,
+    /// There is an initializer, or was before the collector took it away.
+    pub has_initializer: bool,
+    /// A worker whose initializer fails is lost alone, and the next start tries again.
+    pub retry_initializer: bool,
+}
+
+impl Hooks {
+    pub fn new(
+        panic_handler: Option<Py<PyAny>>,
+        logger: Option<Py<PyAny>>,
+        initializer: Option<Py<PyAny>>,
+        initargs: Py<PyTuple>,
+        retry_initializer: bool,
+    ) -> Self {
+        Hooks {
+            has_initializer: initializer.is_some(),
+            retry_initializer,
+            objects: Mutex::new(Objects {
+                panic_handler,
+                logger,
+                initializer,
+                initargs: Some(initargs),
+                failure: None,
+                context: None,
+            }),
+        }
+    }
+
+    fn with<R>(&self, look: impl FnOnce(&mut Objects) -> R) -> R {
+        look(&mut self.objects.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Another set with the same objects.
+    pub fn clone_ref(&self, py: Python<'_>) -> Self {
+        let objects = self.with(|objects| Objects {
+            panic_handler: objects
+                .panic_handler
+                .as_ref()
+                .map(|object| object.clone_ref(py)),
+            logger: objects.logger.as_ref().map(|object| object.clone_ref(py)),
+            initializer: objects
+                .initializer
+                .as_ref()
+                .map(|object| object.clone_ref(py)),
+            initargs: objects.initargs.as_ref().map(|object| object.clone_ref(py)),
+            failure: None,
+            context: None,
+        });
+        Hooks {
+            objects: Mutex::new(objects),
+            has_initializer: self.has_initializer,
+            retry_initializer: self.retry_initializer,
+        }
+    }
+
+    /// Shows the objects to the garbage collector: always all of them, since it asks more than once and counts on the
+    /// same answer.
+    pub fn traverse(&self, visit: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
+        // This does not wait: who holds the lock is attached, and neither runs Python code nor detaches meanwhile, while
+        // the collector runs attached and alone.
+        self.with(|objects| {
+            visit.call(&objects.panic_handler)?;
+            visit.call(&objects.logger)?;
+            visit.call(&objects.initializer)?;
+            visit.call(&objects.initargs)?;
+            visit.call(&objects.failure)?;
+            visit.call(&objects.context)
+        })
+    }
+
+    /// The pool is gone, and with it whoever showed the objects to the collector: nobody holds on to them any more, but
+    /// for the logger, which late reports go to.
+    pub fn retire(&self) -> Objects {
+        self.with(|objects| {
+            let logger = objects.logger.take();
+            let rest = std::mem::take(objects);
+            objects.logger = logger;
+            rest
+        })
+    }
+
+    /// An exception that `func` raised goes to the panic handler, else to the log.
+    pub fn report(&self, py: Python<'_>, func: &Bound<'_, PyAny>, raised: PyErr, what: &str) {
+        let Some(handler) = self.panic_handler(py) else {
+            return self.log(py, func, &raised, what);
+        };
+        let error = errors::with_traceback(py, &raised);
+        if let Err(failure) = errors::handling(py, &raised, || handler.guarded_call1((error,))) {
+            self.log(py, &handler, &failure, "panic_handler");
+        }
+    }
+
+    /// Logs an exception that `func`, a task say, raised.
+    pub fn log(&self, py: Python<'_>, func: &Bound<'_, PyAny>, raised: &PyErr, what: &str) {
+        let message = format!("exception in {what} %s");
+        // An initializer that breaks the pool is worse, as with CPython's executor.
+        let level = if what == INITIALIZER && !self.retry_initializer {
+            "critical"
+        } else {
+            "error"
+        };
+        errors::log(py, raised, level, &message, name_of(func), || {
+            self.logger(py)
+        });
+    }
+
+    pub fn has_panic_handler(&self) -> bool {
+        self.with(|objects| objects.panic_handler.is_some())
+    }
+
+    /// Lets go of the objects.
+    pub fn clear(&self) {
+        let objects = self.with(std::mem::take);
+        drop(objects);
+    }
+
+    fn panic_handler<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.with(|objects| {
+            objects
+                .panic_handler
+                .as_ref()
+                .map(|handler| handler.bind(py).clone())
+        })
+    }
+
+    pub fn logger<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let given = self.with(|objects| {
+            objects
+                .logger
+                .as_ref()
+                .map(|logger| logger.bind(py).clone())
+        });
+        given.map_or_else(|| known::GET_LOGGER.get(py).guarded_call1(("pyants",)), Ok)
+    }
+
+    pub fn initializer<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> Option<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+        self.with(|objects| {
+            let initializer = objects.initializer.as_ref()?.bind(py).clone();
+            Some((initializer, objects.initargs.as_ref()?.bind(py).clone()))
+        })
+    }
+
+    pub fn set_failure(&self, failure: Option<Py<PyAny>>) {
+        let before = self.with(|objects| std::mem::replace(&mut objects.failure, failure));
+        drop(before);
+    }
+
+    /// Workers that are started from now on begin in a copy of the caller's context.
+    pub fn lend_context(&self, py: Python<'_>) {
+        match context::current(py) {
+            Ok(context) => {
+                let context = Some(context.unbind());
+                let before = self.with(|objects| std::mem::replace(&mut objects.context, context));
+                drop(before);
+            }
+            Err(failure) => failure.write_unraisable(py, None),
+        }
+    }
+
+    /// The context that a worker begins in; `None`: an empty one.
+    pub fn new_context<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        let context = self.with(|objects| {
+            let context = objects.context.as_ref()?;
+            Some(context.bind(py).clone())
+        })?;
+        context::copy(&context)
+            .inspect_err(|failure| failure.clone_ref(py).write_unraisable(py, None))
+            .ok()
+    }
+
+    /// Tells by its cause why a task found no worker.
+    pub fn with_failure(&self, py: Python<'_>, error: PyErr) -> PyErr {
+        let failure = self.with(|objects| {
+            let failure = objects.failure.as_ref()?;
+            Some(failure.clone_ref(py))
+        });
+        if let Some(failure) = failure {
+            error.set_cause(py, Some(PyErr::from_value(failure.into_bound(py))));
+        }
+        error
+    }
+}
+
+/// What a log calls it.
+pub const INITIALIZER: &str = "initializer";
+
+/// The name by which a log knows a callable.
+pub fn name_of(func: &Bound<'_, PyAny>) -> String {
+    let named = || -> PyResult<String> {
+        let qualname: String = func.getattr("__qualname__")?.extract()?;
+        match func
+            .getattr("__module__")
+            .and_then(|module| module.extract::<String>())
+        {
+            Ok(module) => Ok(format!("{module}.{qualname}")),
+            Err(_) => Ok(qualname),
+        }
+    };
+    named().unwrap_or_else(|_| errors::shown(func))
+}

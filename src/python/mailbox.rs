@@ -1,0 +1,476 @@
+//! The mail of a loop of asyncio: what the calls came to that it waits for.
+//!
+//! A worker puts what a call came to into the mailbox of the loop that waits for it, and wakes the loop if nobody has since
+//! it last looked: so a loop is woken once for as many results as there are by the time that it looks.
+//!
+//! To be woken costs more than many a call takes. So a loop that has just made calls, and would go to sleep now, first
+//! looks out for their results for a moment, if that has paid lately.
+
+use super::awaitable::{Awaitable, Letter, Post};
+use super::bells::Bells;
+use super::call::{self, Guarded};
+use super::gil;
+use super::known;
+use super::reporter::Reporter;
+use super::switch::Turns;
+use crate::pool::sync::{Luck, lock};
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyString, PyWeakrefMethods, PyWeakrefReference};
+use pyo3::{PyTraverseError, PyVisit, intern};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+#[derive(Default)]
+struct Letters {
+    letters: VecDeque<Letter>,
+    /// The loop was woken and has not looked yet, or is looking out.
+    woken: bool,
+}
+
+/// For how long a loop that would go to sleep may look out for its mail: longer than it takes to wake a worker.
+const LOOKOUT: Duration = Duration::from_micros(50);
+/// Under the GIL a look costs two waits for it, however short it is. So after so many calls in a row for which it was in vain
+/// the loop looks out for one call of many only.
+const FEW_IN_VAIN: u32 = 4;
+const ONE_OF: u32 = 64;
+
+/// What the calls of one loop came to, until the loop fetches it.
+pub struct Mailbox {
+    /// The mailbox itself, for what the loop is given to call.
+    own: Weak<Mailbox>,
+    /// Weak, or a pool would keep the last loop it was used in. What waits for mail keeps its loop.
+    event_loop: Py<PyWeakrefReference>,
+    /// Where the loop lies.
+    address: usize,
+    letters: Mutex<Letters>,
+    /// There are letters: for a loop that looks out.
+    has_mail: AtomicBool,
+    /// The loop is about to look out; or it never does, as it does not tell what else it has to do.
+    will_look: AtomicBool,
+    /// How many calls in a row it was in vain to look out for, or not tried. Written by the loop's thread.
+    vain: AtomicU32,
+    luck: Luck,
+    reporter: Reporter,
+    /// How often the loop has fetched its mail.
+    fetched: AtomicU32,
+    /// A thread tries to wake the loop, which failed.
+    is_retrying: AtomicBool,
+}
+
+impl Mailbox {
+    /// Of this loop.
+    pub fn new(event_loop: &Bound<'_, PyAny>, reporter: Reporter) -> PyResult<Arc<Self>> {
+        let address = event_loop.as_ptr() as usize;
+        let never_looks = !is_asyncios_own(event_loop)?;
+        let event_loop = PyWeakrefReference::new(event_loop)?.unbind();
+        Ok(Arc::new_cyclic(|own| Mailbox {
+            own: Weak::clone(own),
+            event_loop,
+            address,
+            letters: Mutex::default(),
+            has_mail: AtomicBool::new(false),
+            will_look: AtomicBool::new(never_looks),
+            vain: AtomicU32::new(0),
+            luck: Luck::new(LOOKOUT),
+            reporter,
+            fetched: AtomicU32::new(0),
+            is_retrying: AtomicBool::new(false),
+        }))
+    }
+
+    /// It belongs to a loop that lies, or lay, there.
+    pub fn is_at(&self, event_loop: &Bound<'_, PyAny>) -> bool {
+        self.address == event_loop.as_ptr() as usize
+    }
+
+    /// Wakes the loop for letters that are noted as told of; `Some`: it could not be woken for a reason of its own, and they are
+    /// not noted so any more. Whoever is sooner wakes it for them then: the next letter, or a thread that tries again.
+    fn wake_for_letters(&self, py: Python<'_>) -> Option<PyErr> {
+        let failure = self.wake_loop(py).err()?;
+        if self.is_over(py).unwrap_or(true) {
+            self.give_up(py);
+            return None;
+        }
+        lock(&self.letters).woken = false;
+        Some(failure)
+    }
+
+    /// Tries again to wake the loop, after a while, and until it is woken or is over. Not by a worker, which has others to
+    /// serve.
+    fn wake_loop_later(&self) {
+        const FIRST: Duration = Duration::from_millis(5);
+        const LONGEST: Duration = Duration::from_secs(1);
+        if self.is_retrying.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let mailbox = Weak::clone(&self.own);
+        let retry = move || {
+            let mut pause = FIRST;
+            let try_again = |py: Python<'_>| {
+                let mailbox = mailbox.upgrade();
+                mailbox.is_some_and(|mailbox| mailbox.wake_loop_again(py))
+            };
+            loop {
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(LONGEST);
+                // Without an interpreter there is nobody to wake.
+                if call::attach(try_again) != Some(true) {
+                    return;
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("pyants-wake".to_owned());
+        if thread.spawn(retry).is_err() {
+            self.is_retrying.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Wakes the loop for letters that nobody has woken it for; `true`: it was tried in vain.
+    fn wake_loop_again(&self, py: Python<'_>) -> bool {
+        {
+            let mut letters = lock(&self.letters);
+            // From here on whoever fails to wake the loop starts another retry: the loop may fetch its mail, and get more, before
+            // this one has ended.
+            self.is_retrying.store(false, Ordering::Relaxed);
+            if letters.woken || letters.letters.is_empty() {
+                return false;
+            }
+            letters.woken = true;
+        }
+        // Unless somebody else tries already.
+        self.wake_for_letters(py).is_some() && !self.is_retrying.swap(true, Ordering::Relaxed)
+    }
+
+    /// Has the loop fetch its mail. By way of Python code: a loop in debug mode looks at the frame that calls it, and a
+    /// worker's thread has none of its own.
+    fn wake_loop(&self, py: Python<'_>) -> PyResult<()> {
+        let event_loop = self.event_loop(py)?;
+        let collect = Bound::new(py, Collect::new(self))?;
+        let woken = known::WAKE_LOOP
+            .get(py)
+            .guarded_call1((event_loop, &collect));
+        if woken.is_err() {
+            // The loop has not got it, so it is not what tells that the loop has forgotten its mail.
+            collect.get().called.store(true, Ordering::Relaxed);
+        }
+        woken.map(drop)
+    }
+
+    fn event_loop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.event_loop
+            .bind(py)
+            .upgrade()
+            .ok_or_else(|| PyRuntimeError::new_err("the loop is gone"))
+    }
+
+    /// Has the loop call something of ours.
+    fn call_loop<'py>(
+        &self,
+        py: Python<'py>,
+        how: &Bound<'py, PyString>,
+        what: impl IntoPyObject<'py>,
+    ) -> PyResult<()> {
+        self.event_loop(py)?.guarded_method1(how, (what,)).map(drop)
+    }
+
+    /// On the loop's thread, which is about to make a call: has it look out for the result before it goes to sleep.
+    pub fn call_to_look_out(&self, py: Python<'_>) -> PyResult<()> {
+        if self.will_look.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let vain = self.vain.load(Ordering::Relaxed);
+        if vain >= FEW_IN_VAIN && !vain.is_multiple_of(ONE_OF) {
+            self.vain.store(vain.wrapping_add(1), Ordering::Relaxed);
+            return Ok(());
+        }
+        self.will_look.store(true, Ordering::Relaxed);
+        let lookout = Lookout {
+            mailbox: Weak::clone(&self.own),
+            called: AtomicBool::new(false),
+        };
+        self.call_loop(py, intern!(py, "call_soon"), lookout)
+    }
+
+    /// On the loop's thread: if it has nothing else to do, looks out for mail for a moment, and hands it out.
+    fn look_out(&self, py: Python<'_>) -> PyResult<()> {
+        self.will_look.store(false, Ordering::Relaxed);
+        let Some(event_loop) = self.event_loop.bind(py).upgrade() else {
+            return Ok(());
+        };
+        match event_loop.getattr_opt(intern!(py, "_ready"))? {
+            Some(ready) if !ready.is_truthy()? => {}
+            Some(_) => return Ok(()),
+            None => {
+                // It does not tell any more.
+                self.will_look.store(true, Ordering::Relaxed);
+                return Ok(());
+            }
+        }
+        // Who posts meanwhile need not wake the loop.
+        if std::mem::replace(&mut lock(&self.letters).woken, true) {
+            return Ok(());
+        }
+        let found = call::detach(py, || {
+            let has_mail = || self.has_mail.load(Ordering::Relaxed);
+            let found = self.luck.spin_for(LOOKOUT, has_mail);
+            if found {
+                gil::hesitate(|| 0);
+            }
+            found
+        });
+        let vain = self.vain.load(Ordering::Relaxed).wrapping_add(1);
+        self.vain
+            .store(if found { 0 } else { vain }, Ordering::Relaxed);
+        self.deliver(py)
+    }
+
+    /// It belongs to this loop, and not to one that lay where this one does.
+    pub fn is_of(&self, event_loop: &Bound<'_, PyAny>) -> bool {
+        self.event_loop
+            .bind(event_loop.py())
+            .upgrade()
+            .is_some_and(|own| own.is(event_loop))
+    }
+
+    /// The loop will not call any more.
+    pub fn is_over(&self, py: Python<'_>) -> PyResult<bool> {
+        self.event_loop
+            .bind(py)
+            .upgrade()
+            .map_or(Ok(true), |event_loop| {
+                event_loop
+                    .guarded_method0(intern!(py, "is_closed"))?
+                    .is_truthy()
+            })
+    }
+
+    /// Nobody will fetch what is in it: calls are cancelled, results let go, and exceptions reported.
+    fn give_up(&self, py: Python<'_>) {
+        let letters = {
+            let mut letters = lock(&self.letters);
+            letters.woken = false;
+            self.has_mail.store(false, Ordering::Relaxed);
+            std::mem::take(&mut letters.letters)
+        };
+        for letter in letters {
+            match letter {
+                Letter::Admission(..) => {}
+                Letter::Returned(call, ..) | Letter::Ended(call) => call.get().give_up(),
+                Letter::Raised(call, raised, source) => {
+                    call.get().give_up();
+                    if let Some(source) = source {
+                        self.reporter.report(py, raised, source);
+                    }
+                }
+            }
+        }
+    }
+
+    /// On the loop's thread: hands out what has come, so much at a time that the loop's other business goes on.
+    fn deliver(&self, py: Python<'_>) -> PyResult<()> {
+        const MOST_AT_ONCE: usize = 256;
+        self.fetched.fetch_add(1, Ordering::Relaxed);
+        let (taken, more) = {
+            let mut letters = lock(&self.letters);
+            let most = letters.letters.len().min(MOST_AT_ONCE);
+            let taken: Vec<_> = letters.letters.drain(..most).collect();
+            letters.woken = !letters.letters.is_empty();
+            self.has_mail.store(letters.woken, Ordering::Relaxed);
+            (taken, letters.woken)
+        };
+        let again = if more {
+            self.call_loop(py, intern!(py, "call_soon"), Collect::new(self))
+        } else {
+            Ok(())
+        };
+        self.hand_out(py, taken).and(again)
+    }
+
+    /// Ctrl-C, say, may come while a letter is handed out; the others are handed out all the same.
+    fn hand_out(&self, py: Python<'_>, letters: Vec<Letter>) -> PyResult<()> {
+        let soon = self.is_debugged(py);
+        letters
+            .into_iter()
+            .map(|letter| Self::hand_over(py, letter, soon))
+            .fold(Ok(()), PyResult::and)
+    }
+
+    /// In debug mode a loop tells which of its callbacks take long, and knows them by their handles: each needs its own.
+    fn is_debugged(&self, py: Python<'_>) -> bool {
+        let event_loop = self.event_loop.bind(py).upgrade();
+        event_loop.is_some_and(|event_loop| {
+            event_loop
+                .guarded_method0(intern!(py, "get_debug"))
+                .and_then(|debug| debug.is_truthy())
+                .unwrap_or(false)
+        })
+    }
+
+    fn hand_over(py: Python<'_>, letter: Letter, soon: bool) -> PyResult<()> {
+        match letter {
+            Letter::Admission(future, admitted) => settle(future.bind(py), admitted),
+            Letter::Returned(future, result, context) => {
+                drop(context);
+                Awaitable::settle(future.bind(py), Ok(result), soon)
+            }
+            Letter::Raised(future, raised, source) => {
+                Awaitable::settle(future.bind(py), Err((raised, source)), soon)
+            }
+            Letter::Ended(future) => Awaitable::end(future.bind(py), soon),
+        }
+    }
+}
+
+impl Post for Mailbox {
+    /// Puts a letter in, and wakes the loop if nobody has since it last looked.
+    fn post(&self, py: Python<'_>, letter: Letter) {
+        {
+            let mut letters = lock(&self.letters);
+            letters.letters.push_back(letter);
+            self.has_mail.store(true, Ordering::Relaxed);
+            if std::mem::replace(&mut letters.woken, true) {
+                return;
+            }
+        }
+        if let Some(failure) = self.wake_for_letters(py) {
+            failure.write_unraisable(py, None);
+            self.wake_loop_later();
+        }
+    }
+
+    fn let_others_in(&self, py: Python<'_>, turns: &mut Turns, bells: &mut Bells) {
+        if self.has_mail.load(Ordering::Relaxed) {
+            let fetched = self.fetched.load(Ordering::Relaxed);
+            turns.let_loop_in(py, bells, || {
+                self.fetched.load(Ordering::Relaxed) != fetched
+            });
+        } else {
+            turns.let_others_in(py, true, bells);
+        }
+    }
+
+    fn reporter(&self) -> &Reporter {
+        &self.reporter
+    }
+}
+
+/// Settles a future of asyncio's own, unless it was cancelled meanwhile.
+fn settle(future: &Bound<'_, PyAny>, result: bool) -> PyResult<()> {
+    let py = future.py();
+    if !future.guarded_method0(intern!(py, "done"))?.is_truthy()? {
+        future.guarded_method1(intern!(py, "set_result"), (result,))?;
+    }
+    Ok(())
+}
+
+/// What a loop calls to fetch its mail.
+#[pyclass(frozen, module = "pyants", name = "_Collect")]
+struct Collect {
+    mailbox: Arc<Mailbox>,
+    called: AtomicBool,
+}
+
+impl Collect {
+    fn new(mailbox: &Mailbox) -> Self {
+        Collect {
+            mailbox: mailbox.own.upgrade().expect("whoever borrows it has one"),
+            called: AtomicBool::new(false),
+        }
+    }
+}
+
+#[pymethods]
+impl Collect {
+    fn __call__(&self, py: Python<'_>) -> PyResult<()> {
+        self.called.store(true, Ordering::Relaxed);
+        self.mailbox.deliver(py)
+    }
+
+    /// A loop that is forgotten, and not closed, holds this, and the mail leads back to the loop. Of those that were not
+    /// called yet there is one at a time for a mailbox, so that the mail is shown once.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if self.called.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        // This does not wait: who holds the lock is attached, and neither runs Python code nor detaches meanwhile.
+        for letter in &lock(&self.mailbox.letters).letters {
+            match letter {
+                Letter::Admission(future, _) => visit.call(future)?,
+                Letter::Returned(call, result, context) => {
+                    visit.call(call)?;
+                    visit.call(result)?;
+                    visit.call(context)?;
+                }
+                Letter::Raised(call, ..) | Letter::Ended(call) => visit.call(call)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        self.give_up();
+    }
+}
+
+impl Collect {
+    /// The loop was closed, or is garbage, before it came to this.
+    fn give_up(&self) {
+        // In a forked child the parent's locks are not to be touched.
+        if self.called.swap(true, Ordering::Relaxed) || !self.mailbox.is_ours() {
+            return;
+        }
+        call::aside(|py| self.mailbox.give_up(py));
+    }
+}
+
+impl Drop for Collect {
+    fn drop(&mut self) {
+        self.give_up();
+    }
+}
+
+/// What a loop calls to look out for mail that may come soon.
+#[pyclass(frozen, module = "pyants", name = "_Lookout")]
+struct Lookout {
+    /// Weak, or a loop that does not run would keep the pool.
+    mailbox: Weak<Mailbox>,
+    called: AtomicBool,
+}
+
+#[pymethods]
+impl Lookout {
+    fn __call__(&self, py: Python<'_>) -> PyResult<()> {
+        self.called.store(true, Ordering::Relaxed);
+        self.mailbox
+            .upgrade()
+            .map_or(Ok(()), |mailbox| mailbox.look_out(py))
+    }
+}
+
+impl Drop for Lookout {
+    fn drop(&mut self) {
+        if !*self.called.get_mut()
+            && let Some(mailbox) = self.mailbox.upgrade()
+        {
+            mailbox.will_look.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The loop goes through what it is to do at once as asyncio's own loops do, and so tells by `_ready` whether there is any.
+fn is_asyncios_own(event_loop: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = event_loop.py();
+    // These are asyncio's private names: a loop without them is as any other.
+    let run_once = intern!(py, "_run_once");
+    let asyncio = py.import(intern!(py, "asyncio"))?;
+    let Some(base) = asyncio.getattr_opt(intern!(py, "BaseEventLoop"))? else {
+        return Ok(false);
+    };
+    let base = base.getattr_opt(run_once)?;
+    let own = event_loop.get_type().getattr_opt(run_once)?;
+    let goes_by_it = own.zip(base).is_some_and(|(own, base)| own.is(&base));
+    Ok(goes_by_it && event_loop.hasattr(intern!(py, "_ready"))?)
+}

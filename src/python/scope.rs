@@ -1,0 +1,95 @@
+//! The calls of one executor, or of one `AsyncPool`, that have yet to end.
+
+use super::process::generation;
+use crate::per_process::PerProcess;
+use crate::pool::Error;
+use crate::pool::sync::Patience;
+use crate::pool::watch::Watch;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// See the module's description.
+#[derive(Default)]
+pub struct Scope {
+    closed: AtomicBool,
+    /// Calls accepted, or about to be, and not yet done.
+    calls: AtomicU64,
+    watch: Watch,
+}
+
+impl Scope {
+    /// No call comes in any more.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+    }
+
+    /// Calls come in again.
+    pub fn open(&self) {
+        self.closed.store(false, Ordering::SeqCst);
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// A call comes in; `false`: the scope is closed.
+    pub fn enter(&self) -> bool {
+        // SeqCst: counted first, then the look at `closed`; who closes and waits does the opposite.
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        let open = !self.is_closed();
+        if !open {
+            self.leave();
+        }
+        open
+    }
+
+    /// A call that may be begun although the scope is closed, since another that is not done has it begun.
+    pub fn follow(&self) {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// A call is done.
+    pub fn leave(&self) {
+        self.leave_many(1);
+    }
+
+    /// So many calls are done.
+    pub fn leave_many(&self, calls: u64) {
+        self.calls.fetch_sub(calls, Ordering::SeqCst);
+        self.watch.notify();
+    }
+
+    /// Waits until every call is done.
+    pub fn wait(&self, patience: &mut Patience<'_>) -> Result<(), Error> {
+        self.watch
+            .wait_until(|| self.calls.load(Ordering::SeqCst) == 0, patience)
+    }
+}
+
+/// A scope that is exchanged for an empty one in a forked child, which has none of its parent's calls, and must not touch
+/// the parent's locks.
+pub struct SharedScope(PerProcess<Arc<Scope>>);
+
+impl SharedScope {
+    pub fn new() -> Self {
+        SharedScope(PerProcess::new(generation(), Arc::default()))
+    }
+
+    pub fn get(&self) -> Arc<Scope> {
+        let Ok(own) = self.0.get_or_make(generation(), |former| {
+            let scope = Scope::default();
+            if former.is_some_and(|former| former.is_closed()) {
+                scope.close();
+            }
+            Ok::<_, Infallible>(Arc::new(scope))
+        });
+        Arc::clone(own)
+    }
+}
+
+impl Drop for SharedScope {
+    fn drop(&mut self) {
+        self.0.give_up(generation());
+    }
+}

@@ -1,4 +1,4 @@
-"""Every call from native code into Python goes through src/python/call.rs, as docs/architecture.md says."""
+"""Every call from native code into Python goes through src/python/interpreter/call.rs, as docs/architecture.md says."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "python"
-DOOR = SOURCE / "call.rs"
+DOOR = SOURCE / "interpreter" / "call.rs"
 
 CALLS = re.compile(
     r"""

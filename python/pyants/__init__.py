@@ -50,7 +50,8 @@ from pyants._errors import (
     PoolSpawnError,
     PoolTimeoutError,
 )
-from pyants._executor import Future, PoolExecutor
+from pyants._executor import PoolExecutor
+from pyants._future import Future
 from pyants._group import FuncTaskGroup, TaskGroup
 from pyants._types import LoadBalancingStrategy, PoolOptions, PoolStats
 

@@ -9,7 +9,7 @@ from typing import Any, Generic, NoReturn, ParamSpec, Self, TypeVar, Unpack, fin
 
 from typing_extensions import disjoint_base
 
-from pyants._executor import Future
+from pyants._future import Future
 from pyants._group import FuncTaskGroup, TaskGroup
 from pyants._types import LoadBalancingStrategy, PoolOptions, PoolStats
 

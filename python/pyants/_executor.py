@@ -17,9 +17,11 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pyants._core import Pool, _Executor, _Future, _Results
+from pyants._core import Pool, _Executor, _Results
 from pyants._default import DEFAULT_CAPACITY
 from pyants._errors import PoolClosedError, PoolError
+from pyants._future import Future
+from pyants._group import TaskGroup
 from pyants._threads import at_exit
 from pyants._types import BUILT_IN
 
@@ -30,23 +32,11 @@ if TYPE_CHECKING:
     from typing import NoReturn, Self
 
     from pyants._core import MultiPool, MultiPoolWithFunc, PoolWithFunc
-    from pyants._group import TaskGroup
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 _numbers = itertools.count()
-
-
-class Future(_Future[_T], concurrent.futures.Future[_T]):
-    """What a call will come to: a concurrent.futures.Future in all that can be seen.
-
-    Executors make them. Everything that takes CPython's futures takes these, concurrent.futures.wait(), as_completed()
-    and asyncio.wrap_future() among them.
-    """
-
-    # Whoever gets hold of the dict may make the future part of a cycle: from then on the collector has to look at it.
-    __dict__ = _Future._dict  # pyright: ignore[reportAssignmentType]
 
 
 def _default_workers() -> int:
@@ -502,7 +492,6 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
 
     def group(self, *, fail_fast: bool = False, limit: int | None = None, results: bool = False) -> TaskGroup:
         """A TaskGroup of calls of this executor."""
-        from pyants._group import TaskGroup
 
         return TaskGroup(self, fail_fast=fail_fast, limit=limit, results=results)
 

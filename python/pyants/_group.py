@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from pyants._errors import PoolDeadlockError, PoolTimeoutError
-from pyants._executor import Future, PoolExecutor
+from pyants._future import Future
 from pyants._types import is_base_error, raise_group, report_failures
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import NoReturn, Self
 
-    from pyants._core import MultiPool, MultiPoolWithFunc, Pool, PoolWithFunc
+    from pyants._core import _Executor
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -34,7 +34,7 @@ def _check_limit(limit: Any) -> None:
 class _Places:
     """Places for as many calls of a group as there may be at once. A call that finds none stands in line for one."""
 
-    def __init__(self, executor: PoolExecutor, limit: int) -> None:
+    def __init__(self, executor: _Executor, limit: int) -> None:
         self._executor = executor
         self._limit = limit
         self._lock = threading.Lock()
@@ -141,7 +141,7 @@ class TaskGroup:
     """
 
     def __init__(
-        self, executor: PoolExecutor, *, fail_fast: bool = False, limit: int | None = None, results: bool = False
+        self, executor: _Executor, *, fail_fast: bool = False, limit: int | None = None, results: bool = False
     ) -> None:
         if limit is not None:
             _check_limit(limit)
@@ -371,7 +371,7 @@ class TaskGroup:
 class FuncTaskGroup(TaskGroup, Generic[_P]):
     """A TaskGroup on a pool with a function."""
 
-    def __init__(self, executor: PoolExecutor, func: Callable[_P, Any], **options: Any) -> None:
+    def __init__(self, executor: _Executor, func: Callable[_P, Any], **options: Any) -> None:
         super().__init__(executor, **options)
         self._func = func
 
@@ -386,34 +386,3 @@ class FuncTaskGroup(TaskGroup, Generic[_P]):
     def invoke_within(self, timeout: float | timedelta, /, *args: _P.args, **kwargs: _P.kwargs) -> Future[Any]:
         """As invoke(), but waits for at most timeout seconds (or a timedelta), then raises PoolTimeoutError."""
         return self.submit_within(timeout, self._func, *args, **kwargs)
-
-
-def group(
-    self: Pool | MultiPool,
-    *,
-    fail_fast: bool = False,
-    limit: int | None = None,
-    results: bool = False,
-) -> TaskGroup:
-    """A TaskGroup of calls on this pool, for a with block that ends when all of them are done.
-
-    fail_fast: after the first failure cancels what has not started. limit: how many calls of the group may be
-    waiting or running at once. results: keeps what the calls return, for the group's results().
-    """
-    return TaskGroup(PoolExecutor.over(self), fail_fast=fail_fast, limit=limit, results=results)
-
-
-def group_with_func(
-    self: PoolWithFunc[_P] | MultiPoolWithFunc[_P],
-    *,
-    fail_fast: bool = False,
-    limit: int | None = None,
-    results: bool = False,
-) -> FuncTaskGroup[_P]:
-    """A TaskGroup of calls on this pool, for a with block that ends when all of them are done.
-
-    Besides submit() it has invoke(), which calls the pool's function. fail_fast: after the first failure cancels
-    what has not started. limit: how many calls of the group may be waiting or running at once. results: keeps what
-    the calls return, for the group's results().
-    """
-    return FuncTaskGroup(PoolExecutor.over(self), self.func, fail_fast=fail_fast, limit=limit, results=results)

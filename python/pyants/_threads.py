@@ -32,7 +32,7 @@ _ready                                calls. Gone, it is woken for each result a
 _interpreters,             from 3.13, which interpreter imports pyants. Gone, CPython refuses any but the
 _xxsubinterpreters         to 3.12    main one in words of its own
 _Py_IsFinalizing           to 3.12    the interpreter is ending; Py_IsFinalizing since
-_pthread_cleanup_push      to 3.13    the C library's: see src/python/call.rs, which does without it
+_pthread_cleanup_push      to 3.13    the C library's: see src/python/interpreter/call.rs, which does without it
 _pthread_cleanup_pop       to 3.13    likewise
 =========================  =========  ====================================================================
 

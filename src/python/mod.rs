@@ -1,39 +1,9 @@
 //! The face that the Python package `pyants` shows of the pool. It translates, and schedules nothing.
 
-mod arguments;
-mod async_pool;
-mod awaitable;
-mod base;
-mod bells;
-mod border;
-mod call;
-mod condition;
-mod context;
-mod errors;
-mod executor;
-mod exit;
-mod fast;
-mod feed;
-mod func;
-mod future;
-mod gil;
-mod hooks;
-mod host;
-mod instance;
-mod job;
-mod known;
-mod mailbox;
-mod multi;
-mod options;
-mod patch;
-mod pool;
-mod process;
-mod reporter;
-mod scope;
-mod switch;
-mod task;
-mod threads;
-mod wait;
+mod faces;
+mod interpreter;
+mod values;
+mod work;
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -51,29 +21,29 @@ static MODULES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
 /// The native half of the package `pyants`.
 #[pymodule(gil_used = false)]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    exit::refuse_other_interpreters()?;
-    module.add_class::<base::Base>()?;
-    base::install(module.py());
-    module.add_class::<pool::Submitter>()?;
-    module.add_class::<func::Invoker>()?;
-    patch::install(module.py())?;
-    fast::install(module.py())?;
-    module.add_class::<pool::Pool>()?;
-    module.add_class::<func::PoolWithFunc>()?;
-    module.add_class::<multi::MultiPool>()?;
-    module.add_class::<multi::MultiPoolWithFunc>()?;
-    module.add_class::<future::Future>()?;
-    module.add_class::<executor::Executor>()?;
-    module.add_class::<feed::Feed>()?;
-    module.add_class::<job::Results>()?;
-    module.add_class::<async_pool::AsyncPool>()?;
-    module.add_class::<awaitable::Awaitable>()?;
-    module.add_class::<async_pool::Ticket>()?;
-    module.add_class::<threads::Exit>()?;
+    interpreter::exit::refuse_other_interpreters()?;
+    module.add_class::<faces::base::Base>()?;
+    faces::base::install(module.py());
+    module.add_class::<faces::pool::Submitter>()?;
+    module.add_class::<faces::func::Invoker>()?;
+    faces::patch::install(module.py())?;
+    faces::fast::install(module.py())?;
+    module.add_class::<faces::pool::Pool>()?;
+    module.add_class::<faces::func::PoolWithFunc>()?;
+    module.add_class::<faces::multi::MultiPool>()?;
+    module.add_class::<faces::multi::MultiPoolWithFunc>()?;
+    module.add_class::<work::future::Future>()?;
+    module.add_class::<faces::executor::Executor>()?;
+    module.add_class::<faces::feed::Feed>()?;
+    module.add_class::<work::job::Results>()?;
+    module.add_class::<faces::async_pool::AsyncPool>()?;
+    module.add_class::<work::awaitable::Awaitable>()?;
+    module.add_class::<faces::async_pool::Ticket>()?;
+    module.add_class::<interpreter::threads::Exit>()?;
     module.add_function(wrap_pyfunction!(_fail_spawns, module)?)?;
     let modules = MODULES.get_or_init(module.py(), || PyDict::new(module.py()).unbind());
     module.add("_modules", modules)?;
-    module.add_function(wrap_pyfunction!(threads::_wait_ended, module)?)?;
-    future::prepare(module.py())?;
-    exit::install(module)
+    module.add_function(wrap_pyfunction!(interpreter::threads::_wait_ended, module)?)?;
+    work::future::prepare(module.py())?;
+    interpreter::exit::install(module)
 }

@@ -1,9 +1,9 @@
 //! The Python objects that a pool was given besides its tasks: handler, logger, initializer.
 
-use super::call::Guarded;
-use super::context;
 use super::errors;
-use super::known;
+use crate::python::interpreter::call::Guarded;
+use crate::python::interpreter::context;
+use crate::python::interpreter::known;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use std::sync::{Mutex, PoisonError};

@@ -1,6 +1,6 @@
 //! A call that is yet to be made: a callable and its arguments.
 
-use super::call::Guarded;
+use crate::python::interpreter::call::Guarded;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFunction, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};

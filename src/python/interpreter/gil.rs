@@ -5,9 +5,9 @@
 
 #[cfg(not(Py_GIL_DISABLED))]
 mod with_gil {
-    use super::super::process::generation;
     use crate::per_process::PerProcess;
     use crate::pool::sync::{Luck, lock, thread};
+    use crate::python::interpreter::process::generation;
     use std::convert::Infallible;
     use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
     use std::sync::{Mutex, MutexGuard};

@@ -1,11 +1,11 @@
 //! `PoolWithFunc`: one function, many arguments; and what it shares with `MultiPoolWithFunc`.
 
-use super::arguments::Call;
 use super::base::{Base, Wait};
-use super::errors::{self, accepted};
-use super::known;
-use super::options;
-use super::task::Task;
+use crate::python::interpreter::known;
+use crate::python::values::arguments::Call;
+use crate::python::values::errors::{self, accepted};
+use crate::python::values::options;
+use crate::python::work::task::Task;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 

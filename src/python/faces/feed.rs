@@ -1,10 +1,10 @@
 //! The way of items into a `map`: begun as they come.
 
 use super::base::{Base, Wait};
-use super::errors::Refusal;
-use super::job::{Job, Results, Share};
-use super::task::Task;
 use crate::pool::Error;
+use crate::python::values::errors::Refusal;
+use crate::python::work::job::{Job, Results, Share};
+use crate::python::work::task::Task;
 use pyo3::prelude::*;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

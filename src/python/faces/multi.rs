@@ -2,10 +2,10 @@
 
 use super::base::Base;
 use super::func::{Invoker, read_func};
-use super::host::PyHost;
-use super::options;
 use super::pool::Submitter;
 use crate::pool::Pool;
+use crate::python::values::options;
+use crate::python::work::host::PyHost;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 

@@ -1,9 +1,9 @@
 //! What a pool is given to run.
 
-use super::arguments::Call;
 use super::awaitable::Awaitable;
 use super::future::Future;
 use super::job::Share;
+use crate::python::values::arguments::Call;
 use pyo3::prelude::*;
 
 /// A task of a Python pool.

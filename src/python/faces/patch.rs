@@ -6,8 +6,8 @@
 //! interpreter gives a class a new version whenever it, or a base of it, is changed; so mostly the look is at a number.
 
 use super::base::Wait;
-use super::call::Guarded;
-use super::known;
+use crate::python::interpreter::call::Guarded;
+use crate::python::interpreter::known;
 use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;

@@ -1,9 +1,9 @@
 //! Errors of the core become exceptions of Python here. The exceptions themselves are defined in `pyants._errors`.
 
-use super::call::{self, Guarded};
-use super::known;
-use super::process;
 use crate::pool::Error;
+use crate::python::interpreter::call::{self, Guarded};
+use crate::python::interpreter::known;
+use crate::python::interpreter::process;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::ffi;

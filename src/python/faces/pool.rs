@@ -1,10 +1,10 @@
 //! `Pool`: fire and forget, ants' own semantics; and what it shares with `MultiPool`.
 
-use super::arguments::Call;
 use super::base::{Base, Wait};
-use super::errors::accepted;
-use super::options;
-use super::task::Task;
+use crate::python::values::arguments::Call;
+use crate::python::values::errors::accepted;
+use crate::python::values::options;
+use crate::python::work::task::Task;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 

@@ -1,23 +1,23 @@
 //! `PoolExecutor`: calls that futures stand for, on the workers of a pool.
 
-use super::arguments::Call;
 use super::base::{Base, Wait};
-use super::bells;
-use super::call;
-use super::errors::{self, Refusal};
 use super::feed::Feed;
-use super::future::{self, Future, FutureClass};
-use super::instance;
-use super::job::Job;
-use super::known;
-use super::options;
 use super::patch;
-use super::process;
-use super::scope::{Scope, SharedScope};
-use super::task::Task;
-use super::wait::detached;
 use crate::pool::Error;
 use crate::pool::sync::lock;
+use crate::python::interpreter::bells;
+use crate::python::interpreter::call;
+use crate::python::interpreter::instance;
+use crate::python::interpreter::known;
+use crate::python::interpreter::process;
+use crate::python::interpreter::wait::detached;
+use crate::python::values::arguments::Call;
+use crate::python::values::errors::{self, Refusal};
+use crate::python::values::options;
+use crate::python::values::scope::{Scope, SharedScope};
+use crate::python::work::future::{self, Future, FutureClass};
+use crate::python::work::job::Job;
+use crate::python::work::task::Task;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;

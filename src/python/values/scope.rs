@@ -1,10 +1,10 @@
 //! The calls of one executor, or of one `AsyncPool`, that have yet to end.
 
-use super::process::generation;
 use crate::per_process::PerProcess;
 use crate::pool::Error;
 use crate::pool::sync::Patience;
 use crate::pool::watch::Watch;
+use crate::python::interpreter::process::generation;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

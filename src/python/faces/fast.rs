@@ -4,16 +4,16 @@
 //! costs as much as the rest of a submit. These take them as the interpreter has them (`METH_FASTCALL`), and are put
 //! into their classes by hand.
 
-use super::arguments::Call;
 use super::base::{Base, Wait};
-use super::condition;
-use super::errors::Refusal;
 use super::executor::Executor;
 use super::func::Invoker;
-use super::future::Future;
 use super::patch;
 use super::pool::Submitter;
-use super::task::Task;
+use crate::python::interpreter::condition;
+use crate::python::values::arguments::Call;
+use crate::python::values::errors::Refusal;
+use crate::python::work::future::Future;
+use crate::python::work::task::Task;
 use pyo3::exceptions::{PyAttributeError, PyTypeError};
 use pyo3::ffi;
 use pyo3::impl_::trampoline::get_trampoline_function;

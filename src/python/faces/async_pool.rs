@@ -1,19 +1,19 @@
 //! `AsyncPool`: calls that loops of asyncio wait for.
 
-use super::arguments::Call;
-use super::awaitable::{self, Awaitable, Post, Prospect};
 use super::base::{Base, check_callable};
-use super::call::{self, Guarded};
-use super::context;
-use super::errors::{self, Refusal};
-use super::hooks::name_of;
-use super::mailbox::Mailbox;
-use super::reporter::{Reporter, Source};
-use super::scope::SharedScope;
-use super::task::Task;
-use super::wait::detached;
 use crate::pool::Error;
 use crate::pool::sync::lock;
+use crate::python::interpreter::call::{self, Guarded};
+use crate::python::interpreter::context;
+use crate::python::interpreter::wait::detached;
+use crate::python::values::arguments::Call;
+use crate::python::values::errors::{self, Refusal};
+use crate::python::values::hooks::name_of;
+use crate::python::values::reporter::{Reporter, Source};
+use crate::python::values::scope::SharedScope;
+use crate::python::work::awaitable::{self, Awaitable, Post, Prospect};
+use crate::python::work::mailbox::Mailbox;
+use crate::python::work::task::Task;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;

@@ -6,17 +6,17 @@
 //! item waits behind another that is slow. A share ends when there is no item for it; if more items come, the feed submits
 //! another.
 
-use super::arguments::is_python_function;
-use super::bells::{self, Bells, LUCK};
-use super::call::{self, Guarded};
-use super::errors;
-use super::process;
-use super::scope::Scope;
-use super::switch::Turns;
-use super::wait::detached;
 use crate::pool::sleeper::Sleeper;
 use crate::pool::sync::{full_fence, lock};
 use crate::pool::{Error, Outcome};
+use crate::python::interpreter::bells::{self, Bells, LUCK};
+use crate::python::interpreter::call::{self, Guarded};
+use crate::python::interpreter::process;
+use crate::python::interpreter::switch::Turns;
+use crate::python::interpreter::wait::detached;
+use crate::python::values::arguments::is_python_function;
+use crate::python::values::errors;
+use crate::python::values::scope::Scope;
 use crossbeam_utils::CachePadded;
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration, PyTimeoutError, PyValueError};
 use pyo3::prelude::*;

@@ -1,10 +1,10 @@
 //! Keyword options, checked one by one: a wrong one is named together with its value and with what is allowed.
 
-use super::call::{self, Guarded};
 use super::errors::{invalid_expiry, invalid_pre_alloc, shown, wrong_type, wrong_value};
 use super::hooks::Hooks;
-use super::known;
 use crate::pool::{Options, OptionsError};
+use crate::python::interpreter::call::{self, Guarded};
+use crate::python::interpreter::known;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDelta, PyDict, PyInt, PyString, PyTuple};

@@ -201,7 +201,7 @@ macro_rules! finalizer {
         finalize
     }};
 }
-pub(super) use finalizer;
+pub(crate) use finalizer;
 
 /// Drops Python objects, attached. Where there is no interpreter any more they are leaked.
 pub fn drop_attached<T>(objects: T) {

@@ -1,9 +1,9 @@
 //! Exceptions that nobody asks for any more: to the panic handler, on a worker, or to the log.
 
-use super::call;
 use super::errors;
 use super::hooks::{Hooks, name_of};
-use super::process;
+use crate::python::interpreter::call;
+use crate::python::interpreter::process;
 use pyo3::prelude::*;
 use std::sync::Arc;
 

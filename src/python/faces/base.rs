@@ -1,22 +1,22 @@
 //! What all kinds of pools have in common.
 
-use super::arguments::Call;
-use super::call::{self, Guarded};
-use super::context;
-use super::errors::{self, Refusal};
-use super::exit::{self, Closer};
-use super::host::PyHost;
-use super::known;
-use super::options::{self, Given};
-use super::process::generation;
-use super::switch::Switch;
-use super::task::Task;
-use super::wait::detached;
 use crate::per_process::PerProcess;
 use crate::pool::sync::Patience;
 use crate::pool::{
     Enlisted, Error, MultiPool, Offer, Options, OptionsError, Pool, Stats, Strategy, SubmitError,
 };
+use crate::python::interpreter::call::{self, Guarded};
+use crate::python::interpreter::context;
+use crate::python::interpreter::exit::{self, Closer};
+use crate::python::interpreter::known;
+use crate::python::interpreter::process::generation;
+use crate::python::interpreter::switch::Switch;
+use crate::python::interpreter::wait::detached;
+use crate::python::values::arguments::Call;
+use crate::python::values::errors::{self, Refusal};
+use crate::python::values::options::{self, Given};
+use crate::python::work::host::PyHost;
+use crate::python::work::task::Task;
 use pyo3::PyTypeInfo;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;

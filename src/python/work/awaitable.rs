@@ -4,17 +4,17 @@
 //! a fraction: it is made without a call into Python, and its callbacks, tasks that wait for it mostly, are called when the
 //! loop fetches its mail, without a handle in the loop's books for each.
 
-use super::arguments::{Call, is_python_function};
-use super::bells::Bells;
-use super::call::{self, Guarded};
-use super::context;
-use super::errors;
-use super::hooks::Hooks;
-use super::reporter::{Reporter, Source};
-use super::scope::Scope;
-use super::switch::Turns;
 use crate::pool::Outcome;
 use crate::pool::sync::lock;
+use crate::python::interpreter::bells::Bells;
+use crate::python::interpreter::call::{self, Guarded};
+use crate::python::interpreter::context;
+use crate::python::interpreter::switch::Turns;
+use crate::python::values::arguments::{Call, is_python_function};
+use crate::python::values::errors;
+use crate::python::values::hooks::Hooks;
+use crate::python::values::reporter::{Reporter, Source};
+use crate::python::values::scope::Scope;
 use pyo3::exceptions::{PyException, PyRuntimeError, PyStopIteration};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;

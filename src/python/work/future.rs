@@ -26,17 +26,17 @@
 //! the outcome lies in `extras` as CPython has it, a result and an exception beside each other, and the state is Written
 //! where it would be Returned or Raised.
 
-use super::bells::{Bells, LUCK, ring};
-use super::call::Guarded;
-use super::condition::{Condition, Held};
-use super::errors;
-use super::instance::{self, Layout};
-use super::known;
-use super::scope::Scope;
-use super::wait::detached;
 use crate::pool::Error;
 use crate::pool::sleeper::Sleeper;
 use crate::pool::sync::lock;
+use crate::python::interpreter::bells::{Bells, LUCK, ring};
+use crate::python::interpreter::call::Guarded;
+use crate::python::interpreter::condition::{Condition, Held};
+use crate::python::interpreter::instance::{self, Layout};
+use crate::python::interpreter::known;
+use crate::python::interpreter::wait::detached;
+use crate::python::values::errors;
+use crate::python::values::scope::Scope;
 use pyo3::exceptions::{PyException, PyRecursionError, PyTimeoutError};
 use pyo3::intern;
 use pyo3::prelude::*;

@@ -7,13 +7,13 @@
 //! looks out for their results for a moment, if that has paid lately.
 
 use super::awaitable::{Awaitable, Letter, Post};
-use super::bells::Bells;
-use super::call::{self, Guarded};
-use super::gil;
-use super::known;
-use super::reporter::Reporter;
-use super::switch::Turns;
 use crate::pool::sync::{Luck, lock};
+use crate::python::interpreter::bells::Bells;
+use crate::python::interpreter::call::{self, Guarded};
+use crate::python::interpreter::gil;
+use crate::python::interpreter::known;
+use crate::python::interpreter::switch::Turns;
+use crate::python::values::reporter::Reporter;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyWeakrefMethods, PyWeakrefReference};

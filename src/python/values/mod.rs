@@ -1,0 +1,8 @@
+//! What crosses the border between Python and a pool: calls, options, hooks, errors.
+
+pub mod arguments;
+pub mod errors;
+pub mod hooks;
+pub mod options;
+pub mod reporter;
+pub mod scope;

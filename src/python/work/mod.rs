@@ -1,0 +1,8 @@
+//! What a worker runs: calls that futures, maps or loops of asyncio wait for.
+
+pub mod awaitable;
+pub mod future;
+pub mod host;
+pub mod job;
+pub mod mailbox;
+pub mod task;

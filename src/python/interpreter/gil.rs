@@ -183,6 +183,11 @@ mod with_gil {
 mod without_gil {
     pub struct Gate;
 
+    /// Given up by a drop, as where there is something to give up.
+    impl Drop for Gate {
+        fn drop(&mut self) {}
+    }
+
     pub struct Member;
 
     impl Member {

@@ -116,7 +116,10 @@ def circle(graph: Graph) -> list[str]:
         done.add(module)
         return []
 
-    return next((found for module in sorted(graph) if (found := walk(module, []))), [])
+    for module in sorted(graph):
+        if found := walk(module, []):
+            return found
+    return []
 
 
 def test_rust_imports_what_the_table_allows() -> None:

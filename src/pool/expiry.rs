@@ -6,16 +6,21 @@
 //! one that has rested anew since is entered again, for later; one that is awake will be when it rests. No other seat is
 //! looked at.
 //!
+//! A pool that was refused a thread is in the book, too, until it is time to ask again. The thread does so for it, and all that
+//! it starts is a worker that looks for something to do.
+//!
 //! The thread is there while the book has entries. It knows nothing of a pool but its seats, and these only under the
-//! book's lock; a pool that is closed strikes its workers out. So the book never has the last reference to anything, and
-//! nothing that is a user's is in its reach.
+//! book's lock, and for a moment the pool that it asks the system for. A pool that is closed strikes its entries out, and waits
+//! for that moment's end. So the book never has the last reference to anything, and nothing that is a user's is run here.
 
 use super::core::Core;
+use super::family::Member;
 use super::host::Host;
 use super::seat::Seats;
 use super::sync::{Arc, Condvar, Instant, Mutex, full_fence, lock, thread, wait};
 use super::threads::Exit;
 use std::collections::BTreeMap;
+use std::sync::Weak;
 use std::time::Duration;
 
 /// See the module's description.
@@ -30,6 +35,10 @@ struct Book {
     /// The seats whose workers rest, or did when last seen. The key: when to look at the seat, the address of its table, and its
     /// number there.
     entries: BTreeMap<(u64, usize, u32), Arc<Seats>>,
+    /// The pools that were refused a thread, the addresses of their tables of seats, and when to ask again.
+    refused: Vec<(u64, usize, Weak<dyn Member>)>,
+    /// The one that the thread is asking for.
+    asking: Option<usize>,
     /// The thread. There is one as long as there are entries.
     serving: Option<Exit>,
     /// The one before it, which has but to end.
@@ -66,7 +75,18 @@ impl Book {
 
     /// When the first entry is due.
     fn first_due(&self) -> Option<u64> {
-        self.entries.keys().next().map(|&(due, ..)| due)
+        let refused = self.refused.iter().map(|&(due, ..)| due);
+        let resting = self.entries.keys().next().map(|&(due, ..)| due);
+        refused.chain(resting).min()
+    }
+
+    /// Takes a pool out that is to be asked for now.
+    fn take_refused(&mut self, now: u64) -> Option<Arc<dyn Member>> {
+        let index = self.refused.iter().position(|&(due, ..)| due <= now)?;
+        let (_, address, pool) = self.refused.swap_remove(index);
+        let pool = pool.upgrade();
+        self.asking = pool.is_some().then_some(address);
+        pool
     }
 
     /// There are no entries: the thread, if there is one, goes.
@@ -78,9 +98,13 @@ impl Book {
 
     /// Looks at the seat that is due first: tells the worker there to leave if it is overdue.
     fn look(&mut self, now: u64) {
-        let Some(((_, _, index), seats)) = self.entries.pop_first() else {
+        let Some(first) = self.entries.first_entry() else {
             return;
         };
+        if first.key().0 > now {
+            return;
+        }
+        let ((_, _, index), seats) = first.remove_entry();
         let seat = seats.get(index);
         seat.set_due(None);
         // Out of the book, then a look whether the worker rests. A worker does the opposite.
@@ -128,12 +152,43 @@ impl Expiry {
         if seats.get(index).due().is_some() || is_closed() {
             return true;
         }
-        if book.serving.is_none() && self.now() < book.refused_until {
-            return false;
-        }
         let first = book.first_due();
         book.enter(seats, index, seats.get(index).resting_since());
+        let is_served = self.serve_from(&mut book, first);
+        if !is_served {
+            book.strike_out(seats, index);
+        }
+        is_served
+    }
+
+    /// A pool was refused a thread: asks again `after` so many nanoseconds, unless it is closed, or the system gives no thread for
+    /// that either.
+    pub fn ask_again(
+        &'static self,
+        seats: &Arc<Seats>,
+        pool: Weak<dyn Member>,
+        after: u64,
+        is_closed: impl Fn() -> bool,
+    ) {
+        let mut book = lock(&self.book);
+        let address = Arc::as_ptr(seats) as usize;
+        if is_closed() || book.refused.iter().any(|&(_, other, _)| other == address) {
+            return;
+        }
+        let first = book.first_due();
+        book.refused.push((self.now() + after, address, pool));
+        if !self.serve_from(&mut book, first) {
+            book.refused.pop();
+        }
+    }
+
+    /// Sees to it that the thread is there for an entry that was just made, where the first one was due at `first`; `false`: the
+    /// system refuses it.
+    fn serve_from(&'static self, book: &mut Book, first: Option<u64>) -> bool {
         if book.serving.is_none() {
+            if self.now() < book.refused_until {
+                return false;
+            }
             let former = book.former.clone();
             let started = Exit::start("pyants_expiry".to_owned(), Some(STACK), move |own| {
                 if let Some(former) = former {
@@ -145,12 +200,11 @@ impl Expiry {
                 Ok(exit) => book.serving = Some(exit),
                 Err(_) => {
                     book.refused_until = self.now() + PAUSE;
-                    book.strike_out(seats, index);
                     return false;
                 }
             }
         } else if book.first_due() < first {
-            self.bell.notify_one();
+            self.bell.notify_all();
         }
         true
     }
@@ -167,14 +221,19 @@ impl Expiry {
                 }
                 Some(_) => {
                     for _ in 0..AT_A_TIME {
-                        if book.first_due().is_some_and(|due| due <= now) {
-                            book.look(now);
-                        }
+                        book.look(now);
                     }
+                    let refused = book.take_refused(now);
                     // Whoever wants to rest, or to close a pool, goes first.
                     drop(book);
-                    thread::yield_now();
+                    match refused {
+                        Some(pool) => pool.ask_for_thread(),
+                        None => thread::yield_now(),
+                    }
                     book = lock(&self.book);
+                    if book.asking.take().is_some() {
+                        self.bell.notify_all();
+                    }
                 }
             }
         }
@@ -192,9 +251,15 @@ impl Expiry {
         for index in 0..seats.used() {
             book.strike_out(seats, index);
         }
+        let address = Arc::as_ptr(seats) as usize;
+        book.refused.retain(|&(_, other, _)| other != address);
+        // Whoever closes the pool has a reference to it, which is dropped after the thread's.
+        while book.asking == Some(address) {
+            book = wait(&self.bell, book, None);
+        }
         if book.first_due().is_none() {
             book.dismiss();
-            self.bell.notify_one();
+            self.bell.notify_all();
         }
     }
 

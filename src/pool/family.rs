@@ -23,6 +23,8 @@ pub trait Member: Send + Sync {
     fn may_grow(&self) -> bool;
     /// Asks once more for a thread that the system refused, if a task waits for it.
     fn try_to_grow(self: Arc<Self>);
+    /// Asks for a worker that the system refused, if there is something for it to do. Runs nothing of a user's.
+    fn ask_for_thread(self: Arc<Self>);
     /// Lets in as many as it has room for of those who will do with any pool of the family; whether the system gave no
     /// thread for one of them.
     fn offer_room(self: Arc<Self>) -> bool;

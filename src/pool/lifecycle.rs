@@ -30,9 +30,7 @@ impl<H: Host> Core<H> {
         self.let_in();
         // The line may be empty now, and what was let in done already.
         self.watch.notify();
-        if !self.queue.is_empty() && self.is_wake_due() {
-            self.wake();
-        }
+        self.wake_if_due();
         // Less room: workers at rest go at once, the others when they have done their tasks. Those that are left may all be
         // bound, with no hope for another any more.
         self.call_surplus();

@@ -125,11 +125,11 @@ impl<T> Waiter<T> {
         matches!(lock(&self.desk).slot, Slot::Empty)
     }
 
-    /// Waits for the answer for at most as long as one look of `patience`; `None`: none yet.
-    fn wait(&self, patience: &Patience<'_>) -> Option<Answer<T>> {
+    /// Waits for the answer for at most as long as one look of `patience`, and as `most`; `None`: none yet.
+    fn wait(&self, patience: &Patience<'_>, most: Option<Duration>) -> Option<Answer<T>> {
         let is_pending = |desk: &Desk<T>| matches!(desk.slot, Slot::Waiting(_) | Slot::Lent);
         let mut desk = lock(&self.desk);
-        let limit = patience.next_wait();
+        let limit = patience.next_wait().into_iter().chain(most).min();
         desk.asleep = true;
         // One look where time is limited, since the caller has to see to the clock and to interrupts between two.
         if is_pending(&desk) {
@@ -437,20 +437,22 @@ impl<T> Line<T> {
 
     /// Waits in line for an answer, or until `patience` is at its end; then the submitter is no longer in line. `hold` holds
     /// its place or lets go of it, and says whether it is in line. Only who `is_first` in line looks out before it goes to
-    /// sleep: several would keep each other, and the workers, from the processors.
+    /// sleep: several would keep each other, and the workers, from the processors. `look_up` is called before each sleep, and says
+    /// when it would be again.
     pub fn wait(
         &self,
         waiter: &Arc<Waiter<T>>,
         patience: &mut Patience<'_>,
         is_first: bool,
         hold: impl Fn(bool) -> bool,
+        look_up: impl Fn() -> Option<Duration>,
     ) -> Answer<T> {
         if is_first {
             self.luck.spin(|| waiter.answered.load(Ordering::Relaxed));
         }
         let mut interrupted = false;
         loop {
-            match waiter.wait(patience) {
+            match waiter.wait(patience, look_up()) {
                 // Refused meanwhile, or asked to try again: it is the interrupt all the same.
                 Some(Answer::Refused(_, task) | Answer::Retry(task)) if interrupted => {
                     return Answer::Refused(Error::Interrupted, task);

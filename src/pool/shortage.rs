@@ -1,8 +1,9 @@
 //! Whether the system gives threads.
 //!
-//! A thread that was refused may be had a moment later, so the next task asks for it again. Where some were refused in a row,
-//! none is asked for until a worker leaves, or a pause is over, which grows; or else each task that ends would ask in vain for
-//! as long as the shortage lasts. There is no pause where no worker is alive: then the submitter gets the system's error.
+//! A thread that was refused may be had a moment later, so the next task asks for it again, and so does the expiry thread after
+//! a pause, should nothing happen until then. Where some were refused in a row, none is asked for until a worker leaves, or the
+//! pause is over, which grows; or else each task that ends would ask in vain for as long as the shortage lasts. There is no
+//! pause where no worker is alive: then the submitter gets the system's error.
 
 use super::sync::atomic::{AtomicBool, Ordering};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -37,6 +38,12 @@ impl Shortage {
         self.on.load(Ordering::Relaxed)
     }
 
+    /// The system refused a thread, and has given none since.
+    #[inline]
+    pub fn was_refused(&self) -> bool {
+        self.refusals.load(Relaxed) > 0
+    }
+
     /// It is too early to try again. (No time passes in a model: there it never is.)
     pub fn is_pausing(&self, now: impl FnOnce() -> u64) -> bool {
         !cfg!(any(loom, shuttle)) && self.is_on() && now() < self.until.load(Relaxed)
@@ -44,12 +51,16 @@ impl Shortage {
 
     /// The system refused a thread.
     pub fn begin(&self, now: u64) {
-        let refusals = self.refusals.fetch_add(1, Relaxed);
-        if let Some(doublings) = refusals.checked_sub(Self::PATIENCE) {
-            let pause = Self::FIRST_PAUSE * (1 << doublings.min(Self::DOUBLINGS));
-            self.until.store(now + pause.as_nanos() as u64, Relaxed);
+        if self.refusals.fetch_add(1, Relaxed) >= Self::PATIENCE {
+            self.until.store(now + self.pause(), Relaxed);
         }
         self.on.store(true, Ordering::Relaxed);
+    }
+
+    /// For how long to wait before the next try, in nanoseconds.
+    pub fn pause(&self) -> u64 {
+        let doublings = (self.refusals.load(Relaxed)).saturating_sub(Self::PATIENCE + 1);
+        (Self::FIRST_PAUSE * (1 << doublings.min(Self::DOUBLINGS))).as_nanos() as u64
     }
 
     /// A worker could not be set up, which is no reason not to start another.

@@ -8,9 +8,10 @@ use super::faults::{Step, skipped};
 use super::host::Host;
 use super::line::{Answer, Answers, Line, Locked, Stand, Waiter};
 use super::sync::atomic::Ordering;
-use super::sync::{Arc, Patience, can_look_out, contain, lock};
+use super::sync::{Arc, Patience, can_look_out, contain, full_fence, lock};
 use super::wake::Spawn;
 use std::sync::Weak;
+use std::time::Duration;
 
 /// What came of a task offered without waiting.
 pub enum Offer<T> {
@@ -230,7 +231,10 @@ impl<H: Host> Core<H> {
             // As many workers as may be are alive, and will look into the queue before they leave or rest.
             Spawn::NoRoom(task) => task,
             Spawn::Failed(task, error) => {
+                // Under the spawn lock no thread is half started: one that is there in a moment is there.
+                let spawning = lock(&self.spawning);
                 let present = self.crew.present();
+                drop(spawning);
                 if present == 0 || self.hand_off {
                     let task = task.expect("it was given to spawn_worker");
                     self.send_back(present == 0);
@@ -371,7 +375,8 @@ impl<H: Host> Core<H> {
         let waiter = self.join_line(line, task, Joining::As(stand), others)?;
         let is_first = line.len() <= 1;
         let hold = |held| self.hold(line, &waiter, held);
-        match line.wait(&waiter, patience, is_first, hold) {
+        let look_up = || self.ask_in_line(others);
+        match line.wait(&waiter, patience, is_first, hold, look_up) {
             Answer::Accepted => {
                 contain(|| self.host.hesitate(|| self.stirs()));
                 Ok(None)
@@ -385,6 +390,23 @@ impl<H: Host> Core<H> {
                 Err(SubmitError::new(error, task))
             }
         }
+    }
+
+    /// Where the system refused a thread, a submitter in line asks again, since nobody else might; and after how long it does so
+    /// once more.
+    fn ask_in_line(self: &Arc<Self>, others: Option<&dyn Fn()>) -> Option<Duration> {
+        if !self.shortage.was_refused() {
+            return None;
+        }
+        match others {
+            _ if !self.may_start() => {}
+            Some(let_in) => let_in(),
+            None => {
+                self.wake_if_due();
+                self.let_in();
+            }
+        }
+        Some(Duration::from_nanos(self.shortage.pause()))
     }
 
     /// Passes over a submitter in line, or does so no longer; `false`: it is not in line.
@@ -427,9 +449,7 @@ impl<H: Host> Core<H> {
             if bound {
                 self.shortage.end_pause();
             }
-            if !self.queue.is_empty() && self.is_wake_due() {
-                self.wake();
-            }
+            self.wake_if_due();
         }
         let mut line = line.lock();
         if let Some(most) = self.options.max_blocking_tasks
@@ -703,9 +723,21 @@ impl<H: Host> Member for Core<H> {
     fn try_to_grow(self: Arc<Self>) {
         if self.shortage.is_on() && !self.queue.is_empty() {
             self.shortage.end_pause();
-            if self.is_wake_due() {
-                self.wake();
-            }
+            self.wake_if_due();
+        }
+    }
+
+    fn ask_for_thread(self: Arc<Self>) {
+        // Under the lines' locks: whoever is about to stand there has seen the pause, and is seen here. Should there be
+        // nobody, and the pause be a longer one by now, it is as if there were.
+        let is_waited_for = |line: &Line<H::Task>| line.lock().is_ready();
+        full_fence();
+        if !self.may_start()
+            || !self.queue.is_empty()
+            || is_waited_for(&self.line)
+            || (self.commons.as_ref()).is_some_and(|(line, _)| is_waited_for(line))
+        {
+            self.start_worker(None, false);
         }
     }
 

@@ -6,6 +6,7 @@
 //! by few workers, and tasks that block raise the number of workers one after another.
 
 use super::core::Core;
+use super::family::Member;
 use super::faults::{Step, skipped};
 use super::host::{Host, Worker};
 use super::seat::Call;
@@ -14,6 +15,7 @@ use super::sync::{Arc, Mutex, full_fence, lock};
 use super::token::Lookout;
 use super::worker;
 use std::io;
+use std::sync::Weak;
 
 /// What came of starting a worker.
 pub(super) enum Spawn<T> {
@@ -89,6 +91,13 @@ impl<H: Host> Core<H> {
             && self.crew.has_room()
             && self.in_flight() > u64::from(self.crew.running())
             && self.may_start()
+    }
+
+    /// As `wake`, if there is a task in the queue that somebody has to be woken or started for.
+    pub fn wake_if_due(self: &Arc<Self>) {
+        if !self.queue.is_empty() && self.is_wake_due() {
+            self.wake();
+        }
     }
 
     /// Wakes or starts whoever is needed for the tasks in the run queue.
@@ -208,6 +217,20 @@ impl<H: Host> Core<H> {
         task: Option<H::Task>,
         searching: bool,
     ) -> Spawn<H::Task> {
+        let spawn = self.start_worker(task, searching);
+        if matches!(spawn, Spawn::Failed(..)) {
+            // Those that are bound have lost the hope for another worker.
+            self.family.break_deadlock();
+        }
+        spawn
+    }
+
+    /// As `spawn_worker`, without telling anybody.
+    pub fn start_worker(
+        self: &Arc<Self>,
+        task: Option<H::Task>,
+        searching: bool,
+    ) -> Spawn<H::Task> {
         // Counted first, then the look whether anything is left to do; who waits for the pool to be gone looks whether
         // anything is left to do, then at the count.
         self.threads.add();
@@ -215,9 +238,12 @@ impl<H: Host> Core<H> {
         if !matches!(spawn, Spawn::Started) {
             self.uncount_thread();
         }
-        if matches!(spawn, Spawn::Failed(..)) {
-            // Those that are bound have lost the hope for another worker.
-            self.family.break_deadlock();
+        // (In a model no time passes.)
+        if matches!(spawn, Spawn::Failed(..)) && !cfg!(any(loom, shuttle)) {
+            let pool: Weak<dyn Member> = Arc::downgrade(&(Arc::clone(self) as Arc<dyn Member>));
+            (self.process.expiry).ask_again(&self.seats, pool, self.shortage.pause(), || {
+                self.admission.is_closed()
+            });
         }
         spawn
     }
@@ -237,7 +263,7 @@ impl<H: Host> Core<H> {
             return Spawn::NoRoom(task);
         }
         let number = self.find_seat();
-        let arriving = task.is_none() && !searching && !self.hand_off;
+        let arriving = task.is_none() && !searching;
         if arriving {
             self.arriving.fetch_add(1, Ordering::Relaxed);
         }

@@ -201,7 +201,10 @@ impl<H: Host> Shift<'_, H> {
     fn stop_searching(&mut self) -> bool {
         let arrived = self.arrive();
         if !std::mem::take(&mut self.searching) {
-            return arrived && !self.core.queue.is_empty() && self.core.is_wake_due();
+            // A thread that was refused may be had now.
+            return (arrived || self.core.shortage.was_refused())
+                && !self.core.queue.is_empty()
+                && self.core.is_wake_due();
         }
         self.core.token.lay_down()
             && !skipped(Step::LookAgainAfterSearching)
@@ -224,8 +227,12 @@ impl<H: Host> Shift<'_, H> {
 
     /// Without a task: searches for a moment, then rests until called.
     fn rest(&mut self) -> Next {
-        self.arrive();
         let core = self.core;
+        if self.arrive() {
+            // Started for those in line, perhaps. From when the spawn lock is free it is counted as present.
+            drop(lock(&core.spawning));
+            core.let_in();
+        }
         loop {
             if core.crew.is_over() && self.retire() {
                 return Next::Leave;
@@ -454,8 +461,8 @@ impl<H: Host> Shift<'_, H> {
         core.family.count_worker(false);
         if retries {
             core.wake_resting();
-        } else if !core.queue.is_empty() && core.is_wake_due() {
-            core.wake();
+        } else {
+            core.wake_if_due();
         }
         core.family.break_deadlock();
         core.watch.notify();
@@ -499,9 +506,7 @@ impl<H: Host> Core<H> {
         for task in others {
             self.queue.push(task);
         }
-        if !self.queue.is_empty() && self.is_wake_due() {
-            self.wake();
-        }
+        self.wake_if_due();
         taken
     }
 

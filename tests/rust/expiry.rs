@@ -181,7 +181,7 @@ const AGES: Duration = Duration::from_secs(3_600);
 
 /// How many threads of the process keep the time for workers at rest.
 #[cfg(target_os = "linux")]
-fn expiry_threads() -> usize {
+pub fn expiry_threads() -> usize {
     let threads = std::fs::read_dir("/proc/self/task").expect("there are books on threads");
     threads
         .filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("comm")).ok())

@@ -2,6 +2,8 @@
 //! runs on another worker.
 
 use super::counters::assert_adds_up;
+#[cfg(target_os = "linux")]
+use super::expiry::expiry_threads;
 use super::support::{
     Gate, Journal, Ledger, QUEUE_SIZES, assert_is, beside, busy, drain, eventually, join,
     limited_alone, open, open_multi, refused,
@@ -9,7 +11,7 @@ use super::support::{
 use pyants::pool::faults::{fail_spawns, failing_spawns};
 use pyants::pool::sleeper::Sleeper;
 use pyants::pool::sync::{Luck, Patience};
-use pyants::{Error, Pool, Strategy};
+use pyants::{Builder, Error, Pool, Strategy};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -406,7 +408,7 @@ fn a_wait_is_no_deadlock_where_a_thread_that_was_refused_can_be_had_now() {
         })
         .expect("a worker is free");
         gate.await_arrivals(1);
-        fail_spawns(1);
+        fail_spawns(-1);
         pool.submit(move || {
             eventually("the first has begun to wait", || {
                 sleepers.lock().unwrap().is_some()
@@ -417,9 +419,108 @@ fn a_wait_is_no_deadlock_where_a_thread_that_was_refused_can_be_had_now() {
             }
         })
         .expect("it may wait");
-        assert_eq!((pool.running(), failing_spawns()), (1, 0));
+        assert_eq!(pool.running(), 1);
+        fail_spawns(0);
         gate.open();
         drain(&pool);
         assert_eq!(answers.entries(), [true]);
+    });
+}
+
+/// A pool of which one worker is busy until the gate is opened.
+fn one_busy(builder: Builder) -> (Arc<Pool>, Arc<Gate>) {
+    let (pool, gate) = (open(builder), Gate::new());
+    pool.submit(gate.task()).expect("a worker is free");
+    gate.await_arrivals(1);
+    (pool, gate)
+}
+
+#[cfg(target_os = "linux")]
+/// The expiry thread is there for as long as this is.
+fn with_expiry_thread() -> Arc<Pool> {
+    let pool = open(
+        Pool::builder()
+            .capacity(1)
+            .expiry(Duration::from_secs(3_600)),
+    );
+    // The system may have refused it a moment ago.
+    eventually("a worker rests, for which it is there", || {
+        pool.submit(|| {}).expect("there are threads");
+        drain(&pool);
+        expiry_threads() == 1
+    });
+    pool
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_thread_that_was_refused_is_asked_for_again_where_nothing_else_happens() {
+    limited_alone(|| {
+        let _other = with_expiry_thread();
+        for refusals in [1, 20] {
+            for queue_size in QUEUE_SIZES {
+                let builder = Pool::builder().queue_size(queue_size).expiry(None);
+                let (pool, gate) = one_busy(builder.capacity(2));
+                let journal = Journal::new();
+                fail_spawns(refusals);
+                let task = journal.task("ran").into();
+                pool.enlist(pool.offer(task)).expect("it may wait");
+                eventually("it runs beside the one that blocks", || {
+                    journal.entries() == ["ran"]
+                });
+                assert_eq!((pool.running(), failing_spawns()), (2, 0));
+                gate.open();
+            }
+        }
+    });
+}
+
+#[test]
+fn one_in_line_asks_again_for_a_thread_that_was_refused_where_nobody_else_would() {
+    limited_alone(|| {
+        let (pool, gate) = one_busy(Pool::builder().capacity(2).expiry(None));
+        // The last of these is for the thread that would ask again.
+        fail_spawns(3);
+        let submitter = beside(&pool, |pool| pool.submit(|| {}));
+        join(submitter).expect("there is a thread for it");
+        gate.open();
+    });
+}
+
+#[test]
+fn a_worker_done_asks_again_for_a_thread_that_was_refused() {
+    limited_alone(|| {
+        let builder = Pool::builder().queue_size(None).expiry(None);
+        let (pool, first) = one_busy(builder.capacity(2));
+        let gate = Gate::new();
+        fail_spawns(-1);
+        for _ in 0..2 {
+            pool.submit(gate.task()).expect("it may wait");
+        }
+        fail_spawns(0);
+        first.open();
+        // The second runs beside the first: nobody else has come.
+        gate.await_arrivals(2);
+        gate.open();
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_pool_that_waits_for_a_thread_can_be_closed_and_dropped_at_any_time() {
+    limited_alone(|| {
+        let _other = with_expiry_thread();
+        for round in 0..200 {
+            let builder = Pool::builder().queue_size(None).expiry(None);
+            let (pool, gate) = one_busy(builder.capacity(2));
+            fail_spawns(round % 12);
+            for _ in 0..2 {
+                pool.submit(|| {}).expect("it may wait");
+            }
+            thread::sleep(Duration::from_micros(100 * (round as u64 % 20)));
+            gate.open();
+            drop(pool);
+            fail_spawns(0);
+        }
     });
 }

@@ -483,6 +483,28 @@ def test_results_that_come_in_a_heap_do_not_block_the_loop() -> None:
     run(main())
 
 
+# --- several pools ---
+
+
+def test_whichever_of_several_pools_has_room_takes_the_call() -> None:
+    async def main() -> None:
+        with MultiPool(2, 1) as shared, Gate() as gate, Gate() as other:
+            pool = AsyncPool.over(shared)
+            held = [pool.run(gate.hold), pool.run(other.hold)]
+            await entered(gate, 1)
+            await entered(other, 1)
+            calls = [pool.run(pow, number, 2) for number in range(6)]
+            assert calls.pop().cancel()
+            # One of the workers does not come back for long.
+            gate.open()
+            assert await asyncio.gather(*calls) == [0, 1, 4, 9, 16]
+            assert not held[1].done()
+            other.open()
+            await asyncio.gather(*held)
+
+    run(main())
+
+
 # --- the object ---
 
 

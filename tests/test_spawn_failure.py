@@ -153,8 +153,7 @@ fail_spawns(-1)
 blocked = [Background(lambda: pool.submit(gate.hold)) for _ in range(2)]
 wait_until(lambda: pool.waiting() == 2)
 fail_spawns(0)
-# The next occasion to look: a task that ends, or one that comes.
-gate.let(1)
+# No task ends, and none comes.
 for each in blocked:
     each.result()
 gate.wait_entered(3)

@@ -306,7 +306,7 @@ impl<H: Host> Core<H> {
 
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
-    use crate::Pool;
+    use crate::{MultiPool, Pool, Strategy};
     use std::sync::Arc;
     use std::thread;
 
@@ -333,6 +333,17 @@ mod tests {
         }
         for submitter in submitters {
             submitter.join().expect("every task is accepted");
+        }
+    }
+
+    #[test]
+    fn the_pools_whose_tasks_are_compared_know_them_without_a_look_at_each_seat() {
+        for queue_size in [Some(0), Some(2), None] {
+            let builder = Pool::builder().capacity(2).queue_size(queue_size);
+            let multi = MultiPool::new(2, Strategy::LeastTasks, &builder);
+            for pool in multi.expect("the options are good").pools() {
+                assert!(pool.core.admission.is_counted());
+            }
         }
     }
 }

@@ -154,6 +154,11 @@ impl Family {
         }
     }
 
+    /// There is a worker in one of the pools, or about to be.
+    pub fn has_workers(&self) -> bool {
+        self.workers.load(Ordering::SeqCst) > 0
+    }
+
     /// A pool is closed, or opened again.
     pub fn count_closed(&self, closed: bool) {
         if closed {

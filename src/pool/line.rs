@@ -54,6 +54,8 @@ pub struct Stand {
     pub bound: bool,
     /// The pool it was to wait for, where it will do with any of several.
     pub home: usize,
+    /// It stands in the line of several pools, and will do with any of them.
+    pub common: bool,
     /// Nobody waits: the task was enlisted, and its submitter goes on.
     pub absent: bool,
     /// Nor would anybody miss the task: it is let in in its turn, but counts neither as one that waits nor, if it is refused,
@@ -77,6 +79,11 @@ impl<T> Waiter<T> {
     /// Nobody waits for the answer.
     pub fn is_absent(&self) -> bool {
         self.stand.absent
+    }
+
+    /// It stands in the line of several pools.
+    pub fn is_common(&self) -> bool {
+        self.stand.common
     }
 
     /// Nobody would miss the task.
@@ -248,9 +255,7 @@ impl<T> Places<T> {
     /// Takes the submitter at `index` out of the line. It is not bound from this moment on, although it may sleep a
     /// little longer.
     fn leave(&mut self, index: usize) -> Option<Arc<Waiter<T>>> {
-        if self.is_empty_at(index) {
-            self.empty -= 1;
-        }
+        let is_empty = self.is_empty_at(index);
         let place = self.queue.remove(index)?;
         self.held -= usize::from(place.held);
         let stand = place.waiter.stand;
@@ -258,10 +263,18 @@ impl<T> Places<T> {
         if stand.bound {
             self.family.unbind();
         }
-        if let Some(count) = self.homes.get(stand.home) {
+        if is_empty {
+            self.empty -= 1;
+        } else if let Some(count) = self.count_at_home(&place.waiter) {
             count.fetch_sub(1, Ordering::Relaxed);
         }
         Some(place.waiter)
+    }
+
+    /// What counts those who wait as this one does, where they will do with any of several pools.
+    fn count_at_home(&self, waiter: &Waiter<T>) -> Option<&AtomicUsize> {
+        let stand = waiter.stand;
+        self.homes.get(stand.home).filter(|_| !stand.spare)
     }
 
     /// Takes the submitter at `index` out of the line, with its task. It is to be told something, or to join again.
@@ -287,6 +300,9 @@ impl<T> Places<T> {
     pub fn withdraw(&mut self, waiter: &Waiter<T>) -> Option<T> {
         let task = waiter.withdraw()?;
         self.empty += 1;
+        if let Some(count) = self.count_at_home(waiter) {
+            count.fetch_sub(1, Ordering::Relaxed);
+        }
         // As many steps as places are taken out, so that each withdrawal costs but a few.
         if self.empty * 2 > self.queue.len() {
             self.queue.retain(|place| !place.waiter.is_withdrawn());
@@ -524,7 +540,7 @@ impl<'a, T> Locked<'a, T> {
             self.family.bind();
         }
         self.spare += usize::from(waiter.is_spare());
-        if let Some(count) = self.homes.get(waiter.stand.home) {
+        if let Some(count) = self.count_at_home(waiter) {
             count.fetch_add(1, Ordering::Relaxed);
         }
         push(

@@ -53,7 +53,7 @@ pub use multi::{MultiPool, Strategy};
 pub use options::Options;
 pub use stats::Stats;
 #[doc(hidden)]
-pub use submit::{Enlisted, Offer};
+pub use submit::{Enlisted, Enlisting, Offer};
 #[doc(hidden)]
 pub use threads::Exit;
 
@@ -254,15 +254,9 @@ impl<H: Host> Pool<H> {
     pub fn enlist(
         &self,
         offer: Offer<H::Task>,
+        enlisting: Enlisting,
     ) -> Result<Option<Enlisted<H>>, SubmitError<H::Task>> {
-        self.core.enlist(offer)
-    }
-
-    /// As `enlist`, of a task that nobody would miss: it takes no place of `max_blocking_tasks`, and is not counted if it is
-    /// refused.
-    #[doc(hidden)]
-    pub fn enlist_spare(&self, offer: Offer<H::Task>) -> Result<(), SubmitError<H::Task>> {
-        self.core.enlist_spare(offer)
+        self.core.enlist(offer, enlisting, None)
     }
 
     /// Takes back the wanted ones of the tasks that wait for a worker, and counts them as cancelled.

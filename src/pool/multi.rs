@@ -1,12 +1,13 @@
 //! Several pools behind one front: less contention, at the price of a choice.
 
+use super::core::Core;
 use super::error::{Error, OptionsError, SubmitError};
 use super::family::Family;
 use super::host::Host;
 use super::line::Line;
 use super::options::Options;
 use super::stats::Stats;
-use super::submit::Offer;
+use super::submit::{Enlisted, Enlisting, Offer};
 use super::sync::{Arc, Mutex, Patience, lock, thread};
 use super::{Builder, Pool};
 use crossbeam_utils::CachePadded;
@@ -207,20 +208,72 @@ impl<H: Host> MultiPool<H> {
             };
             (index, offer) = self.offer(task);
         }
-        loop {
-            let core = &self.pools[index].core;
-            match core.follow_up(offer, patience.as_deref_mut(), Some(&let_in)) {
-                Ok(None) => return Ok(()),
-                Ok(Some(task)) => (index, offer) = self.offer(task),
-                Err(SubmitError {
-                    error: Error::Closed,
-                    task,
-                }) if self.broken().is_some() => {
-                    return Err(SubmitError::new(Error::Broken, task));
-                }
-                Err(error) => return Err(error),
-            }
+        while let Some(task) = self.bring_to_end(index, offer, |core, offer| {
+            core.follow_up(offer, patience.as_deref_mut(), Some(&let_in))
+        })? {
+            (index, offer) = self.offer(task);
         }
+        Ok(())
+    }
+
+    /// As `follow_up`, without waiting: a task that finds no room stands in line by itself (`Some`), for any pool. Should it be
+    /// refused later the host of one of them gets it.
+    #[doc(hidden)]
+    pub fn enlist(
+        &self,
+        index: usize,
+        offer: Offer<H::Task>,
+        enlisting: Enlisting,
+    ) -> Result<Option<Enlisted<H>>, SubmitError<H::Task>> {
+        let let_in = || self.pools.iter().for_each(|pool| pool.core.offer_room());
+        self.bring_to_end(index, offer, |core, offer| {
+            core.enlist(offer, enlisting, Some(&let_in))
+        })
+    }
+
+    /// Has the pool with this index bring its offer to an end, or others, one after another, where the system gives it no
+    /// thread: those with room first.
+    fn bring_to_end<R>(
+        &self,
+        index: usize,
+        offer: Offer<H::Task>,
+        mut bring: impl FnMut(&Arc<Core<H>>, Offer<H::Task>) -> Result<R, SubmitError<H::Task>>,
+    ) -> Result<R, SubmitError<H::Task>> {
+        let result = match bring(&self.pools[index].core, offer) {
+            Err(SubmitError {
+                error: Error::Spawn(error),
+                mut task,
+            }) => {
+                let mut full = None;
+                for step in 1..self.pools.len() {
+                    let core = &self.pools[(index + step) % self.pools.len()].core;
+                    match core.offer(task) {
+                        Offer::Full(back) => {
+                            full = full.or(Some(core));
+                            task = back;
+                        }
+                        offer => match bring(core, offer) {
+                            Err(SubmitError {
+                                error: Error::Spawn(_),
+                                task: back,
+                            }) => task = back,
+                            result => return result,
+                        },
+                    }
+                }
+                match full {
+                    Some(core) => bring(core, Offer::Full(task)),
+                    None => Err(SubmitError::new(Error::Spawn(error), task)),
+                }
+            }
+            result => result,
+        };
+        result.map_err(|refusal| match refusal.error {
+            Error::Closed if self.broken().is_some() => {
+                SubmitError::new(Error::Broken, refusal.task)
+            }
+            _ => refusal,
+        })
     }
 
     /// As a pool does before a submitter stands in its line, but looks at all pools.

@@ -39,7 +39,8 @@ impl<H: Host> Enlisted<H> {
     /// it, as refused, unless it has come in.
     pub fn withdraw(&self) -> Option<H::Task> {
         let core = self.core.upgrade()?;
-        let task = core.line.lock().withdraw(&*self.waiter.upgrade()?)?;
+        let waiter = self.waiter.upgrade()?;
+        let task = core.line_of(waiter.is_common()).lock().withdraw(&waiter)?;
         // The line may be empty now, and the pool at rest.
         core.let_in();
         core.watch.notify();
@@ -64,6 +65,15 @@ impl<T> Joining<T> {
             Joining::Again(waiter) => waiter.is_spare(),
         }
     }
+}
+
+/// How a task stands in line that its submitter does not wait with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Enlisting {
+    /// It is counted if it is refused.
+    Missed,
+    /// Nobody would miss it: it takes no place that others could have waited at, and is not counted if it is refused.
+    Spare,
 }
 
 impl<H: Host> Core<H> {
@@ -268,6 +278,7 @@ impl<H: Host> Core<H> {
                 let mut line = self.line.lock();
                 line.retry_all();
                 self.let_go(line);
+                self.offer_room();
             } else {
                 self.let_in();
             }
@@ -278,40 +289,49 @@ impl<H: Host> Core<H> {
     }
 
     /// Brings an offer to its end without waiting: a task that finds no room stands in line by itself (`Some`), and the
-    /// caller goes on. Should it be refused later, the host gets it.
+    /// caller goes on. Should it be refused later, the host gets it. `others`: as with `follow_up`.
     pub fn enlist(
         self: &Arc<Self>,
         offer: Offer<H::Task>,
+        enlisting: Enlisting,
+        others: Option<&dyn Fn()>,
     ) -> Result<Option<Enlisted<H>>, SubmitError<H::Task>> {
-        let absent = Stand {
+        let stand = Stand {
             absent: true,
-            ..Stand::default()
+            spare: enlisting == Enlisting::Spare,
+            ..self.stand(others)
         };
-        let waiter = self.enlist_as(offer, Joining::As(absent))?;
+        let waiter = self.enlist_as(offer, Joining::As(stand), others)?;
         Ok(waiter.map(|waiter| Enlisted {
             core: Arc::downgrade(self),
             waiter: Arc::downgrade(&waiter),
         }))
     }
 
-    /// As `enlist`, of a task that nobody would miss: it takes no place that others could have waited at, and is not counted
-    /// if it is refused.
-    pub fn enlist_spare(
-        self: &Arc<Self>,
-        offer: Offer<H::Task>,
-    ) -> Result<(), SubmitError<H::Task>> {
-        let spare = Stand {
-            absent: true,
-            spare: true,
-            ..Stand::default()
-        };
-        self.enlist_as(offer, Joining::As(spare)).map(drop)
+    /// How somebody stands in the pool's own line, or in the common one.
+    fn stand(&self, others: Option<&dyn Fn()>) -> Stand {
+        match &self.commons {
+            Some((_, home)) if others.is_some() => Stand {
+                home: *home,
+                common: true,
+                ..Stand::default()
+            },
+            _ => Stand::default(),
+        }
+    }
+
+    fn line_of(&self, common: bool) -> &Line<H::Task> {
+        match &self.commons {
+            Some((line, _)) if common => line,
+            _ => &self.line,
+        }
     }
 
     fn enlist_as(
         self: &Arc<Self>,
         offer: Offer<H::Task>,
         joining: Joining<H::Task>,
+        others: Option<&dyn Fn()>,
     ) -> Result<Option<Standing<H>>, SubmitError<H::Task>> {
         let is_spare = joining.is_spare();
         let result = match self.settle(offer, None, None) {
@@ -319,7 +339,8 @@ impl<H: Host> Core<H> {
                 error: Error::Overload { .. },
                 task,
             }) if !self.options.nonblocking => {
-                self.join_line(&self.line, task, joining, None).map(Some)
+                let line = self.line_of(others.is_some());
+                self.join_line(line, task, joining, others).map(Some)
             }
             settled => settled.map(|_| None),
         };
@@ -346,7 +367,12 @@ impl<H: Host> Core<H> {
                 Answer::Refused(Error::Closed, task) => self.closed(task),
                 Answer::Refused(error, task) => SubmitError::new(error, task),
                 Answer::Retry(task) => {
-                    match self.enlist_as(self.offer(task), Joining::Again(waiter)) {
+                    let offer_room = || self.family.offer_room();
+                    let others: Option<&dyn Fn()> = match waiter.is_common() {
+                        true => Some(&offer_room),
+                        false => None,
+                    };
+                    match self.enlist_as(self.offer(task), Joining::Again(waiter), others) {
                         Ok(_) => continue,
                         Err(refused) => refused,
                     }
@@ -363,15 +389,11 @@ impl<H: Host> Core<H> {
         patience: &mut Patience<'_>,
         others: Option<&dyn Fn()>,
     ) -> Result<Option<H::Task>, SubmitError<H::Task>> {
-        let (line, home) = match &self.commons {
-            Some((line, home)) if others.is_some() => (&**line, *home),
-            _ => (&self.line, 0),
-        };
         let stand = Stand {
             bound: patience.is_endless() && self.family.is_home(),
-            home,
-            ..Stand::default()
+            ..self.stand(others)
         };
+        let line = self.line_of(stand.common);
         let waiter = self.join_line(line, task, Joining::As(stand), others)?;
         let is_first = line.len() <= 1;
         let hold = |held| self.hold(line, &waiter, held);
@@ -648,10 +670,15 @@ impl<H: Host> Core<H> {
             };
             let lacks_worker = self.lacks_worker(in_flight);
             if lacks_worker && (served.refused || !self.may_start()) {
-                // In vain, as long as the system gives no thread: the next worker that is done tries again.
+                // In vain, as long as the system gives no thread: the next worker that is done tries again, of any pool where
+                // one will do with that. Where there is none everybody in line tries alone, and meets the system's error.
                 self.undo(served);
-                if is_own && self.crew.present() == 0 {
-                    // It has left since `put_back` looked.
+                let has_workers = if is_own {
+                    self.crew.present() > 0
+                } else {
+                    self.family.has_workers()
+                };
+                if !has_workers {
                     line.retry_all();
                 }
                 break;
@@ -672,8 +699,7 @@ impl<H: Host> Core<H> {
         served.undone |= self.admission.leave();
     }
 
-    /// One from the line has not come in after all. If workers are alive the next of them to finish tries again; else
-    /// everybody in line does so, and meets the system's error.
+    /// One from the line has not come in after all.
     fn put_back(
         &self,
         line: &mut Locked<'_, H::Task>,
@@ -693,9 +719,6 @@ impl<H: Host> Core<H> {
         };
         if is_closed {
             line.refuse_all(|| Error::Closed);
-        }
-        if self.crew.present() == 0 {
-            line.retry_all();
         }
     }
 }

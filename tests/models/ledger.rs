@@ -4,7 +4,7 @@
 //! closed when the pool's last part is dropped, which is after its last thread has left.
 
 use pyants::pool::sync::Patience;
-use pyants::pool::{Enlisted, Error, Host, Options, Outcome, Pool, SubmitError, Worker};
+use pyants::pool::{Enlisted, Enlisting, Error, Host, Options, Outcome, Pool, SubmitError, Worker};
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::Relaxed};
@@ -46,6 +46,8 @@ pub struct Ledger {
     retries_start: bool,
     has_slow_start: bool,
     parallelism: u32,
+    /// There is something to do besides tasks.
+    errand: AtomicBool,
     /// Somebody was told that the pool is gone.
     gone: AtomicBool,
     complaint: Mutex<Option<&'static str>>,
@@ -151,6 +153,15 @@ impl Host for Ledger {
             None => {}
         }
         body(&mut ());
+        self.see_to_errands(&mut ());
+    }
+
+    fn has_errand(&self) -> bool {
+        self.errand.load(Relaxed)
+    }
+
+    fn see_to_errands(&self, _context: &mut ()) {
+        self.errand.store(false, Relaxed);
     }
 
     fn retries_start(&self) -> bool {
@@ -335,7 +346,7 @@ impl Books {
     /// The same, of a task that does something.
     pub fn put_action_in_line(&self, number: usize, action: impl FnOnce() + Send + 'static) {
         let task = Task::of(number, action);
-        self.note(number, self.enlist(self.offer(task)))
+        self.note(number, self.enlist(self.offer(task), Enlisting::Missed))
             .expect("the pool is open");
     }
 
@@ -344,7 +355,23 @@ impl Books {
         &self,
         number: usize,
     ) -> Result<Option<Enlisted<Ledger>>, SubmitError<Task>> {
-        self.note(number, self.enlist(self.offer(Task::new(number))))
+        self.note(
+            number,
+            self.enlist(self.offer(Task::new(number)), Enlisting::Missed),
+        )
+    }
+
+    /// Leaves something to do besides tasks, and does it where there is no worker, or none that stays.
+    pub fn leave_errand(&self) {
+        self.host().errand.store(true, Relaxed);
+        if !self.remains().summon() {
+            self.host().see_to_errands(&mut ());
+        }
+    }
+
+    /// Nothing is left to do besides tasks.
+    pub fn is_errand_done(&self) -> bool {
+        !self.host().has_errand()
     }
 
     /// The task ran.

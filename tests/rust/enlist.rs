@@ -3,7 +3,7 @@
 use super::counters::assert_adds_up;
 use super::support::{Gate, assert_is, beside, eventually, join, limited, refused, watch};
 use pyants::pool::sync::Patience;
-use pyants::pool::{Enlisted, Host, Options, Outcome, SubmitError, Worker};
+use pyants::pool::{Enlisted, Enlisting, Host, Options, Outcome, SubmitError, Worker};
 use pyants::{Error, MultiPool, Pool, Strategy};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -129,12 +129,12 @@ fn busy(options: Options) -> (Arc<Pool<Diary>>, Arc<Held>) {
 }
 
 fn enlist(pool: &Pool<Diary>, task: Task) -> Result<(), SubmitError<Task>> {
-    pool.enlist(pool.offer(task)).map(drop)
+    pool.enlist(pool.offer(task), Enlisting::Missed).map(drop)
 }
 
 /// The task's place in line.
 fn stand(pool: &Pool<Diary>, number: u32) -> Enlisted<Diary> {
-    pool.enlist(pool.offer(Task::Note(number)))
+    pool.enlist(pool.offer(Task::Note(number)), Enlisting::Missed)
         .expect("it may wait")
         .expect("there is no room")
 }
@@ -208,7 +208,7 @@ fn a_spare_task_waits_in_its_turn_and_takes_no_place() {
             max_blocking_tasks: Some(1),
             ..options(1, Some(0))
         });
-        let spare = |number| pool.enlist_spare(pool.offer(Task::Note(number)));
+        let spare = |number| pool.enlist(pool.offer(Task::Note(number)), Enlisting::Spare);
         spare(1).expect("it may wait");
         spare(2).expect("it may wait");
         assert_eq!(pool.waiting(), 0);
@@ -236,12 +236,15 @@ fn a_spare_task_that_is_refused_is_not_counted() {
             nonblocking: true,
             ..options(1, Some(0))
         });
-        let (error, task) = refused(pool.enlist_spare(pool.offer(Task::Note(1))));
+        let (error, task) = refused(
+            pool.enlist(pool.offer(Task::Note(1)), Enlisting::Spare)
+                .map(drop),
+        );
         assert_is!(error, Error::Overload { .. });
         assert_eq!((task.number(), pool.stats().rejected), (1, 0));
         gate.0.open();
         let (pool, gate) = busy(options(1, Some(0)));
-        pool.enlist_spare(pool.offer(Task::Note(2)))
+        pool.enlist(pool.offer(Task::Note(2)), Enlisting::Spare)
             .expect("it may wait");
         assert!(pool.release());
         assert_eq!(pool.host().refused.lock().unwrap().len(), 1);
@@ -435,7 +438,8 @@ fn every_enlisted_task_is_run_refused_or_withdrawn_once() {
                         let mut withdrawn = Vec::new();
                         for task in 0..TASKS {
                             let number = submitter * TASKS + task;
-                            let place = pool.enlist(pool.offer(Task::Note(number)));
+                            let place =
+                                pool.enlist(pool.offer(Task::Note(number)), Enlisting::Missed);
                             let place = place.expect("it is open").filter(|_| task % 3 > 0);
                             let task = place.and_then(|place| place.withdraw());
                             withdrawn.extend(task.map(|task| task.number()));
@@ -751,6 +755,73 @@ fn who_will_do_with_any_pool_is_not_kept_out_by_those_who_stand_in_line_for_one(
                 .find_map(|pool| ran(pool).iter().position(|&number| number == 0));
             assert!(place.expect("it ran") < 10, "{place:?}");
             multi.release();
+        }
+    });
+}
+
+/// Two pools of one worker, each busy until its gate is opened.
+fn two_busy() -> (MultiPool<Diary>, [Arc<Held>; 2]) {
+    let options = options(1, Some(0));
+    let multi = MultiPool::with_hosts(2, Strategy::RoundRobin, &options, Diary::default)
+        .expect("the options are good");
+    let gates: [Arc<Held>; 2] = Default::default();
+    for (pool, gate) in multi.pools().iter().zip(&gates) {
+        pool.submit(Task::Hold(Arc::clone(gate)))
+            .expect("a worker is free");
+        gate.0.await_arrivals(1);
+    }
+    (multi, gates)
+}
+
+fn stand_anywhere(multi: &MultiPool<Diary>, number: u32) -> Enlisted<Diary> {
+    let (index, offer) = multi.offer(Task::Note(number));
+    multi
+        .enlist(index, offer, Enlisting::Missed)
+        .expect("it may wait")
+        .expect("there is no room")
+}
+
+#[test]
+fn a_task_enlisted_with_several_pools_is_taken_by_whichever_has_room() {
+    limited(|| {
+        for first in [0, 1] {
+            let (multi, gates) = two_busy();
+            let places: Vec<_> = (1..=4)
+                .map(|number| stand_anywhere(&multi, number))
+                .collect();
+            assert_eq!(multi.stats().waiting, 4);
+            let taken = places[1].withdraw().expect("it waits");
+            assert_eq!((taken.number(), multi.stats().waiting), (2, 3));
+            gates[first].0.open();
+            eventually("one worker takes all of them", || {
+                *multi.pools()[first].host().ran.lock().unwrap() == [1, 3, 4]
+            });
+            assert!(places[0].withdraw().is_none());
+            gates[1 - first].0.open();
+            multi
+                .watch_idle(&mut Patience::new(SOON))
+                .expect("all is done");
+            assert_eq!(multi.stats().rejected, 0);
+        }
+    });
+}
+
+#[test]
+fn a_task_enlisted_with_several_pools_is_refused_once_when_one_of_them_is_closed() {
+    limited(|| {
+        let (multi, gates) = two_busy();
+        let place = stand_anywhere(&multi, 1);
+        assert!(multi.pools()[1].release());
+        assert!(place.withdraw().is_none());
+        let refused: Vec<_> = multi
+            .pools()
+            .iter()
+            .flat_map(|pool| std::mem::take(&mut *pool.host().refused.lock().unwrap()))
+            .map(|(number, error)| (number, error.to_string()))
+            .collect();
+        assert_eq!(refused, [(1, Error::Closed.to_string())]);
+        for gate in gates {
+            gate.0.open();
         }
     });
 }

@@ -8,6 +8,7 @@ use super::support::{
     Gate, Journal, Ledger, QUEUE_SIZES, assert_is, beside, busy, drain, eventually, join,
     limited_alone, open, open_multi, refused,
 };
+use pyants::pool::Enlisting;
 use pyants::pool::faults::{fail_spawns, failing_spawns};
 use pyants::pool::sleeper::Sleeper;
 use pyants::pool::sync::{Luck, Patience};
@@ -464,7 +465,8 @@ fn a_thread_that_was_refused_is_asked_for_again_where_nothing_else_happens() {
                 let journal = Journal::new();
                 fail_spawns(refusals);
                 let task = journal.task("ran").into();
-                pool.enlist(pool.offer(task)).expect("it may wait");
+                pool.enlist(pool.offer(task), Enlisting::Missed)
+                    .expect("it may wait");
                 eventually("it runs beside the one that blocks", || {
                     journal.entries() == ["ran"]
                 });
@@ -522,5 +524,63 @@ fn a_pool_that_waits_for_a_thread_can_be_closed_and_dropped_at_any_time() {
             drop(pool);
             fail_spawns(0);
         }
+    });
+}
+
+#[test]
+fn where_one_of_several_pools_gets_no_thread_the_others_take_its_tasks() {
+    const TASKS: usize = 6;
+    limited_alone(|| {
+        for strategy in [Strategy::RoundRobin, Strategy::LeastTasks] {
+            let builder = Pool::builder().capacity(1).expiry(None);
+            let multi = open_multi(3, strategy, &builder);
+            let (gate, journal) = (Gate::new(), Journal::new());
+            // The only worker is one of the last pool's.
+            multi.pools()[2].submit(|| {}).expect("there are threads");
+            drain(&multi.pools()[2]);
+            fail_spawns(-1);
+            for number in 0..TASKS {
+                multi.submit(journal.task(number)).expect("there is one");
+            }
+            multi.submit(gate.task()).expect("there is one");
+            gate.await_arrivals(1);
+            assert_eq!(journal.entries(), [0, 1, 2, 3, 4, 5]);
+            // While that one is busy there is no room, and it is waited for.
+            for _ in 0..3 {
+                assert_is!(
+                    refused(multi.try_submit(|| {})).0,
+                    Error::Overload { in_flight: 1, .. }
+                );
+            }
+            let (mine, task) = (Arc::clone(&multi), journal.task(TASKS));
+            let submitter = thread::spawn(move || mine.submit(task));
+            let (index, offer) = multi.offer(journal.task(TASKS).into());
+            multi
+                .enlist(index, offer, Enlisting::Missed)
+                .expect("it may wait");
+            eventually("both wait", || multi.stats().waiting == 2);
+            gate.open();
+            join(submitter).expect("it is let in");
+            let mut patience = Patience::new(Some(Duration::from_secs(60)));
+            multi.watch_idle(&mut patience).expect("all is done");
+            assert_eq!(journal.entries()[TASKS..], [TASKS, TASKS]);
+            assert_eq!(multi.stats().spawned, 1);
+            fail_spawns(0);
+        }
+    });
+}
+
+#[test]
+fn one_who_gives_up_its_wait_for_a_thread_is_in_nobodys_way() {
+    limited_alone(|| {
+        let (pool, gate) = one_busy(Pool::builder().capacity(2).expiry(None));
+        fail_spawns(-1);
+        let late = pool.submit_timeout(|| {}, Duration::from_millis(1));
+        assert_is!(refused(late).0, Error::Timeout);
+        fail_spawns(0);
+        eventually("a task finds room and a thread", || {
+            pool.try_submit(|| {}).is_ok()
+        });
+        gate.open();
     });
 }

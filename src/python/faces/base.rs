@@ -3,7 +3,8 @@
 use crate::per_process::PerProcess;
 use crate::pool::sync::Patience;
 use crate::pool::{
-    Enlisted, Error, MultiPool, Offer, Options, OptionsError, Pool, Stats, Strategy, SubmitError,
+    Enlisted, Enlisting, Error, MultiPool, Offer, Options, OptionsError, Pool, Stats, Strategy,
+    SubmitError,
 };
 use crate::python::interpreter::call::{self, Guarded};
 use crate::python::interpreter::context;
@@ -172,33 +173,36 @@ impl Front {
     /// Submits a task whose submitter goes on at once: where there is no room it stands in line by itself, at the place
     /// that is returned.
     pub fn enlist(&self, py: Python<'_>, task: Task) -> Result<Option<Enlisted<PyHost>>, Refusal> {
-        self.enlist_by(py, task, Pool::enlist)
+        self.enlist_as(py, task, Enlisting::Missed)
             .map_err(|SubmitError { error, .. }| Refusal::Pool(error))
     }
 
     /// As `enlist`, of a task that nobody would miss; `false`: it is refused.
     pub fn enlist_spare(&self, py: Python<'_>, task: Task) -> bool {
-        self.enlist_by(py, task, Pool::enlist_spare).is_ok()
+        self.enlist_as(py, task, Enlisting::Spare).is_ok()
     }
 
-    fn enlist_by<R: Send>(
+    fn enlist_as(
         &self,
         py: Python<'_>,
         task: Task,
-        enlist: impl FnOnce(&Pool<PyHost>, Offer<Task>) -> R + Send,
-    ) -> R {
+        enlisting: Enlisting,
+    ) -> Result<Option<Enlisted<PyHost>>, SubmitError<Task>> {
         self.lend_context(py);
         let (index, offer) = match self.offer(task) {
             (_, Offer::Full(task)) if self.clear_withdrawn(py) => self.offer(task),
             offered => offered,
         };
-        let pool = &self.pools()[index];
+        let enlist = |offer| match &self.pools {
+            Pools::One(pool) => pool.enlist(offer, enlisting),
+            Pools::Many(multi) => multi.enlist(index, offer, enlisting),
+        };
         match offer {
             // Attached: it is a matter of a moment, which giving up the GIL would make a long one.
             Offer::Accepted { wake_due: false } | Offer::Full(_) | Offer::Closed(_) => {
-                enlist(pool, offer)
+                enlist(offer)
             }
-            Offer::Accepted { .. } | Offer::In(_) => call::detach(py, || enlist(pool, offer)),
+            Offer::Accepted { .. } | Offer::In(_) => call::detach(py, || enlist(offer)),
         }
     }
 

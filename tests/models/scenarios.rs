@@ -903,6 +903,50 @@ pub fn hand_off_failing_spawn_against_tune_up() {
     tune_up_without_threads(HAND_OFF);
 }
 
+/// The system gives no thread for one from the line as the only worker leaves.
+pub fn failing_spawn_against_expire() {
+    let pool = Books::open(options(1, HAND_OFF), 2);
+    fail_spawns(0);
+    pool.put(0);
+    fail_spawns(-1);
+    let tuner = beside(&pool, |pool| pool.tune(2));
+    let expiry = beside(&pool, |pool| pool.expire_all());
+    let put = pool.try_hard(1);
+    assert!(put.is_ok_or(|error| matches!(error, Error::Spawn(_))));
+    end(tuner);
+    end(expiry);
+    fail_spawns(0);
+    assert_open_to(&pool, 2);
+}
+
+/// There is something to do besides tasks as the worker goes to rest.
+pub fn errand_against_park() {
+    let pool = Books::open(options(1, QUEUE), 1);
+    pool.put(0);
+    pool.leave_errand();
+    until(|| pool.is_errand_done());
+}
+
+/// The same as it leaves: it does that, or another is started.
+pub fn errand_against_expire() {
+    let pool = Books::open(options(1, HAND_OFF), 1);
+    pool.put(0);
+    let expiry = beside(&pool, |pool| pool.expire_all());
+    pool.leave_errand();
+    until(|| pool.is_errand_done());
+    end(expiry);
+}
+
+/// A task comes as the worker sees to something else.
+pub fn errand_against_submit() {
+    let pool = Books::open(options(2, QUEUE), 2);
+    let other = beside(&pool, |pool| pool.leave_errand());
+    pool.put(0);
+    pool.drain();
+    end(other);
+    until(|| pool.is_errand_done());
+}
+
 /// A task that stands in line by itself is let in by whoever tunes up.
 pub fn enlist_against_tune_up() {
     let pool = Books::open(options(1, HAND_OFF), 2);

@@ -137,6 +137,10 @@ scenarios! { check, scenarios:
     failing_spawn_before_an_enlisted
     failing_spawn_against_tune_up
     hand_off_failing_spawn_against_tune_up
+    failing_spawn_against_expire
+    errand_against_park
+    errand_against_expire
+    errand_against_submit
     enlist_against_tune_up
     tune_down_to_a_deadlock
     submitters_look_for_room

@@ -386,6 +386,30 @@ fn a_worker_alone_with_its_wait_is_told_when_the_thread_for_another_is_refused()
 }
 
 #[test]
+fn a_worker_alone_with_its_wait_is_told_when_the_thread_for_a_queued_task_is_refused() {
+    limited_alone(|| {
+        let pool = open(Pool::builder().capacity(2).queue_size(None).expiry(None));
+        let answers = Journal::new();
+        let (own, noted) = (Arc::clone(&pool), answers.clone());
+        pool.submit(move || {
+            let sleeper = Sleeper::new(own.family_id(), true);
+            sleeper.bind();
+            sleeper.refuse_if_stuck();
+            noted.note("waits".to_owned());
+            let waited = sleeper.wait(&mut Patience::new(None), &Luck::new(Duration::ZERO));
+            sleeper.leave();
+            noted.note(waited.expect_err("nobody settles it").to_string());
+        })
+        .expect("a worker is free");
+        eventually("it waits", || answers.entries() == ["waits"]);
+        fail_spawns(-1);
+        pool.submit(|| {}).expect("it may wait");
+        drain(&pool);
+        assert_eq!(answers.entries()[1], Error::Deadlock.to_string());
+    });
+}
+
+#[test]
 fn a_wait_is_no_deadlock_where_a_thread_that_was_refused_can_be_had_now() {
     limited_alone(|| {
         let pool = open(Pool::builder().capacity(2).queue_size(None).expiry(None));

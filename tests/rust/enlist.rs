@@ -675,46 +675,54 @@ fn a_task_that_is_not_at_its_end_is_one_task_until_it_is() {
 
 #[test]
 fn a_host_that_is_told_of_a_refusal_may_turn_to_the_pools() {
-    limited(|| {
-        let multi = MultiPool::with_hosts(
-            2,
-            Strategy::RoundRobin,
-            &options(1, Some(0)),
-            Diary::default,
-        )
-        .expect("the options are good");
-        let multi = Arc::new(multi);
-        let gates = [0, 1].map(|index| {
-            let gate = Arc::new(Held::default());
-            let pool = &multi.pools()[index];
-            pool.submit(Task::Hold(Arc::clone(&gate)))
-                .expect("a worker is free");
-            gate.0.await_arrivals(1);
-            let inner = Arc::downgrade(&multi);
-            *pool.host().when_refused.lock().unwrap() = Some(Box::new(move || {
-                let multi = inner.upgrade().expect("it is in use");
-                multi.release();
-                multi.tune(2);
-                multi.reboot();
-            }));
-            stand(pool, 5);
-            gate
+    for together in [true, false] {
+        limited(move || {
+            let multi = MultiPool::with_hosts(
+                2,
+                Strategy::RoundRobin,
+                &options(1, Some(0)),
+                Diary::default,
+            )
+            .expect("the options are good");
+            let multi = Arc::new(multi);
+            let gates = [0, 1].map(|index| {
+                let gate = Arc::new(Held::default());
+                let pool = &multi.pools()[index];
+                pool.submit(Task::Hold(Arc::clone(&gate)))
+                    .expect("a worker is free");
+                gate.0.await_arrivals(1);
+                let inner = Arc::downgrade(&multi);
+                *pool.host().when_refused.lock().unwrap() = Some(Box::new(move || {
+                    let multi = inner.upgrade().expect("it is in use");
+                    multi.release();
+                    multi.tune(2);
+                    multi.reboot();
+                }));
+                stand(pool, 5);
+                gate
+            });
+            let own = Arc::clone(&multi);
+            let released = std::thread::spawn(move || {
+                if together {
+                    own.release()
+                } else {
+                    own.pools().iter().all(Pool::release)
+                }
+            });
+            assert!(join(released));
+            for gate in gates {
+                gate.0.open();
+            }
+            for pool in multi.pools() {
+                assert_eq!(pool.host().refused.lock().unwrap().len(), 1);
+                pool.host().when_refused.lock().unwrap().take();
+            }
+            multi.release();
+            multi
+                .watch_gone(&mut Patience::new(SOON))
+                .expect("the workers leave");
         });
-        let own = Arc::clone(&multi);
-        let released = std::thread::spawn(move || own.release());
-        assert!(join(released));
-        for gate in gates {
-            gate.0.open();
-        }
-        for pool in multi.pools() {
-            assert_eq!(pool.host().refused.lock().unwrap().len(), 1);
-            pool.host().when_refused.lock().unwrap().take();
-        }
-        multi.release();
-        multi
-            .watch_gone(&mut Patience::new(SOON))
-            .expect("the workers leave");
-    });
+    }
 }
 
 #[test]

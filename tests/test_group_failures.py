@@ -467,8 +467,8 @@ def test_who_is_late_to_note_a_failure_leaves_nothing_behind(base: type[BaseExce
         with pytest.raises(BaseException), group:
             group.submit(int)
             late = Background(fail_now)
-            del error
             gate.wait_entered(1)
+            del error
         # The failure is told, and another thread is still about to note it.
         gate.open()
         assert late is not None

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 LIST = ROOT / "python" / "pyants" / "_threads.py"
 
 PYTHON = sorted((ROOT / "python" / "pyants").glob("*.py"))
-RUST = sorted((ROOT / "src" / "python").glob("*.rs"))
+RUST = sorted((ROOT / "src" / "python").rglob("*.rs"))
 
 NAME = r"(_[A-Za-z]\w*)\b"
 # Where a name is used: as an attribute, in a string, or as a module; and as a C function.

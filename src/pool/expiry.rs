@@ -13,9 +13,7 @@
 //! book's lock, and for a moment the pool that it asks the system for. A pool that is closed strikes its entries out, and waits
 //! for that moment's end. So the book never has the last reference to anything, and nothing that is a user's is run here.
 
-use super::core::Core;
 use super::family::Member;
-use super::host::Host;
 use super::seat::Seats;
 use super::sync::{Arc, Condvar, Instant, Mutex, full_fence, lock, thread, wait};
 use super::threads::Exit;
@@ -268,28 +266,6 @@ impl Expiry {
         let former = lock(&self.book).former.clone();
         if let Some(former) = former {
             former.join();
-        }
-    }
-}
-
-impl<H: Host> Core<H> {
-    /// A worker has gone to rest: sees to it that it will expire. The caller has put itself on the idle stack and a full
-    /// fence after it.
-    /// `Some`: the thread could not be started, and the worker is to see to itself after so long.
-    #[inline]
-    pub fn expire_later(&self, seat: u32) -> Option<Duration> {
-        let expiry = self.options.expiry?;
-        let is_seen_to =
-            (self.process.expiry).see_to(&self.seats, seat, || self.admission.is_closed());
-        (!is_seen_to).then_some(expiry)
-    }
-
-    /// Tells every worker at rest to leave, as if it were overdue.
-    pub fn expire_all(&self) {
-        for seat in self.seats.iter() {
-            if let Some((rest, _)) = seat.resting() {
-                seat.expire(rest);
-            }
         }
     }
 }

@@ -4,7 +4,6 @@
 //! the workers of a family are bound, none of them will ever end its task and let anybody in: that is a deadlock, and the
 //! last to come is told so.
 
-use super::sleeper::Sleeper;
 use super::sync::atomic::{AtomicUsize, Ordering};
 use super::sync::{Arc, Mutex, lock, thread_local};
 use crossbeam_utils::CachePadded;
@@ -32,6 +31,12 @@ pub trait Member: Send + Sync {
     fn refuse_bound(self: Arc<Self>) -> bool;
 }
 
+/// A wait of a worker that stands in no line.
+pub trait Waiting: Send + Sync {
+    /// Tells the worker that there is a deadlock; `false`: its wait is over anyhow.
+    fn refuse(&self) -> bool;
+}
+
 /// See the module's description.
 #[derive(Default)]
 pub struct Family {
@@ -44,7 +49,7 @@ pub struct Family {
     /// How many of the pools are closed. Seldom written, and read by each submit to several pools.
     closed: CachePadded<AtomicUsize>,
     /// Those of the bound that do not stand in any line.
-    sleepers: Mutex<Vec<Arc<Sleeper>>>,
+    sleepers: Mutex<Vec<Arc<dyn Waiting>>>,
     /// Held while one of the bound is told of a deadlock. Taken under a line's lock, never the other way round.
     verdict: Mutex<()>,
 }
@@ -86,14 +91,14 @@ impl Family {
     }
 
     /// A worker is about to wait outside of the lines, bound.
-    pub fn bind_sleeper(&self, sleeper: &Arc<Sleeper>) {
-        lock(&self.sleepers).push(Arc::clone(sleeper));
+    pub fn bind_sleeper(&self, sleeper: Arc<dyn Waiting>) {
+        lock(&self.sleepers).push(sleeper);
         self.bind();
     }
 
     /// A wait outside of the lines is over, and no longer bound.
-    pub fn forget_sleeper(&self, sleeper: &Arc<Sleeper>) {
-        lock(&self.sleepers).retain(|other| !Arc::ptr_eq(other, sleeper));
+    pub fn forget_sleeper(&self, sleeper: &dyn Waiting) {
+        lock(&self.sleepers).retain(|other| !std::ptr::addr_eq(&raw const **other, sleeper));
     }
 
     /// Tells the youngest of the bound that stand in no line that there is a deadlock; whether there was one.
@@ -200,7 +205,7 @@ impl Family {
     }
 
     /// A sleeper that was bound is told so if the family is stuck. It is not because of a thread that can be had now.
-    pub fn refuse_if_stuck_asleep(&self, sleeper: &Sleeper) {
+    pub fn refuse_if_stuck_asleep(&self, sleeper: &dyn Waiting) {
         if self.are_all_bound() {
             self.members().for_each(|member| member.try_to_grow());
             self.refuse_if_stuck(|| sleeper.refuse());
@@ -219,6 +224,7 @@ impl Family {
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::super::error::Error;
+    use super::super::sleeper::Sleeper;
     use super::super::sync::{Luck, Patience};
     use super::*;
     use std::time::Duration;

@@ -1,10 +1,10 @@
 //! The seam between the pool and the world whose tasks it runs.
 
 use super::error::Error;
+use super::sync::processors;
 use super::threads::Exit;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::OnceLock;
 
 /// How the run of a task ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -97,14 +97,6 @@ pub trait Host: Send + Sync + Sized + 'static {
     fn refused(&self, task: Self::Task, error: Error) {
         drop((task, error));
     }
-}
-
-/// The processors that this process may use.
-pub(super) fn processors() -> u32 {
-    static PROCESSORS: OnceLock<u32> = OnceLock::new();
-    *PROCESSORS.get_or_init(|| {
-        std::thread::available_parallelism().map_or(1, |count| count.get().min(1 << 16) as u32)
-    })
 }
 
 /// A task of a Rust pool.

@@ -9,6 +9,7 @@ use super::options::MAX_CAPACITY;
 use super::seat::Call;
 use super::sync::atomic::Ordering;
 use super::sync::{Arc, Patience, full_fence, lock};
+use std::time::Duration;
 
 impl<H: Host> Core<H> {
     /// Changes how many workers there may be. Unlimited and pre-allocated pools keep what they have.
@@ -120,5 +121,27 @@ impl<H: Host> Core<H> {
         }
         drop(lifecycle);
         self.watch.notify();
+    }
+}
+
+impl<H: Host> Core<H> {
+    /// A worker has gone to rest: sees to it that it will expire. The caller has put itself on the idle stack and a full
+    /// fence after it.
+    /// `Some`: the thread could not be started, and the worker is to see to itself after so long.
+    #[inline]
+    pub fn expire_later(&self, seat: u32) -> Option<Duration> {
+        let expiry = self.options.expiry?;
+        let is_seen_to =
+            (self.process.expiry).see_to(&self.seats, seat, || self.admission.is_closed());
+        (!is_seen_to).then_some(expiry)
+    }
+
+    /// Tells every worker at rest to leave, as if it were overdue.
+    pub fn expire_all(&self) {
+        for seat in self.seats.iter() {
+            if let Some((rest, _)) = seat.resting() {
+                seat.expire(rest);
+            }
+        }
     }
 }

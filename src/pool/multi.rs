@@ -3,13 +3,13 @@
 use super::core::Core;
 use super::error::{Error, OptionsError, SubmitError};
 use super::family::Family;
-use super::host::Host;
+use super::host::{Closures, Host};
 use super::line::Line;
 use super::options::Options;
+use super::pool::{Builder, Pool};
 use super::stats::Stats;
 use super::submit::{Enlisted, Enlisting, Offer};
 use super::sync::{Arc, Mutex, Patience, lock, thread};
-use super::{Builder, Pool};
 use crossbeam_utils::CachePadded;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,7 +33,7 @@ pub enum Strategy {
 /// assert_eq!(pools.stats().capacity, Some(8));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct MultiPool<H: Host = super::Closures> {
+pub struct MultiPool<H: Host = Closures> {
     pools: Vec<Pool<H>>,
     family: Arc<Family>,
     /// Those who find no room in any pool, and are let in by whichever has some first.
@@ -394,6 +394,6 @@ impl<H: Host> MultiPool<H> {
 impl MultiPool {
     /// `size` pools of Rust closures, each as `builder` has it; a panic handler is not taken along.
     pub fn new(size: usize, strategy: Strategy, builder: &Builder) -> Result<Self, OptionsError> {
-        Self::with_hosts(size, strategy, &builder.options, super::Closures::default)
+        Self::with_hosts(size, strategy, &builder.options, Closures::default)
     }
 }

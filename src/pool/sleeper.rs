@@ -4,7 +4,7 @@
 //! (see `family.rs`): when all workers are, nothing will ever come, and the last to come is told so.
 
 use super::error::Error;
-use super::family::Family;
+use super::family::{Family, Waiting};
 use super::sync::atomic::{AtomicBool, Ordering};
 use super::sync::{Arc, Condvar, Luck, Mutex, Patience, lock, wait};
 
@@ -54,7 +54,7 @@ impl Sleeper {
     pub fn bind(self: &Arc<Self>) {
         if let Some(family) = &self.family {
             lock(&self.bed).bound = true;
-            family.bind_sleeper(self);
+            family.bind_sleeper(Arc::clone(self) as Arc<dyn Waiting>);
         }
     }
 
@@ -128,7 +128,13 @@ impl Sleeper {
     pub fn leave(self: &Arc<Self>) {
         self.end(Fate::Woken);
         if let Some(family) = &self.family {
-            family.forget_sleeper(self);
+            family.forget_sleeper(&**self);
         }
+    }
+}
+
+impl Waiting for Sleeper {
+    fn refuse(&self) -> bool {
+        Sleeper::refuse(self)
     }
 }

@@ -22,10 +22,9 @@ pub use std::{
 
 pub use std::sync::Arc;
 
-use super::host::processors;
 use atomic::{Ordering, fence};
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::{OnceLock, PoisonError};
 use std::time::Duration;
 
 /// Locks; a lock poisoned by a panic is taken all the same, since no code of a user runs under any lock of the core.
@@ -69,6 +68,14 @@ pub fn wait<'a, T>(
 #[inline]
 pub fn full_fence() {
     fence(Ordering::SeqCst);
+}
+
+/// The processors that this process may use.
+pub fn processors() -> u32 {
+    static PROCESSORS: OnceLock<u32> = OnceLock::new();
+    *PROCESSORS.get_or_init(|| {
+        std::thread::available_parallelism().map_or(1, |count| count.get().min(1 << 16) as u32)
+    })
 }
 
 /// With a single processor nobody else can do anything while a thread spins; and a model checker explores the same

@@ -4,9 +4,7 @@
 //! wait for its pool to be gone, and otherwise by threads, of any pool, that leave later and find that it has ended: so few
 //! ended threads ever wait to be joined, and no thread waits for another's last deeds.
 
-use super::core::Core;
 use super::error::Error;
-use super::host::Host;
 use super::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use super::sync::thread::kernel;
 use super::sync::{Arc, Mutex, Patience, lock, thread, thread_local};
@@ -66,7 +64,7 @@ impl Exit {
         Ok(())
     }
 
-    fn leave(&self) {
+    pub(super) fn leave(&self) {
         self.0.left.store(true, Ordering::Release);
         self.0.watch.notify();
     }
@@ -122,6 +120,11 @@ pub struct Threads {
 }
 
 impl Threads {
+    /// This thread is one of them from now on.
+    pub fn move_in(self: &Arc<Self>) {
+        HOME.with(|home| home.set(self.address()));
+    }
+
     fn address(self: &Arc<Self>) -> usize {
         Arc::as_ptr(self) as usize
     }
@@ -147,6 +150,12 @@ impl Threads {
         self.present.fetch_add(1, Ordering::SeqCst);
     }
 
+    /// One of them has nothing left to do but to end.
+    pub fn leave(&self) {
+        self.present.fetch_sub(1, Ordering::SeqCst);
+        self.watch.notify();
+    }
+
     /// One that was counted is not started after all.
     pub fn take_back(&self) {
         self.present.fetch_sub(1, Ordering::SeqCst);
@@ -160,7 +169,7 @@ impl Threads {
 pub struct Left(Mutex<VecDeque<(Arc<Threads>, Exit)>>);
 
 impl Left {
-    fn put(&self, threads: &Arc<Threads>, exit: &Exit) {
+    pub fn put(&self, threads: &Arc<Threads>, exit: &Exit) {
         let mut left = lock(&self.0);
         left.push_back((Arc::clone(threads), exit.clone()));
         threads.left.fetch_add(1, Ordering::SeqCst);
@@ -193,7 +202,7 @@ impl Left {
     }
 
     /// Joins two threads that have ended, if there are any among the first: one would leave as many as there are.
-    fn join_ended(&self) {
+    pub fn join_ended(&self) {
         for _ in 0..2 {
             // Where the system does not tell, the first of a crowd will have.
             let is_crowd = lock(&self.0).len() > CROWD;
@@ -224,40 +233,3 @@ impl Left {
 
 /// How many threads are looked at for some that have ended.
 const CROWD: usize = 16;
-
-impl<H: Host> Core<H> {
-    /// Starts a worker's thread, which was counted.
-    pub fn start_thread(
-        self: &Arc<Self>,
-        name: String,
-        body: impl FnOnce(&Arc<Self>, &Exit) + Send + 'static,
-    ) -> io::Result<()> {
-        let core = Arc::clone(self);
-        Exit::start(name, self.options.stack_size, move |own| {
-            HOME.with(|home| home.set(core.threads.address()));
-            body(&core, own);
-            if core.host.is_stranded() {
-                std::mem::forget((core, own.clone()));
-                return;
-            }
-            core.leave_for_good(own);
-        })
-        .map(drop)
-    }
-
-    /// The last that a worker does.
-    fn leave_for_good(&self, exit: &Exit) {
-        self.process.left.join_ended();
-        self.process.left.put(&self.threads, exit);
-        exit.leave();
-        self.threads.present.fetch_sub(1, Ordering::SeqCst);
-        self.threads.watch.notify();
-        self.watch.notify();
-    }
-
-    /// A worker's thread that was counted is not started after all.
-    pub fn uncount_thread(&self) {
-        self.threads.take_back();
-        self.watch.notify();
-    }
-}

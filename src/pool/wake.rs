@@ -12,6 +12,7 @@ use super::host::{Host, Worker};
 use super::seat::Call;
 use super::sync::atomic::Ordering;
 use super::sync::{Arc, Mutex, full_fence, lock};
+use super::threads::Exit;
 use super::token::Lookout;
 use super::worker;
 use std::io;
@@ -301,5 +302,41 @@ impl<H: Host> Core<H> {
                 Spawn::Failed(lock(&parcel).take(), error)
             }
         }
+    }
+}
+
+impl<H: Host> Core<H> {
+    /// Starts a worker's thread, which was counted.
+    fn start_thread(
+        self: &Arc<Self>,
+        name: String,
+        body: impl FnOnce(&Arc<Self>, &Exit) + Send + 'static,
+    ) -> io::Result<()> {
+        let core = Arc::clone(self);
+        Exit::start(name, self.options.stack_size, move |own| {
+            core.threads.move_in();
+            body(&core, own);
+            if core.host.is_stranded() {
+                std::mem::forget((core, own.clone()));
+                return;
+            }
+            core.leave_for_good(own);
+        })
+        .map(drop)
+    }
+
+    /// The last that a worker does.
+    fn leave_for_good(&self, exit: &Exit) {
+        self.process.left.join_ended();
+        self.process.left.put(&self.threads, exit);
+        exit.leave();
+        self.threads.leave();
+        self.watch.notify();
+    }
+
+    /// A worker's thread that was counted is not started after all.
+    fn uncount_thread(&self) {
+        self.threads.take_back();
+        self.watch.notify();
     }
 }

@@ -1,0 +1,498 @@
+//! `Pool`: its public methods, each a line or two; and its builder.
+
+use super::core::Core;
+use super::error::{Error, OptionsError, SubmitError};
+use super::family::{Family, Member};
+use super::host::{Closures, Host};
+use super::line::Line;
+use super::options::Options;
+use super::stats::Stats;
+use super::submit::{Enlisted, Enlisting, Offer};
+use super::sync::{Arc, Patience, atomic};
+use std::any::Any;
+use std::time::Duration;
+
+/// A pool of worker threads.
+///
+/// Dropping it releases it: accepted tasks run to their end, then the threads leave; the drop does not wait for them.
+///
+/// ```
+/// use pyants::Pool;
+///
+/// let pool = Pool::builder().capacity(2).name("hashing").build()?;
+/// pool.submit(|| println!("on {:?}", std::thread::current().name()))?;
+/// assert!(pool.wait_idle(None));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Pool<H: Host = Closures> {
+    pub(super) core: Arc<Core<H>>,
+}
+
+impl Pool {
+    /// Options of a pool of Rust closures, all at their defaults: unlimited, blocking, no queue, expiry after 1 s.
+    ///
+    /// ```
+    /// use pyants::Pool;
+    /// use std::time::Duration;
+    ///
+    /// let pool = Pool::builder()
+    ///     .capacity(8)
+    ///     .queue_size(100)
+    ///     .expiry(Duration::from_secs(10))
+    ///     .panic_handler(|_payload| eprintln!("a task panicked"))
+    ///     .build()?;
+    /// assert_eq!(pool.capacity(), Some(8));
+    /// # Ok::<(), pyants::OptionsError>(())
+    /// ```
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+}
+
+impl<H: Host> Pool<H> {
+    /// A pool that runs its tasks in `host`. No thread is started before the first task.
+    pub fn with_host(host: H, options: Options) -> Result<Self, OptionsError> {
+        let family = Arc::<Family>::default();
+        let pool = Self::of_family(host, options, &family, None, false)?;
+        family.found(vec![pool.member()]);
+        Ok(pool)
+    }
+
+    pub(super) fn of_family(
+        host: H,
+        options: Options,
+        family: &Arc<Family>,
+        commons: Option<(Arc<Line<H::Task>>, usize)>,
+        counted: bool,
+    ) -> Result<Self, OptionsError> {
+        let options = options.validate()?;
+        let core = Core::new(host, options, Arc::clone(family), commons, counted);
+        Ok(Pool {
+            core: Arc::new(core),
+        })
+    }
+
+    pub(super) fn member(&self) -> std::sync::Weak<dyn Member> {
+        Arc::downgrade(&(Arc::clone(&self.core) as Arc<dyn Member>))
+    }
+
+    /// The world that the tasks run in.
+    pub fn host(&self) -> &H {
+        &self.core.host
+    }
+
+    /// The options that the pool was made with, and its present capacity.
+    pub fn options(&self) -> Options {
+        Options {
+            capacity: self.capacity(),
+            ..self.core.options.clone()
+        }
+    }
+
+    /// Submits a task. Waits while the pool is full, unless it is nonblocking.
+    ///
+    /// # Errors
+    /// The task is handed back with the error if the pool is closed, if it is full and nobody (more) may wait, if every
+    /// worker waits for the pool as this one would, or if no thread can be started and none is alive.
+    ///
+    /// ```
+    /// use pyants::{Error, Pool};
+    ///
+    /// let pool = Pool::builder().capacity(2).build()?;
+    /// for i in 0..10 {
+    ///     pool.submit(move || println!("{i}"))?; // Waits while two tasks are running.
+    /// }
+    /// pool.release();
+    /// let refusal = pool.submit(|| ()).unwrap_err();
+    /// assert!(matches!(refusal.error, Error::Closed));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn submit(&self, task: impl Into<H::Task>) -> Result<(), SubmitError<H::Task>> {
+        self.submit_with(task.into(), &mut Patience::new(None))
+    }
+
+    /// As [`submit`](Self::submit), but never waits.
+    ///
+    /// ```
+    /// use pyants::{Error, Pool};
+    /// use std::sync::mpsc::channel;
+    ///
+    /// let pool = Pool::builder().capacity(1).build()?;
+    /// let (open, gate) = channel::<()>();
+    /// pool.submit(move || gate.recv().unwrap_or_default())?;
+    /// let refusal = pool.try_submit(|| println!("late")).unwrap_err();
+    /// assert!(matches!(refusal.error, Error::Overload { .. }));
+    /// refusal.into_task().run(); // The task was handed back.
+    /// drop(open);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn try_submit(&self, task: impl Into<H::Task>) -> Result<(), SubmitError<H::Task>> {
+        self.follow_up(self.core.offer(task.into()), None)
+    }
+
+    /// As [`submit`](Self::submit), but waits for at most `timeout`.
+    ///
+    /// ```
+    /// use pyants::{Error, Pool};
+    /// use std::sync::mpsc::channel;
+    /// use std::time::Duration;
+    ///
+    /// let pool = Pool::builder().capacity(1).build()?;
+    /// let (open, gate) = channel::<()>();
+    /// pool.submit(move || gate.recv().unwrap_or_default())?;
+    /// let refusal = pool.submit_timeout(|| (), Duration::from_millis(5)).unwrap_err();
+    /// assert!(matches!(refusal.error, Error::Timeout));
+    /// drop(open);
+    /// pool.submit_timeout(refusal.into_task(), Duration::from_secs(60))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn submit_timeout(
+        &self,
+        task: impl Into<H::Task>,
+        timeout: Duration,
+    ) -> Result<(), SubmitError<H::Task>> {
+        self.submit_with(task.into(), &mut Patience::new(Some(timeout)))
+    }
+
+    /// As [`submit`](Self::submit), with the `patience` given.
+    #[doc(hidden)]
+    pub fn submit_with(
+        &self,
+        task: H::Task,
+        patience: &mut Patience<'_>,
+    ) -> Result<(), SubmitError<H::Task>> {
+        self.follow_up(self.core.offer(task), Some(patience))
+    }
+
+    /// The first half of a submit, which neither waits nor makes a system call.
+    #[doc(hidden)]
+    #[inline]
+    pub fn offer(&self, task: H::Task) -> Offer<H::Task> {
+        self.core.offer(task)
+    }
+
+    /// The second half of a submit. Without `patience` it does not wait for room.
+    #[doc(hidden)]
+    #[inline]
+    pub fn follow_up(
+        &self,
+        offer: Offer<H::Task>,
+        patience: Option<&mut Patience<'_>>,
+    ) -> Result<(), SubmitError<H::Task>> {
+        match offer {
+            Offer::Accepted { wake_due: false } => Ok(()),
+            offer => self.bring_to_end(offer, patience),
+        }
+    }
+
+    fn bring_to_end(
+        &self,
+        mut offer: Offer<H::Task>,
+        mut patience: Option<&mut Patience<'_>>,
+    ) -> Result<(), SubmitError<H::Task>> {
+        while let Some(task) = self.core.follow_up(offer, patience.as_deref_mut(), None)? {
+            offer = self.core.offer(task);
+        }
+        Ok(())
+    }
+
+    /// A submit whose caller goes on at once: a task that finds no room stands in line by itself (`Some`). Should it be
+    /// refused later the host gets it.
+    #[doc(hidden)]
+    pub fn enlist(
+        &self,
+        offer: Offer<H::Task>,
+        enlisting: Enlisting,
+    ) -> Result<Option<Enlisted<H>>, SubmitError<H::Task>> {
+        self.core.enlist(offer, enlisting, None)
+    }
+
+    /// Takes back the wanted ones of the tasks that wait for a worker, and counts them as cancelled.
+    #[doc(hidden)]
+    pub fn sift(&self, wanted: impl FnMut(&H::Task) -> bool) -> Vec<H::Task> {
+        self.sift_at_most(usize::MAX, wanted)
+    }
+
+    /// As `sift`, but takes back the oldest wanted one only.
+    #[doc(hidden)]
+    pub fn sift_one(&self, wanted: impl FnMut(&H::Task) -> bool) -> Option<H::Task> {
+        self.sift_at_most(1, wanted).pop()
+    }
+
+    fn sift_at_most(&self, most: usize, wanted: impl FnMut(&H::Task) -> bool) -> Vec<H::Task> {
+        let tasks = self.core.sift(most, wanted);
+        if !tasks.is_empty() {
+            self.core.count_cancelled(tasks.len() as u64);
+        }
+        tasks
+    }
+
+    /// What tells the pool, or the `MultiPool` it belongs to, from every other: for a `Sleeper` that waits for its tasks.
+    #[doc(hidden)]
+    pub fn family_id(&self) -> usize {
+        self.core.family.id()
+    }
+
+    /// The workers there are, idle ones included.
+    pub fn running(&self) -> u32 {
+        self.core.crew.running()
+    }
+
+    /// The workers there may be; `None`: any number.
+    pub fn capacity(&self) -> Option<u32> {
+        self.core.crew.capacity()
+    }
+
+    /// The workers that may still be started: below 0 while more are running than there may be; `None`: any number.
+    pub fn free(&self) -> Option<i64> {
+        self.capacity()
+            .map(|capacity| i64::from(capacity) - i64::from(self.running()))
+    }
+
+    /// Starts workers until there is one for every task in flight, as far as there may be so many: those that the tasks
+    /// would get one after another if none of them ended meanwhile.
+    #[doc(hidden)]
+    pub fn muster(&self) {
+        self.core.muster();
+    }
+
+    /// The submitters that wait for room.
+    pub fn waiting(&self) -> usize {
+        self.core.waiting()
+    }
+
+    /// The accepted tasks that wait for a worker.
+    pub fn queued(&self) -> usize {
+        self.core.queued()
+    }
+
+    /// All numbers of the pool.
+    pub fn stats(&self) -> Stats {
+        self.core.stats()
+    }
+
+    /// No task is accepted any more.
+    pub fn is_closed(&self) -> bool {
+        self.core.admission.is_closed()
+    }
+
+    /// The pool closed itself because a worker could not be set up.
+    pub fn is_broken(&self) -> bool {
+        self.core.broken.load(atomic::Ordering::Relaxed)
+    }
+
+    /// Changes how many workers there may be. More: submitters that wait are let in. Fewer: surplus workers leave, those
+    /// at rest now and those at work when their tasks are done. Ignored for unlimited and pre-allocated pools, and for 0.
+    ///
+    /// ```
+    /// let pool = pyants::Pool::builder().capacity(2).build()?;
+    /// pool.tune(8);
+    /// assert_eq!(pool.capacity(), Some(8));
+    /// # Ok::<(), pyants::OptionsError>(())
+    /// ```
+    pub fn tune(&self, capacity: u32) {
+        self.core.tune(capacity);
+    }
+
+    /// No task is in flight, and nobody waits to bring one in.
+    pub fn is_at_rest(&self) -> bool {
+        self.core.is_idle()
+    }
+
+    /// Waits until every accepted task is done, for at most `timeout` (`None`: for ever); whether that came true.
+    ///
+    /// A task that waits so for its own pool would wait for itself; without a time-out the answer is `false` at once.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let pool = pyants::Pool::builder().capacity(2).queue_size(None).build()?;
+    /// for _ in 0..100 {
+    ///     pool.submit(|| ())?;
+    /// }
+    /// assert!(pool.wait_idle(Some(Duration::from_secs(60))));
+    /// assert_eq!(pool.stats().completed, 100);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn wait_idle(&self, timeout: Option<Duration>) -> bool {
+        self.watch_idle(&mut Patience::new(timeout)).is_ok()
+    }
+
+    /// As [`wait_idle`](Self::wait_idle), with the `patience` given.
+    #[doc(hidden)]
+    pub fn watch_idle(&self, patience: &mut Patience<'_>) -> Result<(), Error> {
+        self.core.refuse_waiting_for_itself(patience)?;
+        self.core.watch.wait_until(|| self.core.is_idle(), patience)
+    }
+
+    /// Closes the pool without waiting: tasks already accepted still run, submitters that wait are refused, idle workers
+    /// leave. `false`: it was closed already.
+    pub fn release(&self) -> bool {
+        self.core.release()
+    }
+
+    /// Closes the pool and waits until the accepted tasks are done and the workers have left.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] on a closed pool, [`Error::Timeout`] when the time runs out; the pool stays closed.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let pool = pyants::Pool::builder().capacity(2).build()?;
+    /// pool.submit(|| ())?;
+    /// pool.release_timeout(Duration::from_secs(10))?;
+    /// assert_eq!(pool.running(), 0);
+    /// pool.reboot();
+    /// pool.submit(|| ())?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn release_timeout(&self, timeout: Duration) -> Result<(), Error> {
+        if !self.release() {
+            return Err(Error::Closed);
+        }
+        self.watch_gone(&mut Patience::new(Some(timeout)))
+    }
+
+    /// Waits until the accepted tasks are done and the workers have left, which they do once the pool is closed.
+    #[doc(hidden)]
+    pub fn watch_gone(&self, patience: &mut Patience<'_>) -> Result<(), Error> {
+        self.core.refuse_waiting_for_itself(patience)?;
+        self.core.wait_gone(patience)
+    }
+
+    /// No thread of the pool is left, nor any trace of one.
+    #[doc(hidden)]
+    pub fn is_without_threads(&self) -> bool {
+        self.core.threads.count() == 0
+    }
+
+    /// Opens a closed pool.
+    pub fn reboot(&self) {
+        self.core.reboot();
+    }
+
+    /// Tells every worker at rest to leave, as if it were overdue.
+    #[doc(hidden)]
+    pub fn expire_all(&self) {
+        self.core.expire_all();
+    }
+}
+
+impl<H: Host> Pool<H> {
+    /// What will be left of the pool when it is dropped, until its last worker has left.
+    #[doc(hidden)]
+    pub fn remains(&self) -> Remains<H> {
+        Remains(Arc::downgrade(&self.core))
+    }
+}
+
+impl<H: Host> Drop for Pool<H> {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+/// What is left of a pool, perhaps dropped already, while a worker of it is alive.
+#[doc(hidden)]
+pub struct Remains<H: Host>(std::sync::Weak<Core<H>>);
+
+impl<H: Host> Remains<H> {
+    /// Nothing is left.
+    pub fn are_gone(&self) -> bool {
+        self.0.strong_count() == 0
+    }
+
+    /// How many workers there are.
+    pub fn running(&self) -> u32 {
+        self.0.upgrade().map_or(0, |core| core.crew.running())
+    }
+
+    /// Looks at the host, where something is left.
+    pub fn with_host<R>(&self, look: impl FnOnce(&H) -> R) -> Option<R> {
+        self.0.upgrade().map(|core| look(&core.host))
+    }
+
+    /// Has a worker see to what the host has for it besides tasks (`Host::has_errand`); `false`: there is no worker, nor
+    /// can one be had.
+    pub fn summon(&self) -> bool {
+        self.0.upgrade().is_some_and(|core| core.summon())
+    }
+
+    /// A handle to wait by. Dropping it releases the pool.
+    pub fn reopen(&self) -> Option<Pool<H>> {
+        self.0.upgrade().map(|core| Pool { core })
+    }
+}
+
+/// Makes a [`Pool`] of Rust closures.
+#[derive(Default)]
+pub struct Builder {
+    pub(super) options: Options,
+    host: Closures,
+}
+
+impl Builder {
+    /// How many workers there may be; 0: any number.
+    pub fn capacity(mut self, workers: u32) -> Self {
+        self.options.capacity = Some(workers);
+        self
+    }
+
+    /// How many accepted tasks may wait for a worker (default 0); `None`: any number.
+    pub fn queue_size(mut self, tasks: impl Into<Option<u64>>) -> Self {
+        self.options.queue_size = tasks.into();
+        self
+    }
+
+    /// How long a worker stays idle before it leaves (default 1 s); `None`: until the pool is released.
+    pub fn expiry(mut self, expiry: impl Into<Option<Duration>>) -> Self {
+        self.options.expiry = expiry.into();
+        self
+    }
+
+    /// A submitter never waits.
+    pub fn nonblocking(mut self, nonblocking: bool) -> Self {
+        self.options.nonblocking = nonblocking;
+        self
+    }
+
+    /// How many submitters may wait at once; 0: any number.
+    pub fn max_blocking_tasks(mut self, submitters: usize) -> Self {
+        self.options.max_blocking_tasks = (submitters > 0).then_some(submitters);
+        self
+    }
+
+    /// Reserve the seats of all workers now. Needs a capacity, which then stays.
+    pub fn pre_alloc(mut self, pre_alloc: bool) -> Self {
+        self.options.pre_alloc = pre_alloc;
+        self
+    }
+
+    /// The stack of a worker thread, in bytes.
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.options.stack_size = Some(bytes);
+        self
+    }
+
+    /// Thread names are `{name}_{number}`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.options.name = name.into();
+        self
+    }
+
+    /// What is called, on the worker's thread, with the payload of a task's panic. Without one the panic is printed by
+    /// the panic hook, as any thread's.
+    pub fn panic_handler(
+        mut self,
+        handler: impl Fn(Box<dyn Any + Send>) + Send + Sync + 'static,
+    ) -> Self {
+        self.host.panic_handler = Some(Box::new(handler));
+        self
+    }
+
+    /// The pool.
+    pub fn build(self) -> Result<Pool, OptionsError> {
+        Pool::with_host(self.host, self.options)
+    }
+}

@@ -159,25 +159,27 @@ impl Expiry {
         is_served
     }
 
-    /// A pool was refused a thread: asks again `after` so many nanoseconds, unless it is closed, or the system gives no thread for
-    /// that either.
+    /// A pool was refused a thread: asks again `after` so many nanoseconds, unless it is closed; `false`: the system gives no thread
+    /// for that either.
     pub fn ask_again(
         &'static self,
         seats: &Arc<Seats>,
         pool: Weak<dyn Member>,
         after: u64,
         is_closed: impl Fn() -> bool,
-    ) {
+    ) -> bool {
         let mut book = lock(&self.book);
         let address = Arc::as_ptr(seats) as usize;
         if is_closed() || book.refused.iter().any(|&(_, other, _)| other == address) {
-            return;
+            return true;
         }
         let first = book.first_due();
         book.refused.push((self.now() + after, address, pool));
-        if !self.serve_from(&mut book, first) {
+        let is_served = self.serve_from(&mut book, first);
+        if !is_served {
             book.refused.pop();
         }
+        is_served
     }
 
     /// Sees to it that the thread is there for an entry that was just made, where the first one was due at `first`; `false`: the
@@ -255,7 +257,8 @@ impl Expiry {
         while book.asking == Some(address) {
             book = wait(&self.bell, book, None);
         }
-        if book.first_due().is_none() {
+        // While the thread asks for another pool it may be needed again.
+        if book.first_due().is_none() && book.asking.is_none() {
             book.dismiss();
             self.bell.notify_all();
         }

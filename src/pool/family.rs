@@ -4,7 +4,7 @@
 //! the workers of a family are bound, none of them will ever end its task and let anybody in: that is a deadlock, and the
 //! last to come is told so.
 
-use super::sync::atomic::{AtomicUsize, Ordering};
+use super::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use super::sync::{Arc, Mutex, lock, thread_local};
 use crossbeam_utils::CachePadded;
 use std::cell::RefCell;
@@ -42,6 +42,8 @@ pub trait Waiting: Send + Sync {
 pub struct Family {
     /// The pool, or the pools of a `MultiPool`.
     members: OnceLock<Vec<Weak<dyn Member>>>,
+    /// The system has refused a thread, and one that would ask again for it.
+    unattended: AtomicBool,
     /// The workers there are, in all pools.
     workers: AtomicUsize,
     /// Those of them that are bound.
@@ -161,7 +163,8 @@ impl Family {
 
     /// There is a worker in one of the pools, or about to be.
     pub fn has_workers(&self) -> bool {
-        self.workers.load(Ordering::SeqCst) > 0
+        // Signed: one may leave before it is counted.
+        self.workers.load(Ordering::SeqCst).cast_signed() > 0
     }
 
     /// A pool is closed, or opened again.
@@ -177,6 +180,15 @@ impl Family {
     #[inline]
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst) > 0
+    }
+
+    /// Whether nobody but those who wait will ask again for a thread that was refused.
+    pub fn is_unattended(&self) -> bool {
+        self.unattended.load(Ordering::Relaxed)
+    }
+
+    pub fn set_unattended(&self, unattended: bool) {
+        self.unattended.store(unattended, Ordering::Relaxed);
     }
 
     /// All the workers are bound, and no pool may get another: none of their tasks will ever end.

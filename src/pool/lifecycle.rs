@@ -97,8 +97,16 @@ impl<H: Host> Core<H> {
 
     /// Waits until every accepted task is done and every worker has left. If the pool is closed then, all its threads have
     /// ended.
-    pub fn wait_gone(&self, patience: &mut Patience<'_>) -> Result<(), Error> {
-        self.watch.wait_until(|| self.is_gone(), patience)?;
+    pub fn wait_gone(self: &Arc<Self>, patience: &mut Patience<'_>) -> Result<(), Error> {
+        // Of a closed pool the expiry thread knows nothing: a thread that was refused is asked for again here.
+        let is_refused = || self.shortage.was_refused() && !self.queue.is_empty();
+        let pause = || is_refused().then(|| Duration::from_nanos(self.shortage.pause()));
+        let ask = || {
+            if is_refused() {
+                self.wake_if_due();
+            }
+        };
+        (self.watch).wait_and_act(|| self.is_gone(), patience, pause, ask)?;
         // A worker that has left, and is still in its thread's last deeds, cannot wait for its own end.
         if !self.threads.is_home() {
             self.process

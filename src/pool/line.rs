@@ -36,6 +36,8 @@ struct Desk<T> {
     slot: Slot<T>,
     /// The submitter sleeps on the bell; else it need not be rung, which would be a system call.
     asleep: bool,
+    /// The submitter is to look up, although there is no answer.
+    nudged: bool,
 }
 
 /// One submitter in line.
@@ -69,6 +71,7 @@ impl<T> Waiter<T> {
             desk: Mutex::new(Desk {
                 slot: Slot::Waiting(task),
                 asleep: false,
+                nudged: false,
             }),
             bell: Condvar::new(),
             answered: AtomicBool::new(false),
@@ -98,6 +101,17 @@ impl<T> Waiter<T> {
         let asleep = desk.asleep;
         drop(desk);
         self.answered.store(true, Ordering::Relaxed);
+        if asleep {
+            self.bell.notify_one();
+        }
+    }
+
+    /// Has the submitter look up, which waits, or will.
+    pub fn nudge(&self) {
+        let mut desk = lock(&self.desk);
+        desk.nudged = true;
+        let asleep = desk.asleep;
+        drop(desk);
         if asleep {
             self.bell.notify_one();
         }
@@ -135,17 +149,18 @@ impl<T> Waiter<T> {
     /// Waits for the answer for at most as long as one look of `patience`, and as `most`; `None`: none yet.
     fn wait(&self, patience: &Patience<'_>, most: Option<Duration>) -> Option<Answer<T>> {
         let is_pending = |desk: &Desk<T>| matches!(desk.slot, Slot::Waiting(_) | Slot::Lent);
+        let sleeps_on = |desk: &Desk<T>| is_pending(desk) && !desk.nudged;
         let mut desk = lock(&self.desk);
         let limit = patience.next_wait().into_iter().chain(most).min();
         desk.asleep = true;
         // One look where time is limited, since the caller has to see to the clock and to interrupts between two.
-        if is_pending(&desk) {
+        if sleeps_on(&desk) {
             desk = wait(&self.bell, desk, limit);
         }
-        while limit.is_none() && is_pending(&desk) {
+        while limit.is_none() && sleeps_on(&desk) {
             desk = wait(&self.bell, desk, None);
         }
-        desk.asleep = false;
+        (desk.asleep, desk.nudged) = (false, false);
         if is_pending(&desk) {
             return None;
         }

@@ -1,7 +1,7 @@
 //! Several pools behind one front: less contention, at the price of a choice.
 
 use super::core::Core;
-use super::error::{Error, OptionsError, SubmitError};
+use super::error::{Error, Limit, OptionsError, SubmitError};
 use super::family::Family;
 use super::host::{Closures, Host};
 use super::line::Line;
@@ -208,7 +208,7 @@ impl<H: Host> MultiPool<H> {
             };
             (index, offer) = self.offer(task);
         }
-        while let Some(task) = self.bring_to_end(index, offer, |core, offer| {
+        while let Some(task) = self.bring_to_end(index, offer, true, |core, offer| {
             core.follow_up(offer, patience.as_deref_mut(), Some(&let_in))
         })? {
             (index, offer) = self.offer(task);
@@ -226,48 +226,58 @@ impl<H: Host> MultiPool<H> {
         enlisting: Enlisting,
     ) -> Result<Option<Enlisted<H>>, SubmitError<H::Task>> {
         let let_in = || self.pools.iter().for_each(|pool| pool.core.offer_room());
-        self.bring_to_end(index, offer, |core, offer| {
+        let counts = enlisting == Enlisting::Missed;
+        self.bring_to_end(index, offer, counts, |core, offer| {
             core.enlist(offer, enlisting, Some(&let_in))
         })
     }
 
     /// Has the pool with this index bring its offer to an end, or others, one after another, where the system gives it no
-    /// thread: those with room first.
+    /// thread: those with room first. `counts`: a refusal is counted, by one of them.
     fn bring_to_end<R>(
         &self,
         index: usize,
         offer: Offer<H::Task>,
+        counts: bool,
         mut bring: impl FnMut(&Arc<Core<H>>, Offer<H::Task>) -> Result<R, SubmitError<H::Task>>,
     ) -> Result<R, SubmitError<H::Task>> {
-        let result = match bring(&self.pools[index].core, offer) {
-            Err(SubmitError {
-                error: Error::Spawn(error),
-                mut task,
-            }) => {
-                let mut full = None;
-                for step in 1..self.pools.len() {
-                    let core = &self.pools[(index + step) % self.pools.len()].core;
-                    match core.offer(task) {
-                        Offer::Full(back) => {
-                            full = full.or(Some(core));
-                            task = back;
+        let at = |step: usize| &self.pools[(index + step) % self.pools.len()].core;
+        let mut result = bring(at(0), offer);
+        let (mut last, mut full) = (0, None);
+        for step in 1..self.pools.len() {
+            match result {
+                Err(refusal) if lacks_thread(&refusal.error) => {
+                    let SubmitError { error, task } = refusal;
+                    result = match at(step).offer(task) {
+                        Offer::Full(task) => {
+                            full = full.or(Some(at(step)));
+                            Err(SubmitError::new(error, task))
                         }
-                        offer => match bring(core, offer) {
-                            Err(SubmitError {
-                                error: Error::Spawn(_),
-                                task: back,
-                            }) => task = back,
-                            result => return result,
-                        },
-                    }
+                        offer => {
+                            if counts && matches!(error, Error::Overload { .. }) {
+                                let rejected = &at(last).tallies.rejected;
+                                rejected.fetch_sub(1, Ordering::Relaxed);
+                            }
+                            last = step;
+                            bring(at(step), offer)
+                        }
+                    };
                 }
-                match full {
-                    Some(core) => bring(core, Offer::Full(task)),
-                    None => Err(SubmitError::new(Error::Spawn(error), task)),
-                }
+                _ => break,
             }
-            result => result,
-        };
+        }
+        match (result, full) {
+            (
+                Err(SubmitError {
+                    error: Error::Spawn(_),
+                    task,
+                }),
+                Some(core),
+            ) => {
+                result = bring(core, Offer::Full(task));
+            }
+            (unchanged, _) => result = unchanged,
+        }
         result.map_err(|refusal| match refusal.error {
             Error::Closed if self.broken().is_some() => {
                 SubmitError::new(Error::Broken, refusal.task)
@@ -389,6 +399,18 @@ impl<H: Host> MultiPool<H> {
     pub fn is_closed(&self) -> bool {
         self.family.is_closed()
     }
+}
+
+/// A pool was given no thread; another may have a worker.
+fn lacks_thread(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Spawn(_)
+            | Error::Overload {
+                limit: Limit::Threads,
+                ..
+            }
+    )
 }
 
 impl MultiPool {

@@ -414,11 +414,10 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Where the system refused a thread, a submitter in line asks again, since nobody else might; and after how long it does so
-    /// once more.
+    /// Where the system refused a thread, and the expiry thread, too, a submitter in line asks again, since nobody else might; and
+    /// after how long it does so once more.
     fn ask_in_line(self: &Arc<Self>, others: Option<&dyn Fn()>) -> Option<Duration> {
-        // (In a model no time passes.)
-        if cfg!(any(loom, shuttle)) || !self.shortage.was_refused() {
+        if !self.family.is_unattended() || others.is_none() && !self.crew.has_room() {
             return None;
         }
         match others {
@@ -619,6 +618,7 @@ impl<H: Host> Core<H> {
     ) -> bool {
         let which = line.line();
         let is_own = self.is_own(&line);
+        let mut sent_back = None;
         // One whose task needs a worker of its own leaves the line before that is started, since no lock is held meanwhile.
         while let Some((waiter, task)) = self.let_in_first(&mut line, &mut served) {
             self.let_go(line);
@@ -630,6 +630,7 @@ impl<H: Host> Core<H> {
                 Spawn::Failed(task, _) => {
                     line = which.lock();
                     let task = task.expect("it was given to spawn_worker");
+                    sent_back = Some(Arc::clone(&waiter));
                     self.put_back(&mut line, waiter, task, &mut served);
                     continue;
                 }
@@ -642,6 +643,10 @@ impl<H: Host> Core<H> {
             line.tell(waiter, Answer::Accepted);
         }
         self.let_go(line);
+        if let Some(waiter) = sent_back.filter(|_| self.family.is_unattended()) {
+            // It may have gone to sleep before that was known.
+            waiter.nudge();
+        }
         if served.queued && self.is_wake_due() {
             self.wake();
         }
@@ -754,14 +759,17 @@ impl<H: Host> Member for Core<H> {
     fn ask_for_thread(self: Arc<Self>) {
         // Under the lines' locks: whoever is about to stand there has seen the pause, and is seen here. Should there be
         // nobody, and the pause be a longer one by now, it is as if there were.
-        let is_waited_for = |line: &Line<H::Task>| line.lock().is_ready();
+        let is_ready = |line: &Line<H::Task>| line.lock().is_ready();
+        let is_waited_for = || {
+            is_ready(&self.line) || (self.commons.as_ref()).is_some_and(|(line, _)| is_ready(line))
+        };
         full_fence();
-        if !self.may_start()
-            || !self.queue.is_empty()
-            || is_waited_for(&self.line)
-            || (self.commons.as_ref()).is_some_and(|(line, _)| is_waited_for(line))
+        if (!self.may_start() || !self.queue.is_empty() || is_waited_for())
+            && matches!(self.start_worker(None, false), Spawn::Started)
+            && is_waited_for()
         {
-            self.start_worker(None, false);
+            // It lets them in, unless it finds something else to do first.
+            self.ask_again();
         }
     }
 

@@ -239,14 +239,24 @@ impl<H: Host> Core<H> {
         if !matches!(spawn, Spawn::Started) {
             self.uncount_thread();
         }
-        // (In a model no time passes.)
-        if matches!(spawn, Spawn::Failed(..)) && !cfg!(any(loom, shuttle)) {
-            let pool: Weak<dyn Member> = Arc::downgrade(&(Arc::clone(self) as Arc<dyn Member>));
-            (self.process.expiry).ask_again(&self.seats, pool, self.shortage.pause(), || {
-                self.admission.is_closed()
-            });
+        if matches!(spawn, Spawn::Failed(..)) {
+            self.ask_again();
         }
         spawn
+    }
+
+    /// The system refused a thread: the expiry thread asks for it again after a pause, or else those who wait do.
+    pub fn ask_again(self: &Arc<Self>) {
+        // In a model no time passes.
+        if cfg!(any(loom, shuttle)) {
+            return;
+        }
+        let pool: Weak<dyn Member> = Arc::downgrade(&(Arc::clone(self) as Arc<dyn Member>));
+        let is_closed = || self.admission.is_closed();
+        let pause = self.shortage.pause();
+        if !(self.process.expiry).ask_again(&self.seats, pool, pause, is_closed) {
+            self.family.set_unattended(true);
+        }
     }
 
     fn spawn_counted(self: &Arc<Self>, task: Option<H::Task>, searching: bool) -> Spawn<H::Task> {
@@ -271,7 +281,6 @@ impl<H: Host> Core<H> {
         // The task is handed over in a parcel that both sides can open, since a thread that does not start drops what
         // it was given.
         let parcel = Arc::new(Mutex::new(task));
-        self.family.count_worker(true);
         let thread = {
             let parcel = Arc::clone(&parcel);
             let name = format!("{}_{number}", self.options.name);
@@ -287,14 +296,19 @@ impl<H: Host> Core<H> {
         match thread {
             Ok(()) => {
                 self.crew.confirm();
-                self.shortage.end();
+                // Counted when it is there: a start that fails must not make anybody hope. It may have left by now, or wait; whoever
+                // takes that for a deadlock passes the spawn lock before the last look.
+                self.family.count_worker(true);
+                if self.shortage.is_on() {
+                    self.shortage.end();
+                    self.family.set_unattended(false);
+                }
                 self.tallies.spawned.fetch_add(1, Ordering::Relaxed);
                 Spawn::Started
             }
             Err(error) => {
                 self.crew.abort();
                 self.shortage.begin(self.now());
-                self.family.count_worker(false);
                 if arriving {
                     self.arriving.fetch_sub(1, Ordering::Relaxed);
                 }

@@ -3,6 +3,7 @@
 use super::error::Error;
 use super::sync::atomic::{AtomicUsize, Ordering};
 use super::sync::{Condvar, Mutex, Patience, full_fence, lock, wait};
+use std::time::Duration;
 
 /// See the module's description.
 pub struct Watch {
@@ -42,12 +43,23 @@ impl Watch {
         condition: impl Fn() -> bool,
         patience: &mut Patience<'_>,
     ) -> Result<(), Error> {
+        self.wait_and_act(condition, patience, || None, || {})
+    }
+
+    /// As `wait_until`, but acts before each sleep, and sleeps no longer than `most`, after which it acts again.
+    pub fn wait_and_act(
+        &self,
+        condition: impl Fn() -> bool,
+        patience: &mut Patience<'_>,
+        most: impl Fn() -> Option<Duration>,
+        act: impl Fn(),
+    ) -> Result<(), Error> {
         if condition() {
             return Ok(());
         }
         self.watchers.fetch_add(1, Ordering::Relaxed);
         full_fence();
-        let waited = self.watch(condition, patience);
+        let waited = self.watch(condition, patience, most, act);
         self.watchers.fetch_sub(1, Ordering::Relaxed);
         waited
     }
@@ -56,8 +68,11 @@ impl Watch {
         &self,
         condition: impl Fn() -> bool,
         patience: &mut Patience<'_>,
+        most: impl Fn() -> Option<Duration>,
+        act: impl Fn(),
     ) -> Result<(), Error> {
         loop {
+            act();
             let guard = lock(&self.lock);
             if condition() {
                 return Ok(());
@@ -65,7 +80,8 @@ impl Watch {
             if patience.is_over() {
                 return Err(Error::Timeout);
             }
-            drop(wait(&self.bell, guard, patience.next_wait()));
+            let limit = patience.next_wait().into_iter().chain(most()).min();
+            drop(wait(&self.bell, guard, limit));
             if patience.is_interrupted() {
                 return Err(Error::Interrupted);
             }

@@ -411,6 +411,8 @@ impl<H: Host> Shift<'_, H> {
             }
         }
         core.family.count_worker(false);
+        // Where it was the last of all, those who wait for any pool are to try for themselves.
+        core.offer_room();
         // No place to come back to, so there are as many workers as may be; but they may all rest, where a submitter had
         // trusted this worker's search.
         if !skipped(Step::LookAgainAfterLeaving) && !core.queue.is_empty() && core.is_wake_due() {

@@ -8,10 +8,10 @@ use super::support::{
     Gate, Journal, Ledger, QUEUE_SIZES, assert_is, beside, busy, drain, eventually, join,
     limited_alone, open, open_multi, refused,
 };
-use pyants::pool::Enlisting;
 use pyants::pool::faults::{fail_spawns, failing_spawns};
 use pyants::pool::sleeper::Sleeper;
 use pyants::pool::sync::{Luck, Patience};
+use pyants::pool::{Enlisting, Limit};
 use pyants::{Builder, Error, Pool, Strategy};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -591,6 +591,86 @@ fn where_one_of_several_pools_gets_no_thread_the_others_take_its_tasks() {
             assert_eq!(multi.stats().spawned, 1);
             fail_spawns(0);
         }
+    });
+}
+
+#[test]
+fn where_a_pool_gets_no_further_thread_a_worker_at_rest_of_another_takes_the_task() {
+    limited_alone(|| {
+        for strategy in [Strategy::RoundRobin, Strategy::LeastTasks] {
+            let builder = Pool::builder().capacity(2).expiry(None);
+            let multi = open_multi(2, strategy, &builder);
+            let (gate, journal) = (Gate::new(), Journal::new());
+            let [busy, at_rest] = [0, 1].map(|index| &multi.pools()[index]);
+            busy.submit(gate.task()).expect("there are threads");
+            at_rest.submit(|| {}).expect("there are threads");
+            drain(at_rest);
+            fail_spawns(-1);
+            for number in 0..4 {
+                multi
+                    .try_submit(journal.task(number))
+                    .expect("one is at rest");
+                drain(at_rest);
+            }
+            assert_eq!(journal.entries(), [0, 1, 2, 3]);
+            assert_eq!(multi.stats().rejected, 0);
+            at_rest.submit(gate.task()).expect("one is at rest");
+            gate.await_arrivals(2);
+            assert_is!(
+                refused(multi.try_submit(|| {})).0,
+                Error::Overload {
+                    limit: Limit::Threads,
+                    ..
+                }
+            );
+            assert_eq!(multi.stats().rejected, 1);
+            fail_spawns(0);
+            gate.open();
+        }
+    });
+}
+
+#[test]
+fn one_in_the_line_of_several_pools_asks_again_for_the_pool_that_got_no_thread() {
+    limited_alone(|| {
+        let builder = Pool::builder().capacity(1).expiry(None);
+        let multi = open_multi(2, Strategy::RoundRobin, &builder);
+        let (gate, journal) = (Gate::new(), Journal::new());
+        multi.pools()[0]
+            .submit(gate.task())
+            .expect("there are threads");
+        // Nor is there one that would ask again.
+        fail_spawns(-1);
+        let (mine, task) = (Arc::clone(&multi), journal.task(1));
+        let submitter = thread::spawn(move || mine.submit(task));
+        eventually("it waits", || multi.stats().waiting == 1);
+        fail_spawns(0);
+        join(submitter).expect("it is let in");
+        eventually("it has run", || journal.entries() == [1]);
+        gate.open();
+    });
+}
+
+#[test]
+fn what_a_closed_pool_has_in_its_queue_gets_the_thread_that_was_refused() {
+    limited_alone(|| {
+        let pool = open(Pool::builder().capacity(2).queue_size(None).expiry(None));
+        let (gate, journal) = (Gate::new(), Journal::new());
+        pool.submit(gate.task()).expect("there are threads");
+        gate.await_arrivals(1);
+        fail_spawns(-1);
+        let (opened, task) = (Arc::clone(&gate), journal.task(1));
+        // The first task ends when this one has run, and no sooner.
+        pool.submit(move || {
+            task();
+            opened.open();
+        })
+        .expect("there is room");
+        pool.release();
+        fail_spawns(0);
+        let mut patience = Patience::new(Some(Duration::from_secs(60)));
+        pool.watch_gone(&mut patience).expect("both have run");
+        assert_eq!(journal.entries(), [1]);
     });
 }
 

@@ -54,10 +54,10 @@ mod worker;
 pub use error::{Error, Limit, OptionsError, SubmitError};
 pub use host::{Closure, Closures, Host, Outcome, PanicHandler, Worker};
 pub use multi::{MultiPool, Strategy};
-pub use options::Options;
+pub use options::{Builder, Options};
 #[doc(hidden)]
 pub use pool::Remains;
-pub use pool::{Builder, Pool};
+pub use pool::Pool;
 pub use stats::Stats;
 #[doc(hidden)]
 pub use submit::{Enlisted, Enlisting, Offer};

@@ -1,15 +1,14 @@
-//! `Pool`: its public methods, each a line or two; and its builder.
+//! `Pool`: its public methods, each a line or two.
 
 use super::core::Core;
 use super::error::{Error, OptionsError, SubmitError};
 use super::family::{Family, Member};
 use super::host::{Closures, Host};
 use super::line::Line;
-use super::options::Options;
+use super::options::{Builder, Options};
 use super::stats::Stats;
 use super::submit::{Enlisted, Enlisting, Offer};
 use super::sync::{Arc, Patience, atomic};
-use std::any::Any;
 use std::time::Duration;
 
 /// A pool of worker threads.
@@ -425,72 +424,7 @@ impl<H: Host> Remains<H> {
     }
 }
 
-/// Makes a [`Pool`] of Rust closures.
-#[derive(Default)]
-pub struct Builder {
-    pub(super) options: Options,
-    host: Closures,
-}
-
 impl Builder {
-    /// How many workers there may be; 0: any number.
-    pub fn capacity(mut self, workers: u32) -> Self {
-        self.options.capacity = Some(workers);
-        self
-    }
-
-    /// How many accepted tasks may wait for a worker (default 0); `None`: any number.
-    pub fn queue_size(mut self, tasks: impl Into<Option<u64>>) -> Self {
-        self.options.queue_size = tasks.into();
-        self
-    }
-
-    /// How long a worker stays idle before it leaves (default 1 s); `None`: until the pool is released.
-    pub fn expiry(mut self, expiry: impl Into<Option<Duration>>) -> Self {
-        self.options.expiry = expiry.into();
-        self
-    }
-
-    /// A submitter never waits.
-    pub fn nonblocking(mut self, nonblocking: bool) -> Self {
-        self.options.nonblocking = nonblocking;
-        self
-    }
-
-    /// How many submitters may wait at once; 0: any number.
-    pub fn max_blocking_tasks(mut self, submitters: usize) -> Self {
-        self.options.max_blocking_tasks = (submitters > 0).then_some(submitters);
-        self
-    }
-
-    /// Reserve the seats of all workers now. Needs a capacity, which then stays.
-    pub fn pre_alloc(mut self, pre_alloc: bool) -> Self {
-        self.options.pre_alloc = pre_alloc;
-        self
-    }
-
-    /// The stack of a worker thread, in bytes.
-    pub fn stack_size(mut self, bytes: usize) -> Self {
-        self.options.stack_size = Some(bytes);
-        self
-    }
-
-    /// Thread names are `{name}_{number}`.
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.options.name = name.into();
-        self
-    }
-
-    /// What is called, on the worker's thread, with the payload of a task's panic. Without one the panic is printed by
-    /// the panic hook, as any thread's.
-    pub fn panic_handler(
-        mut self,
-        handler: impl Fn(Box<dyn Any + Send>) + Send + Sync + 'static,
-    ) -> Self {
-        self.host.panic_handler = Some(Box::new(handler));
-        self
-    }
-
     /// The pool.
     pub fn build(self) -> Result<Pool, OptionsError> {
         Pool::with_host(self.host, self.options)

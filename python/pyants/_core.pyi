@@ -316,10 +316,10 @@ class _Future(Generic[_T]):
         """Waits as result() does, until the future is done in whatever way."""
     @property
     def _dict(self) -> dict[str, Any]:
-        """What a subclass has as __dict__."""
+        """The `__dict__` of a subclass."""
     @_dict.setter
     def _dict(self, value: dict[str, Any]) -> None:
-        """What a subclass has as __dict__."""
+        """The `__dict__` of a subclass."""
     def __class_getitem__(cls, item: Any) -> GenericAlias: ...
     def __reduce__(self) -> NoReturn: ...
 
@@ -379,7 +379,7 @@ class _Executor:
 
 @final
 class _Feed(Generic[_R]):
-    """What hands the items of a map over while its input is read, by Python code."""
+    """Hands the items of a map over while its input is read by Python code."""
 
     def add(self, item: Any) -> None:
         """Adds an item, and has it begun."""
@@ -393,7 +393,7 @@ class _Results(Iterator[_R]):
     def __iter__(self) -> Self: ...
     def __next__(self) -> _R: ...
     def _leave(self) -> None:
-        """What has not started is cancelled if this thread has begun to read the results and is not at their end."""
+        """Cancels what has not started if this thread has begun to read the results and is not at their end."""
     def close(self) -> None:
         """Ends the iteration: what has not started is cancelled."""
 
@@ -471,7 +471,7 @@ class AsyncCall(asyncio.Future[_T]):
 
 @final
 class _Ticket:
-    """What takes a call back that has not begun."""
+    """A handle that takes a call back that has not begun."""
 
     def withdraw(self) -> bool:
         """Takes the call back, which is then to be cancelled; False: it has begun, or is over."""

@@ -1,4 +1,4 @@
-//! What the parts of a pool share.
+//! The state that the parts of a pool share.
 
 use super::admission::{Admission, Count};
 use super::crew::Crew;
@@ -57,7 +57,7 @@ pub(super) struct Core<H: Host> {
     pub idle: IdleStack,
     /// Seats without workers.
     pub vacant: IdleStack,
-    /// Who will look into the run queue, so that nobody need be woken. See wake.rs.
+    /// Whether somebody will look into the run queue, so that nobody need be woken. See wake.rs.
     pub token: Token,
     /// The workers that rest, or are about to.
     pub resting: CachePadded<AtomicU32>,
@@ -248,7 +248,7 @@ impl<H: Host> Core<H> {
     }
 
     pub fn stats(&self) -> Stats {
-        // What came in first, then what went out: of more tasks than could be in flight nothing is ever said. What
+        // The tasks that came in first, then those that went out: of more tasks than could be in flight nothing is ever said. What
         // comes in and goes out in between counts as done, and raises `submitted` by as much.
         let undone = self.tallies.undone.load(Ordering::Acquire);
         let entered = self.admission.entered();
@@ -292,7 +292,7 @@ const START: Duration = Duration::from_micros(50);
 const MOST_RESERVED: u32 = 1 << 16;
 
 impl<H: Host> Core<H> {
-    /// What the workers have counted, all of them: the tasks they run, and those that ended.
+    /// Sums what the workers have counted: the tasks they run, and those that ended.
     fn sum_tallies(&self) -> (u64, Ended) {
         let mut sum = (0, Ended::default());
         for seat in self.seats.iter() {

@@ -54,7 +54,7 @@ pub enum Error {
     Overload {
         /// The tasks accepted and not yet done.
         in_flight: u64,
-        /// What no more may come in for.
+        /// The limit that was met.
         limit: Limit,
     },
     /// Every worker of the pool waits for the pool.

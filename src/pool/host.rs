@@ -31,11 +31,11 @@ pub struct Worker {
     pub exit: Exit,
 }
 
-/// What a pool asks of the world it runs tasks in.
+/// The world that a pool runs its tasks in.
 pub trait Host: Send + Sync + Sized + 'static {
-    /// What is submitted.
+    /// The tasks that are submitted.
     type Task: Send + 'static;
-    /// What a worker thread holds while it may run tasks.
+    /// The context that a worker thread holds while it may run tasks.
     type Context<'a>;
 
     /// Runs `body` with everything a worker thread needs around its whole life. A host that cannot have the worker
@@ -121,7 +121,7 @@ impl std::fmt::Debug for Closure {
     }
 }
 
-/// What is called with the payload of a task's panic.
+/// The function that is called with the payload of a task's panic.
 pub type PanicHandler = Box<dyn Fn(Box<dyn Any + Send>) + Send + Sync>;
 
 /// The world of Rust closures.

@@ -55,9 +55,9 @@ pub use error::{Error, Limit, OptionsError, SubmitError};
 pub use host::{Closure, Closures, Host, Outcome, PanicHandler, Worker};
 pub use multi::{MultiPool, Strategy};
 pub use options::{Builder, Options};
+pub use pool::Pool;
 #[doc(hidden)]
 pub use pool::Remains;
-pub use pool::Pool;
 pub use stats::Stats;
 #[doc(hidden)]
 pub use submit::{Enlisted, Enlisting, Offer};

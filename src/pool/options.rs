@@ -116,7 +116,7 @@ impl Builder {
         self
     }
 
-    /// What is called, on the worker's thread, with the payload of a task's panic. Without one the panic is printed by
+    /// The function that is called, on the worker's thread, with the payload of a task's panic. Without one the panic is printed by
     /// the panic hook, as any thread's.
     pub fn panic_handler(
         mut self,

@@ -226,7 +226,7 @@ impl<H: Host> Pool<H> {
         tasks
     }
 
-    /// What tells the pool, or the `MultiPool` it belongs to, from every other: for a `Sleeper` that waits for its tasks.
+    /// The id that tells the pool, or the `MultiPool` it belongs to, from every other: for a `Sleeper` that waits for its tasks.
     #[doc(hidden)]
     pub fn family_id(&self) -> usize {
         self.core.family.id()
@@ -379,7 +379,7 @@ impl<H: Host> Pool<H> {
 }
 
 impl<H: Host> Pool<H> {
-    /// What will be left of the pool when it is dropped, until its last worker has left.
+    /// The remains of the pool: what is left when it is dropped, until its last worker has left.
     #[doc(hidden)]
     pub fn remains(&self) -> Remains<H> {
         Remains(Arc::downgrade(&self.core))
@@ -392,7 +392,7 @@ impl<H: Host> Drop for Pool<H> {
     }
 }
 
-/// What is left of a pool, perhaps dropped already, while a worker of it is alive.
+/// The remains of a pool, perhaps dropped already, while a worker of it is alive.
 #[doc(hidden)]
 pub struct Remains<H: Host>(std::sync::Weak<Core<H>>);
 

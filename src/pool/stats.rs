@@ -1,4 +1,4 @@
-//! What a pool can tell of itself.
+//! The numbers of a pool.
 
 /// A pool in numbers. In one snapshot `submitted == completed + failed + cancelled + queued + busy`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

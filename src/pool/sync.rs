@@ -273,7 +273,7 @@ pub mod thread {
     #[cfg(not(any(loom, shuttle)))]
     use std::thread as threads;
 
-    /// What joins a thread.
+    /// A handle that joins a thread.
     pub struct JoinHandle(threads::JoinHandle<()>);
 
     impl JoinHandle {

@@ -54,7 +54,7 @@ const LOOKOUT: Duration = Duration::from_micros(15);
 /// How long a watchman dozes between two looks: the first time, and at most.
 const SHORTEST_DOZE: Duration = Duration::from_micros(50);
 const LONGEST_DOZE: Duration = Duration::from_millis(1);
-/// Who takes a task every so many nanoseconds is not waiting for anything.
+/// A worker that takes a task every so many nanoseconds is not waiting for anything.
 /// (In a model, where no time passes, nothing more is asked of them.)
 const QUICKLY: u64 = if cfg!(any(loom, shuttle)) {
     u64::MAX
@@ -69,7 +69,7 @@ const SOON: Duration = Duration::from_micros(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const MOST_DOUBLINGS: u32 = 9;
 
-/// What a worker does after a rest.
+/// The next step of a worker after a rest.
 enum Next {
     Look,
     Leave,
@@ -104,7 +104,7 @@ impl<H: Host> Shift<'_, H> {
                 if self.see_to_errands(context) && core.host.is_stranded() {
                     return;
                 }
-                // What is not at its end goes on at once, before later ones, if this worker may stay.
+                // A task that is not at its end goes on at once, before later ones, if this worker may stay.
                 if core.crew.is_over() {
                     if let Some(task) = next.take() {
                         core.queue.push(task);

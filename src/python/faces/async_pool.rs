@@ -22,7 +22,7 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// What takes a call back that has not begun.
+/// A handle that takes a call back that has not begun.
 #[pyclass(frozen, module = "pyants", name = "_Ticket")]
 pub struct Ticket(Py<Awaitable>);
 
@@ -181,7 +181,7 @@ fn note_withdrawn(pool: &Bound<'_, PyAny>) {
     }
 }
 
-/// What a caller wants to be told of its call besides the result.
+/// The news of its call that a caller wants besides the result.
 enum Way {
     Plain,
     /// When it is admitted.

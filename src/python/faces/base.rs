@@ -1,4 +1,4 @@
-//! What all kinds of pools have in common.
+//! The base of all kinds of pools.
 
 use crate::per_process::PerProcess;
 use crate::pool::sync::Patience;
@@ -159,7 +159,7 @@ impl Front {
         }
     }
 
-    /// What tells the pools from all others, for those who wait for their tasks.
+    /// The id that tells the pools from all others, for those who wait for their tasks.
     pub fn family_id(&self) -> usize {
         self.pools()[0].family_id()
     }
@@ -270,7 +270,7 @@ impl Front {
             }
         };
         match (result, raised) {
-            // What a signal handler raised comes first.
+            // An exception from a signal handler comes first.
             (Ok(()), Some(raised)) => Err(Refusal::Late(raised)),
             (Err(_), Some(raised)) => Err(Refusal::Python(raised)),
             (Ok(()), None) => Ok(()),
@@ -332,7 +332,7 @@ fn exiting(py: Python<'_>) -> PyErr {
 pub struct Base {
     /// There is none until `__init__`.
     front: PerProcess<Front>,
-    /// What a pool with a function calls, in a list of one: a method of a subclass leads back to the pool, and neither it nor
+    /// The function of a pool that has one, in a list of one: a method of a subclass leads back to the pool, and neither it nor
     /// a cell that is written once can let go of the other. A list can, when the collector asks it to.
     func: PyOnceLock<Py<PyList>>,
 }
@@ -389,7 +389,7 @@ impl Base {
             .ok_or_else(|| PyRuntimeError::new_err("the pool's __init__() was not called"))
     }
 
-    /// What tells the pool from every other, for those who wait for its tasks.
+    /// The id that tells the pool from every other, for those who wait for its tasks.
     pub fn family_id(&self, py: Python<'_>) -> PyResult<usize> {
         Ok(self.front(py)?.family_id())
     }

@@ -22,7 +22,7 @@ use pyo3::types::{PyDict, PyString, PyTuple};
 use pyo3::{Borrowed, PyTypeInfo};
 use std::ffi::{CStr, c_int, c_void};
 
-/// What the interpreter passes to a method: borrowed for as long as the call lasts.
+/// The arguments that the interpreter passes to a method: borrowed for as long as the call lasts.
 #[derive(Clone, Copy)]
 struct Arguments<'a, 'py> {
     py: Python<'py>,

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What hands the items of a map over while its input is read, by Python code.
+/// Hands the items of a map over while its input is read by Python code.
 // Not frozen: that one thread at a time adds items is PyO3's to check.
 #[pyclass(module = "pyants", name = "_Feed")]
 pub struct Feed {

@@ -136,7 +136,7 @@ pub fn patch<'py>(
         .map(Some)
 }
 
-/// What a patched `submit` gave: where it came from CPython's own, the future that this one stands for (`_executor.py`).
+/// The result of a patched `submit`: where it came from CPython's own, the future that this one stands for (`_executor.py`).
 pub fn own_future(given: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
     let own = given.getattr_opt(intern!(given.py(), "_pyants_future"))?;
     Ok(own.unwrap_or(given))

@@ -7,7 +7,7 @@ use pyo3::Python;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What is left to do for a future that is done: threads to ring for, detached. They are not bound any more.
+/// The threads to wake for a future that is done; to be done detached. They are not bound any more.
 #[must_use]
 #[derive(Default)]
 pub struct Bells(Vec<Arc<Sleeper>>);

@@ -140,7 +140,7 @@ pub fn detach_to_gate<R>(py: Python<'_>, wait: impl FnOnce() -> (R, Gate)) -> R 
     result
 }
 
-/// What stays on the thread that it is on, although `Python::detach` cannot know.
+/// A value that stays on its thread, although `Python::detach` cannot know.
 struct OnThisThread<T>(T);
 
 // SAFETY: `Python::detach` calls its closure, and returns the result, on the calling thread. It demands `Send` only to
@@ -305,7 +305,7 @@ mod guard {
         fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void;
     }
 
-    /// What registers a clean-up handler with the C library, and what takes the last one out: part of the Linux Standard Base and
+    /// The functions that register a clean-up handler with the C library, and take the last one out: part of the Linux Standard Base and
     /// so of glibc, and of musl. Where there is none (macOS), `pthread_exit` does not unwind either.
     #[derive(Clone, Copy)]
     struct Handlers {

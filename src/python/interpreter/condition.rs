@@ -182,7 +182,7 @@ impl Condition {
     }
 }
 
-/// What an object counts as in an `if`.
+/// The truth value of an object.
 struct Truth(bool);
 
 impl<'py> FromPyObject<'_, 'py> for Truth {
@@ -270,7 +270,7 @@ impl Condition {
         }
     }
 
-    /// What the methods of threading.Condition ask for.
+    /// The state that the methods of threading.Condition ask for.
     fn _is_owned(&self) -> bool {
         self.owned()
     }
@@ -308,7 +308,7 @@ impl Condition {
         Ok(waiters.clone_ref(py))
     }
 
-    /// What is to be cleared is for the list of waiters to clear.
+    /// The list of waiters clears what is to be cleared.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         // SAFETY: no token is needed to look at a cell that is written once; traversal runs while the thread is
         // attached, but PyO3 hands out no token for it.

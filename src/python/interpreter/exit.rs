@@ -110,7 +110,7 @@ fn after_fork_in_child() {
     crate::pool::forget_process();
 }
 
-/// What is static in this module is the main interpreter's. `pyants._interpreter` says so first, where it can.
+/// Refuses every interpreter but the main one, to which the statics of this crate belong. `pyants._interpreter` says so first, where it can.
 pub fn refuse_other_interpreters() -> PyResult<()> {
     // SAFETY: this thread is attached, as it runs the module's initialisation.
     let is_main = unsafe { ffi::PyInterpreterState_Get() == ffi::PyInterpreterState_Main() };

@@ -139,7 +139,7 @@ mod with_gil {
         }
     }
 
-    /// What a thread of this module last did with the GIL. Other threads, and tasks that give it up, do not tell, so this
+    /// The last thing that a thread of this module did with the GIL. Other threads, and tasks that give it up, do not tell, so this
     /// is a guess, and nothing but speed hangs on it.
     static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 

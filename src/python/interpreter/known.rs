@@ -1,4 +1,4 @@
-//! What this module looks up in others. All of it is looked up when the module is imported: a cell that is filled on
+//! The attributes of other modules that the bindings use. All of them are looked up when the module is imported: a cell that is filled on
 //! first use would be found half filled, for ever, by a child forked while another thread fills it; and so would a
 //! module whose import is under way.
 

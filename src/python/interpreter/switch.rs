@@ -150,10 +150,10 @@ impl Turns {
     /// Lets others in if it is time and somebody asks; whether it was time. Through the interpreter's loop, which
     /// knows who asks: a task that has just waited without the GIL would wait for it once more if this gave it up by itself.
     fn give_way_if_due(&mut self, py: Python<'_>) -> bool {
-        // Who asks is noticed a little later than by a loop that is never left.
+        // A thread that asks for the GIL is noticed slightly later than in a pure Python loop.
         let due = self.is_due();
         if due {
-            // What comes up here, an exception set from another thread say, was meant for a task that is over.
+            // An exception that comes up here, one set from another thread say, was meant for a task that is over.
             if let Err(raised) = known::GIVE_WAY.get(py).guarded_call0() {
                 raised.write_unraisable(py, None);
             }

@@ -223,7 +223,7 @@ impl From<PyErr> for Refusal {
     }
 }
 
-/// What a try returns: whether the task was accepted.
+/// The result of a `try_` method: whether the task was accepted.
 pub fn accepted(py: Python<'_>, result: Result<(), Refusal>) -> PyResult<bool> {
     match result {
         Ok(()) => Ok(true),

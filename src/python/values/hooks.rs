@@ -15,7 +15,7 @@ pub struct Objects {
     logger: Option<Py<PyAny>>,
     initializer: Option<Py<PyAny>>,
     initargs: Option<Py<PyTuple>>,
-    /// What the initializer raised when it last failed, for those whose tasks found no worker.
+    /// The exception of the initializer's last failure, for those whose tasks found no worker.
     failure: Option<Py<PyAny>>,
     /// Where threads inherit their context: what the next worker's is a copy of.
     context: Option<Py<PyAny>>,
@@ -212,7 +212,7 @@ impl Hooks {
     }
 }
 
-/// What a log calls it.
+/// The name of an initializer in a log.
 pub const INITIALIZER: &str = "initializer";
 
 /// The name by which a log knows a callable.

@@ -1,4 +1,4 @@
-//! What crosses the border between Python and a pool: calls, options, hooks, errors.
+//! Values that cross between Python and a pool: calls, options, hooks, errors.
 
 pub mod arguments;
 pub mod errors;

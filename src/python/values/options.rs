@@ -11,7 +11,7 @@ use pyo3::types::{PyBool, PyDelta, PyDict, PyInt, PyString, PyTuple};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// What ants, and pyants, does with an expiry duration of 0.
+/// The expiry duration that 0 stands for, as in ants.
 const DEFAULT_EXPIRY: Duration = Duration::from_secs(1);
 /// The smallest stack that `threading.stack_size` accepts, in bytes: from 3.14 on CPython keeps a part of it in reserve.
 const SMALLEST_STACK: usize = if cfg!(Py_3_14) { 52 } else { 32 } * 1024;
@@ -214,7 +214,7 @@ const OPTIONS: [&str; 14] = [
     "stack_size",
 ];
 
-/// What others call an option, where it looks different.
+/// The names of options in other libraries, where they look different.
 const OTHER_NAMES: [(&str, &[&str]); 7] = [
     (
         "capacity",

@@ -31,7 +31,7 @@ pub trait Workers: Send + Sync {
     /// Has one of them see to what was left; `false`: there is none, nor can one be had.
     fn summon(&self) -> bool;
 
-    /// What was left goes to the log.
+    /// Sends the reports that were left to the log.
     fn log_reports(&self, py: Python<'_>);
 }
 
@@ -39,7 +39,7 @@ pub trait Workers: Send + Sync {
 pub struct Reporter {
     hooks: Arc<Hooks>,
     pool: Box<dyn Workers>,
-    /// What tells the pool's workers from other threads.
+    /// The id that tells the pool's workers from other threads.
     family: usize,
     /// In which process, counted by forks, the pool is.
     generation: u64,

@@ -66,11 +66,11 @@ pub trait Place: Send + Sync {
     fn leave(&self) -> bool;
 }
 
-/// What a worker, or whoever refuses a call, tells the loop that waits for it.
+/// News of a call for the loop that waits for it, from a worker or from whoever refuses the call.
 pub enum Letter {
     /// The task has begun: it was admitted at the latest now. `false`: it was refused, as the future of the result tells.
     Admission(Py<PyAny>, bool),
-    /// What the call returned. With it goes the context, for the thread that made it to let go of it: free-threaded builds
+    /// The call's result. With it goes the context, for the thread that made it to let go of it: free-threaded builds
     /// make much of objects that others let go of.
     Returned(Py<Awaitable>, Py<PyAny>, Py<PyAny>),
     Raised(Py<Awaitable>, PyErr, Option<Source>),
@@ -78,7 +78,7 @@ pub enum Letter {
     Ended(Py<Awaitable>),
 }
 
-/// What takes letters to the loop of a call.
+/// A mailbox: takes letters to the loop of a call.
 pub trait Post: Send + Sync {
     fn post(&self, py: Python<'_>, letter: Letter);
 
@@ -114,10 +114,10 @@ struct Inner {
 pub struct Awaitable {
     event_loop: Py<PyAny>,
     mailbox: Arc<dyn Post>,
-    /// Who cancels the call does not wait for one that has begun.
+    /// Cancelling does not wait for a call that has begun.
     abandon_on_cancel: bool,
     inner: Mutex<Inner>,
-    /// What asyncio's tasks use to tell that they were yielded a future, and not something else.
+    /// The flag by which asyncio's tasks tell that they were yielded a future, and not something else.
     blocking: AtomicBool,
 }
 
@@ -513,7 +513,7 @@ impl Awaitable {
         }
     }
 
-    /// What gather() tells of a call that was cancelled.
+    /// The message that gather() passes on of a call that was cancelled.
     #[getter]
     fn _cancel_message(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         lock(&self.inner)

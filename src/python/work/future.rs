@@ -162,7 +162,7 @@ impl Fields {
 /// A result and an exception.
 type Outcome<'py> = (Option<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>);
 
-/// Who watches a future, and what was assigned to it.
+/// The watchers of a future, and what was assigned to it.
 #[derive(Default)]
 struct Extras {
     callbacks: Vec<Py<PyAny>>,
@@ -248,7 +248,7 @@ impl FutureClass {
     }
 }
 
-/// Who brings a future to its end.
+/// The one that brings a future to its end.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Caller {
     /// A worker, which has nobody to raise to.
@@ -361,7 +361,7 @@ impl Future {
             condition: Condition::untracked(py)?,
             waiters: PyList::empty(py).unbind(),
         });
-        // What is left in `new`, where another thread was faster, is dropped after the lock.
+        // `new` is dropped after the lock where another thread was faster.
         Ok(slf.get().watch(|extras| {
             if extras.waiting.is_none() {
                 extras.waiting = new.take();
@@ -413,7 +413,7 @@ impl Future {
     ) {
         let (py, this) = (slf.py(), slf.get());
         instance::track(slf.as_any());
-        // What was there before is dropped after the lock.
+        // The former value is dropped after the lock.
         let (sleepers, _before) = this.watch(|extras| {
             let fields = extras.fields.get_or_insert_default();
             let mut before = (Fields::default(), None);
@@ -469,7 +469,7 @@ impl Future {
         });
     }
 
-    /// What the worker, or a setter, finished the future with, which is in this state.
+    /// The outcome that the worker, or a setter, finished the future with, which is in this state.
     fn own_outcome<'py>(&self, py: Python<'py>, state: State) -> Outcome<'py> {
         match state {
             State::Returned => (Some(self.outcome(py)), None),
@@ -492,14 +492,14 @@ impl Future {
         })
     }
 
-    /// What a future that is done, in this state, came to.
+    /// The outcome of a future that is done, in this state.
     fn read<'py>(slf: &Bound<'py, Self>, mut state: State) -> PyResult<Outcome<'py>> {
         let (py, this) = (slf.py(), slf.get());
         loop {
             match state {
                 State::Returned | State::Raised => return Ok(this.own_outcome(py, state)),
                 State::Written => {
-                    // Who assigns one thing after another holds the condition until all is there.
+                    // A thread that assigns one thing after another holds the condition until all is there.
                     let _held = Self::hold(py, this)?;
                     state = this.state();
                     if state == State::Written {
@@ -629,7 +629,7 @@ impl Future {
         Ok(())
     }
 
-    /// What went wrong in telling others of a future's end on a worker, who has nobody to pass it on to.
+    /// Handles an error in telling others of a future's end on a worker, which has nobody to pass it on to.
     fn settled(slf: &Bound<'_, Self>, announced: PyResult<Bells>) -> Bells {
         announced.unwrap_or_else(|failure| {
             failure.write_unraisable(slf.py(), Some(slf.as_any()));
@@ -700,7 +700,7 @@ impl Future {
         by: Caller,
     ) -> PyResult<Option<Bells>> {
         let this = slf.get();
-        // Who holds the condition sees nothing change, not even that the outcome is being set.
+        // A thread that holds the condition sees nothing change, not even that the outcome is being set.
         let held = if this.word().is_watched() {
             Self::hold(slf.py(), this)?
         } else {
@@ -989,7 +989,7 @@ impl Future {
         instance::set_attribute(slf.as_any(), name, None)
     }
 
-    /// What a subclass has as __dict__.
+    /// The `__dict__` of a subclass.
     #[getter(_dict)]
     fn get_dict<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         instance::track(slf.as_any());

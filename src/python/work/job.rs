@@ -343,7 +343,7 @@ impl Job {
         }
     }
 
-    /// What waits for a worker is nothing but empty shares.
+    /// Nothing but empty shares waits for a worker.
     fn let_waiting_go(&self) {
         let waiting = self.waiting.swap(0, Ordering::SeqCst);
         if let Some(scope) = &self.scope
@@ -585,7 +585,7 @@ impl Results {
             {
                 let mut reader = lock(&job.reader);
                 job.awaited.store(index, Ordering::SeqCst);
-                // Who waits, then the place; a worker does the opposite, and takes the reader under the lock.
+                // The reader is noted, then the place is read; a worker does the opposite, and takes the reader under the lock.
                 full_fence();
                 if job.is_settled(index) {
                     job.awaited.store(NOBODY, Ordering::Relaxed);
@@ -642,7 +642,7 @@ impl Results {
         read.map_err(|raised| as_in_a_generator(py, raised))
     }
 
-    /// What has not started is cancelled if this thread has begun to read the results and is not at their end.
+    /// Cancels what has not started if this thread has begun to read the results and is not at their end.
     fn _leave(&self, py: Python<'_>) {
         if let Some(job) = self.job().filter(|job| job.is_left()) {
             bells::ring(py, job.cancel());

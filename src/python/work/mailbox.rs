@@ -37,7 +37,7 @@ const LOOKOUT: Duration = Duration::from_micros(50);
 const FEW_IN_VAIN: u32 = 4;
 const ONE_OF: u32 = 64;
 
-/// What the calls of one loop came to, until the loop fetches it.
+/// The outcomes of one loop's calls, until the loop fetches them.
 pub struct Mailbox {
     /// The mailbox itself, for what the loop is given to call.
     own: Weak<Mailbox>,
@@ -209,7 +209,7 @@ impl Mailbox {
                 return Ok(());
             }
         }
-        // Who posts meanwhile need not wake the loop.
+        // A thread that posts meanwhile need not wake the loop.
         if std::mem::replace(&mut lock(&self.letters).woken, true) {
             return Ok(());
         }
@@ -366,7 +366,7 @@ fn settle(future: &Bound<'_, PyAny>, result: bool) -> PyResult<()> {
     Ok(())
 }
 
-/// What a loop calls to fetch its mail.
+/// The callback by which a loop fetches its mail.
 #[pyclass(frozen, module = "pyants", name = "_Collect")]
 struct Collect {
     mailbox: Arc<Mailbox>,
@@ -432,7 +432,7 @@ impl Drop for Collect {
     }
 }
 
-/// What a loop calls to look out for mail that may come soon.
+/// The callback by which a loop looks out for mail that may come soon.
 #[pyclass(frozen, module = "pyants", name = "_Lookout")]
 struct Lookout {
     /// Weak, or a loop that does not run would keep the pool.

@@ -1,4 +1,4 @@
-//! What a worker runs: calls that futures, maps or loops of asyncio wait for.
+//! The work of a pool's workers: calls that futures, maps or loops of asyncio wait for.
 
 pub mod awaitable;
 pub mod future;

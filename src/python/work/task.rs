@@ -1,4 +1,4 @@
-//! What a pool is given to run.
+//! The kinds of tasks that a pool is given.
 
 use super::awaitable::Awaitable;
 use super::future::Future;

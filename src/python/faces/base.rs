@@ -355,13 +355,15 @@ impl Base {
         strategy: Option<(usize, Strategy)>,
         func: Option<Py<PyAny>>,
     ) -> PyResult<()> {
+        let once = || PyRuntimeError::new_err("a pool is initialised once");
+        if self.own_front().is_some() {
+            return Err(once());
+        }
         let front = Front::new(py, given, strategy)?;
         if let Some(func) = func {
             let _ = self.func.set(py, PyList::new(py, [func])?.unbind());
         }
-        self.front
-            .set(generation(), front)
-            .map_err(|_| PyRuntimeError::new_err("a pool is initialised once"))
+        self.front.set(generation(), front).map_err(|_| once())
     }
 
     /// The pools. In a forked child they are made anew on first use: the old ones belong to the parent's threads, which may hold

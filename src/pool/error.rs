@@ -5,6 +5,7 @@ use thiserror::Error;
 
 /// The limit that an overload has met, and the options that set it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Limit {
     /// As many tasks are in flight as there may be.
     Tasks {
@@ -42,6 +43,7 @@ impl std::fmt::Display for Limit {
 
 /// Why a pool did not do what it was asked.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The pool is closed.
     #[error("the pool is closed")]
@@ -67,16 +69,15 @@ pub enum Error {
     #[error("the wait was interrupted")]
     Interrupted,
     /// The operating system gives no thread, and the pool has none alive.
-    #[error("no worker thread could be started: {0}")]
+    #[error("no worker thread could be started, and none is alive")]
     Spawn(#[source] io::Error),
 }
 
 /// A task that was not accepted, and why.
-#[derive(Error)]
-#[error("{error}")]
+///
+/// Its message is that of the error, and its source is the error's: it adds the task and no link to the chain.
 pub struct SubmitError<T> {
     /// Why.
-    #[source]
     pub error: Error,
     /// The task, handed back.
     pub task: T,
@@ -93,6 +94,18 @@ impl<T> SubmitError<T> {
     }
 }
 
+impl<T> std::fmt::Display for SubmitError<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<T> std::error::Error for SubmitError<T> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.error)
+    }
+}
+
 impl<T> std::fmt::Debug for SubmitError<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SubmitError")
@@ -103,6 +116,7 @@ impl<T> std::fmt::Debug for SubmitError<T> {
 
 /// Options that no pool can be made with.
 #[derive(Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OptionsError {
     /// `pre_alloc` needs a capacity to reserve for.
     #[error("pre_alloc needs a capacity above 0: an unlimited pool has no size to reserve")]

@@ -5,6 +5,7 @@ use super::sync::processors;
 use super::threads::Exit;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// How the run of a task ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,18 +101,21 @@ pub trait Host: Send + Sync + Sized + 'static {
 }
 
 /// A task of a Rust pool.
-pub struct Closure(Box<dyn FnOnce() + Send>);
+///
+/// A closure that is `Send` need not be `Sync`, but an error that hands it back had better be, for `?` to turn it into a
+/// `Box<dyn Error + Send + Sync>`. So it lies in a mutex, which nobody ever locks.
+pub struct Closure(Mutex<Box<dyn FnOnce() + Send>>);
 
 impl Closure {
     /// Runs the task here and now.
     pub fn run(self) {
-        (self.0)()
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)();
     }
 }
 
 impl<F: FnOnce() + Send + 'static> From<F> for Closure {
     fn from(task: F) -> Self {
-        Closure(Box::new(task))
+        Closure(Mutex::new(Box::new(task)))
     }
 }
 
@@ -122,10 +126,10 @@ impl std::fmt::Debug for Closure {
 }
 
 /// The function that is called with the payload of a task's panic.
-pub type PanicHandler = Box<dyn Fn(Box<dyn Any + Send>) + Send + Sync>;
+pub type PanicHandler = Arc<dyn Fn(Box<dyn Any + Send>) + Send + Sync>;
 
 /// The world of Rust closures.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Closures {
     pub(super) panic_handler: Option<PanicHandler>,
 }

@@ -13,9 +13,11 @@ use super::sync::{Arc, Mutex, Patience, lock, thread};
 use crossbeam_utils::CachePadded;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// How a `MultiPool` chooses a pool.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Strategy {
     /// One after another.
     RoundRobin,
@@ -112,6 +114,15 @@ impl Turns {
             ..run
         });
         (run.next % pools as u64) as usize
+    }
+}
+
+impl<H: Host> std::fmt::Debug for MultiPool<H> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MultiPool")
+            .field("pools", &self.pools)
+            .field("strategy", &self.strategy)
+            .finish_non_exhaustive()
     }
 }
 
@@ -308,6 +319,43 @@ impl<H: Host> MultiPool<H> {
         self.follow_up(index, offer, None)
     }
 
+    /// As `submit`, but waits for at most `timeout`.
+    pub fn submit_timeout(
+        &self,
+        task: impl Into<H::Task>,
+        timeout: Duration,
+    ) -> Result<(), SubmitError<H::Task>> {
+        let (index, offer) = self.offer(task.into());
+        self.follow_up(index, offer, Some(&mut Patience::new(Some(timeout))))
+    }
+
+    /// Waits until every accepted task is done, for at most `timeout` (`None`: for ever); whether that came true. As
+    /// [`Pool::wait_idle`].
+    pub fn wait_idle(&self, timeout: Option<Duration>) -> bool {
+        self.watch_idle(&mut Patience::new(timeout)).is_ok()
+    }
+
+    /// Closes all pools, and waits until their accepted tasks are done and their workers have left.
+    ///
+    /// # Errors
+    /// As [`Pool::release_timeout`].
+    pub fn release_timeout(&self, timeout: Duration) -> Result<(), Error> {
+        if !self.release() {
+            return Err(Error::Closed);
+        }
+        self.watch_gone(&mut Patience::new(Some(timeout)))
+            .map_err(|(error, _)| error)
+    }
+
+    /// Waits until the accepted tasks of closed pools are done and their workers have left. As [`Pool::wait_gone`].
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] when the time runs out.
+    pub fn wait_gone(&self, timeout: Option<Duration>) -> Result<(), Error> {
+        self.watch_gone(&mut Patience::new(timeout))
+            .map_err(|(error, _)| error)
+    }
+
     /// The pool with this index has a worker at rest, while workers of others are awake.
     #[doc(hidden)]
     pub fn is_crowded(&self, index: usize) -> bool {
@@ -414,8 +462,8 @@ fn lacks_thread(error: &Error) -> bool {
 }
 
 impl MultiPool {
-    /// `size` pools of Rust closures, each as `builder` has it; a panic handler is not taken along.
+    /// `size` pools of Rust closures, each as `builder` has it, with the same panic handler.
     pub fn new(size: usize, strategy: Strategy, builder: &Builder) -> Result<Self, OptionsError> {
-        Self::with_hosts(size, strategy, &builder.options, Closures::default)
+        Self::with_hosts(size, strategy, &builder.options, || builder.host.clone())
     }
 }

@@ -3,6 +3,7 @@
 use super::error::OptionsError;
 use super::host::Closures;
 use std::any::Any;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The capacity of an unlimited pool, and the largest there is.
@@ -61,7 +62,8 @@ impl Options {
 }
 
 /// Makes a [`Pool`](super::Pool) of Rust closures.
-#[derive(Default)]
+#[derive(Clone, Default)]
+#[must_use = "a builder does nothing until its pool is built"]
 pub struct Builder {
     pub(super) options: Options,
     pub(super) host: Closures,
@@ -122,7 +124,15 @@ impl Builder {
         mut self,
         handler: impl Fn(Box<dyn Any + Send>) + Send + Sync + 'static,
     ) -> Self {
-        self.host.panic_handler = Some(Box::new(handler));
+        self.host.panic_handler = Some(Arc::new(handler));
         self
+    }
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
     }
 }

@@ -353,6 +353,24 @@ impl<H: Host> Pool<H> {
         self.watch_gone(&mut Patience::new(Some(timeout)))
     }
 
+    /// Waits until the accepted tasks of a closed pool are done and its workers have left, for at most `timeout` (`None`: for ever):
+    /// after a [`release`](Self::release), or once more after a [`release_timeout`](Self::release_timeout) that ran out of time.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] when the time runs out, [`Error::Deadlock`] where a task waits so for its own pool without a time-out.
+    ///
+    /// ```
+    /// let pool = pyants::Pool::builder().capacity(2).build()?;
+    /// pool.submit(|| println!("the last one"))?;
+    /// pool.release();
+    /// pool.wait_gone(None)?;
+    /// assert_eq!(pool.running(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
+    pub fn wait_gone(&self, timeout: Option<Duration>) -> Result<(), Error> {
+        self.watch_gone(&mut Patience::new(timeout))
+    }
+
     /// Waits until the accepted tasks are done and the workers have left, which they do once the pool is closed.
     #[doc(hidden)]
     pub fn watch_gone(&self, patience: &mut Patience<'_>) -> Result<(), Error> {
@@ -383,6 +401,18 @@ impl<H: Host> Pool<H> {
     #[doc(hidden)]
     pub fn remains(&self) -> Remains<H> {
         Remains(Arc::downgrade(&self.core))
+    }
+}
+
+impl<H: Host> std::fmt::Debug for Pool<H> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool")
+            .field("name", &self.core.options.name)
+            .field("capacity", &self.capacity())
+            .field("running", &self.running())
+            .field("waiting", &self.waiting())
+            .field("is_closed", &self.is_closed())
+            .finish_non_exhaustive()
     }
 }
 

@@ -8,6 +8,7 @@ use pyants::{Error, MultiPool, OptionsError, Pool, Strategy};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 /// A gated task on each pool, one after another.
 fn fill(multi: &MultiPool, gate: &Arc<Gate>, tasks: usize) {
@@ -301,5 +302,56 @@ fn there_is_no_front_without_pools() {
             bad.map(drop).unwrap_err(),
             OptionsError::PreAllocWithoutCapacity
         );
+    });
+}
+
+#[test]
+fn waits_of_several_pools_end_in_time_and_can_be_begun_again() {
+    limited(|| {
+        let builder = Pool::builder().capacity(1);
+        let multi = open_multi(2, Strategy::RoundRobin, &builder);
+        let (gate, soon) = (Gate::new(), Duration::from_millis(1));
+        for _ in 0..2 {
+            multi.submit(gate.task()).expect("there is room");
+        }
+        assert_is!(refused(multi.submit_timeout(|| {}, soon)).0, Error::Timeout);
+        assert!(!multi.wait_idle(Some(soon)));
+        assert_is!(
+            multi.release_timeout(soon).expect_err("both are held"),
+            Error::Timeout
+        );
+        assert_is!(
+            multi.wait_gone(Some(soon)).expect_err("both are held"),
+            Error::Timeout
+        );
+        gate.open();
+        multi.wait_gone(None).expect("both end");
+        assert_eq!(multi.stats().running, 0);
+        assert_is!(
+            multi.release_timeout(soon).expect_err("they are closed"),
+            Error::Closed
+        );
+        assert!(format!("{multi:?}").contains("is_closed: true"));
+    });
+}
+
+#[test]
+fn each_of_several_pools_has_the_panic_handler() {
+    limited(|| {
+        let panics = Arc::new(Journal::new());
+        let noted = Arc::clone(&panics);
+        let builder = Pool::builder().capacity(1).panic_handler(move |payload| {
+            noted.note(payload.downcast::<usize>().map(|it| *it).ok())
+        });
+        let multi = open_multi(2, Strategy::RoundRobin, &builder);
+        for number in 0..2_usize {
+            multi
+                .submit(move || std::panic::panic_any(number))
+                .expect("there is room");
+        }
+        assert!(multi.wait_idle(None));
+        let mut seen = panics.entries();
+        seen.sort_unstable();
+        assert_eq!(seen, [Some(0), Some(1)]);
     });
 }

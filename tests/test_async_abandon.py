@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from groups import hold_and_fail
 from loops import each_kind, entered, run, until
-from support import Gate, Sum, own_logger, run_script, wait_equal, wait_until
+from support import Background, Gate, Sum, own_logger, run_script, wait_equal, wait_until
 
 from pyants import AsyncPool, PoolClosedError
 
@@ -391,13 +391,20 @@ def test_the_end_of_asyncio_run(abandon: bool) -> None:
         tasks.append(asyncio.ensure_future(caller()))
         await entered(work.gate, 1)
         if not abandon:
-            threading.Timer(0.01, work.gate.open).start()
+            opener.append(Background(open_when_cancelled))
 
+    def open_when_cancelled() -> None:
+        wait_until(lambda: tasks[0].cancelling() > 0)
+        work.gate.open()
+
+    opener: list[Background[None]] = []
     ended_first: list[bool] = []
-    tasks: list[asyncio.Future[None]] = []
+    tasks: list[asyncio.Task[None]] = []
     asyncio.run(main())
     assert ended_first == [not abandon]
     assert tasks[0].cancelled()
+    for opening in opener:
+        opening.result()
     work.gate.open()
     pools[0].pool.release_timeout(30)
     assert work.ended.value == 1

@@ -141,7 +141,7 @@ def test_what_a_loop_never_fetches_is_cancelled_and_reported(ended: str) -> None
 
 
 class Late:
-    """The way in which a loop is woken: fails, then tells of its success only after it has failed for somebody else."""
+    """The way in which a loop is woken for results: fails, then tells of its success only after another failure."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._wake = loop.call_soon_threadsafe
@@ -149,14 +149,20 @@ class Late:
         self.has_failed_again = threading.Event()
         setattr(loop, "call_soon_threadsafe", self)  # noqa: B010 - a method cannot be assigned to
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, callback: Any, *args: Any, **kwargs: Any) -> Any:
+        if type(callback).__module__ != "pyants":
+            return self._wake(callback, *args, **kwargs)  # asyncio's own.
         self.begun += 1
         call = self.begun
+        if call == 2 and hasattr(threading.current_thread(), "_pyants_pool"):
+            # A worker: the loop, busy then, has looked out for the first result by itself. Once more.
+            self.begun = 0
+            return self._wake(callback, *args, **kwargs)
         if call == 3:
             self.has_failed_again.set()
         if call in (1, 3):
             raise WakeError(call)
-        woken = self._wake(*args, **kwargs)
+        woken = self._wake(callback, *args, **kwargs)
         if call == 2:
             assert self.has_failed_again.wait(DEADLINE)
         return woken

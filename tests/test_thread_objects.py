@@ -217,8 +217,8 @@ def test_interrupted_join() -> None:
         threads = []
         pool.submit(lambda: threads.append(threading.current_thread()))
         assert pool.wait_idle(10)
-        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
         try:
+            threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
             threads[0].join()
         except KeyboardInterrupt:
             print("interrupted", threads[0].is_alive())

@@ -5,6 +5,7 @@
 
 #![cfg_attr(not(feature = "python"), allow(dead_code))] // The core needs less of it than the bindings.
 
+use std::convert::Infallible;
 use std::marker::PhantomData;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -55,6 +56,13 @@ impl<T: Send + Sync> PerProcess<T> {
             Some(value) => Ok(value),
             None => self.make(process, make),
         }
+    }
+
+    /// As `get_or_make`, where making it cannot fail.
+    #[inline]
+    pub fn get_or_init(&self, process: u64, make: impl FnOnce(Option<&T>) -> T) -> &T {
+        let Ok(own) = self.get_or_make(process, |former| Ok::<_, Infallible>(make(former)));
+        own
     }
 
     #[cold]
@@ -133,7 +141,6 @@ impl<T> Entry<T> {
 #[cfg(test)]
 mod tests {
     use super::PerProcess;
-    use std::convert::Infallible;
     use std::sync::Arc;
 
     #[test]
@@ -145,11 +152,11 @@ mod tests {
         assert!(place.set(1, (2, Arc::clone(&value))).is_err());
         assert_eq!(place.get(1).map(|own| own.0), Some(1));
         assert!(place.get(2).is_none());
-        let made = place.get_or_make(2, |former| {
+        let made = place.get_or_init(2, |former| {
             let (number, value) = former.expect("there is the parent's");
-            Ok::<_, Infallible>((number + 9, Arc::clone(value)))
+            (number + 9, Arc::clone(value))
         });
-        assert_eq!(made.map(|own| own.0), Ok(10));
+        assert_eq!(made.0, 10);
         // The parent's, this one, and the one here.
         assert_eq!(Arc::strong_count(&value), 3);
         place.give_up(2);

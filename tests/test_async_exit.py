@@ -71,7 +71,7 @@ async def main():
 pool = AsyncPool(2)
 asyncio.run(main())
 print("main ends")
-threading.Thread(target=lambda: (time.sleep(0.1), gate.open())).start()
+threading.Thread(target=open_later, args=[gate]).start()
 """)
     assert stdout == "main ends\ndone\n"
 
@@ -83,7 +83,7 @@ async def main():
     await entered(1)
 asyncio.run(main())
 print("main ends")
-threading.Thread(target=lambda: (time.sleep(0.1), gate.open())).start()
+threading.Thread(target=open_later, args=[gate]).start()
 """)
     assert stdout == "main ends\ndone\n"
 
@@ -100,7 +100,7 @@ async def main():
     return pools
 pools = asyncio.run(main())
 print("main ends")
-threading.Thread(target=lambda: (time.sleep(0.1), gate.open())).start()
+threading.Thread(target=open_later, args=[gate]).start()
 """)
     assert stdout == "main ends\n"
 
@@ -115,7 +115,7 @@ async def main():
     await entered(1)
 pool = AsyncPool(1, panic_handler=lambda error: print("told", repr(error)))
 asyncio.run(main())
-threading.Thread(target=lambda: (time.sleep(0.1), gate.open())).start()
+threading.Thread(target=open_later, args=[gate]).start()
 """)
     assert stdout == "told ValueError('mine')\n"
 

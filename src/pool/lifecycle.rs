@@ -135,7 +135,7 @@ impl<H: Host> Core<H> {
 impl<H: Host> Core<H> {
     /// A worker has gone to rest: sees to it that it will expire. The caller has put itself on the idle stack and a full
     /// fence after it.
-    /// `Some`: the thread could not be started, and the worker is to see to itself after so long.
+    /// How long the worker is to sleep before it leaves by itself, if the system gave no thread; `None`: it sleeps until it is called.
     #[inline]
     pub fn expire_later(&self, seat: u32) -> Option<Duration> {
         let expiry = self.options.expiry?;

@@ -286,7 +286,7 @@ impl<T> Places<T> {
         Some(place.waiter)
     }
 
-    /// What counts those who wait as this one does, where they will do with any of several pools.
+    /// The count of those who wait as this one does, where they will do with any of several pools.
     fn count_at_home(&self, waiter: &Waiter<T>) -> Option<&AtomicUsize> {
         let stand = waiter.stand;
         self.homes.get(stand.home).filter(|_| !stand.spare)

@@ -212,7 +212,7 @@ impl<H: Host> MultiPool<H> {
         mut offer: Offer<H::Task>,
         mut patience: Option<&mut Patience<'_>>,
     ) -> Result<(), SubmitError<H::Task>> {
-        let let_in = || self.pools.iter().for_each(|pool| pool.core.offer_room());
+        let let_in = || self.offer_room();
         if patience.is_some() && matches!(offer, Offer::Full(_)) && self.look_for_room(index) {
             let Offer::Full(task) = offer else {
                 unreachable!("it was looked at just now")
@@ -236,11 +236,16 @@ impl<H: Host> MultiPool<H> {
         offer: Offer<H::Task>,
         enlisting: Enlisting,
     ) -> Result<Option<Enlisted<H>>, SubmitError<H::Task>> {
-        let let_in = || self.pools.iter().for_each(|pool| pool.core.offer_room());
+        let let_in = || self.offer_room();
         let counts = enlisting == Enlisting::Missed;
         self.bring_to_end(index, offer, counts, |core, offer| {
             core.enlist(offer, enlisting, Some(&let_in))
         })
+    }
+
+    /// Has each pool let in whom it has room for, of those in the common line.
+    fn offer_room(&self) {
+        self.pools.iter().for_each(|pool| pool.core.offer_room());
     }
 
     /// Has the pool with this index bring its offer to an end, or others, one after another, where the system gives it no

@@ -5,8 +5,6 @@ use super::expiry::Expiry;
 use super::threads::Left;
 #[cfg(not(any(loom, shuttle)))]
 use crate::per_process::PerProcess;
-#[cfg(not(any(loom, shuttle)))]
-use std::convert::Infallible;
 
 /// See the module's description. A forked child gets another one: its parent's locks may be held by threads that are not
 /// there.
@@ -31,8 +29,7 @@ impl Process {
     #[cfg(not(any(loom, shuttle)))]
     pub fn current() -> &'static Process {
         let id = u64::from(std::process::id());
-        let Ok(own) = CURRENT.get_or_make(id, |_| Ok::<_, Infallible>(Process::new()));
-        own
+        CURRENT.get_or_init(id, |_| Process::new())
     }
 
     /// This is a child that was just forked: it has nothing in common with the pools of its parent, nor of another ancestor

@@ -604,7 +604,7 @@ impl<H: Host> Core<H> {
                 // Another pool may have found nobody in line meanwhile.
                 self.family.offer_room();
             }
-            // Who is in line again is bound again.
+            // A submitter that is in line again is bound again.
             self.family.break_deadlock();
         }
     }

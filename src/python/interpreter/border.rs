@@ -16,7 +16,6 @@ use super::call;
 use super::process::generation;
 use crate::per_process::PerProcess;
 use pyo3::Python;
-use std::convert::Infallible;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -102,9 +101,7 @@ impl Traffic {
 impl Border {
     fn current() -> &'static Border {
         static CURRENT: PerProcess<Border> = PerProcess::empty();
-        let new = |_: Option<&Border>| Ok::<_, Infallible>(Border::default());
-        let Ok(own) = CURRENT.get_or_make(generation(), new);
-        own
+        CURRENT.get_or_init(generation(), |_| Border::default())
     }
 
     fn traffic(&self) -> MutexGuard<'_, Traffic> {

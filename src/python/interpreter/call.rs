@@ -163,7 +163,7 @@ pub fn aside<R>(body: impl FnOnce(Python<'_>) -> R) -> Option<R> {
     })
 }
 
-/// What the collector calls for an object of `$class` that it found to be garbage, before it clears what is: the last moment at
+/// The finalizer that the collector calls for an object of `$class` that it found to be garbage, before it clears what is: the last moment at
 /// which the object is whole. (PyO3 has no such method.) To be put into the slot `tp_finalize` of that class.
 macro_rules! finalizer {
     ($class:ty, $finish:expr) => {{

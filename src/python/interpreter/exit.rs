@@ -13,7 +13,6 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
-use std::convert::Infallible;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A pool that may have something to do before the interpreter goes.
@@ -42,8 +41,7 @@ type Closers = Mutex<Vec<Box<dyn Closer>>>;
 /// The pools that were made in this process.
 fn closers() -> MutexGuard<'static, Vec<Box<dyn Closer>>> {
     static CLOSERS: PerProcess<Closers> = PerProcess::empty();
-    let new = |_: Option<&Closers>| Ok::<_, Infallible>(Closers::default());
-    let Ok(own) = CLOSERS.get_or_make(generation(), new);
+    let own = CLOSERS.get_or_init(generation(), |_| Closers::default());
     own.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

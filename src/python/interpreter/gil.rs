@@ -8,7 +8,6 @@ mod with_gil {
     use crate::per_process::PerProcess;
     use crate::pool::sync::{Luck, lock, thread};
     use crate::python::interpreter::process::generation;
-    use std::convert::Infallible;
     use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
     use std::sync::{Mutex, MutexGuard};
     use std::time::Duration;
@@ -27,9 +26,7 @@ mod with_gil {
     impl Crowd {
         fn current() -> &'static Crowd {
             static CURRENT: PerProcess<Crowd> = PerProcess::empty();
-            let new = |_: Option<&Crowd>| Ok::<_, Infallible>(Crowd::default());
-            let Ok(own) = CURRENT.get_or_make(generation(), new);
-            own
+            CURRENT.get_or_init(generation(), |_| Crowd::default())
         }
     }
 

@@ -5,7 +5,6 @@ use crate::pool::Error;
 use crate::pool::sync::Patience;
 use crate::pool::watch::Watch;
 use crate::python::interpreter::process::generation;
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -77,12 +76,12 @@ impl SharedScope {
     }
 
     pub fn get(&self) -> Arc<Scope> {
-        let Ok(own) = self.0.get_or_make(generation(), |former| {
+        let own = self.0.get_or_init(generation(), |former| {
             let scope = Scope::default();
             if former.is_some_and(|former| former.is_closed()) {
                 scope.close();
             }
-            Ok::<_, Infallible>(Arc::new(scope))
+            Arc::new(scope)
         });
         Arc::clone(own)
     }

@@ -21,7 +21,6 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyCFunction, PyDict, PyType};
 use pyo3::{Borrowed, PyTraverseError, PyTypeInfo, PyVisit, ffi, intern};
 use std::cell::{Cell, RefCell};
-use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -242,25 +241,25 @@ impl Awaitable {
     }
 
     /// The worker: makes the call and posts what it came to.
-    pub fn run(
+    pub fn run<T>(
         py: Python<'_>,
         hooks: &Hooks,
         call: Py<Self>,
         turns: &mut Turns,
         bells: &mut Bells,
-    ) -> Outcome<Infallible> {
+    ) -> Outcome<T> {
         let mailbox = Arc::clone(&call.get().mailbox);
         let outcome = Self::run_and_post(py, hooks, call, &*mailbox);
         mailbox.let_others_in(py, turns, bells);
         outcome
     }
 
-    fn run_and_post(
+    fn run_and_post<T>(
         py: Python<'_>,
         hooks: &Hooks,
         call: Py<Self>,
         mailbox: &dyn Post,
-    ) -> Outcome<Infallible> {
+    ) -> Outcome<T> {
         let this = call.get();
         let Some((prospect, _)) = this.take(State::Begun) else {
             return Outcome::Cancelled;

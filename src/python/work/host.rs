@@ -288,12 +288,7 @@ impl Host for PyHost {
             Task::Future(call, future) => attached.run_for_future(call, future),
             Task::Async(call) => {
                 let (turns, bells) = (&mut attached.turns, &mut attached.bells);
-                match Awaitable::run(attached.py, &self.hooks, call, turns, bells) {
-                    Outcome::Completed => Outcome::Completed,
-                    Outcome::Failed => Outcome::Failed,
-                    Outcome::Cancelled => Outcome::Cancelled,
-                    Outcome::Unfinished(never) => match never {},
-                }
+                Awaitable::run(attached.py, &self.hooks, call, turns, bells)
             }
             Task::Share(share) => {
                 match share.work(attached.py, &mut attached.turns, &mut attached.bells) {

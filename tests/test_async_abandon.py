@@ -292,14 +292,14 @@ def test_a_report_takes_no_place_of_those_that_wait() -> None:
                 call = failed_call(pool, error)
                 held = pool.run(gate.hold)
                 gate.wait_entered(1)
-                in_line = pool.run(int)
+                waiting = pool.run(int)
                 call.cancel()
                 await asyncio.wait([call])
                 await asyncio.sleep(0)
                 assert pool.pool.waiting() == 1
                 assert reports.seen == []
                 gate.open()
-                await asyncio.gather(held, in_line)
+                await asyncio.gather(held, waiting)
             await until(lambda: reports.seen != [])
             await until(lambda: pool.pool.stats().completed == 2)
             stats = pool.pool.stats()

@@ -31,7 +31,7 @@ async def cancel(task: asyncio.Future[Any]) -> None:
 
 @each_kind
 @pytest.mark.parametrize("how", ["run", "submit"])
-def test_a_call_in_line_is_taken_back(make: Any, how: str) -> None:
+def test_a_waiting_call_is_taken_back(make: Any, how: str) -> None:
     async def main() -> None:
         ran = Sum()
         async with make(1) as pool:
@@ -230,11 +230,11 @@ def test_cancelling_the_future_itself() -> None:
             with Gate() as gate:
                 held = pool.run(gate.hold)
                 await entered(gate, 1)
-                in_line = pool.run(ran.add)
-                assert in_line.cancel()
-                assert not in_line.cancel()
+                waiting = pool.run(ran.add)
+                assert waiting.cancel()
+                assert not waiting.cancel()
                 with pytest.raises(asyncio.CancelledError):
-                    await in_line
+                    await waiting
                 # One that has started is let go of.
                 assert held.cancel()
                 gate.open()
@@ -466,7 +466,7 @@ def test_closing_waits_for_calls_that_were_let_go_of(make: Any) -> None:
 
 
 @each_kind
-def test_closing_serves_those_in_line(make: Any) -> None:
+def test_closing_serves_the_waiters(make: Any) -> None:
     async def main() -> None:
         async with make(1) as pool:
             calls = [pool.run(pow, number, 2) for number in range(50)]

@@ -88,7 +88,7 @@ threading.Thread(target=open_later, args=[gate]).start()
     assert stdout == "main ends\ndone\n"
 
 
-def test_it_ends_with_calls_in_line_and_in_the_queue() -> None:
+def test_it_ends_with_waiting_and_queued_calls() -> None:
     stdout = script("""
 async def main():
     pools = [AsyncPool(1), AsyncPool(1, queue_size=None)]
@@ -209,14 +209,14 @@ def test_ctrl_c_while_it_waits(wait: str) -> None:
 async def main():
     async with AsyncPool(1) as pool:
         held = pool.run(lambda: (gate.hold(), print("done")))
-        in_line = [asyncio.ensure_future(awaiting(pool.run(ran.append, number))) for number in range(5)]
+        waiting = [asyncio.ensure_future(awaiting(pool.run(ran.append, number))) for number in range(5)]
         await entered(1)
         about_to_wait.set()
         try:
             {wait}
         except asyncio.CancelledError:
             print("cancelled")
-            for task in in_line:
+            for task in waiting:
                 task.cancel()
             gate.open()
             raise

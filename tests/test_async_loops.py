@@ -109,11 +109,11 @@ def test_several_loops_in_several_threads() -> None:
 
 def test_closing_by_one_loop_waits_for_the_calls_of_another() -> None:
     pool = AsyncPool(1)
-    closed, enlisted = threading.Event(), threading.Event()
+    closed, detached = threading.Event(), threading.Event()
 
     async def other(gate: Gate) -> list[int]:
         calls = [pool.run(pass_through, gate, number) for number in range(5)]
-        enlisted.set()
+        detached.set()
         return await asyncio.gather(*calls)
 
     async def main(gate: Gate) -> None:
@@ -128,7 +128,7 @@ def test_closing_by_one_loop_waits_for_the_calls_of_another() -> None:
 
     with Gate() as gate:
         results = Background(lambda: asyncio.run(other(gate)))
-        assert enlisted.wait(DEADLINE)
+        assert detached.wait(DEADLINE)
         run(main(gate))
         assert results.result() == [0, 1, 2, 3, 4]
     assert closed.is_set()
@@ -154,7 +154,7 @@ def test_a_blocked_loop_does_not_keep_another_waiting() -> None:
 # --- loops that close early ---
 
 
-@pytest.mark.parametrize("when", ["running", "in line", "done"])
+@pytest.mark.parametrize("when", ["running", "waiting", "done"])
 def test_a_loop_that_closes_with_calls_under_way(when: str) -> None:
     errors: list[BaseException] = []
     ran = Sum()
@@ -171,7 +171,7 @@ def test_a_loop_that_closes_with_calls_under_way(when: str) -> None:
 
         def start() -> None:
             futures.append(pool.run(call, gate))
-            if when == "in line":
+            if when == "waiting":
                 futures.append(pool.run(ran.add))
             gate.wait_entered(1)
             if when == "done":
@@ -194,7 +194,7 @@ def test_a_loop_that_closes_with_calls_under_way(when: str) -> None:
     wait_until(lambda: all(future.cancelled() for future in futures), "the cancellation")
     assert errors == [mine]
     # Of what stood in line nobody has taken anything back.
-    assert ran.value == (2 if when == "in line" else 1)
+    assert ran.value == (2 if when == "waiting" else 1)
 
 
 def test_asyncio_run_that_ends_with_calls_under_way() -> None:
@@ -478,18 +478,18 @@ def test_run_in_executor_and_wrap_future(executor_type: Any) -> None:
     run(main())
 
 
-def test_an_executor_and_an_async_pool_share_workers() -> None:
+def test_an_executor_and_an_async_pool_use_the_same_workers() -> None:
     async def main() -> None:
         with Pool(2) as shared, PoolExecutor.over(shared) as executor:
             async with AsyncPool.over(shared) as pool:
                 with Gate() as gate:
                     held = await pool.submit(gate.hold)
                     future = executor.submit(gate.hold)
-                    in_line = pool.run(int, "7")
+                    waiting = pool.run(int, "7")
                     await until(lambda: shared.waiting() == 1)
                     gate.open()
                     await held
                     await asyncio.wrap_future(future)
-                    assert await in_line == 7
+                    assert await waiting == 7
 
     run(main())

@@ -27,14 +27,14 @@ def test_an_overload_is_a_result_of_gather(make: Any, options: dict[str, Any]) -
             with Gate() as gate:
                 held = pool.run(gate.hold)
                 await entered(gate, 1)
-                in_line = options.get("max_blocking_tasks", 0)
+                waiting = options.get("max_blocking_tasks", 0)
                 calls = [pool.run(int, "7") for _ in range(5)]
                 asyncio.get_running_loop().call_soon(gate.open)
                 results = await asyncio.gather(*calls, return_exceptions=True)
-                assert results[:in_line] == [7] * in_line
-                assert [type(result) for result in results[in_line:]] == [PoolOverloadError] * (5 - in_line)
+                assert results[:waiting] == [7] * waiting
+                assert [type(result) for result in results[waiting:]] == [PoolOverloadError] * (5 - waiting)
                 await held
-            assert pool.pool.stats().rejected == 5 - in_line
+            assert pool.pool.stats().rejected == 5 - waiting
 
     run(main())
 

@@ -96,7 +96,7 @@ def test_it_gives_a_future_of_the_loop() -> None:
 
 
 @each_kind
-def test_those_in_line_are_taken_up_in_turn(make: Any) -> None:
+def test_waiters_are_taken_up_in_turn(make: Any) -> None:
     async def main() -> list[int]:
         order: list[int] = []
         async with make(1) as pool:
@@ -183,7 +183,7 @@ def test_a_pool_that_refuses_to_wait(make: Any) -> None:
 
 
 @each_kind
-def test_a_line_that_is_full(make: Any) -> None:
+def test_as_many_waiting_calls_as_may_be(make: Any) -> None:
     async def main() -> None:
         async with make(1, max_blocking_tasks=2) as pool:
             with Gate() as gate:
@@ -235,16 +235,16 @@ def test_a_pool_that_is_released_and_opened_again(make: Any) -> None:
 
 
 @each_kind
-def test_a_release_while_calls_stand_in_line(make: Any) -> None:
+def test_a_release_while_calls_wait(make: Any) -> None:
     async def main() -> None:
         ran = Sum()
         async with make(1) as pool:
             with Gate() as gate:
                 held = pool.run(pass_through, gate, 7)
                 await entered(gate, 1)
-                in_line = [pool.run(ran.add) for _ in range(10)]
+                waiting = [pool.run(ran.add) for _ in range(10)]
                 pool.pool.release()
-                errors = await asyncio.gather(*in_line, return_exceptions=True)
+                errors = await asyncio.gather(*waiting, return_exceptions=True)
                 assert {type(error) for error in errors} == {PoolClosedError}
                 # What was accepted is done.
                 gate.open()
@@ -428,15 +428,15 @@ def test_shield_keeps_a_call() -> None:
         async with AsyncPool(1) as pool:
             with Gate() as gate:
                 held = pool.run(gate.hold)
-                in_line = pool.run(int, "7")
-                waits = asyncio.ensure_future(_await(asyncio.shield(in_line)))
+                waiting = pool.run(int, "7")
+                waits = asyncio.ensure_future(_await(asyncio.shield(waiting)))
                 await asyncio.sleep(0)
                 waits.cancel()
                 await asyncio.wait([waits])
                 assert waits.cancelled()
-                assert not in_line.done()
+                assert not waiting.done()
                 gate.open()
-                assert await in_line == 7
+                assert await waiting == 7
                 await held
 
     run(main())
@@ -486,7 +486,7 @@ def test_results_that_come_in_a_heap_do_not_block_the_loop() -> None:
 # --- several pools ---
 
 
-def test_whichever_of_several_pools_has_room_takes_the_call() -> None:
+def test_whichever_of_several_pools_has_a_permit_takes_the_call() -> None:
     async def main() -> None:
         with MultiPool(2, 1) as shared, Gate() as gate, Gate() as other:
             pool = AsyncPool.over(shared)
@@ -550,12 +550,12 @@ def test_it_lives_while_its_calls_do() -> None:
     async def main() -> None:
         with Gate() as gate:
             pool = AsyncPool(1)
-            held, in_line = pool.run(pass_through, gate, 7), pool.run(int, "8")
+            held, waiting = pool.run(pass_through, gate, 7), pool.run(int, "8")
             await entered(gate, 1)
             del pool
             gate.open()
             assert await held == 7
-            assert await in_line == 8
+            assert await waiting == 8
 
     run(main())
 

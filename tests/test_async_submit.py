@@ -31,7 +31,7 @@ def test_it_gives_an_awaitable_of_the_result(make: Any) -> None:
 
 
 @each_kind
-def test_where_there_is_room_it_does_not_wait(make: Any) -> None:
+def test_with_a_permit_it_does_not_wait(make: Any) -> None:
     async def main() -> None:
         async with make(3) as pool:
             with Gate() as gate:
@@ -81,7 +81,7 @@ def test_a_full_pool_makes_the_producer_wait_and_not_the_loop(make: Any) -> None
     run(main())
 
 
-def test_a_queue_is_room() -> None:
+def test_a_queue_gives_permits() -> None:
     async def main() -> None:
         async with AsyncPool(1, queue_size=3) as pool:
             with Gate() as gate:
@@ -124,10 +124,10 @@ def test_it_returns_when_the_call_starts_and_not_when_it_ends(make: Any) -> None
         async with make(1) as pool:
             with Gate() as first, Gate() as second:
                 held = await pool.submit(first.hold)
-                in_line = asyncio.ensure_future(pool.submit(pass_through, second, 7))
+                waiting = asyncio.ensure_future(pool.submit(pass_through, second, 7))
                 await until(lambda: pool.pool.waiting() == 1)
                 first.open()
-                call = await in_line
+                call = await waiting
                 await entered(second, 1)
                 assert not call.done()
                 second.open()
@@ -142,14 +142,14 @@ def test_who_may_not_wait_is_refused() -> None:
         async with AsyncPool(1, max_blocking_tasks=1) as pool:
             with Gate() as gate:
                 held = await pool.submit(gate.hold)
-                in_line = asyncio.ensure_future(pool.submit(int, "7"))
+                waiting = asyncio.ensure_future(pool.submit(int, "7"))
                 await until(lambda: pool.pool.waiting() == 1)
                 for _ in range(3):
                     with pytest.raises(PoolOverloadError):
                         await pool.submit(int)
                 assert pool.pool.stats().rejected == 3
                 gate.open()
-                assert await (await in_line) == 7
+                assert await (await waiting) == 7
                 await held
 
     run(main())

@@ -212,7 +212,7 @@ def test_a_loop_dropped_with_its_mail_while_an_exception_is_on_its_way() -> None
     assert stdout == "NameError True\n", stderr
 
 
-def test_a_pool_dropped_with_calls_in_line_while_an_exception_is_on_its_way() -> None:
+def test_a_pool_dropped_with_waiting_calls_while_an_exception_is_on_its_way() -> None:
     stdout, stderr = run_script("""
         import asyncio, threading
         from pyants import AsyncPool, Pool

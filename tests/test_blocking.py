@@ -157,20 +157,20 @@ def test_submit_within_is_let_in_in_time(kind: Kind) -> None:
     assert gate.entered == 2
 
 
-def stand_in_line_for_a_moment(pool: Pool, order: list[str], seconds: float = 0.05) -> Background[None]:
+def wait_for_a_permit_for_a_moment(pool: Pool, order: list[str], seconds: float = 0.05) -> Background[None]:
     """Has somebody be the second in line, and give up soon: as late as it takes to be seen there on a slow machine."""
     leaver = Background(lambda: pool.submit_within(seconds, order.append, "leaver"))
     wait_until(lambda: pool.waiting() == 2 or not leaver.is_alive())
-    return leaver if pool.waiting() == 2 else stand_in_line_for_a_moment(pool, order, seconds * 2)
+    return leaver if pool.waiting() == 2 else wait_for_a_permit_for_a_moment(pool, order, seconds * 2)
 
 
-def test_one_that_gives_up_leaves_those_behind_it_in_line() -> None:
+def test_one_that_gives_up_leaves_those_behind_it_waiting() -> None:
     order: list[str] = []
     with Pool(1) as pool, Gate() as gate:
         pool.submit(gate.hold)
         ahead = Background(lambda: pool.submit(order.append, "ahead"))
         wait_equal(pool.waiting, 1)
-        leaver = stand_in_line_for_a_moment(pool, order)
+        leaver = wait_for_a_permit_for_a_moment(pool, order)
         behind = Background(lambda: pool.submit(order.append, "behind"))
         with pytest.raises(PoolTimeoutError):
             leaver.result()
@@ -183,7 +183,7 @@ def test_one_that_gives_up_leaves_those_behind_it_in_line() -> None:
 
 
 @pytest.mark.ants("B26")
-def test_one_that_gives_up_makes_room_for_another_to_block() -> None:
+def test_one_that_gives_up_lets_another_block() -> None:
     with Pool(1, max_blocking_tasks=1) as pool, Gate() as gate:
         pool.submit(gate.hold)
         with pytest.raises(PoolTimeoutError):

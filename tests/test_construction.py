@@ -151,13 +151,13 @@ def test_the_expiry_is_checked_before_the_size_of_pre_alloc() -> None:
 
 @pytest.mark.ants("B9", "D14")
 @pytest.mark.parametrize("most", [-1, -(2**70)])
-def test_a_negative_bound_on_blocked_submitters_is_refused(most: int) -> None:
+def test_a_negative_limit_of_blocked_submitters_is_refused(most: int) -> None:
     with pytest.raises(ValueError, match=str(most)):
         Pool(1, max_blocking_tasks=most)
 
 
 @pytest.mark.ants("B10")
-def test_nonblocking_makes_the_bound_on_blocked_submitters_irrelevant() -> None:
+def test_nonblocking_makes_the_limit_of_blocked_submitters_irrelevant() -> None:
     with Pool(1, nonblocking=True, max_blocking_tasks=5) as pool, Gate() as gate:
         pool.submit(gate.hold)
         with pytest.raises(PoolOverloadError):

@@ -78,7 +78,7 @@ def test_a_task_waits_while_another_can_still_finish() -> None:
 
 
 @pytest.mark.ants("D20")
-def test_others_in_line_do_not_save_it() -> None:
+def test_other_waiters_do_not_save_it() -> None:
     errors: list[BaseException] = []
     done = Sum()
     with Pool(1, panic_handler=errors.append) as pool, Gate() as gate:
@@ -112,7 +112,7 @@ def test_a_task_whose_last_hope_is_tuned_away_is_told() -> None:
 
 
 @pytest.mark.ants("D20")
-def test_room_made_by_tune_serves_it() -> None:
+def test_a_permit_from_tune_serves_it() -> None:
     errors: list[BaseException] = []
     done = Sum()
     with Pool(2, panic_handler=errors.append) as pool, Gate() as gate:
@@ -199,7 +199,7 @@ def test_a_task_may_wait_for_another_pool() -> None:
 
 
 @pytest.mark.ants("D20", "D23")
-def test_the_pools_of_a_multi_pool_are_one_family() -> None:
+def test_the_pools_of_a_multi_pool_are_one_deadlock_group() -> None:
     told, served = Sum(), Sum()
     ready = threading.Barrier(3)
     with MultiPool(3, 1, panic_handler=ignore) as pool:

@@ -31,7 +31,7 @@ def full(gate: Gate, queue_size: int = 1, **options: Any) -> Any:
     return executor
 
 
-def test_by_default_the_backlog_has_no_bound() -> None:
+def test_by_default_the_backlog_has_no_limit() -> None:
     with PoolExecutor(1) as executor, Gate() as gate:
         executor.submit(gate.hold)
         gate.wait_entered(1)
@@ -65,7 +65,7 @@ def test_those_who_wait_are_served_in_turn() -> None:
     assert seen == list(range(5))
 
 
-def test_there_is_never_more_in_the_queue_than_its_bound() -> None:
+def test_there_is_never_more_in_the_queue_than_its_limit() -> None:
     most = Sum()
     with PoolExecutor(2, queue_size=3) as executor:
 
@@ -134,7 +134,7 @@ def test_submit_within_waits_for_so_long(timeout: float | timedelta) -> None:
         assert executor.submit_within(DEADLINE, dict, fn=1, timeout=2).result(DEADLINE) == {"fn": 1, "timeout": 2}
 
 
-def test_submit_within_is_served_when_there_is_room_in_time() -> None:
+def test_submit_within_is_served_by_a_permit_in_time() -> None:
     with Gate() as gate, full(gate) as executor:
         waiting = Background(lambda: executor.submit_within(1e6, int, "7"))
         wait_equal(executor.pool.waiting, 1)
@@ -189,7 +189,7 @@ def test_who_is_refused_after_a_shutdown() -> None:
         executor.submit_many(int, "123")
 
 
-def test_cancelled_tasks_make_room() -> None:
+def test_cancelled_tasks_give_their_permits_back() -> None:
     ran = Sum()
     with Gate() as gate, PoolExecutor(1, queue_size=2) as executor:
         executor.submit(gate.hold)
@@ -242,7 +242,7 @@ def test_submit_many_passes_each_item_as_it_is() -> None:
         assert [future.result(DEADLINE) for future in executor.submit_many(same, items)] == items
 
 
-def test_submit_many_reads_no_further_than_it_has_room_for() -> None:
+def test_submit_many_reads_no_further_than_it_has_permits_for() -> None:
     taken: list[int] = []
 
     def numbers() -> Iterator[int]:

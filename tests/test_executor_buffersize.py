@@ -82,7 +82,7 @@ def test_what_is_in_the_buffer_runs_though_nobody_asks(executor_type: Any) -> No
         del results
 
 
-def test_never_more_tasks_at_once_than_the_buffer_has_room_for(executor_type: Any) -> None:
+def test_never_more_tasks_at_once_than_the_buffer_holds(executor_type: Any) -> None:
     with executor_type(8) as executor, Gate() as gate:
         results = executor.map(gate.hold, range(5), buffersize=2)
         gate.wait_entered(2)

@@ -293,7 +293,7 @@ def test_on_the_workers_of_a_pool(make: Callable[[], Any], method: str) -> None:
         assert stats.submitted == stats.completed
 
 
-def test_an_item_that_the_pool_has_no_room_for() -> None:
+def test_an_item_that_the_pool_has_no_permit_for() -> None:
     done = Sum()
 
     def one(_: int) -> None:
@@ -316,7 +316,7 @@ def test_an_item_that_the_pool_has_no_room_for() -> None:
         assert done.value == 1
 
 
-def test_a_share_that_stands_in_line_is_not_counted_on() -> None:
+def test_a_map_task_that_waits_is_not_counted_on() -> None:
     # The pool may yet refuse it: an item that nobody but it would take must wait for room.
     done: list[int] = []
     with Gate() as busy, Gate() as first, Gate() as ahead:

@@ -132,7 +132,7 @@ def test_the_numbers_of_the_pool_add_up() -> None:
         assert (stats.submitted, stats.completed, stats.cancelled, stats.queued) == (4, 1, 3, 0)
 
 
-def test_room_in_a_bounded_queue_is_given_back() -> None:
+def test_the_permits_of_a_bounded_queue_are_given_back() -> None:
     with PoolExecutor(1, queue_size=1) as executor, Gate() as gate:
         executor.submit(gate.hold)
         gate.wait_entered(1)

@@ -131,7 +131,7 @@ def test_the_workers_are_those_of_the_pool(make: Any) -> None:
     assert len(set(names)) == 2
 
 
-def test_the_bounds_are_those_of_the_pool() -> None:
+def test_the_limits_are_those_of_the_pool() -> None:
     with Pool(1, nonblocking=True) as pool, PoolExecutor.over(pool) as executor, Gate() as gate:
         pool.submit(gate.hold)
         with pytest.raises(PoolOverloadError):
@@ -304,7 +304,7 @@ def call_it(item: Callable[[], None]) -> None:
 
 @pytest.mark.parametrize("queue_size", [None, 0])
 @pytest.mark.parametrize("cancel_futures", [False, True])
-def test_its_shutdown_does_not_wait_for_empty_shares(queue_size: int | None, cancel_futures: bool) -> None:
+def test_its_shutdown_does_not_wait_for_map_tasks_without_items(queue_size: int | None, cancel_futures: bool) -> None:
     # One share of the map is all that is needed; the other stands behind a foreign task that goes on.
     with Pool(2, queue_size=queue_size) as pool, Gate() as foreign, Gate() as own:
         pool.submit(foreign.hold)
@@ -325,7 +325,7 @@ def test_its_shutdown_does_not_wait_for_empty_shares(queue_size: int | None, can
 
 
 @pytest.mark.parametrize("queue_size", [None, 0])
-def test_its_shutdown_waits_for_shares_that_have_items(queue_size: int | None) -> None:
+def test_its_shutdown_waits_for_map_tasks_with_items(queue_size: int | None) -> None:
     done = Sum()
     with Pool(2, queue_size=queue_size) as pool, Gate() as foreign, Gate() as own:
         pool.submit(foreign.hold)
@@ -367,7 +367,7 @@ def test_a_map_takes_no_place_of_those_that_wait() -> None:
         assert pool.waiting() == 0
 
 
-def test_a_share_that_is_refused_is_none_that_was_rejected() -> None:
+def test_a_map_task_that_is_refused_is_not_counted_as_rejected() -> None:
     with Pool(2, queue_size=0, nonblocking=True) as pool, Gate() as gate, PoolExecutor.over(pool) as executor:
         pool.submit(gate.hold)
         gate.wait_entered(1)

@@ -173,7 +173,7 @@ def test_the_submit_of_cpython_is_cancelled_by_shutdown() -> None:
         gate.open()
 
 
-def test_while_the_submit_of_cpython_waits_for_room_others_submit() -> None:
+def test_while_the_submit_of_cpython_waits_for_a_permit_others_submit() -> None:
     # It holds a lock of the whole process; ours waits when it has let go of it.
     with PoolExecutor(1, queue_size=0) as executor, Gate() as gate:
         executor.submit(gate.hold)

@@ -90,7 +90,7 @@ def test_a_pool_by_an_option(make: Callable[..., Any], option: str) -> None:
 
 @pytest.mark.parametrize("base", [PoolWithFunc, MultiPoolWithFunc])
 def test_a_pool_by_its_function(base: Any) -> None:
-    class Crew(base):  # type: ignore[misc]
+    class Owner(base):  # type: ignore[misc]
         def __init__(self) -> None:
             # Neither a bound method nor the pool's cell lets go of the other by itself.
             sizes = (1,) if base is PoolWithFunc else (2, 1)
@@ -98,12 +98,12 @@ def test_a_pool_by_its_function(base: Any) -> None:
 
         def work(self, _: object) -> None: ...
 
-    freed(Crew)
-    crew = Crew()
-    with crew:
-        crew.invoke(1)
-    reference = weakref.ref(crew)
-    del crew
+    freed(Owner)
+    owner = Owner()
+    with owner:
+        owner.invoke(1)
+    reference = weakref.ref(owner)
+    del owner
     is_freed(reference)
 
 
@@ -263,7 +263,7 @@ def test_a_ticket() -> None:
     def build() -> Thing:
         async def main() -> Thing:
             thing = Thing()
-            call, _, ticket = pool._enlist(returned, thing)
+            call, _, ticket = pool._submit_detached(returned, thing)
             await call
             thing.held = ticket
             return thing

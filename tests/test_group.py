@@ -465,7 +465,7 @@ def test_a_place_is_free_when_its_call_is_over(ending: str) -> None:
         assert waiting.result().result(DEADLINE) == 8
 
 
-def test_several_threads_share_the_limit_and_none_is_forgotten() -> None:
+def test_several_threads_have_one_limit_and_none_is_forgotten() -> None:
     done = Sum()
     running = Gate()
     with Pool(8) as pool, running, pool.group(limit=3) as group:

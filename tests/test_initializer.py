@@ -84,7 +84,7 @@ def test_a_database_that_is_down_for_a_moment(make: Callable[..., AsyncPool]) ->
 
 @each_async
 @pytest.mark.parametrize("submit", [False, True])
-def test_calls_in_line_fail_one_by_one_and_none_hangs(make: Callable[..., AsyncPool], submit: bool) -> None:
+def test_waiting_calls_fail_one_by_one_and_none_hangs(make: Callable[..., AsyncPool], submit: bool) -> None:
     async def main() -> None:
         database = Database(down=True)
         async with make(2, initializer=database.connect, panic_handler=ignore) as pool:
@@ -223,7 +223,7 @@ def test_a_worker_that_waits_for_a_task_that_gets_no_worker_is_told() -> None:
         assert pool.wait_idle(DEADLINE)
 
 
-def test_who_waits_for_room_gets_it() -> None:
+def test_a_waiter_gets_its_permit() -> None:
     database = Database()
     with Pool(1, initializer=database.connect, retry_initializer=True, panic_handler=ignore) as pool, Gate() as gate:
         database.down = True

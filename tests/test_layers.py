@@ -22,7 +22,7 @@ Graph = dict[str, set[str]]
 
 
 def rust_module(path: Path) -> tuple[str, ...]:
-    """The module that a file is: `src/pool/line.rs` is pool::line, and so is `src/pool/line/mod.rs`."""
+    """The module that a file is: `src/pool/waiters.rs` is pool::waiters, and so is `src/pool/waiters/mod.rs`."""
     parts = path.relative_to(RUST).with_suffix("").parts
     return parts[:-1] if parts[-1] == "mod" else parts
 
@@ -143,15 +143,15 @@ def test_the_table_has_no_arrow_up() -> None:
 
 def test_a_forbidden_import_is_found() -> None:
     table = TABLE["rust"]
-    graph = {"pool/line": {"python/faces/pool"}, "python/faces/pool": set[str]()}
-    assert forbidden(graph, table) == ["pool/line imports python/faces/pool: pool may not import python/faces"]
+    graph = {"pool/waiters": {"python/faces/pool"}, "python/faces/pool": set[str]()}
+    assert forbidden(graph, table) == ["pool/waiters imports python/faces/pool: pool may not import python/faces"]
     assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}}) == ["a", "b", "c", "a"]
 
 
 def test_every_way_to_write_an_import_is_read() -> None:
     text = """
 use super::admission::Entry;
-use crate::pool::{Error, sync::{Luck, lock}, line::Line};
+use crate::pool::{Error, sync::{AdaptiveSpin, lock}, waiters::Waiters};
 fn f() { super::super::call::attach(); } // not crate::comment
 #[cfg(test)]
 mod tests { use super::hidden; }
@@ -160,6 +160,6 @@ mod tests { use super::hidden; }
         ("super", "admission", "Entry"),
         ("crate", "pool", "Error"),
         ("crate", "pool", "sync"),
-        ("crate", "pool", "line", "Line"),
+        ("crate", "pool", "waiters", "Waiters"),
         ("super", "super", "call", "attach"),
     }

@@ -75,7 +75,7 @@ def test_too_many_async_calls_that_wait() -> None:
     run(main())
 
 
-def test_an_executor_with_a_bound() -> None:
+def test_an_executor_with_a_limit() -> None:
     with PoolExecutor(1, queue_size=1, nonblocking=True) as executor, Gate() as gate:
         for _ in range(2):
             executor.submit(gate.hold)

@@ -212,7 +212,7 @@ def test_it_blocks_only_when_no_pool_can_take_the_task(strategy: LoadBalancingSt
 
 
 @pytest.mark.ants("B86")
-def test_the_bound_on_blocked_submitters_holds_for_each_pool() -> None:
+def test_the_limit_of_blocked_submitters_holds_for_each_pool() -> None:
     with MultiPool(2, 1, max_blocking_tasks=1) as pool, Gate() as gate:
         pool.submit(gate.hold)
         pool.submit(gate.hold)

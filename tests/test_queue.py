@@ -56,7 +56,7 @@ def test_submitters_block_when_the_queue_is_full(kind: Kind) -> None:
 
 @pytest.mark.ants("D21")
 @pytest.mark.parametrize("kind", KINDS)
-def test_without_a_bound_submit_never_blocks(kind: Kind) -> None:
+def test_without_a_limit_submit_never_blocks(kind: Kind) -> None:
     gate = Gate()
     face = Face(kind, 2, gate.hold, queue_size=None)
     with face.pool as pool:

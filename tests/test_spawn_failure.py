@@ -96,7 +96,7 @@ assert ran == [2]
 
 
 @in_a_process
-def test_the_bound_on_blocked_submitters_holds() -> None:
+def test_the_limit_of_blocked_submitters_holds() -> None:
     script("""
 pool = Pool(4, max_blocking_tasks=1)
 pool.submit(gate.hold)
@@ -145,7 +145,7 @@ assert pool.stats().spawned == 1
 
 
 @in_a_process
-def test_when_threads_are_to_be_had_again_those_in_line_get_them() -> None:
+def test_when_threads_are_to_be_had_again_the_waiters_get_them() -> None:
     script("""
 pool = Pool(3)
 pool.submit(gate.hold)

@@ -101,7 +101,7 @@ def test_up_lets_in_as_many_blocked_submitters_as_fit(kind: Kind) -> None:
 
 @pytest.mark.ants("B46")
 @pytest.mark.parametrize("kind", KINDS)
-def test_up_with_nobody_blocked_makes_room_for_later_tasks(kind: Kind) -> None:
+def test_up_with_nobody_blocked_gives_permits_to_later_tasks(kind: Kind) -> None:
     gate = Gate()
     face = Face(kind, 1, gate.hold, nonblocking=True)
     with face.pool as pool, gate:
@@ -170,7 +170,7 @@ def test_down_ends_surplus_idle_workers_at_once(kind: Kind) -> None:
 
 @pytest.mark.ants("B49", "B22")
 @pytest.mark.parametrize("kind", KINDS)
-def test_down_keeps_blocked_submitters_waiting_until_there_is_room(kind: Kind) -> None:
+def test_down_keeps_blocked_submitters_waiting_for_a_permit(kind: Kind) -> None:
     gate = Gate()
     face = Face(kind, 3, gate.hold)
     with face.pool as pool, gate:

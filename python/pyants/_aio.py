@@ -71,7 +71,7 @@ class AsyncPool(_AsyncPool):
         So a producer goes no faster than the workers. Where the pool has room this does not wait; else it does until
         the call starts. Raises PoolClosedError on a closed pool, and PoolOverloadError where the call may not wait.
         """
-        call, admission, ticket = self._enlist(fn, *args, **kwargs)
+        call, admission, ticket = self._submit_detached(fn, *args, **kwargs)
         await _admitted(self, fn, call, admission, ticket)
         return call
 
@@ -198,7 +198,7 @@ class AsyncTaskGroup:
 
     async def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> asyncio.Future[_T]:
         """As AsyncPool.submit(), as a call of the group."""
-        call, admission, ticket = self._enlist(fn, *args, **kwargs)
+        call, admission, ticket = self._submit_detached(fn, *args, **kwargs)
         self._submitting.add(call)
         try:
             await _admitted(self._pool, fn, call, admission, ticket)
@@ -221,9 +221,9 @@ class AsyncTaskGroup:
 
     def run(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> asyncio.Future[_T]:
         """As AsyncPool.run(), as a call of the group. Raises RuntimeError when the block has been left."""
-        return self._enlist(fn, *args, **kwargs)[0]
+        return self._submit_detached(fn, *args, **kwargs)[0]
 
-    def _enlist(
+    def _submit_detached(
         self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
     ) -> tuple[asyncio.Future[_T], asyncio.Future[bool] | None, _Ticket | None]:
         if self._left:
@@ -232,7 +232,7 @@ class AsyncTaskGroup:
             never: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
             never.cancel()
             return self._enter(never, None), None, None
-        call, admission, ticket = self._pool._enlist(fn, *args, **kwargs)
+        call, admission, ticket = self._pool._submit_detached(fn, *args, **kwargs)
         return self._enter(call, ticket), admission, ticket
 
     def _enter(self, call: asyncio.Future[_T], ticket: _Ticket | None) -> asyncio.Future[_T]:

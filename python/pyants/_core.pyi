@@ -420,7 +420,7 @@ class _AsyncPool:
         what fn raised, PoolClosedError on a closed pool, and PoolOverloadError where the call may not wait. Cancelling
         takes the call back if it has not started; else see abandon_on_cancel.
         """
-    def _enlist(
+    def _submit_detached(
         self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
     ) -> tuple[asyncio.Future[_T], asyncio.Future[bool] | None, _Ticket]:
         """As run(), with an awaitable of the admission where the call has to stand in line, and what takes it back."""

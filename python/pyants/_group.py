@@ -32,7 +32,7 @@ def _check_limit(limit: Any) -> None:
 
 
 class _Places:
-    """Places for as many calls of a group as there may be at once. A call that finds none stands in line for one."""
+    """Places for as many calls of a group as there may be at once. A call that finds none waits for one."""
 
     def __init__(self, executor: _Executor, limit: int) -> None:
         self._executor = executor
@@ -40,7 +40,7 @@ class _Places:
         self._lock = threading.Lock()
         self._free = limit
         # Each future is told of a place; with it goes whether a call of the group waits for it.
-        self._line: collections.deque[tuple[Future[None], bool]] = collections.deque()
+        self._waiters: collections.deque[tuple[Future[None], bool]] = collections.deque()
         # The threads that run calls of the group.
         self._inside: set[int] = set()
 
@@ -68,19 +68,19 @@ class _Places:
             if self._free > 0:
                 self._free -= 1
                 return
-            if is_inside and sum(inside for _, inside in self._line) + 1 == self._limit:
+            if is_inside and sum(inside for _, inside in self._waiters) + 1 == self._limit:
                 # All that could give a place wait for one.
                 raise PoolDeadlockError(
                     "deadlock: the task group's limit is reached by calls that all wait to submit to it; have them call"
                     " try_submit(), and do the work themselves where it returns None"
                 )
-            self._line.append((place, is_inside))
+            self._waiters.append((place, is_inside))
         try:
             place._wait(timeout)
         except BaseException:
             with self._lock:
                 try:
-                    self._line.remove((place, is_inside))
+                    self._waiters.remove((place, is_inside))
                     is_given = False
                 except ValueError:
                     is_given = True
@@ -90,10 +90,10 @@ class _Places:
 
     def give(self) -> None:
         with self._lock:
-            if not self._line:
+            if not self._waiters:
                 self._free += 1
                 return
-            place, _ = self._line.popleft()
+            place, _ = self._waiters.popleft()
         place.set_result(None)
 
 

@@ -123,7 +123,7 @@ impl Admission {
     }
 
     /// Comes in as one who waits. The caller holds the line's lock.
-    pub fn enter_from_line(&self) -> Entry {
+    pub fn enter_as_waiter(&self) -> Entry {
         self.enter_if(|_| true)
     }
 
@@ -185,7 +185,7 @@ impl Admission {
     }
 
     /// A task could come in, with nobody in line before it.
-    pub fn has_room(&self) -> bool {
+    pub fn has_permit(&self) -> bool {
         let word = self.word();
         let in_flight = word.entered().saturating_sub(self.left());
         !word.is_closed()

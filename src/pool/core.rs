@@ -1,12 +1,10 @@
 //! The state that the parts of a pool share.
 
 use super::admission::{Admission, Count};
-use super::crew::Crew;
+use super::deadlock_group::DeadlockGroup;
 use super::error::Error;
-use super::family::Family;
 use super::host::Host;
 use super::idle_stack::IdleStack;
-use super::line::Line;
 use super::options::Options;
 use super::process::Process;
 use super::run_queue::RunQueue;
@@ -14,10 +12,12 @@ use super::seat::{Ended, Seats};
 use super::shortage::Shortage;
 use super::stats::Stats;
 use super::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use super::sync::{Arc, Luck, Mutex, Patience, full_fence};
+use super::sync::{AdaptiveSpin, Arc, Mutex, WaitLimit, full_fence};
 use super::threads::Threads;
 use super::token::{Look, Token};
+use super::waiters::Waiters;
 use super::watch::Watch;
+use super::worker_count::WorkerCount;
 use crossbeam_utils::CachePadded;
 use std::time::Duration;
 
@@ -39,18 +39,18 @@ pub(super) struct Core<H: Host> {
     /// Every accepted task has a worker of its own: there is no waiting in the run queue.
     pub hand_off: bool,
     pub admission: Admission,
-    pub line: Line<H::Task>,
+    pub waiters: Waiters<H::Task>,
     /// The line of a `MultiPool`, and which of its pools this one is.
-    pub commons: Option<(Arc<Line<H::Task>>, usize)>,
+    pub commons: Option<(Arc<Waiters<H::Task>>, usize)>,
     /// Whether one of those goes first when room is made the next time.
     pub is_commons_turn: AtomicBool,
     /// Whether it pays to look out for room before standing in line.
-    pub luck: Luck,
+    pub permit_spin: AdaptiveSpin,
     /// Whether it pays to look out for a worker before starting another.
-    pub hands: Luck,
+    pub worker_spin: AdaptiveSpin,
     pub queue: RunQueue<H::Task>,
-    pub crew: Crew,
-    pub family: Arc<Family>,
+    pub worker_count: WorkerCount,
+    pub deadlock_group: Arc<DeadlockGroup>,
     /// Whoever keeps the time for the workers that rest knows these, and nothing else of the pool.
     pub seats: Arc<Seats>,
     /// Seats whose workers rest.
@@ -93,8 +93,8 @@ impl<H: Host> Core<H> {
     pub fn new(
         host: H,
         options: Options,
-        family: Arc<Family>,
-        commons: Option<(Arc<Line<H::Task>>, usize)>,
+        deadlock_group: Arc<DeadlockGroup>,
+        commons: Option<(Arc<Waiters<H::Task>>, usize)>,
         counted: bool,
     ) -> Self {
         // Without a bound on the workers every task gets its own, and none ever waits for one.
@@ -110,14 +110,14 @@ impl<H: Host> Core<H> {
                     _ => Count::Lagging,
                 },
             ),
-            line: Line::new(Arc::clone(&family), 0),
+            waiters: Waiters::new(Arc::clone(&deadlock_group), 0),
             commons,
             is_commons_turn: AtomicBool::new(false),
-            luck: Luck::new(LOOKOUT),
-            hands: Luck::new(START),
+            permit_spin: AdaptiveSpin::new(MOST_SPIN),
+            worker_spin: AdaptiveSpin::new(START),
             queue: RunQueue::new(),
-            crew: Crew::new(options.capacity),
-            family,
+            worker_count: WorkerCount::new(options.capacity),
+            deadlock_group,
             seats: Arc::new(Seats::new(options.expiry)),
             idle: IdleStack::new(),
             vacant: IdleStack::new(),
@@ -177,13 +177,13 @@ impl<H: Host> Core<H> {
         // A task may end, and let a waiting submitter's in, between two looks; the line is looked at in the middle:
         // if nothing came in from the first look to the last, nobody left the line for the pool.
         let before = self.admission.entered();
-        self.in_flight() == 0 && !self.line.is_ready() && self.admission.entered() == before
+        self.in_flight() == 0 && !self.waiters.is_ready() && self.admission.entered() == before
     }
 
     /// The submitters that wait for room.
     pub fn waiting(&self) -> usize {
         let roaming = self.commons.as_ref();
-        self.line.len() + roaming.map_or(0, |(line, index)| line.len_at(*index))
+        self.waiters.len() + roaming.map_or(0, |(waiters, index)| waiters.len_at(*index))
     }
 
     /// How many tasks were ever taken out of the queue, more or less: for those who want to see it move. It never falls.
@@ -215,7 +215,7 @@ impl<H: Host> Core<H> {
     /// The workers that do not rest. To be used after a full fence where a decision hangs on it.
     pub fn awake(&self) -> u32 {
         let resting = self.resting.load(Ordering::Relaxed);
-        self.crew.running().saturating_sub(resting)
+        self.worker_count.running().saturating_sub(resting)
     }
 
     /// Accepted tasks that wait for a worker.
@@ -239,8 +239,8 @@ impl<H: Host> Core<H> {
     }
 
     /// A task of the pool that waited for the pool without limit would wait for itself.
-    pub fn refuse_waiting_for_itself(&self, patience: &Patience<'_>) -> Result<(), Error> {
-        if patience.is_endless() && self.family.is_home() {
+    pub fn refuse_waiting_for_itself(&self, wait_limit: &WaitLimit<'_>) -> Result<(), Error> {
+        if wait_limit.is_endless() && self.deadlock_group.is_home() {
             Err(Error::Deadlock)
         } else {
             Ok(())
@@ -261,9 +261,9 @@ impl<H: Host> Core<H> {
         // With an unlimited queue a task may have begun after `entered` was read.
         let busy = busy.max(in_flight - queued);
         let submitted = completed + failed + cancelled + busy + queued;
-        let running = self.crew.running();
+        let running = self.worker_count.running();
         Stats {
-            capacity: self.crew.capacity(),
+            capacity: self.worker_count.capacity(),
             running,
             busy,
             idle: running.saturating_sub(u32::try_from(busy).unwrap_or(u32::MAX)),
@@ -276,14 +276,14 @@ impl<H: Host> Core<H> {
             rejected: self.tallies.rejected.load(Ordering::Relaxed),
             spawned: self.tallies.spawned.load(Ordering::Relaxed),
             expired: self.tallies.expired.load(Ordering::Relaxed),
-            peak_running: self.crew.peak().max(running),
+            peak_running: self.worker_count.peak().max(running),
         }
     }
 }
 
 /// For how long a submitter may look out for room before it stands in line. Several at once had better not for long: they keep
 /// the workers from the processors.
-const LOOKOUT: Duration = Duration::from_micros(15);
+const MOST_SPIN: Duration = Duration::from_micros(15);
 
 /// For how long a submitter may look out for a worker before it starts one: about as long as that takes.
 const START: Duration = Duration::from_micros(50);
@@ -322,11 +322,11 @@ mod tests {
         }
         // Tasks are taken out, and put back.
         let taken = Cell::new(0);
-        let sifted = pool.sift(|_| {
+        let extracted = pool.extract_if(|_| {
             taken.set(pool.core.taken());
             false
         });
-        assert_eq!((sifted.len(), taken.get()), (0, 4));
+        assert_eq!((extracted.len(), taken.get()), (0, 4));
         assert_eq!(pool.core.taken(), 4);
         drop(open);
     }

@@ -13,7 +13,7 @@
 //! book's lock, and for a moment the pool that it asks the system for. A pool that is closed strikes its entries out, and waits
 //! for that moment's end. So the book never has the last reference to anything, and nothing that is a user's is run here.
 
-use super::family::Member;
+use super::deadlock_group::Member;
 use super::seat::Seats;
 use super::sync::{Arc, Condvar, Instant, Mutex, full_fence, lock, thread, wait};
 use super::threads::Exit;
@@ -25,7 +25,7 @@ use std::time::Duration;
 pub struct Expiry {
     born: Instant,
     book: Mutex<Book>,
-    bell: Condvar,
+    condvar: Condvar,
 }
 
 #[derive(Default)]
@@ -123,7 +123,7 @@ impl Expiry {
         Expiry {
             born: Instant::now(),
             book: Mutex::default(),
-            bell: Condvar::new(),
+            condvar: Condvar::new(),
         }
     }
 
@@ -204,7 +204,7 @@ impl Expiry {
                 }
             }
         } else if book.first_due() < first {
-            self.bell.notify_all();
+            self.condvar.notify_all();
         }
         true
     }
@@ -217,7 +217,7 @@ impl Expiry {
                 None => book.dismiss(),
                 Some(due) if due > now => {
                     let pause = Duration::from_nanos(due - now);
-                    book = wait(&self.bell, book, Some(pause));
+                    book = wait(&self.condvar, book, Some(pause));
                 }
                 Some(_) => {
                     for _ in 0..AT_A_TIME {
@@ -232,7 +232,7 @@ impl Expiry {
                     }
                     book = lock(&self.book);
                     if book.asking.take().is_some() {
-                        self.bell.notify_all();
+                        self.condvar.notify_all();
                     }
                 }
             }
@@ -255,12 +255,12 @@ impl Expiry {
         book.refused.retain(|&(_, other, _)| other != address);
         // Whoever closes the pool has a reference to it, which is dropped after the thread's.
         while book.asking == Some(address) {
-            book = wait(&self.bell, book, None);
+            book = wait(&self.condvar, book, None);
         }
         // While the thread asks for another pool it may be needed again.
         if book.first_due().is_none() && book.asking.is_none() {
             book.dismiss();
-            self.bell.notify_all();
+            self.condvar.notify_all();
         }
     }
 

@@ -65,7 +65,7 @@ pub trait Host: Send + Sync + Sized + 'static {
     /// Called, between `idle` and going on, by a worker that has found a task after it was idle, and by a submitter whose
     /// wait is over: may hold it up for some microseconds, if it will run better then. `stirs` changes whenever the pool's
     /// queue does.
-    fn hesitate(&self, stirs: impl Fn() -> u64) {
+    fn spin_before_resuming(&self, stirs: impl Fn() -> u64) {
         let _ = stirs;
     }
 

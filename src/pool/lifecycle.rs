@@ -4,11 +4,11 @@ use super::core::Core;
 use super::error::Error;
 use super::host::Host;
 use super::idle_stack::Links;
-use super::line::Answers;
 use super::options::MAX_CAPACITY;
 use super::seat::Call;
 use super::sync::atomic::Ordering;
-use super::sync::{Arc, Patience, full_fence, lock};
+use super::sync::{Arc, WaitLimit, full_fence, lock};
+use super::waiters::Answers;
 use std::time::Duration;
 
 impl<H: Host> Core<H> {
@@ -17,13 +17,13 @@ impl<H: Host> Core<H> {
         {
             let _lifecycle = lock(&self.lifecycle);
             let capacity = capacity.min(MAX_CAPACITY);
-            let Some(before) = self.crew.capacity() else {
+            let Some(before) = self.worker_count.capacity() else {
                 return;
             };
             if capacity == 0 || capacity == before || self.options.pre_alloc {
                 return;
             }
-            self.crew.set_capacity(capacity);
+            self.worker_count.set_capacity(capacity);
             self.admission
                 .set_limit(Self::limit(&self.options, Some(capacity)));
         }
@@ -35,14 +35,14 @@ impl<H: Host> Core<H> {
         // Less room: workers at rest go at once, the others when they have done their tasks. Those that are left may all be
         // bound, with no hope for another any more.
         self.call_surplus();
-        self.family.break_deadlock();
+        self.deadlock_group.break_deadlock();
     }
 
     /// Wakes as many workers at rest as there are too many; they look around and leave.
     pub fn call_surplus(&self) {
         // The capacity is lowered; now look who rests. A worker does the opposite before it sleeps.
         full_fence();
-        for _ in 0..self.crew.surplus() {
+        for _ in 0..self.worker_count.surplus() {
             let Some(seat) = self.idle.pop(&self.seats) else {
                 break;
             };
@@ -71,15 +71,15 @@ impl<H: Host> Core<H> {
             if !self.admission.close() {
                 return None;
             }
-            let mut line = self.line.lock();
-            line.refuse_all(|| Error::Closed);
-            let mut answers = self.unlock(line);
+            let mut waiters = self.waiters.lock();
+            waiters.refuse_all(|| Error::Closed);
+            let mut answers = self.unlock(waiters);
             // Those who would do with any of several pools do not get into any from now on.
-            self.family.count_closed(true);
+            self.deadlock_group.count_closed(true);
             if let Some((commons, _)) = &self.commons {
-                let mut line = commons.lock();
-                line.refuse_all(|| Error::Closed);
-                answers.append(line.unlock());
+                let mut waiters = commons.lock();
+                waiters.refuse_all(|| Error::Closed);
+                answers.append(waiters.unlock());
             }
             let mut next = self.idle.close();
             while let Some(seat) = next {
@@ -97,7 +97,7 @@ impl<H: Host> Core<H> {
 
     /// Waits until every accepted task is done and every worker has left. If the pool is closed then, all its threads have
     /// ended.
-    pub fn wait_gone(self: &Arc<Self>, patience: &mut Patience<'_>) -> Result<(), Error> {
+    pub fn wait_gone(self: &Arc<Self>, wait_limit: &mut WaitLimit<'_>) -> Result<(), Error> {
         // Of a closed pool the expiry thread knows nothing: a thread that was refused is asked for again here.
         let is_refused = || self.shortage.was_refused() && !self.queue.is_empty();
         let pause = || is_refused().then(|| Duration::from_nanos(self.shortage.pause()));
@@ -106,7 +106,7 @@ impl<H: Host> Core<H> {
                 self.wake_if_due();
             }
         };
-        (self.watch).wait_and_act(|| self.is_gone(), patience, pause, ask)?;
+        (self.watch).wait_and_act(|| self.is_gone(), wait_limit, pause, ask)?;
         // A worker that has left, and is still in its thread's last deeds, cannot wait for its own end.
         if !self.threads.is_home() {
             self.process
@@ -124,7 +124,7 @@ impl<H: Host> Core<H> {
             self.broken.store(false, Ordering::Relaxed);
             // In this order: a worker that gets on the stack, and looks then, finds the pool open, and sees to its expiry.
             self.admission.open();
-            self.family.count_closed(false);
+            self.deadlock_group.count_closed(false);
             self.idle.open();
         }
         drop(lifecycle);

@@ -1,21 +1,20 @@
 //! The pool. README.md beside this file tells the protocol, and why no task is lost or run twice.
 //!
-//! The story of a task: `submit.rs` lets it in or has it wait in `line.rs`; `wake.rs` finds or starts a worker;
-//! `worker.rs` runs it. The parts that keep count: `admission.rs` (tasks), `crew.rs` (workers), `family.rs` (who waits for
+//! The story of a task: `submit.rs` lets it in or has it wait in `waiters.rs`; `wake.rs` finds or starts a worker;
+//! `worker.rs` runs it. The parts that keep count: `admission.rs` (tasks), `worker_count.rs` (workers), `deadlock_group.rs` (who waits for
 //! whom). The parts that keep order: `run_queue.rs`, `idle_stack.rs`, `seat.rs`.
 
 #![forbid(unsafe_code)]
 
 mod admission;
 mod core;
-mod crew;
+mod deadlock_group;
 mod error;
 #[cfg(not(any(loom, shuttle)))]
 mod expiry;
 #[cfg(any(loom, shuttle))]
 #[doc(hidden)]
 pub mod expiry;
-mod family;
 #[doc(hidden)]
 pub mod faults;
 mod host;
@@ -25,12 +24,13 @@ mod idle_stack;
 #[doc(hidden)]
 pub mod idle_stack;
 mod lifecycle;
-mod line;
 mod multi;
 mod options;
 #[allow(clippy::module_inception)] // The file of `Pool` itself.
 mod pool;
 mod process;
+#[doc(hidden)]
+pub mod result_wait;
 mod run_queue;
 #[cfg(not(any(loom, shuttle)))]
 mod seat;
@@ -38,18 +38,18 @@ mod seat;
 #[doc(hidden)]
 pub mod seat;
 mod shortage;
-#[doc(hidden)]
-pub mod sleeper;
 mod stats;
 mod submit;
 #[doc(hidden)]
 pub mod sync;
 mod threads;
 mod token;
+mod waiters;
 mod wake;
 #[doc(hidden)]
 pub mod watch;
 mod worker;
+mod worker_count;
 
 pub use error::{Error, Limit, OptionsError, SubmitError};
 pub use host::{Closure, Closures, Host, Outcome, PanicHandler, Worker};
@@ -60,14 +60,14 @@ pub use pool::Pool;
 pub use pool::Remains;
 pub use stats::Stats;
 #[doc(hidden)]
-pub use submit::{Enlisted, Enlisting, Offer};
+pub use submit::{Accounting, Detached, Offer};
 #[doc(hidden)]
 pub use threads::Exit;
 
-/// The `family_id` of the pool, or `MultiPool`, whose worker this thread is; 0: of none.
+/// The `deadlock_group_id` of the pool, or `MultiPool`, whose worker this thread is; 0: of none.
 #[doc(hidden)]
 pub fn home_id() -> usize {
-    family::Family::home_id()
+    deadlock_group::DeadlockGroup::home_id()
 }
 
 /// To be called in a child that was just forked, before it makes a pool.

@@ -1,15 +1,15 @@
 //! Several pools behind one front: less contention, at the price of a choice.
 
 use super::core::Core;
+use super::deadlock_group::DeadlockGroup;
 use super::error::{Error, Limit, OptionsError, SubmitError};
-use super::family::Family;
 use super::host::{Closures, Host};
-use super::line::Line;
 use super::options::{Builder, Options};
 use super::pool::Pool;
 use super::stats::Stats;
-use super::submit::{Enlisted, Enlisting, Offer};
-use super::sync::{Arc, Mutex, Patience, lock, thread};
+use super::submit::{Accounting, Detached, Offer};
+use super::sync::{Arc, Mutex, WaitLimit, lock, thread};
+use super::waiters::Waiters;
 use crossbeam_utils::CachePadded;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,9 +37,9 @@ pub enum Strategy {
 /// ```
 pub struct MultiPool<H: Host = Closures> {
     pools: Vec<Pool<H>>,
-    family: Arc<Family>,
+    deadlock_group: Arc<DeadlockGroup>,
     /// Those who find no room in any pool, and are let in by whichever has some first.
-    line: Arc<Line<H::Task>>,
+    waiters: Arc<Waiters<H::Task>>,
     strategy: Strategy,
     turns: Turns,
     /// Held by release and reboot.
@@ -137,25 +137,25 @@ impl<H: Host> MultiPool<H> {
         if size == 0 {
             return Err(OptionsError::NoPools);
         }
-        let family = Arc::new(Family::default());
-        let line = Arc::new(Line::new(Arc::clone(&family), size));
+        let deadlock_group = Arc::new(DeadlockGroup::default());
+        let waiters = Arc::new(Waiters::new(Arc::clone(&deadlock_group), size));
         let pools = (0..size)
             .map(|index| {
                 let options = Options {
                     name: format!("{}-{index}", options.name),
                     ..options.clone()
                 };
-                let commons = Some((Arc::clone(&line), index));
+                let commons = Some((Arc::clone(&waiters), index));
                 // To know the pool with the fewest tasks takes a look at one number of each.
                 let counted = strategy == Strategy::LeastTasks;
-                Pool::of_family(host(), options, &family, commons, counted)
+                Pool::of_group(host(), options, &deadlock_group, commons, counted)
             })
             .collect::<Result<Vec<_>, _>>()?;
-        family.found(pools.iter().map(Pool::member).collect());
+        deadlock_group.found(pools.iter().map(Pool::member).collect());
         Ok(MultiPool {
             pools,
-            family,
-            line,
+            deadlock_group,
+            waiters,
             strategy,
             turns: Turns::new(),
             lifecycle: Mutex::new(()),
@@ -188,7 +188,7 @@ impl<H: Host> MultiPool<H> {
             return (self.broken().unwrap_or(0), Offer::Closed(task));
         }
         let chosen = self.choose();
-        if self.line.is_ready() {
+        if self.waiters.is_ready() {
             return (chosen, Offer::Full(task)); // Nobody overtakes those who wait.
         }
         let mut offer = self.pools[chosen].offer(task);
@@ -203,24 +203,24 @@ impl<H: Host> MultiPool<H> {
         (chosen, offer)
     }
 
-    /// The second half of a submit, which began with an offer by the pool with this index. Without `patience` it does not
+    /// The second half of a submit, which began with an offer by the pool with this index. Without `wait_limit` it does not
     /// wait for room.
     #[doc(hidden)]
     pub fn follow_up(
         &self,
         mut index: usize,
         mut offer: Offer<H::Task>,
-        mut patience: Option<&mut Patience<'_>>,
+        mut wait_limit: Option<&mut WaitLimit<'_>>,
     ) -> Result<(), SubmitError<H::Task>> {
-        let let_in = || self.offer_room();
-        if patience.is_some() && matches!(offer, Offer::Full(_)) && self.look_for_room(index) {
+        let let_in = || self.offer_permits();
+        if wait_limit.is_some() && matches!(offer, Offer::Full(_)) && self.spin_for_permit(index) {
             let Offer::Full(task) = offer else {
                 unreachable!("it was looked at just now")
             };
             (index, offer) = self.offer(task);
         }
         while let Some(task) = self.bring_to_end(index, offer, true, |core, offer| {
-            core.follow_up(offer, patience.as_deref_mut(), Some(&let_in))
+            core.follow_up(offer, wait_limit.as_deref_mut(), Some(&let_in))
         })? {
             (index, offer) = self.offer(task);
         }
@@ -230,22 +230,22 @@ impl<H: Host> MultiPool<H> {
     /// As `follow_up`, without waiting: a task that finds no room stands in line by itself (`Some`), for any pool. Should it be
     /// refused later the host of one of them gets it.
     #[doc(hidden)]
-    pub fn enlist(
+    pub fn submit_detached(
         &self,
         index: usize,
         offer: Offer<H::Task>,
-        enlisting: Enlisting,
-    ) -> Result<Option<Enlisted<H>>, SubmitError<H::Task>> {
-        let let_in = || self.offer_room();
-        let counts = enlisting == Enlisting::Missed;
+        accounting: Accounting,
+    ) -> Result<Option<Detached<H>>, SubmitError<H::Task>> {
+        let let_in = || self.offer_permits();
+        let counts = accounting == Accounting::Counted;
         self.bring_to_end(index, offer, counts, |core, offer| {
-            core.enlist(offer, enlisting, Some(&let_in))
+            core.submit_detached(offer, accounting, Some(&let_in))
         })
     }
 
     /// Has each pool let in whom it has room for, of those in the common line.
-    fn offer_room(&self) {
-        self.pools.iter().for_each(|pool| pool.core.offer_room());
+    fn offer_permits(&self) {
+        self.pools.iter().for_each(|pool| pool.core.offer_permits());
     }
 
     /// Has the pool with this index bring its offer to an end, or others, one after another, where the system gives it no
@@ -303,19 +303,21 @@ impl<H: Host> MultiPool<H> {
     }
 
     /// As a pool does before a submitter stands in its line, but looks at all pools.
-    fn look_for_room(&self, index: usize) -> bool {
+    fn spin_for_permit(&self, index: usize) -> bool {
         let core = &self.pools[index].core;
-        core.may_look_for_room()
-            && self.line.len() == 0
-            && core
-                .luck
-                .spin(|| self.pools.iter().any(|pool| pool.core.admission.has_room()))
+        core.may_spin_for_permit()
+            && self.waiters.len() == 0
+            && core.permit_spin.spin(|| {
+                self.pools
+                    .iter()
+                    .any(|pool| pool.core.admission.has_permit())
+            })
     }
 
     /// Submits a task to the pool chosen, or to one that has room; where none has waits until one does.
     pub fn submit(&self, task: impl Into<H::Task>) -> Result<(), SubmitError<H::Task>> {
         let (index, offer) = self.offer(task.into());
-        self.follow_up(index, offer, Some(&mut Patience::new(None)))
+        self.follow_up(index, offer, Some(&mut WaitLimit::new(None)))
     }
 
     /// As `submit`, without waiting.
@@ -331,13 +333,13 @@ impl<H: Host> MultiPool<H> {
         timeout: Duration,
     ) -> Result<(), SubmitError<H::Task>> {
         let (index, offer) = self.offer(task.into());
-        self.follow_up(index, offer, Some(&mut Patience::new(Some(timeout))))
+        self.follow_up(index, offer, Some(&mut WaitLimit::new(Some(timeout))))
     }
 
     /// Waits until every accepted task is done, for at most `timeout` (`None`: for ever); whether that came true. As
     /// [`Pool::wait_idle`].
     pub fn wait_idle(&self, timeout: Option<Duration>) -> bool {
-        self.watch_idle(&mut Patience::new(timeout)).is_ok()
+        self.watch_idle(&mut WaitLimit::new(timeout)).is_ok()
     }
 
     /// Closes all pools, and waits until their accepted tasks are done and their workers have left.
@@ -348,7 +350,7 @@ impl<H: Host> MultiPool<H> {
         if !self.release() {
             return Err(Error::Closed);
         }
-        self.watch_gone(&mut Patience::new(Some(timeout)))
+        self.watch_gone(&mut WaitLimit::new(Some(timeout)))
             .map_err(|(error, _)| error)
     }
 
@@ -357,7 +359,7 @@ impl<H: Host> MultiPool<H> {
     /// # Errors
     /// [`Error::Timeout`] when the time runs out.
     pub fn wait_gone(&self, timeout: Option<Duration>) -> Result<(), Error> {
-        self.watch_gone(&mut Patience::new(timeout))
+        self.watch_gone(&mut WaitLimit::new(timeout))
             .map_err(|(error, _)| error)
     }
 
@@ -403,9 +405,9 @@ impl<H: Host> MultiPool<H> {
         was_open && was_whole
     }
 
-    /// Waits until all pools are idle, or `patience` ends.
+    /// Waits until all pools are idle, or `wait_limit` ends.
     #[doc(hidden)]
-    pub fn watch_idle(&self, patience: &mut Patience<'_>) -> Result<(), Error> {
+    pub fn watch_idle(&self, wait_limit: &mut WaitLimit<'_>) -> Result<(), Error> {
         // A task may submit to a pool already seen idle: only a round in which nothing came in anywhere counts.
         let entered = || {
             self.pools
@@ -416,20 +418,20 @@ impl<H: Host> MultiPool<H> {
         loop {
             let before = entered();
             for pool in &self.pools {
-                pool.watch_idle(patience)?;
+                pool.watch_idle(wait_limit)?;
             }
-            if entered() == before && !self.line.is_ready() {
+            if entered() == before && !self.waiters.is_ready() {
                 return Ok(());
             }
             thread::yield_now();
         }
     }
 
-    /// Waits until every worker of all pools has left. The pools that have not when `patience` ends, by index.
+    /// Waits until every worker of all pools has left. The pools that have not when `wait_limit` ends, by index.
     #[doc(hidden)]
-    pub fn watch_gone(&self, patience: &mut Patience<'_>) -> Result<(), (Error, Vec<usize>)> {
+    pub fn watch_gone(&self, wait_limit: &mut WaitLimit<'_>) -> Result<(), (Error, Vec<usize>)> {
         for (index, pool) in self.pools.iter().enumerate() {
-            if let Err(error) = pool.watch_gone(patience) {
+            if let Err(error) = pool.watch_gone(wait_limit) {
                 let late = (index..self.pools.len())
                     .filter(|&index| !self.pools[index].core.is_gone())
                     .collect();
@@ -450,7 +452,7 @@ impl<H: Host> MultiPool<H> {
 
     /// No task is accepted: the pools were released, together or one by one, or one of them closed itself.
     pub fn is_closed(&self) -> bool {
-        self.family.is_closed()
+        self.deadlock_group.is_closed()
     }
 }
 

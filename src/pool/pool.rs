@@ -1,14 +1,14 @@
 //! `Pool`: its public methods, each a line or two.
 
 use super::core::Core;
+use super::deadlock_group::{DeadlockGroup, Member};
 use super::error::{Error, OptionsError, SubmitError};
-use super::family::{Family, Member};
 use super::host::{Closures, Host};
-use super::line::Line;
 use super::options::{Builder, Options};
 use super::stats::Stats;
-use super::submit::{Enlisted, Enlisting, Offer};
-use super::sync::{Arc, Patience, atomic};
+use super::submit::{Accounting, Detached, Offer};
+use super::sync::{Arc, WaitLimit, atomic};
+use super::waiters::Waiters;
 use std::time::Duration;
 
 /// A pool of worker threads.
@@ -51,21 +51,21 @@ impl Pool {
 impl<H: Host> Pool<H> {
     /// A pool that runs its tasks in `host`. No thread is started before the first task.
     pub fn with_host(host: H, options: Options) -> Result<Self, OptionsError> {
-        let family = Arc::<Family>::default();
-        let pool = Self::of_family(host, options, &family, None, false)?;
-        family.found(vec![pool.member()]);
+        let deadlock_group = Arc::<DeadlockGroup>::default();
+        let pool = Self::of_group(host, options, &deadlock_group, None, false)?;
+        deadlock_group.found(vec![pool.member()]);
         Ok(pool)
     }
 
-    pub(super) fn of_family(
+    pub(super) fn of_group(
         host: H,
         options: Options,
-        family: &Arc<Family>,
-        commons: Option<(Arc<Line<H::Task>>, usize)>,
+        deadlock_group: &Arc<DeadlockGroup>,
+        commons: Option<(Arc<Waiters<H::Task>>, usize)>,
         counted: bool,
     ) -> Result<Self, OptionsError> {
         let options = options.validate()?;
-        let core = Core::new(host, options, Arc::clone(family), commons, counted);
+        let core = Core::new(host, options, Arc::clone(deadlock_group), commons, counted);
         Ok(Pool {
             core: Arc::new(core),
         })
@@ -107,7 +107,7 @@ impl<H: Host> Pool<H> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn submit(&self, task: impl Into<H::Task>) -> Result<(), SubmitError<H::Task>> {
-        self.submit_with(task.into(), &mut Patience::new(None))
+        self.submit_with(task.into(), &mut WaitLimit::new(None))
     }
 
     /// As [`submit`](Self::submit), but never waits.
@@ -150,17 +150,17 @@ impl<H: Host> Pool<H> {
         task: impl Into<H::Task>,
         timeout: Duration,
     ) -> Result<(), SubmitError<H::Task>> {
-        self.submit_with(task.into(), &mut Patience::new(Some(timeout)))
+        self.submit_with(task.into(), &mut WaitLimit::new(Some(timeout)))
     }
 
-    /// As [`submit`](Self::submit), with the `patience` given.
+    /// As [`submit`](Self::submit), with the `wait_limit` given.
     #[doc(hidden)]
     pub fn submit_with(
         &self,
         task: H::Task,
-        patience: &mut Patience<'_>,
+        wait_limit: &mut WaitLimit<'_>,
     ) -> Result<(), SubmitError<H::Task>> {
-        self.follow_up(self.core.offer(task), Some(patience))
+        self.follow_up(self.core.offer(task), Some(wait_limit))
     }
 
     /// The first half of a submit, which neither waits nor makes a system call.
@@ -170,26 +170,29 @@ impl<H: Host> Pool<H> {
         self.core.offer(task)
     }
 
-    /// The second half of a submit. Without `patience` it does not wait for room.
+    /// The second half of a submit. Without `wait_limit` it does not wait for room.
     #[doc(hidden)]
     #[inline]
     pub fn follow_up(
         &self,
         offer: Offer<H::Task>,
-        patience: Option<&mut Patience<'_>>,
+        wait_limit: Option<&mut WaitLimit<'_>>,
     ) -> Result<(), SubmitError<H::Task>> {
         match offer {
             Offer::Accepted { wake_due: false } => Ok(()),
-            offer => self.bring_to_end(offer, patience),
+            offer => self.bring_to_end(offer, wait_limit),
         }
     }
 
     fn bring_to_end(
         &self,
         mut offer: Offer<H::Task>,
-        mut patience: Option<&mut Patience<'_>>,
+        mut wait_limit: Option<&mut WaitLimit<'_>>,
     ) -> Result<(), SubmitError<H::Task>> {
-        while let Some(task) = self.core.follow_up(offer, patience.as_deref_mut(), None)? {
+        while let Some(task) = self
+            .core
+            .follow_up(offer, wait_limit.as_deref_mut(), None)?
+        {
             offer = self.core.offer(task);
         }
         Ok(())
@@ -198,48 +201,48 @@ impl<H: Host> Pool<H> {
     /// A submit whose caller goes on at once: a task that finds no room stands in line by itself (`Some`). Should it be
     /// refused later the host gets it.
     #[doc(hidden)]
-    pub fn enlist(
+    pub fn submit_detached(
         &self,
         offer: Offer<H::Task>,
-        enlisting: Enlisting,
-    ) -> Result<Option<Enlisted<H>>, SubmitError<H::Task>> {
-        self.core.enlist(offer, enlisting, None)
+        accounting: Accounting,
+    ) -> Result<Option<Detached<H>>, SubmitError<H::Task>> {
+        self.core.submit_detached(offer, accounting, None)
     }
 
     /// Takes back the wanted ones of the tasks that wait for a worker, and counts them as cancelled.
     #[doc(hidden)]
-    pub fn sift(&self, wanted: impl FnMut(&H::Task) -> bool) -> Vec<H::Task> {
-        self.sift_at_most(usize::MAX, wanted)
+    pub fn extract_if(&self, wanted: impl FnMut(&H::Task) -> bool) -> Vec<H::Task> {
+        self.extract_at_most(usize::MAX, wanted)
     }
 
-    /// As `sift`, but takes back the oldest wanted one only.
+    /// As `extract_if`, but takes back the oldest wanted one only.
     #[doc(hidden)]
-    pub fn sift_one(&self, wanted: impl FnMut(&H::Task) -> bool) -> Option<H::Task> {
-        self.sift_at_most(1, wanted).pop()
+    pub fn extract_one(&self, wanted: impl FnMut(&H::Task) -> bool) -> Option<H::Task> {
+        self.extract_at_most(1, wanted).pop()
     }
 
-    fn sift_at_most(&self, most: usize, wanted: impl FnMut(&H::Task) -> bool) -> Vec<H::Task> {
-        let tasks = self.core.sift(most, wanted);
+    fn extract_at_most(&self, most: usize, wanted: impl FnMut(&H::Task) -> bool) -> Vec<H::Task> {
+        let tasks = self.core.extract_if(most, wanted);
         if !tasks.is_empty() {
             self.core.count_cancelled(tasks.len() as u64);
         }
         tasks
     }
 
-    /// The id that tells the pool, or the `MultiPool` it belongs to, from every other: for a `Sleeper` that waits for its tasks.
+    /// The id that tells the pool, or the `MultiPool` it belongs to, from every other: for a `ResultWait` that waits for its tasks.
     #[doc(hidden)]
-    pub fn family_id(&self) -> usize {
-        self.core.family.id()
+    pub fn deadlock_group_id(&self) -> usize {
+        self.core.deadlock_group.id()
     }
 
     /// The workers there are, idle ones included.
     pub fn running(&self) -> u32 {
-        self.core.crew.running()
+        self.core.worker_count.running()
     }
 
     /// The workers there may be; `None`: any number.
     pub fn capacity(&self) -> Option<u32> {
-        self.core.crew.capacity()
+        self.core.worker_count.capacity()
     }
 
     /// The workers that may still be started: below 0 while more are running than there may be; `None`: any number.
@@ -314,14 +317,16 @@ impl<H: Host> Pool<H> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn wait_idle(&self, timeout: Option<Duration>) -> bool {
-        self.watch_idle(&mut Patience::new(timeout)).is_ok()
+        self.watch_idle(&mut WaitLimit::new(timeout)).is_ok()
     }
 
-    /// As [`wait_idle`](Self::wait_idle), with the `patience` given.
+    /// As [`wait_idle`](Self::wait_idle), with the `wait_limit` given.
     #[doc(hidden)]
-    pub fn watch_idle(&self, patience: &mut Patience<'_>) -> Result<(), Error> {
-        self.core.refuse_waiting_for_itself(patience)?;
-        self.core.watch.wait_until(|| self.core.is_idle(), patience)
+    pub fn watch_idle(&self, wait_limit: &mut WaitLimit<'_>) -> Result<(), Error> {
+        self.core.refuse_waiting_for_itself(wait_limit)?;
+        self.core
+            .watch
+            .wait_until(|| self.core.is_idle(), wait_limit)
     }
 
     /// Closes the pool without waiting: tasks already accepted still run, submitters that wait are refused, idle workers
@@ -350,7 +355,7 @@ impl<H: Host> Pool<H> {
         if !self.release() {
             return Err(Error::Closed);
         }
-        self.watch_gone(&mut Patience::new(Some(timeout)))
+        self.watch_gone(&mut WaitLimit::new(Some(timeout)))
     }
 
     /// Waits until the accepted tasks of a closed pool are done and its workers have left, for at most `timeout` (`None`: for ever):
@@ -368,14 +373,14 @@ impl<H: Host> Pool<H> {
     /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
     /// ```
     pub fn wait_gone(&self, timeout: Option<Duration>) -> Result<(), Error> {
-        self.watch_gone(&mut Patience::new(timeout))
+        self.watch_gone(&mut WaitLimit::new(timeout))
     }
 
     /// Waits until the accepted tasks are done and the workers have left, which they do once the pool is closed.
     #[doc(hidden)]
-    pub fn watch_gone(&self, patience: &mut Patience<'_>) -> Result<(), Error> {
-        self.core.refuse_waiting_for_itself(patience)?;
-        self.core.wait_gone(patience)
+    pub fn watch_gone(&self, wait_limit: &mut WaitLimit<'_>) -> Result<(), Error> {
+        self.core.refuse_waiting_for_itself(wait_limit)?;
+        self.core.wait_gone(wait_limit)
     }
 
     /// No thread of the pool is left, nor any trace of one.
@@ -434,7 +439,9 @@ impl<H: Host> Remains<H> {
 
     /// How many workers there are.
     pub fn running(&self) -> u32 {
-        self.0.upgrade().map_or(0, |core| core.crew.running())
+        self.0
+            .upgrade()
+            .map_or(0, |core| core.worker_count.running())
     }
 
     /// Looks at the host, where something is left.

@@ -169,8 +169,8 @@ pub struct Seat {
     /// When the expiry will look at the seat; 0: it will not. Changed under the lock of its book.
     due: AtomicU64,
     /// Held by a worker from falling asleep to waking up, and by nobody else for longer than it takes to ring.
-    bed: Mutex<()>,
-    bell: Condvar,
+    mutex: Mutex<()>,
+    condvar: Condvar,
     pub(super) tally: Tally,
 }
 
@@ -181,8 +181,8 @@ impl Seat {
             word: AtomicU32::new(State::Awake as u32),
             resting_since: AtomicU64::new(0),
             due: AtomicU64::new(0),
-            bed: Mutex::new(()),
-            bell: Condvar::new(),
+            mutex: Mutex::new(()),
+            condvar: Condvar::new(),
             tally: Tally::default(),
         }
     }
@@ -224,7 +224,7 @@ impl Seat {
         let asleep = parked.with(State::Asleep);
         let mut word = parked;
         if word.state() == State::Parked {
-            let mut bed = lock(&self.bed);
+            let mut mutex = lock(&self.mutex);
             // From here a caller sees that the bell must be rung, and it cannot ring before the wait has begun,
             // since it takes the lock to do so.
             word = self
@@ -240,7 +240,7 @@ impl Seat {
                         .replace(word, overdue)
                         .map_or_else(|now| now, |()| overdue);
                 } else {
-                    bed = wait(&self.bell, bed, left);
+                    mutex = wait(&self.condvar, mutex, left);
                     word = self.word(Ordering::Acquire);
                 }
             }
@@ -288,8 +288,8 @@ impl Seat {
     }
 
     fn ring(&self) {
-        drop(lock(&self.bed));
-        self.bell.notify_one();
+        drop(lock(&self.mutex));
+        self.condvar.notify_one();
     }
 
     /// The worker has left, and the seat is still on the idle stack.

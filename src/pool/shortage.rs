@@ -21,7 +21,7 @@ pub struct Shortage {
 
 impl Shortage {
     /// How many refusals in a row are answered without a pause.
-    const PATIENCE: u32 = 8;
+    const WAIT_LIMIT: u32 = 8;
     const FIRST_PAUSE: Duration = Duration::from_millis(1);
     const DOUBLINGS: u32 = 3;
 
@@ -51,7 +51,7 @@ impl Shortage {
 
     /// The system refused a thread.
     pub fn begin(&self, now: u64) {
-        if self.refusals.fetch_add(1, Relaxed) >= Self::PATIENCE {
+        if self.refusals.fetch_add(1, Relaxed) >= Self::WAIT_LIMIT {
             self.until.store(now + self.pause(), Relaxed);
         }
         self.on.store(true, Ordering::Relaxed);
@@ -59,7 +59,7 @@ impl Shortage {
 
     /// For how long to wait before the next try, in nanoseconds.
     pub fn pause(&self) -> u64 {
-        let doublings = (self.refusals.load(Relaxed)).saturating_sub(Self::PATIENCE + 1);
+        let doublings = (self.refusals.load(Relaxed)).saturating_sub(Self::WAIT_LIMIT + 1);
         (Self::FIRST_PAUSE * (1 << doublings.min(Self::DOUBLINGS))).as_nanos() as u64
     }
 
@@ -93,7 +93,7 @@ mod tests {
     fn each_refusal_of_many_in_a_row_makes_a_longer_pause() {
         let shortage = Shortage::new();
         assert!(!shortage.is_pausing(|| 0));
-        for _ in 0..Shortage::PATIENCE {
+        for _ in 0..Shortage::WAIT_LIMIT {
             shortage.begin(1000);
             assert!(shortage.is_on());
             assert!(!shortage.is_pausing(|| 1000));

@@ -2,13 +2,13 @@
 
 use super::admission::Entry;
 use super::core::Core;
+use super::deadlock_group::Member;
 use super::error::{Error, Limit, SubmitError};
-use super::family::Member;
 use super::faults::{Step, skipped};
 use super::host::Host;
-use super::line::{Answer, Answers, Line, Locked, Stand, Waiter};
 use super::sync::atomic::Ordering;
-use super::sync::{Arc, Patience, can_look_out, contain, full_fence, lock};
+use super::sync::{Arc, WaitLimit, contain, full_fence, lock, may_spin};
+use super::waiters::{Answer, Answers, Locked, Waiter, WaiterKind, Waiters};
 use super::wake::Spawn;
 use std::sync::Weak;
 use std::time::Duration;
@@ -29,18 +29,21 @@ pub enum Offer<T> {
 }
 
 /// The place in line of a task that nobody waits with, for whoever may want the task back. It keeps neither.
-pub struct Enlisted<H: Host> {
+pub struct Detached<H: Host> {
     core: Weak<Core<H>>,
     waiter: Weak<Waiter<H::Task>>,
 }
 
-impl<H: Host> Enlisted<H> {
+impl<H: Host> Detached<H> {
     /// Takes the task out of the line; `None`: it is there no more, or is just being tried again, and then the host gets
     /// it, as refused, unless it has come in.
     pub fn withdraw(&self) -> Option<H::Task> {
         let core = self.core.upgrade()?;
         let waiter = self.waiter.upgrade()?;
-        let task = core.line_of(waiter.is_common()).lock().withdraw(&waiter)?;
+        let task = core
+            .waiters_of(waiter.is_common())
+            .lock()
+            .withdraw(&waiter)?;
         // The line may be empty now, and the pool at rest.
         core.let_in();
         core.watch.notify();
@@ -53,7 +56,7 @@ type Standing<H> = Arc<Waiter<<H as Host>::Task>>;
 
 /// How a task comes to stand in line.
 enum Joining<T> {
-    As(Stand),
+    As(WaiterKind),
     /// As this one, that was there before.
     Again(Arc<Waiter<T>>),
 }
@@ -61,7 +64,7 @@ enum Joining<T> {
 impl<T> Joining<T> {
     fn is_spare(&self) -> bool {
         match self {
-            Joining::As(stand) => stand.spare,
+            Joining::As(waiter_kind) => waiter_kind.spare,
             Joining::Again(waiter) => waiter.is_spare(),
         }
     }
@@ -69,9 +72,9 @@ impl<T> Joining<T> {
 
 /// How a task stands in line that its submitter does not wait with.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Enlisting {
+pub enum Accounting {
     /// It is counted if it is refused.
-    Missed,
+    Counted,
     /// Nobody would miss it: it takes no place that others could have waited at, and is not counted if it is refused.
     Spare,
 }
@@ -97,7 +100,7 @@ impl<H: Host> Core<H> {
     /// came in, does not leave without a look for that task (`Core::is_needed`).
     #[inline]
     fn lacks_worker(&self, in_flight: u64) -> bool {
-        let present = self.crew.present();
+        let present = self.worker_count.present();
         if self.hand_off {
             in_flight > u64::from(present)
         } else {
@@ -105,15 +108,15 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Brings an offer to its end. Without `patience` the caller does not wait for room. `others`: it will do with any of
+    /// Brings an offer to its end. Without `wait_limit` the caller does not wait for room. `others`: it will do with any of
     /// several pools, and this has each let in whom it has room for. `Some`: the task is to be offered anew.
     pub fn follow_up(
         self: &Arc<Self>,
         offer: Offer<H::Task>,
-        patience: Option<&mut Patience<'_>>,
+        wait_limit: Option<&mut WaitLimit<'_>>,
         others: Option<&dyn Fn()>,
     ) -> Result<Option<H::Task>, SubmitError<H::Task>> {
-        let result = self.settle(offer, patience, others);
+        let result = self.settle(offer, wait_limit, others);
         if let Err(SubmitError {
             error: Error::Overload { .. } | Error::Timeout | Error::Deadlock,
             ..
@@ -127,22 +130,22 @@ impl<H: Host> Core<H> {
     fn settle(
         self: &Arc<Self>,
         offer: Offer<H::Task>,
-        patience: Option<&mut Patience<'_>>,
+        wait_limit: Option<&mut WaitLimit<'_>>,
         others: Option<&dyn Fn()>,
     ) -> Result<Option<H::Task>, SubmitError<H::Task>> {
         let Some(task) = self.take_in(offer)? else {
             return Ok(None);
         };
-        let Some(patience) = patience.filter(|_| !self.options.nonblocking) else {
+        let Some(wait_limit) = wait_limit.filter(|_| !self.options.nonblocking) else {
             return Err(self.overload(task));
         };
-        if others.is_none() && self.look_for_room() {
+        if others.is_none() && self.spin_for_permit() {
             return match self.take_in(self.offer(task))? {
-                Some(task) => self.stand_in_line(task, patience, others),
+                Some(task) => self.wait_for_permit(task, wait_limit, others),
                 None => Ok(None),
             };
         }
-        self.stand_in_line(task, patience, others)
+        self.wait_for_permit(task, wait_limit, others)
     }
 
     /// Does what an offer came to; `Some`: there was no room.
@@ -173,27 +176,26 @@ impl<H: Host> Core<H> {
     /// Looks out for room for a moment, where that has paid lately and nobody stands in line; `true`: there was some. To
     /// stand in line costs both sides more than a short task does. Not so where one of them at a time can make headway: a
     /// worker that finds its next task in line goes on with it at once.
-    fn look_for_room(&self) -> bool {
-        self.may_look_for_room()
-            && self.line.len() == 0
-            && self.luck.spin(|| self.admission.has_room())
+    fn spin_for_permit(&self) -> bool {
+        self.may_spin_for_permit()
+            && self.waiters.len() == 0
+            && self.permit_spin.spin(|| self.admission.has_permit())
     }
 
-    pub fn may_look_for_room(&self) -> bool {
+    pub fn may_spin_for_permit(&self) -> bool {
         // Room that no thread can be had for is none.
-        can_look_out()
-            && self.parallelism > 1
-            && !self.options.nonblocking
-            && !self.shortage.is_on()
+        may_spin() && self.parallelism > 1 && !self.options.nonblocking && !self.shortage.is_on()
     }
 
     /// Looks out for a worker that is done, where that has paid lately, before another is started: a thread costs as much as
     /// many a short task. `true`: there is one for each task in flight, which counts as `lacks_worker` tells.
-    fn look_for_hands(&self) -> bool {
-        can_look_out()
+    fn spin_for_worker(&self) -> bool {
+        may_spin()
             && self.hand_off
-            && self.crew.present() > 0
-            && self.hands.spin(|| !self.lacks_worker(self.in_flight()))
+            && self.worker_count.present() > 0
+            && self
+                .worker_spin
+                .spin(|| !self.lacks_worker(self.in_flight()))
     }
 
     fn closed(&self, task: H::Task) -> SubmitError<H::Task> {
@@ -206,7 +208,7 @@ impl<H: Host> Core<H> {
             self.shortage.is_on()
                 && self.in_flight() < u64::from(capacity).saturating_add(queue_size)
         };
-        let limit = match (self.crew.capacity(), self.options.queue_size) {
+        let limit = match (self.worker_count.capacity(), self.options.queue_size) {
             (Some(capacity), Some(queue_size)) if !is_refused(capacity, queue_size) => {
                 Limit::Tasks {
                     capacity,
@@ -232,18 +234,18 @@ impl<H: Host> Core<H> {
     /// Finds a worker for a task that came in, starting one if need be. If the system gives none, the task goes out
     /// again: as an overload if workers are alive whom it may wait for, else with the system's error.
     fn place(self: &Arc<Self>, task: H::Task) -> Result<(), SubmitError<H::Task>> {
-        if self.look_for_hands() {
+        if self.spin_for_worker() {
             self.enqueue(task);
             return Ok(());
         }
         let task = match self.spawn_worker(Some(task), false) {
             Spawn::Started => return Ok(()),
             // As many workers as may be are alive, and will look into the queue before they leave or rest.
-            Spawn::NoRoom(task) => task,
+            Spawn::NotNeeded(task) => task,
             Spawn::Failed(task, error) => {
                 // Under the spawn lock no thread is half started: one that is there in a moment is there.
                 let spawning = lock(&self.spawning);
-                let present = self.crew.present();
+                let present = self.worker_count.present();
                 drop(spawning);
                 if present == 0 || self.hand_off {
                     let task = task.expect("it was given to spawn_worker");
@@ -275,59 +277,59 @@ impl<H: Host> Core<H> {
         self.tallies.undone.fetch_add(1, Ordering::Release);
         if self.admission.leave() {
             if nobody_alive {
-                let mut line = self.line.lock();
-                line.retry_all();
-                self.let_go(line);
-                self.offer_room();
+                let mut waiters = self.waiters.lock();
+                waiters.retry_all();
+                self.let_go(waiters);
+                self.offer_permits();
             } else {
                 self.let_in();
             }
         } else {
-            self.offer_room();
+            self.offer_permits();
         }
         self.watch.notify();
     }
 
     /// Brings an offer to its end without waiting: a task that finds no room stands in line by itself (`Some`), and the
     /// caller goes on. Should it be refused later, the host gets it. `others`: as with `follow_up`.
-    pub fn enlist(
+    pub fn submit_detached(
         self: &Arc<Self>,
         offer: Offer<H::Task>,
-        enlisting: Enlisting,
+        accounting: Accounting,
         others: Option<&dyn Fn()>,
-    ) -> Result<Option<Enlisted<H>>, SubmitError<H::Task>> {
-        let stand = Stand {
+    ) -> Result<Option<Detached<H>>, SubmitError<H::Task>> {
+        let waiter_kind = WaiterKind {
             absent: true,
-            spare: enlisting == Enlisting::Spare,
-            ..self.stand(others)
+            spare: accounting == Accounting::Spare,
+            ..self.waiter_kind(others)
         };
-        let waiter = self.enlist_as(offer, Joining::As(stand), others)?;
-        Ok(waiter.map(|waiter| Enlisted {
+        let waiter = self.submit_detached_as(offer, Joining::As(waiter_kind), others)?;
+        Ok(waiter.map(|waiter| Detached {
             core: Arc::downgrade(self),
             waiter: Arc::downgrade(&waiter),
         }))
     }
 
     /// How somebody stands in the pool's own line, or in the common one.
-    fn stand(&self, others: Option<&dyn Fn()>) -> Stand {
+    fn waiter_kind(&self, others: Option<&dyn Fn()>) -> WaiterKind {
         match &self.commons {
-            Some((_, home)) if others.is_some() => Stand {
+            Some((_, home)) if others.is_some() => WaiterKind {
                 home: *home,
                 common: true,
-                ..Stand::default()
+                ..WaiterKind::default()
             },
-            _ => Stand::default(),
+            _ => WaiterKind::default(),
         }
     }
 
-    fn line_of(&self, common: bool) -> &Line<H::Task> {
+    fn waiters_of(&self, common: bool) -> &Waiters<H::Task> {
         match &self.commons {
-            Some((line, _)) if common => line,
-            _ => &self.line,
+            Some((waiters, _)) if common => waiters,
+            _ => &self.waiters,
         }
     }
 
-    fn enlist_as(
+    fn submit_detached_as(
         self: &Arc<Self>,
         offer: Offer<H::Task>,
         joining: Joining<H::Task>,
@@ -339,8 +341,8 @@ impl<H: Host> Core<H> {
                 error: Error::Overload { .. },
                 task,
             }) if !self.options.nonblocking => {
-                let line = self.line_of(others.is_some());
-                self.join_line(line, task, joining, others).map(Some)
+                let waiters = self.waiters_of(others.is_some());
+                self.join_waiters(waiters, task, joining, others).map(Some)
             }
             settled => settled.map(|_| None),
         };
@@ -367,12 +369,13 @@ impl<H: Host> Core<H> {
                 Answer::Refused(Error::Closed, task) => self.closed(task),
                 Answer::Refused(error, task) => SubmitError::new(error, task),
                 Answer::Retry(task) => {
-                    let offer_room = || self.family.offer_room();
+                    let offer_permits = || self.deadlock_group.offer_permits();
                     let others: Option<&dyn Fn()> = match waiter.is_common() {
-                        true => Some(&offer_room),
+                        true => Some(&offer_permits),
                         false => None,
                     };
-                    match self.enlist_as(self.offer(task), Joining::Again(waiter), others) {
+                    match self.submit_detached_as(self.offer(task), Joining::Again(waiter), others)
+                    {
                         Ok(_) => continue,
                         Err(refused) => refused,
                     }
@@ -383,24 +386,24 @@ impl<H: Host> Core<H> {
     }
 
     /// Waits in line until the task is accepted (`None`), or is to be offered anew.
-    fn stand_in_line(
+    fn wait_for_permit(
         self: &Arc<Self>,
         task: H::Task,
-        patience: &mut Patience<'_>,
+        wait_limit: &mut WaitLimit<'_>,
         others: Option<&dyn Fn()>,
     ) -> Result<Option<H::Task>, SubmitError<H::Task>> {
-        let stand = Stand {
-            bound: patience.is_endless() && self.family.is_home(),
-            ..self.stand(others)
+        let waiter_kind = WaiterKind {
+            blocked: wait_limit.is_endless() && self.deadlock_group.is_home(),
+            ..self.waiter_kind(others)
         };
-        let line = self.line_of(stand.common);
-        let waiter = self.join_line(line, task, Joining::As(stand), others)?;
-        let is_first = line.len() <= 1;
-        let hold = |held| self.hold(line, &waiter, held);
-        let look_up = || self.ask_in_line(others);
-        match line.wait(&waiter, patience, is_first, hold, look_up) {
+        let waiters = self.waiters_of(waiter_kind.common);
+        let waiter = self.join_waiters(waiters, task, Joining::As(waiter_kind), others)?;
+        let is_first = waiters.len() <= 1;
+        let hold = |held| self.hold(waiters, &waiter, held);
+        let look_up = || self.ask_while_waiting(others);
+        match waiters.wait(&waiter, wait_limit, is_first, hold, look_up) {
             Answer::Accepted => {
-                contain(|| self.host.hesitate(|| self.stirs()));
+                contain(|| self.host.spin_before_resuming(|| self.stirs()));
                 Ok(None)
             }
             Answer::Retry(task) => Ok(Some(task)),
@@ -416,8 +419,10 @@ impl<H: Host> Core<H> {
 
     /// Where the system refused a thread, and the expiry thread, too, a submitter in line asks again, since nobody else might; and
     /// after how long it does so once more.
-    fn ask_in_line(self: &Arc<Self>, others: Option<&dyn Fn()>) -> Option<Duration> {
-        if !self.family.is_unattended() || others.is_none() && !self.crew.has_room() {
+    fn ask_while_waiting(self: &Arc<Self>, others: Option<&dyn Fn()>) -> Option<Duration> {
+        if !self.deadlock_group.is_unattended()
+            || others.is_none() && !self.worker_count.is_below_capacity()
+        {
             return None;
         }
         match others {
@@ -432,78 +437,83 @@ impl<H: Host> Core<H> {
     }
 
     /// Passes over a submitter in line, or does so no longer; `false`: it is not in line.
-    fn hold(self: &Arc<Self>, line: &Line<H::Task>, waiter: &Standing<H>, held: bool) -> bool {
-        let mut line = line.lock();
-        if !line.hold(waiter, held) {
+    fn hold(
+        self: &Arc<Self>,
+        waiters: &Waiters<H::Task>,
+        waiter: &Standing<H>,
+        held: bool,
+    ) -> bool {
+        let mut waiters = waiters.lock();
+        if !waiters.hold(waiter, held) {
             return false;
         }
         if held {
             // Where nobody else waits, those who come may overtake it.
-            self.let_go(line);
-        } else if self.is_own(&line) {
+            self.let_go(waiters);
+        } else if self.is_own(&waiters) {
             // First the flag, then the look for room, which may have come up meanwhile.
             self.admission.set_waiting(true);
-            self.serve_own(line);
+            self.serve_own(waiters);
         } else {
-            self.let_go(line);
-            self.family.offer_room();
+            self.let_go(waiters);
+            self.deadlock_group.offer_permits();
         }
         self.watch.notify();
         true
     }
 
     /// It is the line of this pool alone.
-    fn is_own(&self, line: &Locked<'_, H::Task>) -> bool {
-        std::ptr::eq(line.line(), &self.line)
+    fn is_own(&self, waiters: &Locked<'_, H::Task>) -> bool {
+        std::ptr::eq(waiters.waiters(), &self.waiters)
     }
 
     /// Joins the line, and lets in whoever is first if there is room.
-    fn join_line(
+    fn join_waiters(
         self: &Arc<Self>,
-        line: &Line<H::Task>,
+        waiters: &Waiters<H::Task>,
         task: H::Task,
         joining: Joining<H::Task>,
         others: Option<&dyn Fn()>,
     ) -> Result<Standing<H>, SubmitError<H::Task>> {
-        let bound = matches!(joining, Joining::As(stand) if stand.bound);
+        let blocked = matches!(joining, Joining::As(waiter_kind) if waiter_kind.blocked);
         // A start that the system refused is tried again before somebody waits for what it was for.
         if self.shortage.is_on() {
-            if bound {
+            if blocked {
                 self.shortage.end_pause();
             }
             self.wake_if_due();
         }
-        let mut line = line.lock();
+        let mut waiters = waiters.lock();
         if let Some(most) = self.options.max_blocking_tasks
             && !joining.is_spare()
-            && line.submitters() >= most.saturating_mul(line.line().pools())
+            && waiters.submitters() >= most.saturating_mul(waiters.waiters().pools())
         {
             return Err(self.overload_by(Limit::Waiting(most), task));
         }
         let waiter = match joining {
-            Joining::As(stand) => line.join(task, stand),
-            Joining::Again(waiter) => match line.join_again(task, &waiter, false) {
+            Joining::As(waiter_kind) => waiters.join(task, waiter_kind),
+            Joining::Again(waiter) => match waiters.join_again(task, &waiter, false) {
                 Ok(()) => waiter,
                 Err(task) => return Err(SubmitError::new(Error::Interrupted, task)),
             },
         };
         if let Some(let_in) = others {
-            if self.family.is_closed() {
-                line.refuse_all(|| Error::Closed);
+            if self.deadlock_group.is_closed() {
+                waiters.refuse_all(|| Error::Closed);
             }
             // The line is seen not to be empty when its lock is let go of; then the look for room, in each pool: who makes
             // room after that look sees the line.
-            self.let_go(line);
+            self.let_go(waiters);
             let_in();
         } else {
             // First the flag, then the look for room: who makes room after that look sees the flag.
             if self.admission.set_waiting(true) {
-                line.refuse_all(|| Error::Closed);
+                waiters.refuse_all(|| Error::Closed);
             }
-            self.serve_own(line);
+            self.serve_own(waiters);
         }
-        if bound {
-            Arc::clone(self).refuse_bound();
+        if blocked {
+            Arc::clone(self).refuse_blocked();
         }
         // The line may be empty now, and what was let in done already.
         self.watch.notify();
@@ -512,18 +522,18 @@ impl<H: Host> Core<H> {
 
     /// Lets go of the line's lock, after changes, and tells those who have left the line. The flag that submitters wait is
     /// lowered where nobody is to be let in.
-    pub fn let_go(self: &Arc<Self>, line: Locked<'_, H::Task>) {
-        let answers = self.unlock(line);
+    pub fn let_go(self: &Arc<Self>, waiters: Locked<'_, H::Task>) {
+        let answers = self.unlock(waiters);
         self.deliver(answers);
     }
 
     /// As `let_go`, for those who hold another lock, too: the answers, to be delivered when they hold none.
     #[must_use]
-    pub fn unlock(&self, line: Locked<'_, H::Task>) -> Answers<H::Task> {
-        if self.is_own(&line) && !line.is_ready() {
+    pub fn unlock(&self, waiters: Locked<'_, H::Task>) -> Answers<H::Task> {
+        if self.is_own(&waiters) && !waiters.is_ready() {
             self.admission.set_waiting(false);
         }
-        line.unlock()
+        waiters.unlock()
     }
 
     /// A task is done: its permit goes to the oldest in line, here or else in the family.
@@ -542,7 +552,7 @@ impl<H: Host> Core<H> {
                 self.let_in();
             }
         } else {
-            self.offer_room();
+            self.offer_permits();
         }
     }
 
@@ -560,7 +570,7 @@ impl<H: Host> Core<H> {
             };
             self.serve_as(commons.lock(), ahead);
         }
-        self.serve_own(self.line.lock());
+        self.serve_own(self.waiters.lock());
     }
 
     /// Whether those who will do with any pool go first, which they do every other time. (Of two that ask at once both may
@@ -573,7 +583,7 @@ impl<H: Host> Core<H> {
 
     /// Lets in as many as there is room for of those who will do with any of several pools.
     #[inline]
-    pub fn offer_room(self: &Arc<Self>) {
+    pub fn offer_permits(self: &Arc<Self>) {
         if let Some(commons) = self.ready_commons() {
             self.serve(commons.lock());
         }
@@ -581,31 +591,31 @@ impl<H: Host> Core<H> {
 
     /// The line of those who will do with any of several pools, if somebody is to be let in there and there is room.
     #[inline]
-    fn ready_commons(&self) -> Option<&Line<H::Task>> {
+    fn ready_commons(&self) -> Option<&Waiters<H::Task>> {
         let (commons, _) = self.commons.as_ref()?;
-        (commons.is_ready() && self.admission.has_room()).then_some(&**commons)
+        (commons.is_ready() && self.admission.has_permit()).then_some(&**commons)
     }
 
     /// As `serve`, of the pool's own line; then those who will do with any pool, who were passed over while its flag was up.
-    fn serve_own(self: &Arc<Self>, line: Locked<'_, H::Task>) {
-        self.serve(line);
-        self.offer_room();
+    fn serve_own(self: &Arc<Self>, waiters: Locked<'_, H::Task>) {
+        self.serve(waiters);
+        self.offer_permits();
     }
 
     /// Lets in as many from the line as there is room for, and lets go of its lock.
-    fn serve(self: &Arc<Self>, line: Locked<'_, H::Task>) {
-        self.serve_as(line, Served::default());
+    fn serve(self: &Arc<Self>, waiters: Locked<'_, H::Task>) {
+        self.serve_as(waiters, Served::default());
     }
 
-    fn serve_as(self: &Arc<Self>, line: Locked<'_, H::Task>, served: Served) {
-        let is_own = self.is_own(&line);
-        if self.serve_alone(line, served) {
+    fn serve_as(self: &Arc<Self>, waiters: Locked<'_, H::Task>, served: Served) {
+        let is_own = self.is_own(&waiters);
+        if self.serve_alone(waiters, served) {
             if !is_own {
                 // Another pool may have found nobody in line meanwhile.
-                self.family.offer_room();
+                self.deadlock_group.offer_permits();
             }
             // A submitter that is in line again is bound again.
-            self.family.break_deadlock();
+            self.deadlock_group.break_deadlock();
         }
     }
 
@@ -613,25 +623,25 @@ impl<H: Host> Core<H> {
     /// caller's to ask.
     fn serve_alone<'a>(
         self: &'a Arc<Self>,
-        mut line: Locked<'a, H::Task>,
+        mut waiters: Locked<'a, H::Task>,
         mut served: Served,
     ) -> bool {
-        let which = line.line();
-        let is_own = self.is_own(&line);
+        let which = waiters.waiters();
+        let is_own = self.is_own(&waiters);
         let mut sent_back = None;
         // One whose task needs a worker of its own leaves the line before that is started, since no lock is held meanwhile.
-        while let Some((waiter, task)) = self.let_in_first(&mut line, &mut served) {
-            self.let_go(line);
+        while let Some((waiter, task)) = self.let_in_first(&mut waiters, &mut served) {
+            self.let_go(waiters);
             let task = match self.spawn_worker(Some(task), false) {
                 Spawn::Started => None,
                 // As many workers as may be are alive, and will look into the queue before they leave or rest.
-                Spawn::NoRoom(task) => task,
-                Spawn::Failed(task, _) if self.crew.present() > 0 && !self.hand_off => task,
+                Spawn::NotNeeded(task) => task,
+                Spawn::Failed(task, _) if self.worker_count.present() > 0 && !self.hand_off => task,
                 Spawn::Failed(task, _) => {
-                    line = which.lock();
+                    waiters = which.lock();
                     let task = task.expect("it was given to spawn_worker");
                     sent_back = Some(Arc::clone(&waiter));
-                    self.put_back(&mut line, waiter, task, &mut served);
+                    self.put_back(&mut waiters, waiter, task, &mut served);
                     continue;
                 }
             };
@@ -639,11 +649,11 @@ impl<H: Host> Core<H> {
                 self.queue.push(task);
                 served.queued = true;
             }
-            line = which.lock();
-            line.tell(waiter, Answer::Accepted);
+            waiters = which.lock();
+            waiters.tell(waiter, Answer::Accepted);
         }
-        self.let_go(line);
-        if let Some(waiter) = sent_back.filter(|_| self.family.is_unattended()) {
+        self.let_go(waiters);
+        if let Some(waiter) = sent_back.filter(|_| self.deadlock_group.is_unattended()) {
             // It may have gone to sleep before that was known.
             waiter.nudge();
         }
@@ -652,7 +662,7 @@ impl<H: Host> Core<H> {
         }
         if served.undone && !is_own {
             // Somebody who waits for this pool alone may have found no room meanwhile.
-            self.serve(self.line.lock());
+            self.serve(self.waiters.lock());
         }
         served.refused
     }
@@ -660,13 +670,13 @@ impl<H: Host> Core<H> {
     /// Lets in as many from the line as find a worker to count on; the next, which came in but needs a worker of its own.
     fn let_in_first(
         &self,
-        line: &mut Locked<'_, H::Task>,
+        waiters: &mut Locked<'_, H::Task>,
         served: &mut Served,
     ) -> Option<(Standing<H>, H::Task)> {
-        while let Some(index) = line.first() {
-            let is_own = self.is_own(line);
+        while let Some(index) = waiters.first() {
+            let is_own = self.is_own(waiters);
             let entry = if is_own || std::mem::take(&mut served.ahead) {
-                self.admission.enter_from_line()
+                self.admission.enter_as_waiter()
             } else {
                 // Behind those who wait for this pool alone.
                 self.admission.enter()
@@ -680,22 +690,22 @@ impl<H: Host> Core<H> {
                 // one will do with that. Where there is none everybody in line tries alone, and meets the system's error.
                 self.undo(served);
                 let has_workers = if is_own {
-                    self.crew.present() > 0
+                    self.worker_count.present() > 0
                 } else {
-                    self.family.has_workers()
+                    self.deadlock_group.has_workers()
                 };
                 if !has_workers {
-                    line.retry_all();
+                    waiters.retry_all();
                 }
                 break;
             }
-            let (waiter, task) = line.take(index).expect("there is one at its place");
+            let (waiter, task) = waiters.take(index).expect("there is one at its place");
             if lacks_worker {
                 return Some((waiter, task));
             }
             self.queue.push(task);
             served.queued = true;
-            line.tell(waiter, Answer::Accepted);
+            waiters.tell(waiter, Answer::Accepted);
         }
         None
     }
@@ -708,23 +718,23 @@ impl<H: Host> Core<H> {
     /// One from the line has not come in after all.
     fn put_back(
         &self,
-        line: &mut Locked<'_, H::Task>,
+        waiters: &mut Locked<'_, H::Task>,
         waiter: Standing<H>,
         task: H::Task,
         served: &mut Served,
     ) {
         served.refused = true;
         self.undo(served);
-        if let Err(task) = line.join_again(task, &waiter, true) {
-            line.tell(waiter, Answer::Refused(Error::Interrupted, task));
+        if let Err(task) = waiters.join_again(task, &waiter, true) {
+            waiters.tell(waiter, Answer::Refused(Error::Interrupted, task));
         }
-        let is_closed = if self.is_own(line) {
+        let is_closed = if self.is_own(waiters) {
             self.admission.set_waiting(true)
         } else {
-            self.family.is_closed()
+            self.deadlock_group.is_closed()
         };
         if is_closed {
-            line.refuse_all(|| Error::Closed);
+            waiters.refuse_all(|| Error::Closed);
         }
     }
 }
@@ -746,7 +756,7 @@ impl<H: Host> Member for Core<H> {
     fn may_grow(&self) -> bool {
         // Under the spawn lock no worker is counted in the crew and not yet in the family, or not yet there at all.
         let _spawning = lock(&self.spawning);
-        self.crew.has_room() && !self.shortage.is_on()
+        self.worker_count.is_below_capacity() && !self.shortage.is_on()
     }
 
     fn try_to_grow(self: Arc<Self>) {
@@ -759,9 +769,10 @@ impl<H: Host> Member for Core<H> {
     fn ask_for_thread(self: Arc<Self>) {
         // Under the lines' locks: whoever is about to stand there has seen the pause, and is seen here. Should there be
         // nobody, and the pause be a longer one by now, it is as if there were.
-        let is_ready = |line: &Line<H::Task>| line.lock().is_ready();
+        let is_ready = |waiters: &Waiters<H::Task>| waiters.lock().is_ready();
         let is_waited_for = || {
-            is_ready(&self.line) || (self.commons.as_ref()).is_some_and(|(line, _)| is_ready(line))
+            is_ready(&self.waiters)
+                || (self.commons.as_ref()).is_some_and(|(waiters, _)| is_ready(waiters))
         };
         full_fence();
         if (!self.may_start() || !self.queue.is_empty() || is_waited_for())
@@ -773,25 +784,25 @@ impl<H: Host> Member for Core<H> {
         }
     }
 
-    fn offer_room(self: Arc<Self>) -> bool {
+    fn offer_permits(self: Arc<Self>) -> bool {
         self.ready_commons()
             .is_some_and(|commons| self.serve_alone(commons.lock(), Served::default()))
     }
 
-    fn refuse_bound(self: Arc<Self>) -> bool {
+    fn refuse_blocked(self: Arc<Self>) -> bool {
         // Kept until no lock is held: one of these may be the last reference to its pool.
-        let _members = self.family.hold_members();
-        let commons = self.commons.as_ref().map(|(line, _)| &**line);
-        [Some(&self.line), commons]
+        let _members = self.deadlock_group.hold_members();
+        let commons = self.commons.as_ref().map(|(waiters, _)| &**waiters);
+        [Some(&self.waiters), commons]
             .into_iter()
             .flatten()
-            .any(|line| {
-                let mut line = line.lock();
+            .any(|waiters| {
+                let mut waiters = waiters.lock();
                 // Looked at again under the lock: whoever was let in meanwhile is bound no more.
                 let refused = self
-                    .family
-                    .refuse_if_stuck(|| line.refuse_youngest_bound(Error::Deadlock));
-                self.let_go(line);
+                    .deadlock_group
+                    .refuse_if_stuck(|| waiters.refuse_youngest_blocked(Error::Deadlock));
+                self.let_go(waiters);
                 refused
             })
     }

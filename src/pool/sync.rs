@@ -12,7 +12,7 @@ pub use shuttle::thread_local;
 #[path = "../../tests/models/standins.rs"]
 mod standins;
 #[cfg(any(loom, shuttle))]
-pub use standins::{Condvar, Instant, Mutex, MutexGuard, RunQueue, atomic, can_look_out, look_out};
+pub use standins::{Condvar, Instant, Mutex, MutexGuard, RunQueue, atomic, may_spin, spin};
 #[cfg(not(any(loom, shuttle)))]
 pub use std::{
     sync::{Condvar, Mutex, MutexGuard, atomic},
@@ -47,16 +47,17 @@ pub fn contain<R>(body: impl FnOnce() -> R) -> Option<R> {
     }
 }
 
-/// Waits on `bell` until rung, spuriously woken, or `limit` is over (`None`: without limit).
+/// Waits on `condvar` until rung, spuriously woken, or `limit` is over (`None`: without limit).
 pub fn wait<'a, T>(
-    bell: &Condvar,
+    condvar: &Condvar,
     guard: MutexGuard<'a, T>,
     limit: Option<Duration>,
 ) -> MutexGuard<'a, T> {
     match limit {
-        None => bell.wait(guard).unwrap_or_else(PoisonError::into_inner),
+        None => condvar.wait(guard).unwrap_or_else(PoisonError::into_inner),
         Some(limit) => {
-            bell.wait_timeout(guard, limit)
+            condvar
+                .wait_timeout(guard, limit)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0
         }
@@ -87,13 +88,13 @@ fn can_spin() -> bool {
 /// A thread may look out before it does what costs more. A model takes the one look that the spin would begin with, or, as loom
 /// often has enough to explore without it, none.
 #[cfg(not(any(loom, shuttle)))]
-pub fn can_look_out() -> bool {
+pub fn may_spin() -> bool {
     can_spin()
 }
 
 /// How threads that wait for something for a moment do so best, learnt from how it went the last times. (Relaxed, and not
 /// changed in one step: these are guesses.)
-pub struct Luck {
+pub struct AdaptiveSpin {
     most: Duration,
     /// How often in a row it did not pay to look out before going to sleep.
     misses: AtomicU32,
@@ -103,7 +104,7 @@ pub struct Luck {
     yielded: AtomicU32,
 }
 
-impl Luck {
+impl AdaptiveSpin {
     /// For how long to look out where it is in vain.
     const LEAST: Duration = Duration::from_micros(2);
     /// After so many misses it is tried at length all the same: of two that wait for each other, one has to look out for
@@ -118,7 +119,7 @@ impl Luck {
 
     /// For how long it may pay to look out.
     pub const fn new(most: Duration) -> Self {
-        Luck {
+        AdaptiveSpin {
             most,
             misses: AtomicU32::new(0),
             yields: AtomicBool::new(false),
@@ -192,7 +193,7 @@ impl Luck {
 }
 
 /// How long and how interruptibly a caller is willing to wait.
-pub struct Patience<'a> {
+pub struct WaitLimit<'a> {
     deadline: Option<Instant>,
     interrupt: Option<Interrupt<'a>>,
 }
@@ -202,14 +203,14 @@ struct Interrupt<'a> {
     next_look: Instant,
 }
 
-impl<'a> Patience<'a> {
+impl<'a> WaitLimit<'a> {
     /// How often an interruptible wait looks whether it is interrupted.
     const SLICE: Duration = Duration::from_millis(50);
 
     /// Waits for so long at most; `None`: for ever.
     pub fn new(timeout: Option<Duration>) -> Self {
         // A deadline too far away to be represented is none.
-        Patience {
+        WaitLimit {
             deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
             interrupt: None,
         }

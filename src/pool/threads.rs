@@ -7,7 +7,7 @@
 use super::error::Error;
 use super::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use super::sync::thread::kernel;
-use super::sync::{Arc, Mutex, Patience, lock, thread, thread_local};
+use super::sync::{Arc, Mutex, WaitLimit, lock, thread, thread_local};
 use super::watch::Watch;
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -58,8 +58,8 @@ impl Exit {
     }
 
     /// Waits until the thread has ended.
-    pub fn wait(&self, patience: &mut Patience<'_>) -> Result<(), Error> {
-        self.0.watch.wait_until(|| self.has_left(), patience)?;
+    pub fn wait(&self, wait_limit: &mut WaitLimit<'_>) -> Result<(), Error> {
+        self.0.watch.wait_until(|| self.has_left(), wait_limit)?;
         self.join();
         Ok(())
     }
@@ -111,7 +111,7 @@ thread_local! {
 pub struct Threads {
     /// All that are not joined. A thread is counted before it is started.
     count: AtomicUsize,
-    /// Those that have not left. Unlike `crew.running` it counts them until they have nothing left to do but to end.
+    /// Those that have not left. Unlike `worker_count.running` it counts them until they have nothing left to do but to end.
     present: AtomicUsize,
     /// Those that have left and nobody joins yet. Changed under the lock of `Left` only.
     left: AtomicUsize,
@@ -225,7 +225,7 @@ impl Left {
             // Others join the rest: each has but to end.
             let _ = threads.watch.wait_until(
                 || threads.count() == 0 || threads.left.load(Ordering::SeqCst) > 0 || !is_closed(),
-                &mut Patience::new(None),
+                &mut WaitLimit::new(None),
             );
         }
     }

@@ -21,16 +21,16 @@ use crossbeam_utils::CachePadded;
 use std::sync::atomic::AtomicU64 as Plain;
 
 const HELD: u32 = 1;
-const WATCHED: u32 = 2;
+const STANDBY: u32 = 2;
 
 /// Who will look into the run queue.
-pub enum Lookout {
+pub enum Searching {
     /// Nobody, unless it is somebody at work.
     Nobody,
     /// A searcher, at once.
     Searcher,
     /// A watchman, in a while.
-    Watchman,
+    Standby,
 }
 
 /// How far the queue had moved at some time.
@@ -75,11 +75,11 @@ impl Token {
 
     /// Who will look into the queue. To be used after a full fence: what was put there before that is found.
     #[inline]
-    pub fn lookout(&self) -> Lookout {
+    pub fn state(&self) -> Searching {
         match self.word.load(Ordering::Relaxed) {
-            0 => Lookout::Nobody,
-            WATCHED => Lookout::Watchman,
-            _ => Lookout::Searcher,
+            0 => Searching::Nobody,
+            STANDBY => Searching::Standby,
+            _ => Searching::Searcher,
         }
     }
 
@@ -94,24 +94,24 @@ impl Token {
     pub fn lay_down(&self) -> bool {
         // A read-modify-write and no store, for it to come after every vain try to take the token before it: what is read
         // of the token from here on was written after this.
-        let unwatched = self.word.fetch_and(!HELD, Ordering::AcqRel) & WATCHED == 0;
+        let unwatched = self.word.fetch_and(!HELD, Ordering::AcqRel) & STANDBY == 0;
         full_fence();
         unwatched
     }
 
     /// The holder becomes the watchman; `false`: there is one.
-    pub fn begin_watch(&self) -> bool {
-        self.replace(HELD, WATCHED)
+    pub fn begin_standby(&self) -> bool {
+        self.replace(HELD, STANDBY)
     }
 
     /// The watchman watches no longer; whether it holds the token now. If not, another searcher has it, and the former
     /// watchman has to look into the queue once more: that searcher may have laid it down in trust.
-    pub fn end_watch(&self) -> bool {
+    pub fn end_standby(&self) -> bool {
         loop {
-            if self.replace(WATCHED, HELD) {
+            if self.replace(STANDBY, HELD) {
                 return true;
             }
-            if self.replace(HELD | WATCHED, HELD) {
+            if self.replace(HELD | STANDBY, HELD) {
                 return false;
             }
         }

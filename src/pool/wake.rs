@@ -6,14 +6,14 @@
 //! by few workers, and tasks that block raise the number of workers one after another.
 
 use super::core::Core;
-use super::family::Member;
+use super::deadlock_group::Member;
 use super::faults::{Step, skipped};
 use super::host::{Host, Worker};
 use super::seat::Call;
 use super::sync::atomic::Ordering;
 use super::sync::{Arc, Mutex, full_fence, lock};
 use super::threads::Exit;
-use super::token::Lookout;
+use super::token::Searching;
 use super::worker;
 use std::io;
 use std::sync::Weak;
@@ -23,7 +23,7 @@ pub(super) enum Spawn<T> {
     /// It has the task that was given for it.
     Started,
     /// There are as many workers as may be, or are needed.
-    NoRoom(Option<T>),
+    NotNeeded(Option<T>),
     /// The system refused the thread.
     Failed(Option<T>, io::Error),
 }
@@ -34,7 +34,7 @@ impl<H: Host> Core<H> {
     pub fn is_wake_due(&self) -> bool {
         // The task is in the queue; now look who is idle. A worker does the opposite before it rests.
         full_fence();
-        self.can_call_searcher() || self.lacks_hands()
+        self.can_call_searcher() || self.lacks_workers()
     }
 
     /// Nobody searches, and somebody could.
@@ -46,20 +46,20 @@ impl<H: Host> Core<H> {
     /// Somebody will look into the queue, soon enough.
     #[inline]
     fn is_looked_after(&self) -> bool {
-        match self.token.lookout() {
-            Lookout::Nobody => false,
-            Lookout::Searcher => true,
+        match self.token.state() {
+            Searching::Nobody => false,
+            Searching::Searcher => true,
             // It watches others at work. Where all have gone to rest there is nothing to watch.
-            Lookout::Watchman => self.awake() > 1,
+            Searching::Standby => self.awake() > 1,
         }
     }
 
     /// A worker may be started to search. Where every task has a worker of its own there is none to search for: workers
-    /// are started by `lacks_hands` alone.
+    /// are started by `lacks_workers` alone.
     #[inline]
     fn may_start_searcher(&self) -> bool {
         !self.hand_off
-            && self.crew.has_room()
+            && self.worker_count.is_below_capacity()
             && !self.has_enough()
             && !self.has_enough_arriving()
             && self.may_start()
@@ -75,22 +75,23 @@ impl<H: Host> Core<H> {
     /// It makes sense to ask the system for a thread.
     #[inline]
     pub fn may_start(&self) -> bool {
-        !self.shortage.is_pausing(|| self.now()) || self.crew.present() == 0
+        !self.shortage.is_pausing(|| self.now()) || self.worker_count.present() == 0
     }
 
     /// The workers are counted, and each task in flight has one: those that run none will look for a task before they rest,
     /// or rest where they can be called.
     #[inline]
     fn has_enough(&self) -> bool {
-        self.counted.load(Ordering::Relaxed) && self.in_flight() <= u64::from(self.crew.running())
+        self.counted.load(Ordering::Relaxed)
+            && self.in_flight() <= u64::from(self.worker_count.running())
     }
 
     /// There are more tasks than workers although every task is to have a worker of its own.
     #[inline]
-    fn lacks_hands(&self) -> bool {
+    fn lacks_workers(&self) -> bool {
         self.hand_off
-            && self.crew.has_room()
-            && self.in_flight() > u64::from(self.crew.running())
+            && self.worker_count.is_below_capacity()
+            && self.in_flight() > u64::from(self.worker_count.running())
             && self.may_start()
     }
 
@@ -103,7 +104,7 @@ impl<H: Host> Core<H> {
 
     /// Wakes or starts whoever is needed for the tasks in the run queue.
     pub fn wake(self: &Arc<Self>) {
-        while self.lacks_hands() {
+        while self.lacks_workers() {
             if !matches!(self.spawn_worker(None, false), Spawn::Started) {
                 break; // The task stays where the workers that are alive will find it.
             }
@@ -119,7 +120,7 @@ impl<H: Host> Core<H> {
                 let searching = !self.host.has_slow_start();
                 match self.spawn_worker(None, searching) {
                     Spawn::Started if searching => return, // The token is with the new worker.
-                    Spawn::Started | Spawn::NoRoom(_) => {}
+                    Spawn::Started | Spawn::NotNeeded(_) => {}
                     Spawn::Failed(..) => thread_refused = true,
                 }
             }
@@ -138,8 +139,8 @@ impl<H: Host> Core<H> {
     /// Starts workers until every task in flight has one, or there are as many as may be; from now on there are none besides.
     pub fn muster(self: &Arc<Self>) {
         self.counted.store(true, Ordering::Relaxed);
-        while self.crew.has_room()
-            && self.in_flight() > u64::from(self.crew.running())
+        while self.worker_count.is_below_capacity()
+            && self.in_flight() > u64::from(self.worker_count.running())
             && matches!(self.spawn_worker(None, false), Spawn::Started)
         {}
     }
@@ -177,7 +178,7 @@ impl<H: Host> Core<H> {
         full_fence();
         self.call_resting(Call::Look)
             || matches!(self.spawn_worker(None, false), Spawn::Started)
-            || self.crew.present() > 0
+            || self.worker_count.present() > 0
     }
 
     /// Calls the worker in a seat popped from the idle stack; `false`: it had left.
@@ -221,7 +222,7 @@ impl<H: Host> Core<H> {
         let spawn = self.start_worker(task, searching);
         if matches!(spawn, Spawn::Failed(..)) {
             // Those that are bound have lost the hope for another worker.
-            self.family.break_deadlock();
+            self.deadlock_group.break_deadlock();
         }
         spawn
     }
@@ -255,7 +256,7 @@ impl<H: Host> Core<H> {
         let is_closed = || self.admission.is_closed();
         let pause = self.shortage.pause();
         if !(self.process.expiry).ask_again(&self.seats, pool, pause, is_closed) {
-            self.family.set_unattended(true);
+            self.deadlock_group.set_unattended(true);
         }
     }
 
@@ -270,8 +271,8 @@ impl<H: Host> Core<H> {
             None if self.has_enough() && !self.host.has_errand() => false,
             None => !self.admission.is_closed() || self.in_flight() > 0,
         };
-        if !(needed && self.crew.reserve()) {
-            return Spawn::NoRoom(task);
+        if !(needed && self.worker_count.reserve()) {
+            return Spawn::NotNeeded(task);
         }
         let number = self.find_seat();
         let arriving = task.is_none() && !searching;
@@ -295,19 +296,19 @@ impl<H: Host> Core<H> {
         };
         match thread {
             Ok(()) => {
-                self.crew.confirm();
+                self.worker_count.confirm();
                 // Counted when it is there: a start that fails must not make anybody hope. It may have left by now, or wait; whoever
                 // takes that for a deadlock passes the spawn lock before the last look.
-                self.family.count_worker(true);
+                self.deadlock_group.count_worker(true);
                 if self.shortage.is_on() {
                     self.shortage.end();
-                    self.family.set_unattended(false);
+                    self.deadlock_group.set_unattended(false);
                 }
                 self.tallies.spawned.fetch_add(1, Ordering::Relaxed);
                 Spawn::Started
             }
             Err(error) => {
-                self.crew.abort();
+                self.worker_count.abort();
                 self.shortage.begin(self.now());
                 if arriving {
                     self.arriving.fetch_sub(1, Ordering::Relaxed);

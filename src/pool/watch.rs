@@ -2,14 +2,14 @@
 
 use super::error::Error;
 use super::sync::atomic::{AtomicUsize, Ordering};
-use super::sync::{Condvar, Mutex, Patience, full_fence, lock, wait};
+use super::sync::{Condvar, Mutex, WaitLimit, full_fence, lock, wait};
 use std::time::Duration;
 
 /// See the module's description.
 pub struct Watch {
     watchers: AtomicUsize,
     lock: Mutex<()>,
-    bell: Condvar,
+    condvar: Condvar,
 }
 
 impl Default for Watch {
@@ -23,7 +23,7 @@ impl Watch {
         Watch {
             watchers: AtomicUsize::new(0),
             lock: Mutex::new(()),
-            bell: Condvar::new(),
+            condvar: Condvar::new(),
         }
     }
 
@@ -33,7 +33,7 @@ impl Watch {
         full_fence();
         if self.watchers.load(Ordering::Relaxed) > 0 {
             drop(lock(&self.lock));
-            self.bell.notify_all();
+            self.condvar.notify_all();
         }
     }
 
@@ -41,16 +41,16 @@ impl Watch {
     pub fn wait_until(
         &self,
         condition: impl Fn() -> bool,
-        patience: &mut Patience<'_>,
+        wait_limit: &mut WaitLimit<'_>,
     ) -> Result<(), Error> {
-        self.wait_and_act(condition, patience, || None, || {})
+        self.wait_and_act(condition, wait_limit, || None, || {})
     }
 
     /// As `wait_until`, but acts before each sleep, and sleeps no longer than `most`, after which it acts again.
     pub fn wait_and_act(
         &self,
         condition: impl Fn() -> bool,
-        patience: &mut Patience<'_>,
+        wait_limit: &mut WaitLimit<'_>,
         most: impl Fn() -> Option<Duration>,
         act: impl Fn(),
     ) -> Result<(), Error> {
@@ -59,7 +59,7 @@ impl Watch {
         }
         self.watchers.fetch_add(1, Ordering::Relaxed);
         full_fence();
-        let waited = self.watch(condition, patience, most, act);
+        let waited = self.watch(condition, wait_limit, most, act);
         self.watchers.fetch_sub(1, Ordering::Relaxed);
         waited
     }
@@ -67,7 +67,7 @@ impl Watch {
     fn watch(
         &self,
         condition: impl Fn() -> bool,
-        patience: &mut Patience<'_>,
+        wait_limit: &mut WaitLimit<'_>,
         most: impl Fn() -> Option<Duration>,
         act: impl Fn(),
     ) -> Result<(), Error> {
@@ -77,12 +77,12 @@ impl Watch {
             if condition() {
                 return Ok(());
             }
-            if patience.is_over() {
+            if wait_limit.is_over() {
                 return Err(Error::Timeout);
             }
-            let limit = patience.next_wait().into_iter().chain(most()).min();
-            drop(wait(&self.bell, guard, limit));
-            if patience.is_interrupted() {
+            let limit = wait_limit.next_wait().into_iter().chain(most()).min();
+            drop(wait(&self.condvar, guard, limit));
+            if wait_limit.is_interrupted() {
                 return Err(Error::Interrupted);
             }
         }

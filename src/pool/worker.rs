@@ -5,7 +5,9 @@ use super::faults::{Step, skipped};
 use super::host::{Host, Outcome, Worker};
 use super::seat::{Call, Seat, Tally};
 use super::sync::atomic::Ordering;
-use super::sync::{Arc, Luck, Mutex, Patience, can_look_out, contain, full_fence, lock, thread};
+use super::sync::{
+    AdaptiveSpin, Arc, Mutex, WaitLimit, contain, full_fence, lock, may_spin, thread,
+};
 use super::token::Look;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -18,14 +20,14 @@ pub(super) fn run<H: Host>(
     searching: bool,
     arriving: bool,
 ) {
-    core.family.move_in();
+    core.deadlock_group.move_in();
     let mut shift = Shift {
         core,
         number: worker.number,
         seat: core.seats.get(worker.number),
         searching,
         arriving,
-        luck: Luck::new(LOOKOUT),
+        adaptive_spin: AdaptiveSpin::new(MOST_SPIN),
     };
     if searching {
         shift.watch();
@@ -50,7 +52,7 @@ pub(super) fn run<H: Host>(
 
 /// For how long a worker may look out for the next task: longer than a submitter takes that is let in, or told of a result,
 /// if it need not be woken for that.
-const LOOKOUT: Duration = Duration::from_micros(15);
+const MOST_SPIN: Duration = Duration::from_micros(15);
 /// How long a watchman dozes between two looks: the first time, and at most.
 const SHORTEST_DOZE: Duration = Duration::from_micros(50);
 const LONGEST_DOZE: Duration = Duration::from_millis(1);
@@ -85,7 +87,7 @@ struct Shift<'a, H: Host> {
     /// Is counted as one that will look into the queue as soon as it is set up.
     arriving: bool,
     /// Whether it pays to look on for a task before resting.
-    luck: Luck,
+    adaptive_spin: AdaptiveSpin,
 }
 
 impl<H: Host> Shift<'_, H> {
@@ -105,7 +107,7 @@ impl<H: Host> Shift<'_, H> {
                     return;
                 }
                 // A task that is not at its end goes on at once, before later ones, if this worker may stay.
-                if core.crew.is_over() {
+                if core.worker_count.is_over() {
                     if let Some(task) = next.take() {
                         core.queue.push(task);
                     }
@@ -234,11 +236,11 @@ impl<H: Host> Shift<'_, H> {
             core.let_in();
         }
         loop {
-            if core.crew.is_over() && self.retire() {
+            if core.worker_count.is_over() && self.retire() {
                 return Next::Leave;
             }
             if self.search() {
-                contain(|| core.host.hesitate(|| core.stirs()));
+                contain(|| core.host.spin_before_resuming(|| core.stirs()));
                 return Next::Look;
             }
             let seat = self.seat;
@@ -270,7 +272,7 @@ impl<H: Host> Shift<'_, H> {
             if core.host.has_errand() {
                 core.call_resting(Call::Look);
             }
-            if core.crew.is_over() {
+            if core.worker_count.is_over() {
                 core.call_surplus();
             }
             let own_expiry = core.expire_later(self.number);
@@ -281,7 +283,7 @@ impl<H: Host> Shift<'_, H> {
                 Call::Search => {
                     self.searching = true;
                     if self.watch() {
-                        contain(|| core.host.hesitate(|| core.stirs()));
+                        contain(|| core.host.spin_before_resuming(|| core.stirs()));
                         return Next::Look;
                     }
                 }
@@ -300,11 +302,11 @@ impl<H: Host> Shift<'_, H> {
     fn search(&mut self) -> bool {
         let core = self.core;
         // Nothing new comes into a closed pool.
-        if !can_look_out() || core.admission.is_closed() || !(self.searching || core.token.take()) {
+        if !may_spin() || core.admission.is_closed() || !(self.searching || core.token.take()) {
             return false;
         }
         self.searching = true;
-        self.luck.spin(|| !core.queue.is_empty())
+        self.adaptive_spin.spin(|| !core.queue.is_empty())
     }
 
     /// With the search token. Where those at work get the queue empty without this worker, it keeps out of their way, and
@@ -315,7 +317,7 @@ impl<H: Host> Shift<'_, H> {
         let called = core.token.handed_over();
         let goes_on = self.is_served_since(called)
             && (cfg!(any(loom, shuttle)) || self.is_served_since(core.look()));
-        if !goes_on || !core.token.begin_watch() {
+        if !goes_on || !core.token.begin_standby() {
             return true;
         }
         let mut taken = core.taken();
@@ -327,7 +329,7 @@ impl<H: Host> Shift<'_, H> {
             let pace = doze.as_nanos() as u64 / moved.max(1);
             if moved == 0 || !self.is_emptied_quickly(pace) {
                 // Either it holds the token again, or another one searches, and this one looks once more as it rests.
-                self.searching = core.token.end_watch();
+                self.searching = core.token.end_standby();
                 return self.searching && !core.queue.is_empty();
             }
             doze = (doze * 2).min(LONGEST_DOZE);
@@ -342,7 +344,8 @@ impl<H: Host> Shift<'_, H> {
         if left == 0 {
             is_served()
         } else {
-            self.luck.spin_for(Duration::from_nanos(left), is_served)
+            self.adaptive_spin
+                .spin_for(Duration::from_nanos(left), is_served)
         }
     }
 
@@ -353,13 +356,13 @@ impl<H: Host> Shift<'_, H> {
             // Another worker can only help where some of them wait for something.
             pace <= QUICKLY || core.queue.is_empty()
         } else {
-            self.luck.spin_for(SOON, || core.queue.is_empty())
+            self.adaptive_spin.spin_for(SOON, || core.queue.is_empty())
         }
     }
 
     /// Counts itself out if there are too many workers; `false`: it stays.
     fn retire(&mut self) -> bool {
-        if !self.core.crew.retire() {
+        if !self.core.worker_count.retire() {
             return false;
         }
         self.core.vacate(self.number);
@@ -370,7 +373,7 @@ impl<H: Host> Shift<'_, H> {
     fn leave(&mut self) -> bool {
         // The seat first: who sees that the worker is gone finds its seat, and its name, free.
         self.core.vacate(self.number);
-        self.core.crew.depart();
+        self.core.worker_count.depart();
         self.settle_departure()
     }
 
@@ -379,7 +382,7 @@ impl<H: Host> Shift<'_, H> {
         // Counted first: who sees that the worker is gone finds that it has expired.
         let tallies = &self.core.tallies;
         tallies.expired.fetch_add(1, Ordering::Relaxed);
-        self.core.crew.depart();
+        self.core.worker_count.depart();
         let gone = self.settle_departure();
         if !gone {
             // It comes back as a new one.
@@ -401,7 +404,7 @@ impl<H: Host> Shift<'_, H> {
         if !skipped(Step::LookAgainAfterLeaving) && core.is_needed() {
             // Under the spawn lock no thread is half started: a worker that may yet fail to start is no replacement.
             let _spawning = lock(&core.spawning);
-            if core.is_needed() && core.crew.rejoin() {
+            if core.is_needed() && core.worker_count.rejoin() {
                 self.number = core.find_seat();
                 self.seat = core.seats.get(self.number);
                 // There may be more than one task whose submitter trusted the token that was just laid down. If another
@@ -410,15 +413,15 @@ impl<H: Host> Shift<'_, H> {
                 return false;
             }
         }
-        core.family.count_worker(false);
+        core.deadlock_group.count_worker(false);
         // Where it was the last of all, those who wait for any pool are to try for themselves.
-        core.offer_room();
+        core.offer_permits();
         // No place to come back to, so there are as many workers as may be; but they may all rest, where a submitter had
         // trusted this worker's search.
         if !skipped(Step::LookAgainAfterLeaving) && !core.queue.is_empty() && core.is_wake_due() {
             core.wake();
         }
-        core.family.break_deadlock();
+        core.deadlock_group.break_deadlock();
         core.watch.notify();
         true
     }
@@ -440,7 +443,7 @@ impl<H: Host> Shift<'_, H> {
             core.queue.push(task);
         }
         core.vacate(self.number);
-        core.crew.depart();
+        core.worker_count.depart();
         if std::mem::take(&mut self.searching) {
             core.token.lay_down();
         }
@@ -452,7 +455,7 @@ impl<H: Host> Shift<'_, H> {
             // Under the spawn lock no thread is half started.
             let _spawning = lock(&core.spawning);
             let is_lost = if retries {
-                core.crew.present() == 0
+                core.worker_count.present() == 0
             } else {
                 // Unless the pool was opened again meanwhile.
                 core.broken.load(Ordering::Relaxed)
@@ -460,13 +463,13 @@ impl<H: Host> Shift<'_, H> {
             std::iter::from_fn(|| is_lost.then(|| core.queue.pop()).flatten()).collect()
         };
         core.cancel(tasks);
-        core.family.count_worker(false);
+        core.deadlock_group.count_worker(false);
         if retries {
             core.wake_resting();
         } else {
             core.wake_if_due();
         }
-        core.family.break_deadlock();
+        core.deadlock_group.break_deadlock();
         core.watch.notify();
         if core.host.has_errand() {
             // Left while this one was still counted among those who would see to it.
@@ -482,11 +485,11 @@ impl<H: Host> Core<H> {
     /// A worker that has just counted itself out is needed after all: for a task in the queue, or, where it was the
     /// last, for one whose submitter has yet to put it there.
     fn is_needed(&self) -> bool {
-        !self.queue.is_empty() || self.crew.present() == 0 && self.in_flight() != 0
+        !self.queue.is_empty() || self.worker_count.present() == 0 && self.in_flight() != 0
     }
 
     /// Takes tasks back that wait for a worker, so many at most.
-    pub fn sift(
+    pub fn extract_if(
         self: &Arc<Self>,
         most: usize,
         mut wanted: impl FnMut(&H::Task) -> bool,
@@ -525,7 +528,7 @@ impl<H: Host> Core<H> {
         let is_over = || self.admission.is_closed() || self.queue.is_empty();
         let _ = self
             .watch
-            .wait_until(is_over, &mut Patience::new(Some(pause)));
+            .wait_until(is_over, &mut WaitLimit::new(Some(pause)));
         self.mending.store(false, Ordering::SeqCst);
         full_fence();
         if !self.admission.is_closed() && !self.queue.is_empty() && self.is_wake_due() {
@@ -548,7 +551,7 @@ impl<H: Host> Core<H> {
         if self.admission.leave_many(count) {
             self.let_in();
         } else {
-            self.offer_room();
+            self.offer_permits();
         }
         self.watch.notify();
     }

@@ -27,7 +27,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<faces::pool::Submitter>()?;
     module.add_class::<faces::func::Invoker>()?;
     faces::patch::install(module.py())?;
-    faces::fast::install(module.py())?;
+    faces::fastcall::install(module.py())?;
     module.add_class::<faces::pool::Pool>()?;
     module.add_class::<faces::func::PoolWithFunc>()?;
     module.add_class::<faces::multi::MultiPool>()?;

@@ -3,8 +3,10 @@
 //! The books are plain atomics of the standard library, which no model checker explores: they add no states. They are
 //! closed when the pool's last part is dropped, which is after its last thread has left.
 
-use pyants::pool::sync::Patience;
-use pyants::pool::{Enlisted, Enlisting, Error, Host, Options, Outcome, Pool, SubmitError, Worker};
+use pyants::pool::sync::WaitLimit;
+use pyants::pool::{
+    Accounting, Detached, Error, Host, Options, Outcome, Pool, SubmitError, Worker,
+};
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::Relaxed};
@@ -288,13 +290,13 @@ impl Books {
         self.note(number, self.submit(Task::new(number)))
     }
 
-    /// Submits task `number`, waiting for room as long as `patience` lasts.
+    /// Submits task `number`, waiting for room as long as `wait_limit` lasts.
     pub fn try_patiently(
         &self,
         number: usize,
-        mut patience: Patience<'_>,
+        mut wait_limit: WaitLimit<'_>,
     ) -> Result<(), SubmitError<Task>> {
-        self.note(number, self.submit_with(Task::new(number), &mut patience))
+        self.note(number, self.submit_with(Task::new(number), &mut wait_limit))
     }
 
     /// Submits task `number`, which is done in two parts.
@@ -308,15 +310,15 @@ impl Books {
     }
 
     /// Takes task `number` back if it waits for a worker.
-    pub fn sift_out(&self, number: usize) {
-        for task in self.sift(|task| task.number == number) {
+    pub fn extract(&self, number: usize) {
+        for task in self.extract_if(|task| task.number == number) {
             self.host().cancelled[task.number].fetch_add(1, Relaxed);
         }
     }
 
     /// Waits until the pool is gone: no worker may begin from then on.
     pub fn bury(&self) {
-        self.watch_gone(&mut Patience::new(None))
+        self.watch_gone(&mut WaitLimit::new(None))
             .expect("nothing hinders it");
         self.host().gone.store(true, Relaxed);
     }
@@ -339,25 +341,28 @@ impl Books {
     }
 
     /// Submits task `number`, which stands in line by itself where there is no room.
-    pub fn put_in_line(&self, number: usize) -> Result<(), SubmitError<Task>> {
-        self.stand_in_line(number).map(drop)
+    pub fn put_to_wait(&self, number: usize) -> Result<(), SubmitError<Task>> {
+        self.wait_for_permit(number).map(drop)
     }
 
     /// The same, of a task that does something.
-    pub fn put_action_in_line(&self, number: usize, action: impl FnOnce() + Send + 'static) {
+    pub fn put_action_to_wait(&self, number: usize, action: impl FnOnce() + Send + 'static) {
         let task = Task::of(number, action);
-        self.note(number, self.enlist(self.offer(task), Enlisting::Missed))
-            .expect("the pool is open");
+        self.note(
+            number,
+            self.submit_detached(self.offer(task), Accounting::Counted),
+        )
+        .expect("the pool is open");
     }
 
     /// The same, with its place in line if it has one.
-    pub fn stand_in_line(
+    pub fn wait_for_permit(
         &self,
         number: usize,
-    ) -> Result<Option<Enlisted<Ledger>>, SubmitError<Task>> {
+    ) -> Result<Option<Detached<Ledger>>, SubmitError<Task>> {
         self.note(
             number,
-            self.enlist(self.offer(Task::new(number)), Enlisting::Missed),
+            self.submit_detached(self.offer(Task::new(number)), Accounting::Counted),
         )
     }
 
@@ -380,7 +385,7 @@ impl Books {
     }
 
     /// Takes a task back from its place in line; whether it was there.
-    pub fn withdraw(&self, place: &Enlisted<Ledger>) -> bool {
+    pub fn withdraw(&self, place: &Detached<Ledger>) -> bool {
         let task = place.withdraw();
         if let Some(task) = task {
             self.host().cancelled[task.number].fetch_add(1, Relaxed);

@@ -218,7 +218,7 @@ impl OneSeat {
 
 /// A worker that is called sees what its caller did before.
 #[test]
-fn seat_hands_over() {
+fn seat_handover() {
     check(3, || {
         let seat = OneSeat::new();
         let other = Arc::clone(&seat);
@@ -321,9 +321,9 @@ scenarios! {
         submit_against_close 3
         first_submit_against_close 3
         blocked_submit_against_close 2
-        enlist_against_finish 3
-        enlist_against_blocked_submit 2
-        enlist_against_close 2
+        detached_against_finish 3
+        detached_against_blocked_submit 2
+        detached_against_close 2
         withdraw_against_let_in 2
         withdraw_against_close 2
         close_and_wait 3
@@ -366,8 +366,8 @@ scenarios! {
         limited_waits_against_finish 1
         worker_that_waits_for_a_moment 1
         submit_against_the_end 1
-        sift_against_expire 1
-        sift_against_submit 1
+        extract_against_expire 1
+        extract_against_submit 1
         unfinished_against_tune_down 1
         hand_off_unfinished_against_tune_down 1
         slow_start 1
@@ -375,12 +375,12 @@ scenarios! {
         second_worker_is_fickle 1
         hand_off_second_worker_breaks 1
         hand_off_second_worker_is_fickle 1
-        failing_spawn_before_the_line 1
-        failing_spawns_before_the_line 1
-        failing_spawn_before_an_enlisted 1
+        failing_spawn_before_the_waiters 1
+        failing_spawns_before_the_waiters 1
+        failing_spawn_before_a_detached_task 1
         failing_spawn_against_tune_up 1
         hand_off_failing_spawn_against_tune_up 1
-        enlist_against_tune_up 1
+        detached_against_tune_up 1
 }
 
 /// With the order of SeqCst accesses as it is (see standins.rs).
@@ -405,13 +405,13 @@ mod exact {
 }
 
 /// With a look before anybody sleeps, starts a worker, or stands in line.
-mod looking_out {
+mod spinning {
     use super::*;
 
     fn check(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
-        sync::look_out(true);
+        sync::spin(true);
         super::check(preemptions, model);
-        sync::look_out(false);
+        sync::spin(false);
     }
 
     scenarios! {
@@ -422,8 +422,8 @@ mod looking_out {
             blocked_submit_against_two 1
             submit_against_expire 2
             submit_against_close 2
-            submitters_look_for_room 1
-            hand_off_submitters_look_for_room 1
+            submitters_spin_for_a_permit 1
+            hand_off_submitters_spin_for_a_permit 1
     }
 }
 

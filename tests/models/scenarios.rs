@@ -5,8 +5,8 @@
 
 use super::ledger::{Books, Ledger, Start, Task, options};
 use pyants::pool::faults::fail_spawns;
-use pyants::pool::sleeper::Sleeper;
-use pyants::pool::sync::{Condvar, Luck, Mutex, Patience, lock, wait};
+use pyants::pool::result_wait::ResultWait;
+use pyants::pool::sync::{AdaptiveSpin, Condvar, Mutex, WaitLimit, lock, wait};
 use pyants::pool::{Error, MultiPool, Strategy, SubmitError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -55,25 +55,25 @@ fn until(condition: impl Fn() -> bool) {
 /// A task that waits for another one: only two workers get both done.
 struct Gate {
     open: Mutex<bool>,
-    bell: Condvar,
+    condvar: Condvar,
 }
 
 /// The task that waits, and the one it waits for.
 fn gate() -> (impl FnOnce() + Send, impl FnOnce() + Send) {
     let gate = Arc::new(Gate {
         open: Mutex::new(false),
-        bell: Condvar::new(),
+        condvar: Condvar::new(),
     });
     let other = Arc::clone(&gate);
     let pass = move || {
         let mut open = lock(&gate.open);
         while !*open {
-            open = wait(&gate.bell, open, None);
+            open = wait(&gate.condvar, open, None);
         }
     };
     let open = move || {
         *lock(&other.open) = true;
-        other.bell.notify_all();
+        other.condvar.notify_all();
     };
     (pass, open)
 }
@@ -220,18 +220,18 @@ pub fn blocked_submit_against_close() {
 }
 
 /// A task stands in line by itself for the only worker.
-pub fn enlist_against_finish() {
+pub fn detached_against_finish() {
     let pool = Books::open(options(1, HAND_OFF), 1);
     pool.put(0);
-    pool.put_in_line(1).expect("the pool is open");
+    pool.put_to_wait(1).expect("the pool is open");
     pool.drain();
 }
 
 /// A task that stands in line by itself, and a submitter that waits there.
-pub fn enlist_against_blocked_submit() {
+pub fn detached_against_blocked_submit() {
     let pool = Books::open(options(1, HAND_OFF), 1);
     let other = beside(&pool, |pool| {
-        pool.put_in_line(0).expect("the pool is open");
+        pool.put_to_wait(0).expect("the pool is open");
     });
     pool.put(1);
     end(other);
@@ -239,13 +239,13 @@ pub fn enlist_against_blocked_submit() {
 }
 
 /// A task comes to stand in line while the pool closes: it runs, or the host gets it.
-pub fn enlist_against_close() {
+pub fn detached_against_close() {
     let pool = Books::open(options(1, HAND_OFF), 1);
     pool.put(0);
     let closer = beside(&pool, |pool| assert!(pool.release()));
-    let _ = pool.put_in_line(1);
+    let _ = pool.put_to_wait(1);
     end(closer);
-    pool.watch_gone(&mut Patience::new(None))
+    pool.watch_gone(&mut WaitLimit::new(None))
         .expect("nothing hinders it");
 }
 
@@ -254,7 +254,7 @@ pub fn enlist_against_close() {
 pub fn withdraw_against_let_in() {
     let pool = Books::open(options(1, HAND_OFF), 1);
     pool.put(0);
-    let place = pool.stand_in_line(1).expect("the pool is open");
+    let place = pool.wait_for_permit(1).expect("the pool is open");
     let other = beside(&pool, |pool| pool.put(2));
     if let Some(place) = place {
         pool.withdraw(&place);
@@ -268,13 +268,13 @@ pub fn withdraw_against_let_in() {
 pub fn withdraw_against_close() {
     let pool = Books::open(options(1, HAND_OFF), 1);
     pool.put(0);
-    let place = pool.stand_in_line(1).expect("the pool is open");
+    let place = pool.wait_for_permit(1).expect("the pool is open");
     let closer = beside(&pool, |pool| assert!(pool.release()));
     if let Some(place) = place {
         pool.withdraw(&place);
     }
     end(closer);
-    pool.watch_gone(&mut Patience::new(None))
+    pool.watch_gone(&mut WaitLimit::new(None))
         .expect("nothing hinders it");
 }
 
@@ -283,7 +283,7 @@ pub fn close_and_wait() {
     let pool = Books::open(options(1, QUEUE), 1);
     pool.put(0);
     assert!(pool.release());
-    pool.watch_gone(&mut Patience::new(None))
+    pool.watch_gone(&mut WaitLimit::new(None))
         .expect("nothing hinders it");
     assert_eq!(pool.running(), 0);
 }
@@ -294,7 +294,7 @@ pub fn two_wait_for_the_end() {
     pool.put(0);
     assert!(pool.release());
     let wait = |pool: &Books| {
-        pool.watch_gone(&mut Patience::new(None))
+        pool.watch_gone(&mut WaitLimit::new(None))
             .expect("nothing hinders it");
         assert!(pool.is_without_threads());
     };
@@ -548,17 +548,20 @@ pub fn worker_that_waits_for_itself() {
 fn wait_for_a_task(pool: &Books, deadlock: bool) {
     let inner = pool.clone();
     pool.put_action(0, move || {
-        let sleeper = Sleeper::new(inner.family_id(), true);
-        sleeper.bind();
-        let other = Arc::clone(&sleeper);
+        let result_wait = ResultWait::new(inner.deadlock_group_id(), true);
+        result_wait.block();
+        let other = Arc::clone(&result_wait);
         inner.put_action(1, move || {
             if other.settle() {
                 other.ring();
             }
         });
-        sleeper.refuse_if_stuck();
-        let waited = sleeper.wait(&mut Patience::new(None), &Luck::new(Duration::ZERO));
-        sleeper.leave();
+        result_wait.refuse_if_stuck();
+        let waited = result_wait.wait(
+            &mut WaitLimit::new(None),
+            &AdaptiveSpin::new(Duration::ZERO),
+        );
+        result_wait.leave();
         inner.demand(
             matches!(waited, Err(Error::Deadlock)) == deadlock,
             "a worker is told of a deadlock where there is one",
@@ -581,7 +584,7 @@ pub fn worker_that_waits_for_another() {
 pub fn workers_that_wait_for_each_other() {
     let pool = Books::open(options(2, QUEUE), 2);
     let told = Arc::new(AtomicUsize::new(0));
-    let sleepers = Arc::new(Mutex::new(Vec::new()));
+    let result_waits = Arc::new(Mutex::new(Vec::new()));
     // Both run before either waits.
     let ((pass, open), (other_pass, other_open)) = (gate(), gate());
     let meet: [Box<dyn FnOnce() + Send>; 2] = [
@@ -595,22 +598,26 @@ pub fn workers_that_wait_for_each_other() {
         }),
     ];
     for (number, meet) in meet.into_iter().enumerate() {
-        let (inner, sleepers, told) = (pool.clone(), Arc::clone(&sleepers), Arc::clone(&told));
+        let (inner, result_waits, told) =
+            (pool.clone(), Arc::clone(&result_waits), Arc::clone(&told));
         pool.put_action(number, move || {
-            let own = Sleeper::new(inner.family_id(), true);
-            lock(&sleepers).push(Arc::clone(&own));
+            let own = ResultWait::new(inner.deadlock_group_id(), true);
+            lock(&result_waits).push(Arc::clone(&own));
             meet();
-            own.bind();
+            own.block();
             own.refuse_if_stuck();
-            let waited = own.wait(&mut Patience::new(None), &Luck::new(Duration::ZERO));
+            let waited = own.wait(
+                &mut WaitLimit::new(None),
+                &AdaptiveSpin::new(Duration::ZERO),
+            );
             own.leave();
             if matches!(waited, Err(Error::Deadlock)) {
                 told.fetch_add(1, Relaxed);
             }
             // What the other one waits for.
-            for sleeper in lock(&sleepers).iter() {
-                if sleeper.settle() {
-                    sleeper.ring();
+            for result_wait in lock(&result_waits).iter() {
+                if result_wait.settle() {
+                    result_wait.ring();
                 }
             }
         });
@@ -648,7 +655,7 @@ const MOMENT: Duration = Duration::from_millis(1);
 pub fn submit_timeout_against_finish() {
     let pool = Books::open(options(1, HAND_OFF), 1);
     pool.put(0);
-    let late = pool.try_patiently(1, Patience::new(Some(MOMENT)));
+    let late = pool.try_patiently(1, WaitLimit::new(Some(MOMENT)));
     assert!(late.is_ok_or(|error| matches!(error, Error::Timeout)));
     assert_open_to(&pool, 2);
 }
@@ -658,7 +665,7 @@ pub fn submit_timeout_before_another() {
     let pool = Books::open(options(1, HAND_OFF), 1);
     pool.put(0);
     let other = beside(&pool, |pool| pool.put(1));
-    let late = pool.try_patiently(2, Patience::new(Some(MOMENT)));
+    let late = pool.try_patiently(2, WaitLimit::new(Some(MOMENT)));
     assert!(late.is_ok_or(|error| matches!(error, Error::Timeout)));
     end(other);
     assert_open_to(&pool, 3);
@@ -670,8 +677,8 @@ fn interrupt(interrupted: bool, other: bool) {
     pool.put(0);
     let other = other.then(|| beside(&pool, |pool| pool.put(1)));
     let mut is_interrupted = || interrupted;
-    let patience = Patience::new(None).interruptible(&mut is_interrupted);
-    let stopped = pool.try_patiently(2, patience);
+    let wait_limit = WaitLimit::new(None).interruptible(&mut is_interrupted);
+    let stopped = pool.try_patiently(2, wait_limit);
     assert!(stopped.is_ok_or(|error| interrupted && matches!(error, Error::Interrupted)));
     other.into_iter().for_each(end);
     assert_open_to(&pool, 3);
@@ -704,11 +711,11 @@ pub fn limited_waits_against_finish() {
     let in_time = pool.wait_idle(Some(MOMENT));
     assert!(!in_time || pool.has_run(0));
     let mut is_interrupted = || true;
-    let mut patience = Patience::new(None).interruptible(&mut is_interrupted);
-    let waited = pool.watch_idle(&mut patience);
+    let mut wait_limit = WaitLimit::new(None).interruptible(&mut is_interrupted);
+    let waited = pool.watch_idle(&mut wait_limit);
     assert!(pool.has_run(0) || matches!(waited, Err(Error::Interrupted)));
     assert!(pool.release());
-    if pool.watch_gone(&mut Patience::new(Some(MOMENT))).is_ok() {
+    if pool.watch_gone(&mut WaitLimit::new(Some(MOMENT))).is_ok() {
         assert_eq!(pool.running(), 0);
     }
 }
@@ -729,18 +736,18 @@ pub fn worker_that_waits_for_a_moment() {
     let pool = Books::open(options(1, QUEUE), 1);
     let inner = pool.clone();
     pool.put_action(0, move || {
-        let sleeper = Sleeper::new(inner.family_id(), false);
-        sleeper.bind();
-        let other = Arc::clone(&sleeper);
+        let result_wait = ResultWait::new(inner.deadlock_group_id(), false);
+        result_wait.block();
+        let other = Arc::clone(&result_wait);
         inner.put_action(1, move || {
             if other.settle() {
                 other.ring();
             }
         });
-        sleeper.refuse_if_stuck();
-        let mut patience = Patience::new(Some(MOMENT));
-        let waited = sleeper.wait(&mut patience, &Luck::new(Duration::ZERO));
-        sleeper.leave();
+        result_wait.refuse_if_stuck();
+        let mut wait_limit = WaitLimit::new(Some(MOMENT));
+        let waited = result_wait.wait(&mut wait_limit, &AdaptiveSpin::new(Duration::ZERO));
+        result_wait.leave();
         inner.demand(
             matches!(waited, Err(Error::Timeout)),
             "a wait with a limit of time ends with that",
@@ -764,22 +771,22 @@ pub fn submit_against_the_end() {
 }
 
 /// Tasks are taken back while the worker is told to leave.
-pub fn sift_against_expire() {
+pub fn extract_against_expire() {
     let pool = Books::open(options(1, QUEUE), 1);
     pool.put(0);
     let expiry = beside(&pool, |pool| pool.expire_all());
     pool.put(1);
     pool.put(2);
-    pool.sift_out(1);
+    pool.extract(1);
     pool.drain();
     end(expiry);
 }
 
 /// The same by somebody else than the submitter, for whose task it may look meanwhile.
-pub fn sift_against_submit() {
+pub fn extract_against_submit() {
     let pool = Books::open(options(1, QUEUE), 1);
     pool.put(0);
-    let sifter = beside(&pool, |pool| pool.sift_out(1));
+    let sifter = beside(&pool, |pool| pool.extract(1));
     pool.put(1);
     pool.put(2);
     end(sifter);
@@ -860,20 +867,20 @@ fn fail_spawns_of_a_full_pool(count: i64) {
     assert_open_to(&pool, 2);
 }
 
-pub fn failing_spawn_before_the_line() {
+pub fn failing_spawn_before_the_waiters() {
     fail_spawns_of_a_full_pool(1);
 }
 
-pub fn failing_spawns_before_the_line() {
+pub fn failing_spawns_before_the_waiters() {
     fail_spawns_of_a_full_pool(2);
 }
 
 /// The same with a task that stands in line by itself: it runs, or the host gets it.
-pub fn failing_spawn_before_an_enlisted() {
+pub fn failing_spawn_before_a_detached_task() {
     fail_spawns(2);
     let pool = Books::open(options(1, HAND_OFF), 1);
     let other = beside(&pool, |pool| {
-        let _ = pool.put_in_line(0);
+        let _ = pool.put_to_wait(0);
     });
     let _ = pool.try_hard(1);
     end(other);
@@ -948,11 +955,11 @@ pub fn errand_against_submit() {
 }
 
 /// A task that stands in line by itself is let in by whoever tunes up.
-pub fn enlist_against_tune_up() {
+pub fn detached_against_tune_up() {
     let pool = Books::open(options(1, HAND_OFF), 2);
     let (pass, open) = gate();
     pool.put_action(0, pass);
-    pool.put_action_in_line(1, open);
+    pool.put_action_to_wait(1, open);
     pool.tune(2);
     pool.drain();
 }
@@ -975,7 +982,7 @@ pub fn tune_down_to_a_deadlock() {
 }
 
 /// Two submitters look out for room before they stand in line.
-fn look_for_room(queue_size: Option<u64>) {
+fn spin_for_permit(queue_size: Option<u64>) {
     let pool = Books::open_on_many_processors(options(1, queue_size), 1);
     pool.put(0);
     let other = beside(&pool, |pool| pool.put(1));
@@ -984,13 +991,13 @@ fn look_for_room(queue_size: Option<u64>) {
     pool.drain();
 }
 
-pub fn submitters_look_for_room() {
-    look_for_room(Some(1));
+pub fn submitters_spin_for_a_permit() {
+    spin_for_permit(Some(1));
 }
 
 /// The same where every task has a worker of its own: they look out for that, too.
-pub fn hand_off_submitters_look_for_room() {
-    look_for_room(HAND_OFF);
+pub fn hand_off_submitters_spin_for_a_permit() {
+    spin_for_permit(HAND_OFF);
 }
 
 /// Two pools, without books.
@@ -1019,7 +1026,7 @@ fn share_two_pools(strategy: Strategy) {
     submit(&pools, &served);
     end(other);
     pools
-        .watch_idle(&mut Patience::new(None))
+        .watch_idle(&mut WaitLimit::new(None))
         .expect("nobody interrupts");
     assert_eq!(served.load(Relaxed), 4);
 }
@@ -1064,7 +1071,7 @@ pub fn workers_of_two_pools_wait() {
         pools.submit(task).expect("the pools are open");
     }
     pools
-        .watch_idle(&mut Patience::new(None))
+        .watch_idle(&mut WaitLimit::new(None))
         .expect("nobody interrupts");
     assert_eq!((told.load(Relaxed), served.load(Relaxed)), (1, 1));
 }
@@ -1076,7 +1083,7 @@ pub fn submit_against_release_of_two() {
         let pools = Arc::clone(&pools);
         spawn(move || {
             assert!(pools.release());
-            assert!(pools.watch_gone(&mut Patience::new(None)).is_ok());
+            assert!(pools.watch_gone(&mut WaitLimit::new(None)).is_ok());
         })
     };
     for _ in 0..3 {
@@ -1104,7 +1111,7 @@ pub fn worker_served_by_another_pool() {
     pools.submit(first).expect("the pools are open");
     pools.submit(serve()).expect("the pools are open");
     pools
-        .watch_idle(&mut Patience::new(None))
+        .watch_idle(&mut WaitLimit::new(None))
         .expect("nobody interrupts");
     assert_eq!(served.load(Relaxed), 3);
 }

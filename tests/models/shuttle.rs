@@ -78,9 +78,9 @@ scenarios! { check, scenarios:
     submit_against_close
     first_submit_against_close
     blocked_submit_against_close
-    enlist_against_finish
-    enlist_against_blocked_submit
-    enlist_against_close
+    detached_against_finish
+    detached_against_blocked_submit
+    detached_against_close
     withdraw_against_let_in
     withdraw_against_close
     close_and_wait
@@ -123,8 +123,8 @@ scenarios! { check, scenarios:
     limited_waits_against_finish
     worker_that_waits_for_a_moment
     submit_against_the_end
-    sift_against_expire
-    sift_against_submit
+    extract_against_expire
+    extract_against_submit
     unfinished_against_tune_down
     hand_off_unfinished_against_tune_down
     slow_start
@@ -132,19 +132,19 @@ scenarios! { check, scenarios:
     second_worker_is_fickle
     hand_off_second_worker_breaks
     hand_off_second_worker_is_fickle
-    failing_spawn_before_the_line
-    failing_spawns_before_the_line
-    failing_spawn_before_an_enlisted
+    failing_spawn_before_the_waiters
+    failing_spawns_before_the_waiters
+    failing_spawn_before_a_detached_task
     failing_spawn_against_tune_up
     hand_off_failing_spawn_against_tune_up
     failing_spawn_against_expire
     errand_against_park
     errand_against_expire
     errand_against_submit
-    enlist_against_tune_up
+    detached_against_tune_up
     tune_down_to_a_deadlock
-    submitters_look_for_room
-    hand_off_submitters_look_for_room
+    submitters_spin_for_a_permit
+    hand_off_submitters_spin_for_a_permit
     two_submitters_in_turn
     two_submitters_to_the_least_busy
     workers_of_two_pools_wait

@@ -25,16 +25,16 @@ use std::time::Duration;
 std::thread_local! {
     /// All threads of a model share one thread of the system, and so a clock.
     static CLOCK: Cell<Duration> = const { Cell::new(Duration::ZERO) };
-    static LOOKS_OUT: Cell<bool> = const { Cell::new(cfg!(shuttle)) };
+    static SPINS: Cell<bool> = const { Cell::new(cfg!(shuttle)) };
 }
 
 /// Whether the threads of this model look out, once, before they sleep or do what costs more.
-pub fn look_out(looks_out: bool) {
-    LOOKS_OUT.set(looks_out);
+pub fn spin(spins: bool) {
+    SPINS.set(spins);
 }
 
-pub fn can_look_out() -> bool {
-    LOOKS_OUT.get()
+pub fn may_spin() -> bool {
+    SPINS.get()
 }
 
 /// A moment of a model's time.

@@ -25,7 +25,7 @@ fn nested(
 const DEADLOCK: &str = "deadlock: every worker of the pool waits for the pool itself";
 
 #[test]
-fn a_task_may_submit_to_its_own_pool_while_there_is_room() {
+fn a_task_may_submit_to_its_own_pool_while_there_is_a_permit() {
     limited(|| {
         for (capacity, queue_size) in [(2, Some(0)), (1, Some(1)), (1, None), (0, Some(0))] {
             let pool = open(Pool::builder().capacity(capacity).queue_size(queue_size));
@@ -200,7 +200,7 @@ fn drain_all(multi: &MultiPool) {
 }
 
 #[test]
-fn the_pools_of_one_front_share_a_deadlock() {
+fn the_pools_of_one_front_have_one_deadlock() {
     limited(|| {
         for strategy in [Strategy::RoundRobin, Strategy::LeastTasks] {
             let multi = open_multi(2, strategy, &Pool::builder().capacity(1));
@@ -226,7 +226,7 @@ fn the_pools_of_one_front_share_a_deadlock() {
 }
 
 #[test]
-fn a_worker_that_waits_in_one_line_is_served_by_any_pool_of_the_front() {
+fn a_worker_that_waits_for_one_pool_is_served_by_any_pool_of_the_front() {
     limited(|| {
         let multi = open_multi(2, Strategy::RoundRobin, &Pool::builder().capacity(1));
         let (first, second, answers) = (Gate::new(), Gate::new(), Journal::new());

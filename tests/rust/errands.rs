@@ -9,13 +9,13 @@ use std::time::Duration;
 
 /// A world whose tasks are gates, and whose errands are counted, and one in a while held at one.
 #[derive(Default)]
-struct Desk {
+struct Slot {
     waiting: AtomicU64,
     done: AtomicU64,
     gate: Option<Arc<Gate>>,
 }
 
-impl Host for Desk {
+impl Host for Slot {
     type Task = Arc<Gate>;
     type Context<'a> = ();
 
@@ -53,21 +53,21 @@ impl Host for Desk {
 }
 
 fn open(
-    desk: Desk,
+    slot: Slot,
     capacity: u32,
     queue_size: Option<u64>,
     expiry: Option<Duration>,
-) -> Arc<Pool<Desk>> {
+) -> Arc<Pool<Slot>> {
     let options = Options {
         capacity: Some(capacity),
         queue_size,
         expiry,
         ..Options::default()
     };
-    watch(Pool::with_host(desk, options).expect("the options are good"))
+    watch(Pool::with_host(slot, options).expect("the options are good"))
 }
 
-fn leave_errand(pool: &Pool<Desk>) -> bool {
+fn leave_errand(pool: &Pool<Slot>) -> bool {
     pool.host().waiting.fetch_add(1, Ordering::Relaxed);
     pool.remains().summon()
 }
@@ -83,7 +83,7 @@ fn an_errand_starts_a_worker_or_calls_one_at_rest() {
     limited(|| {
         for queue_size in [Some(0), Some(2), None] {
             for expiry in [None, Some(Duration::from_millis(1))] {
-                let pool = open(Desk::default(), 2, queue_size, expiry);
+                let pool = open(Slot::default(), 2, queue_size, expiry);
                 for count in 1..=300 {
                     assert!(leave_errand(&pool));
                     eventually("it is done", || {
@@ -107,11 +107,11 @@ fn a_worker_with_an_errand_is_none_that_tasks_can_count_on() {
     limited(|| {
         for queue_size in [Some(0), Some(2), None] {
             let gate = Arc::new(Gate::default());
-            let desk = Desk {
+            let slot = Slot {
                 gate: Some(Arc::clone(&gate)),
-                ..Desk::default()
+                ..Slot::default()
             };
-            let pool = open(desk, 2, queue_size, None);
+            let pool = open(slot, 2, queue_size, None);
             assert!(leave_errand(&pool));
             gate.await_arrivals(1);
             assert_eq!(pool.stats().submitted, 0);
@@ -130,7 +130,7 @@ fn a_worker_with_an_errand_is_none_that_tasks_can_count_on() {
 #[test]
 fn errands_of_busy_workers_are_done_before_they_leave() {
     limited(|| {
-        let pool = open(Desk::default(), 1, Some(0), None);
+        let pool = open(Slot::default(), 1, Some(0), None);
         let gate = Arc::new(Gate::default());
         pool.submit(Arc::clone(&gate)).expect("a worker is free");
         gate.await_arrivals(1);

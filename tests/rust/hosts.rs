@@ -2,7 +2,7 @@
 
 use super::counters::assert_adds_up;
 use super::support::{Gate, QUEUE_SIZES, assert_is, eventually, limited, refused, watch};
-use pyants::pool::sync::Patience;
+use pyants::pool::sync::WaitLimit;
 use pyants::pool::{Host, Options, Outcome, Worker};
 use pyants::{Error, Pool};
 use std::panic::resume_unwind;
@@ -322,7 +322,7 @@ fn a_pool_is_released_while_it_waits_to_start_another_worker() {
         });
         assert!(pool.release());
         host.gate.store(true, Ordering::SeqCst);
-        pool.watch_gone(&mut Patience::new(Some(Duration::from_secs(60))))
+        pool.watch_gone(&mut WaitLimit::new(Some(Duration::from_secs(60))))
             .expect("the workers leave");
         assert_eq!(*host.ran.lock().unwrap(), [70, 8]);
     });
@@ -395,7 +395,7 @@ enum Place {
     AfterLife,
     BeforeIdle,
     AfterIdle,
-    Hesitate,
+    SpinBeforeResuming,
     Cancelled,
 }
 
@@ -454,8 +454,8 @@ impl Host for Panicky {
         waited
     }
 
-    fn hesitate(&self, _stirs: impl Fn() -> u64) {
-        self.come_to(Place::Hesitate);
+    fn spin_before_resuming(&self, _stirs: impl Fn() -> u64) {
+        self.come_to(Place::SpinBeforeResuming);
     }
 
     fn cancelled(&self, _tasks: Vec<u32>) {
@@ -473,7 +473,7 @@ fn a_host_that_panics_loses_no_task_and_holds_no_pool_open() {
                 (&[Place::AfterLife], usize::MAX),
                 (&[Place::BeforeIdle], usize::MAX),
                 (&[Place::AfterIdle], usize::MAX),
-                (&[Place::Hesitate], usize::MAX),
+                (&[Place::SpinBeforeResuming], usize::MAX),
             ] {
                 let host = Panicky::at(places, times);
                 let pool = Pool::with_host(host, options(3, queue_size));

@@ -4,7 +4,7 @@ use super::support::{
     Gate, Journal, QUEUE_SIZES, assert_is, beside, busy, close, drain, eventually, join, limited,
     open, refused,
 };
-use pyants::pool::sync::Patience;
+use pyants::pool::sync::WaitLimit;
 use pyants::{Error, Pool};
 use std::cell::RefCell;
 use std::sync::mpsc::channel;
@@ -34,7 +34,7 @@ fn a_released_pool_accepts_nothing() {
 }
 
 #[test]
-fn a_release_refuses_blocked_submitters_and_hands_their_tasks_back() {
+fn a_release_refuses_blocked_submitters_and_returns_their_tasks() {
     limited(|| {
         let (pool, gate) = busy(Pool::builder().capacity(1));
         let journal = Journal::new();
@@ -230,11 +230,11 @@ fn whoever_waits_for_the_end_finds_no_threads() {
             std::thread::sleep(Duration::from_micros(round * 10));
             assert!(pool.release());
             let other = beside(&pool, |pool| {
-                pool.watch_gone(&mut pyants::pool::sync::Patience::new(None))
+                pool.watch_gone(&mut pyants::pool::sync::WaitLimit::new(None))
                     .expect("nothing hinders it");
                 threads_named("endtest")
             });
-            pool.watch_gone(&mut pyants::pool::sync::Patience::new(Some(LONG)))
+            pool.watch_gone(&mut pyants::pool::sync::WaitLimit::new(Some(LONG)))
                 .expect("nothing hinders it");
             assert_eq!(threads_named("endtest"), 0);
             assert_eq!(other.join().expect("it does not panic"), 0);
@@ -403,7 +403,7 @@ fn workers_wait_for_their_own_pool_as_their_thread_locals_are_dropped() {
                 pool.submit(move || {
                     at_thread_end(move || {
                         own.release();
-                        let _ = sender.send(own.watch_gone(&mut Patience::new(Some(LONG))));
+                        let _ = sender.send(own.watch_gone(&mut WaitLimit::new(Some(LONG))));
                     });
                     both.wait();
                 })

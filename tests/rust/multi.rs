@@ -79,7 +79,7 @@ fn least_tasks_counts_those_that_wait_too() {
 }
 
 #[test]
-fn a_task_falls_over_to_a_pool_with_room() {
+fn a_task_falls_over_to_a_pool_with_a_permit() {
     limited(|| {
         for strategy in [Strategy::RoundRobin, Strategy::LeastTasks] {
             let multi = open_multi(3, strategy, &Pool::builder().capacity(2));
@@ -103,7 +103,7 @@ fn a_task_falls_over_to_a_pool_with_room() {
 }
 
 #[test]
-fn where_no_pool_has_room_the_submitter_waits_until_one_does() {
+fn where_no_pool_has_a_permit_the_submitter_waits_until_one_does() {
     limited(|| {
         for size in [1, 2, 3] {
             let builder = Pool::builder().capacity(1).max_blocking_tasks(1);
@@ -137,7 +137,7 @@ fn where_no_pool_has_room_the_submitter_waits_until_one_does() {
 }
 
 #[test]
-fn a_task_taken_back_from_any_pool_makes_room_for_those_who_wait() {
+fn a_task_taken_back_from_any_pool_frees_a_permit_for_waiters() {
     limited(|| {
         let builder = Pool::builder().capacity(1).queue_size(1);
         let multi = open_multi(2, Strategy::RoundRobin, &builder);
@@ -149,7 +149,7 @@ fn a_task_taken_back_from_any_pool_makes_room_for_those_who_wait() {
             gate.await_arrivals(2);
             let submitter = beside(&multi, |multi| multi.submit(|| {}));
             eventually("it stands in line", || multi.stats().waiting == 1);
-            assert!(multi.pools()[index].sift_one(|_| true).is_some());
+            assert!(multi.pools()[index].extract_one(|_| true).is_some());
             join(submitter).expect("it is let in");
             gate.open();
             eventually("the pools are at rest", || {

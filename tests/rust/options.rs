@@ -120,7 +120,7 @@ fn a_pool_tells_its_options() {
 }
 
 #[test]
-fn no_bound_on_the_line_is_the_default() {
+fn any_number_of_waiters_is_the_default() {
     limited(|| {
         let pool = open(Pool::builder().max_blocking_tasks(0));
         assert_eq!(pool.options().max_blocking_tasks, None);

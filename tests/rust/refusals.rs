@@ -23,7 +23,7 @@ fn run_refused(
 }
 
 #[test]
-fn every_refusal_hands_the_task_back() {
+fn every_refusal_returns_the_task() {
     limited(|| {
         let journal = Journal::new();
         let (pool, gate) = busy(Pool::builder().capacity(1).max_blocking_tasks(1));
@@ -56,7 +56,7 @@ fn every_refusal_hands_the_task_back() {
 }
 
 #[test]
-fn a_deadlock_hands_the_task_back() {
+fn a_deadlock_returns_the_task() {
     limited(|| {
         let pool = open(Pool::builder().capacity(1));
         let journal = Journal::new();

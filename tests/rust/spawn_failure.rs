@@ -9,9 +9,9 @@ use super::support::{
     limited_alone, open, open_multi, refused,
 };
 use pyants::pool::faults::{fail_spawns, failing_spawns};
-use pyants::pool::sleeper::Sleeper;
-use pyants::pool::sync::{Luck, Patience};
-use pyants::pool::{Enlisting, Limit};
+use pyants::pool::result_wait::ResultWait;
+use pyants::pool::sync::{AdaptiveSpin, WaitLimit};
+use pyants::pool::{Accounting, Limit};
 use pyants::{Builder, Error, Pool, Strategy};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -186,7 +186,7 @@ fn a_worker_waiting_for_a_thread_that_is_refused_is_told_of_the_deadlock() {
 }
 
 #[test]
-fn tune_up_without_threads_loses_nobody_in_line() {
+fn tune_up_without_threads_loses_no_waiter() {
     limited_alone(|| {
         let (pool, gate) = busy(Pool::builder().capacity(1).expiry(None));
         let journal = Journal::new();
@@ -229,7 +229,7 @@ fn without_an_expiry_thread_workers_stay_until_one_can_be_started() {
 }
 
 #[test]
-fn several_pools_share_a_shortage_of_threads() {
+fn several_pools_have_one_shortage_of_threads() {
     limited_alone(|| {
         let multi = open_multi(2, Strategy::RoundRobin, &Pool::builder().capacity(2));
         fail_spawns(-1);
@@ -346,12 +346,15 @@ fn a_worker_alone_with_its_wait_is_told_when_the_thread_for_another_is_refused()
         let (own, pass, noted) = (Arc::clone(&pool), gate.task(), answers.clone());
         pool.submit(move || {
             pass();
-            let sleeper = Sleeper::new(own.family_id(), true);
-            sleeper.bind();
-            sleeper.refuse_if_stuck();
+            let result_wait = ResultWait::new(own.deadlock_group_id(), true);
+            result_wait.block();
+            result_wait.refuse_if_stuck();
             noted.note("waits".to_owned());
-            let waited = sleeper.wait(&mut Patience::new(None), &Luck::new(Duration::ZERO));
-            sleeper.leave();
+            let waited = result_wait.wait(
+                &mut WaitLimit::new(None),
+                &AdaptiveSpin::new(Duration::ZERO),
+            );
+            result_wait.leave();
             noted.note(waited.expect_err("nobody settles it").to_string());
         })
         .expect("a worker is free");
@@ -365,8 +368,8 @@ fn a_worker_alone_with_its_wait_is_told_when_the_thread_for_another_is_refused()
                 looks.pass();
                 false
             };
-            let mut patience = Patience::new(None).interruptible(&mut look);
-            pool.submit_with((|| {}).into(), &mut patience)
+            let mut wait_limit = WaitLimit::new(None).interruptible(&mut look);
+            pool.submit_with((|| {}).into(), &mut wait_limit)
         });
         looking.await_arrivals(1);
         other.open();
@@ -392,12 +395,15 @@ fn a_worker_alone_with_its_wait_is_told_when_the_thread_for_a_queued_task_is_ref
         let answers = Journal::new();
         let (own, noted) = (Arc::clone(&pool), answers.clone());
         pool.submit(move || {
-            let sleeper = Sleeper::new(own.family_id(), true);
-            sleeper.bind();
-            sleeper.refuse_if_stuck();
+            let result_wait = ResultWait::new(own.deadlock_group_id(), true);
+            result_wait.block();
+            result_wait.refuse_if_stuck();
             noted.note("waits".to_owned());
-            let waited = sleeper.wait(&mut Patience::new(None), &Luck::new(Duration::ZERO));
-            sleeper.leave();
+            let waited = result_wait.wait(
+                &mut WaitLimit::new(None),
+                &AdaptiveSpin::new(Duration::ZERO),
+            );
+            result_wait.leave();
             noted.note(waited.expect_err("nobody settles it").to_string());
         })
         .expect("a worker is free");
@@ -414,21 +420,24 @@ fn a_wait_is_no_deadlock_where_a_thread_that_was_refused_can_be_had_now() {
     limited_alone(|| {
         let pool = open(Pool::builder().capacity(2).queue_size(None).expiry(None));
         let (gate, answers) = (Gate::new(), Journal::new());
-        let sleepers = Arc::new(Mutex::new(None));
-        let (own, pass, noted, bed) = (
+        let result_waits = Arc::new(Mutex::new(None));
+        let (own, pass, noted, wait_state) = (
             Arc::clone(&pool),
             gate.task(),
             answers.clone(),
-            Arc::clone(&sleepers),
+            Arc::clone(&result_waits),
         );
         pool.submit(move || {
             pass();
-            let sleeper = Sleeper::new(own.family_id(), true);
-            *bed.lock().unwrap() = Some(Arc::clone(&sleeper));
-            sleeper.bind();
-            sleeper.refuse_if_stuck();
-            let waited = sleeper.wait(&mut Patience::new(None), &Luck::new(Duration::ZERO));
-            sleeper.leave();
+            let result_wait = ResultWait::new(own.deadlock_group_id(), true);
+            *wait_state.lock().unwrap() = Some(Arc::clone(&result_wait));
+            result_wait.block();
+            result_wait.refuse_if_stuck();
+            let waited = result_wait.wait(
+                &mut WaitLimit::new(None),
+                &AdaptiveSpin::new(Duration::ZERO),
+            );
+            result_wait.leave();
             noted.note(waited.is_ok());
         })
         .expect("a worker is free");
@@ -436,11 +445,11 @@ fn a_wait_is_no_deadlock_where_a_thread_that_was_refused_can_be_had_now() {
         fail_spawns(-1);
         pool.submit(move || {
             eventually("the first has begun to wait", || {
-                sleepers.lock().unwrap().is_some()
+                result_waits.lock().unwrap().is_some()
             });
-            let sleeper = sleepers.lock().unwrap().take().expect("it is there");
-            if sleeper.settle() {
-                sleeper.ring();
+            let result_wait = result_waits.lock().unwrap().take().expect("it is there");
+            if result_wait.settle() {
+                result_wait.ring();
             }
         })
         .expect("it may wait");
@@ -489,7 +498,7 @@ fn a_thread_that_was_refused_is_asked_for_again_where_nothing_else_happens() {
                 let journal = Journal::new();
                 fail_spawns(refusals);
                 let task = journal.task("ran").into();
-                pool.enlist(pool.offer(task), Enlisting::Missed)
+                pool.submit_detached(pool.offer(task), Accounting::Counted)
                     .expect("it may wait");
                 eventually("it runs beside the one that blocks", || {
                     journal.entries() == ["ran"]
@@ -502,7 +511,7 @@ fn a_thread_that_was_refused_is_asked_for_again_where_nothing_else_happens() {
 }
 
 #[test]
-fn one_in_line_asks_again_for_a_thread_that_was_refused_where_nobody_else_would() {
+fn a_waiter_asks_again_for_a_thread_that_was_refused_where_nobody_else_would() {
     limited_alone(|| {
         let (pool, gate) = one_busy(Pool::builder().capacity(2).expiry(None));
         // The last of these is for the thread that would ask again.
@@ -580,13 +589,13 @@ fn where_one_of_several_pools_gets_no_thread_the_others_take_its_tasks() {
             let submitter = thread::spawn(move || mine.submit(task));
             let (index, offer) = multi.offer(journal.task(TASKS).into());
             multi
-                .enlist(index, offer, Enlisting::Missed)
+                .submit_detached(index, offer, Accounting::Counted)
                 .expect("it may wait");
             eventually("both wait", || multi.stats().waiting == 2);
             gate.open();
             join(submitter).expect("it is let in");
-            let mut patience = Patience::new(Some(Duration::from_secs(60)));
-            multi.watch_idle(&mut patience).expect("all is done");
+            let mut wait_limit = WaitLimit::new(Some(Duration::from_secs(60)));
+            multi.watch_idle(&mut wait_limit).expect("all is done");
             assert_eq!(journal.entries()[TASKS..], [TASKS, TASKS]);
             assert_eq!(multi.stats().spawned, 1);
             fail_spawns(0);
@@ -631,7 +640,7 @@ fn where_a_pool_gets_no_further_thread_a_worker_at_rest_of_another_takes_the_tas
 }
 
 #[test]
-fn one_in_the_line_of_several_pools_asks_again_for_the_pool_that_got_no_thread() {
+fn a_waiter_of_several_pools_asks_again_for_the_pool_that_got_no_thread() {
     limited_alone(|| {
         let builder = Pool::builder().capacity(1).expiry(None);
         let multi = open_multi(2, Strategy::RoundRobin, &builder);
@@ -668,8 +677,8 @@ fn what_a_closed_pool_has_in_its_queue_gets_the_thread_that_was_refused() {
         .expect("there is room");
         pool.release();
         fail_spawns(0);
-        let mut patience = Patience::new(Some(Duration::from_secs(60)));
-        pool.watch_gone(&mut patience).expect("both have run");
+        let mut wait_limit = WaitLimit::new(Some(Duration::from_secs(60)));
+        pool.watch_gone(&mut wait_limit).expect("both have run");
         assert_eq!(journal.entries(), [1]);
     });
 }

@@ -165,7 +165,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Default)]
 pub struct Gate {
     state: Mutex<GateState>,
-    bell: Condvar,
+    condvar: Condvar,
 }
 
 #[derive(Default)]
@@ -186,10 +186,10 @@ impl Gate {
         let mut state = lock(&self.state);
         let turn = state.arrived;
         state.arrived += 1;
-        self.bell.notify_all();
+        self.condvar.notify_all();
         while state.permitted <= turn {
             state = self
-                .bell
+                .condvar
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
         }
@@ -204,13 +204,13 @@ impl Gate {
     /// Lets everybody through, now and later.
     pub fn open(&self) {
         lock(&self.state).permitted = usize::MAX;
-        self.bell.notify_all();
+        self.condvar.notify_all();
     }
 
     /// Lets one more through, in the order of arrival.
     pub fn let_one(&self) {
         lock(&self.state).permitted += 1;
-        self.bell.notify_all();
+        self.condvar.notify_all();
     }
 
     pub fn arrived(&self) -> usize {

@@ -67,24 +67,24 @@ impl AsyncPool {
         Ok(Reporter::new(
             hooks,
             Box::new(pool.remains()),
-            front.family_id(),
+            front.deadlock_group_id(),
         ))
     }
 
     fn mailbox(&self, py: Python<'_>, event_loop: &Bound<'_, PyAny>) -> PyResult<Arc<Mailbox>> {
-        let known = lock(&self.mailboxes)
+        let lookup = lock(&self.mailboxes)
             .iter()
             .find(|mailbox| mailbox.is_at(event_loop))
             .cloned();
-        if let Some(mailbox) = known
+        if let Some(mailbox) = lookup
             && mailbox.is_of(event_loop)
             && mailbox.is_ours()
         {
             return Ok(mailbox);
         }
-        let known = lock(&self.mailboxes).clone();
+        let lookup = lock(&self.mailboxes).clone();
         let mut over = Vec::new();
-        for mailbox in known {
+        for mailbox in lookup {
             if mailbox.is_over(py)? {
                 over.push(mailbox);
             }
@@ -120,7 +120,7 @@ impl AsyncPool {
             Way::Told => Some(event_loop.guarded_method0(intern!(py, "create_future"))?),
         };
         let context = context::current(py)?;
-        mailbox.call_to_look_out(py)?;
+        mailbox.call_to_spin(py)?;
         let scope = self.scope.get();
         let is_open = scope.enter();
         let prospect = Prospect {
@@ -142,8 +142,8 @@ impl AsyncPool {
                 return Err(failure);
             }
         };
-        let enlisted = if is_open {
-            front.enlist(py, Task::Async(call.clone().unbind()))
+        let detached = if is_open {
+            front.submit_detached(py, Task::Async(call.clone().unbind()))
         } else {
             Err(Refusal::Pool(Error::Closed))
         };
@@ -151,7 +151,7 @@ impl AsyncPool {
             call,
             admission: None,
         };
-        match enlisted {
+        match detached {
             Ok(None) => {}
             Ok(Some(place)) => {
                 started.call.get().stand(Box::new(place));
@@ -269,7 +269,7 @@ impl AsyncPool {
 
     /// As run(), with an awaitable of the admission where the call has to stand in line, and what takes it back.
     #[pyo3(signature = (r#fn, /, *args, **kwargs))]
-    fn _enlist<'py>(
+    fn _submit_detached<'py>(
         &self,
         py: Python<'py>,
         r#fn: &Bound<'py, PyAny>,
@@ -301,7 +301,7 @@ impl AsyncPool {
     /// Waits, not on a loop's thread, until every call is done and, with a pool of its own, the workers are gone.
     fn _wait_closed(&self, py: Python<'_>) -> PyResult<()> {
         let scope = self.scope.get();
-        let (waited, raised) = detached(py, None, |patience| scope.wait(patience));
+        let (waited, raised) = detached(py, None, |wait_limit| scope.wait(wait_limit));
         waited.map_err(|error| raised.unwrap_or_else(|| errors::raise(py, error, "aclose")))?;
         if self.owns_pool.load(Ordering::Relaxed) {
             // Not before: those that stand in line would be refused.

@@ -1,15 +1,15 @@
 //! The base of all kinds of pools.
 
 use crate::per_process::PerProcess;
-use crate::pool::sync::Patience;
+use crate::pool::sync::WaitLimit;
 use crate::pool::{
-    Enlisted, Enlisting, Error, MultiPool, Offer, Options, OptionsError, Pool, Stats, Strategy,
+    Accounting, Detached, Error, MultiPool, Offer, Options, OptionsError, Pool, Stats, Strategy,
     SubmitError,
 };
 use crate::python::interpreter::call::{self, Guarded};
 use crate::python::interpreter::context;
 use crate::python::interpreter::exit::{self, Closer};
-use crate::python::interpreter::known;
+use crate::python::interpreter::lookup;
 use crate::python::interpreter::process::generation;
 use crate::python::interpreter::switch::Switch;
 use crate::python::interpreter::wait::detached;
@@ -160,8 +160,8 @@ impl Front {
     }
 
     /// The id that tells the pools from all others, for those who wait for their tasks.
-    pub fn family_id(&self) -> usize {
-        self.pools()[0].family_id()
+    pub fn deadlock_group_id(&self) -> usize {
+        self.pools()[0].deadlock_group_id()
     }
 
     /// How many workers there may be; `None`: any number.
@@ -172,37 +172,41 @@ impl Front {
 
     /// Submits a task whose submitter goes on at once: where there is no room it stands in line by itself, at the place
     /// that is returned.
-    pub fn enlist(&self, py: Python<'_>, task: Task) -> Result<Option<Enlisted<PyHost>>, Refusal> {
-        self.enlist_as(py, task, Enlisting::Missed)
-            .map_err(|SubmitError { error, .. }| Refusal::Pool(error))
-    }
-
-    /// As `enlist`, of a task that nobody would miss; `false`: it is refused.
-    pub fn enlist_spare(&self, py: Python<'_>, task: Task) -> bool {
-        self.enlist_as(py, task, Enlisting::Spare).is_ok()
-    }
-
-    fn enlist_as(
+    pub fn submit_detached(
         &self,
         py: Python<'_>,
         task: Task,
-        enlisting: Enlisting,
-    ) -> Result<Option<Enlisted<PyHost>>, SubmitError<Task>> {
+    ) -> Result<Option<Detached<PyHost>>, Refusal> {
+        self.submit_detached_as(py, task, Accounting::Counted)
+            .map_err(|SubmitError { error, .. }| Refusal::Pool(error))
+    }
+
+    /// As `submit_detached`, of a task that nobody would miss; `false`: it is refused.
+    pub fn submit_spare(&self, py: Python<'_>, task: Task) -> bool {
+        self.submit_detached_as(py, task, Accounting::Spare).is_ok()
+    }
+
+    fn submit_detached_as(
+        &self,
+        py: Python<'_>,
+        task: Task,
+        accounting: Accounting,
+    ) -> Result<Option<Detached<PyHost>>, SubmitError<Task>> {
         self.lend_context(py);
         let (index, offer) = match self.offer(task) {
             (_, Offer::Full(task)) if self.clear_withdrawn(py) => self.offer(task),
             offered => offered,
         };
-        let enlist = |offer| match &self.pools {
-            Pools::One(pool) => pool.enlist(offer, enlisting),
-            Pools::Many(multi) => multi.enlist(index, offer, enlisting),
+        let submit_detached = |offer| match &self.pools {
+            Pools::One(pool) => pool.submit_detached(offer, accounting),
+            Pools::Many(multi) => multi.submit_detached(index, offer, accounting),
         };
         match offer {
             // Attached: it is a matter of a moment, which giving up the GIL would make a long one.
             Offer::Accepted { wake_due: false } | Offer::Full(_) | Offer::Closed(_) => {
-                enlist(offer)
+                submit_detached(offer)
             }
-            Offer::Accepted { .. } | Offer::In(_) => call::detach(py, || enlist(offer)),
+            Offer::Accepted { .. } | Offer::In(_) => call::detach(py, || submit_detached(offer)),
         }
     }
 
@@ -225,7 +229,7 @@ impl Front {
         let shells: Vec<_> = call::detach(py, || {
             self.pools()
                 .iter()
-                .flat_map(|pool| pool.sift(Task::is_withdrawn))
+                .flat_map(|pool| pool.extract_if(Task::is_withdrawn))
                 .collect()
         });
         !shells.is_empty()
@@ -249,9 +253,9 @@ impl Front {
         offer: Offer<Task>,
         wait: Wait,
     ) -> Result<(), Refusal> {
-        let go_on = |offer, patience: Option<&mut Patience<'_>>| match &self.pools {
-            Pools::One(pool) => pool.follow_up(offer, patience),
-            Pools::Many(multi) => multi.follow_up(index, offer, patience),
+        let go_on = |offer, wait_limit: Option<&mut WaitLimit<'_>>| match &self.pools {
+            Pools::One(pool) => pool.follow_up(offer, wait_limit),
+            Pools::Many(multi) => multi.follow_up(index, offer, wait_limit),
         };
         let (result, raised) = match (offer, wait) {
             // Refused at once.
@@ -266,7 +270,7 @@ impl Front {
             // Somebody is woken or started: without the GIL, which the worker will ask for.
             (offer, Wait::No) => (call::detach(py, || go_on(offer, None)), None),
             (offer, Wait::Up(timeout)) => {
-                detached(py, timeout, |patience| go_on(offer, Some(patience)))
+                detached(py, timeout, |wait_limit| go_on(offer, Some(wait_limit)))
             }
         };
         match (result, raised) {
@@ -305,20 +309,20 @@ impl Front {
         }
     }
 
-    fn watch_idle(&self, patience: &mut Patience<'_>) -> Result<(), Error> {
+    fn watch_idle(&self, wait_limit: &mut WaitLimit<'_>) -> Result<(), Error> {
         match &self.pools {
-            Pools::One(pool) => pool.watch_idle(patience),
-            Pools::Many(multi) => multi.watch_idle(patience),
+            Pools::One(pool) => pool.watch_idle(wait_limit),
+            Pools::Many(multi) => multi.watch_idle(wait_limit),
         }
     }
 
     /// The indices of the pools whose workers have not left in time come with the error.
-    fn watch_gone(&self, patience: &mut Patience<'_>) -> Result<(), (Error, Vec<usize>)> {
+    fn watch_gone(&self, wait_limit: &mut WaitLimit<'_>) -> Result<(), (Error, Vec<usize>)> {
         match &self.pools {
             Pools::One(pool) => pool
-                .watch_gone(patience)
+                .watch_gone(wait_limit)
                 .map_err(|error| (error, Vec::new())),
-            Pools::Many(multi) => multi.watch_gone(patience),
+            Pools::Many(multi) => multi.watch_gone(wait_limit),
         }
     }
 }
@@ -392,8 +396,8 @@ impl Base {
     }
 
     /// The id that tells the pool from every other, for those who wait for its tasks.
-    pub fn family_id(&self, py: Python<'_>) -> PyResult<usize> {
-        Ok(self.front(py)?.family_id())
+    pub fn deadlock_group_id(&self, py: Python<'_>) -> PyResult<usize> {
+        Ok(self.front(py)?.deadlock_group_id())
     }
 
     /// A closed pool says so before the callable is looked at (B14).
@@ -584,7 +588,7 @@ impl Base {
             stats.expired.cast_signed(),
             i64::from(stats.peak_running),
         ];
-        known::POOL_STATS
+        lookup::POOL_STATS
             .get(py)
             .guarded_call1(PyTuple::new(py, numbers)?)
     }
@@ -612,7 +616,7 @@ impl Base {
     fn wait_idle(&self, py: Python<'_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
         let front = self.front(py)?;
         let timeout = options::read_optional_timeout(timeout)?;
-        match detached(py, timeout, |patience| front.watch_idle(patience)) {
+        match detached(py, timeout, |wait_limit| front.watch_idle(wait_limit)) {
             (Err(Error::Interrupted), Some(raised)) => Err(raised),
             (Ok(()), _) => Ok(true),
             (Err(Error::Timeout), _) => Ok(false),
@@ -770,7 +774,7 @@ impl Base {
         doing: &str,
     ) -> PyResult<()> {
         let front = self.front(py)?;
-        match detached(py, timeout, |patience| front.watch_gone(patience)) {
+        match detached(py, timeout, |wait_limit| front.watch_gone(wait_limit)) {
             (Ok(()), _) => Ok(()),
             (Err((Error::Interrupted, _)), Some(raised)) => Err(raised),
             (Err((Error::Timeout, late)), _) if !late.is_empty() => {

@@ -5,12 +5,12 @@ use super::feed::Feed;
 use super::patch;
 use crate::pool::Error;
 use crate::pool::sync::lock;
-use crate::python::interpreter::bells;
 use crate::python::interpreter::call;
 use crate::python::interpreter::instance;
-use crate::python::interpreter::known;
+use crate::python::interpreter::lookup;
 use crate::python::interpreter::process;
 use crate::python::interpreter::wait::detached;
+use crate::python::interpreter::wakeups;
 use crate::python::values::arguments::Call;
 use crate::python::values::errors::{self, Refusal};
 use crate::python::values::options;
@@ -63,7 +63,7 @@ impl Executor {
     ) -> Result<Bound<'py, Future>, Refusal> {
         let front = self.pool(py)?.get().front(py)?;
         let class = self.future_class.get(py).ok_or_else(not_initialised)?;
-        let future = class.task_future(py, front.family_id())?;
+        let future = class.task_future(py, front.deadlock_group_id())?;
         let scope = self.scope();
         if let Some(scope) = &scope {
             if !scope.enter() {
@@ -149,7 +149,7 @@ impl Executor {
         Ok(self.pool(py)?.clone().unbind())
     }
 
-    // `submit` is in fast.rs.
+    // `submit` is in fastcall.rs.
 
     /// As submit(), but never waits; None if the pool is overloaded.
     #[pyo3(signature = (r#fn, /, *args, **kwargs))]
@@ -161,7 +161,7 @@ impl Executor {
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let py = slf.py();
         if patch::is_replaced(slf.as_any())? {
-            let overload = known::POOL_OVERLOAD_ERROR.get(py);
+            let overload = lookup::POOL_OVERLOAD_ERROR.get(py);
             return match patch::ask(slf.as_any(), Wait::No, r#fn, &args, kwargs.as_ref()) {
                 Err(refusal) if refusal.is_instance(py, overload) => Ok(None),
                 result => result.map(Some),
@@ -240,7 +240,7 @@ impl Executor {
             items,
             star,
             ordered,
-            pool.get().family_id(py)?,
+            pool.get().deadlock_group_id(py)?,
             self.scope(),
         ));
         {
@@ -257,7 +257,7 @@ impl Executor {
     fn _leave_maps(&self, py: Python<'_>) {
         let jobs: Vec<_> = lock(&self.jobs).iter().filter_map(Weak::upgrade).collect();
         for job in jobs.iter().filter(|job| job.is_left()) {
-            bells::ring(py, job.cancel());
+            wakeups::ring(py, job.cancel());
         }
     }
 
@@ -277,7 +277,7 @@ impl Executor {
         let scope = self.scope();
         for pool in self.pool(py)?.get().front(py)?.pools() {
             let wanted = |task: &Task| Self::is_call_of(task, scope.as_ref());
-            let taken = call::detach(py, || pool.sift_one(wanted));
+            let taken = call::detach(py, || pool.extract_one(wanted));
             if let Some(Task::Future(call, future)) = taken {
                 future.get().leave_scope();
                 let (func, args, kwargs) = call.into_parts(py)?;
@@ -306,17 +306,17 @@ impl Executor {
             return Ok(());
         }
         for job in jobs {
-            bells::ring(py, job.cancel());
+            wakeups::ring(py, job.cancel());
         }
         let mut taken = Vec::new();
         for pool in front.pools() {
             let wanted = |task: &Task| Self::is_call_of(task, scope.as_ref());
-            taken.extend(call::detach(py, || pool.sift(wanted)));
+            taken.extend(call::detach(py, || pool.extract_if(wanted)));
         }
         for task in taken {
             if let Task::Future(call, future) = task {
                 drop(call);
-                bells::ring(py, Future::withdraw(future.bind(py)));
+                wakeups::ring(py, Future::withdraw(future.bind(py)));
             }
         }
         Ok(())
@@ -330,7 +330,7 @@ impl Executor {
         let Some(scope) = self.scope() else {
             return pool.get().wait_gone(py, None, "shutdown");
         };
-        match detached(py, None, |patience| scope.wait(patience)) {
+        match detached(py, None, |wait_limit| scope.wait(wait_limit)) {
             (Err(Error::Interrupted), Some(raised)) => Err(raised),
             (Err(error), _) => Err(errors::raise(py, error, "shutdown")),
             (Ok(()), _) => Ok(()),
@@ -340,7 +340,7 @@ impl Executor {
     /// A future that a worker of the pool must not wait for where only another of its tasks would set it.
     fn _place<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Future>> {
         let class = self.future_class.get(py).ok_or_else(not_initialised)?;
-        class.task_future(py, self.pool(py)?.get().family_id(py)?)
+        class.task_future(py, self.pool(py)?.get().deadlock_group_id(py)?)
     }
 
     /// A time-out in seconds, checked as submit_within() does.
@@ -350,7 +350,7 @@ impl Executor {
 
     /// What tells the pool from every other; a worker's thread has it as its attribute _pyants_pool.
     fn _pool_id(&self, py: Python<'_>) -> PyResult<usize> {
-        self.pool(py)?.get().family_id(py)
+        self.pool(py)?.get().deadlock_group_id(py)
     }
 
     /// A worker's initializer failed.

@@ -3,7 +3,7 @@
 use super::base::{Base, Wait};
 use crate::pool::Error;
 use crate::python::values::errors::Refusal;
-use crate::python::work::job::{Job, Results, Share};
+use crate::python::work::job::{Job, MapTask, Results};
 use crate::python::work::task::Task;
 use pyo3::prelude::*;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub struct Feed {
 
 impl Feed {
     /// Of more shares none would find a worker: by the kernel's usual limits a process has no more threads.
-    const MOST_SHARES: usize = 1 << 15;
+    const MOST_MAP_TASKS: usize = 1 << 15;
 
     /// For a new job, whose items, if it has any, are begun.
     pub fn new(
@@ -48,23 +48,23 @@ impl Feed {
     fn recruit(&mut self, py: Python<'_>, items: usize) -> Result<(), Refusal> {
         let job = &self.job;
         let front = self.pool.get().front(py)?;
-        let most = front.capacity().map_or(Self::MOST_SHARES, |capacity| {
-            Self::MOST_SHARES.min(capacity as usize)
+        let most = front.capacity().map_or(Self::MOST_MAP_TASKS, |capacity| {
+            Self::MOST_MAP_TASKS.min(capacity as usize)
         });
         for _ in 0..items {
             if job.is_exhausted() {
                 break;
             } else if job.is_idle() {
                 self.enter()?;
-                let share = Task::Share(Box::new(Share::sure(job)));
-                front.submit(py, share, Wait::Up(None))?;
-            } else if self.is_refused || job.shares() >= most {
+                let map_task = Task::Map(Box::new(MapTask::sure(job)));
+                front.submit(py, map_task, Wait::Up(None))?;
+            } else if self.is_refused || job.map_tasks() >= most {
                 break;
             } else {
                 self.enter()?;
                 // More hands are welcome when there is room for them, but nobody waits for them.
-                let share = Task::Share(Box::new(Share::spare(job)));
-                self.is_refused = !front.enlist_spare(py, share);
+                let map_task = Task::Map(Box::new(MapTask::spare(job)));
+                self.is_refused = !front.submit_spare(py, map_task);
             }
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! `PoolWithFunc`: one function, many arguments; and what it shares with `MultiPoolWithFunc`.
 
 use super::base::{Base, Wait};
-use crate::python::interpreter::known;
+use crate::python::interpreter::lookup;
 use crate::python::values::arguments::Call;
 use crate::python::values::errors::{self, accepted};
 use crate::python::values::options;
@@ -21,7 +21,7 @@ impl Invoker {
 
 #[pymethods]
 impl Invoker {
-    // `invoke` is in fast.rs.
+    // `invoke` is in fastcall.rs.
 
     /// As invoke(), but never waits; False if the pool is overloaded.
     #[pyo3(signature = (*args, **kwargs))]
@@ -79,7 +79,7 @@ impl Invoker {
         class: &Bound<'py, PyType>,
         item: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        known::generic_alias(class, item)
+        lookup::generic_alias(class, item)
     }
 }
 

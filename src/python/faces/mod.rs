@@ -3,7 +3,7 @@
 pub mod async_pool;
 pub mod base;
 pub mod executor;
-pub mod fast;
+pub mod fastcall;
 pub mod feed;
 pub mod func;
 pub mod multi;

@@ -7,7 +7,7 @@
 
 use super::base::Wait;
 use crate::python::interpreter::call::Guarded;
-use crate::python::interpreter::known;
+use crate::python::interpreter::lookup;
 use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -49,7 +49,7 @@ pub fn is_plain() -> bool {
 fn is_patched(py: Python<'_>) -> PyResult<bool> {
     // The version, then the class: one that is patched in between has another version by then.
     let version = version();
-    let submit = known::THREAD_POOL_EXECUTOR
+    let submit = lookup::THREAD_POOL_EXECUTOR
         .get(py)
         .getattr(intern!(py, "submit"))?;
     // A wrapper takes over a function's name and module, but not its globals.

@@ -20,7 +20,7 @@ impl Submitter {
 
 #[pymethods]
 impl Submitter {
-    // `submit` is in fast.rs.
+    // `submit` is in fastcall.rs.
 
     /// As submit(), but never waits; False if the pool is overloaded.
     #[pyo3(signature = (r#fn, /, *args, **kwargs))]

@@ -3,7 +3,7 @@
 //! and has the methods of `threading.Condition` work on it where somebody calls them.
 
 use super::call::{self, Guarded};
-use super::known;
+use super::lookup;
 use super::process::this_thread;
 use super::wait::detached;
 use crate::pool::sync::{lock, wait};
@@ -29,9 +29,9 @@ pub struct Condition {
     /// How often its owner has taken it. Only the owner reads and writes it.
     depth: AtomicU32,
     /// How many threads sleep until it is free.
-    sleepers: AtomicU32,
-    bed: Mutex<()>,
-    bell: Condvar,
+    result_waits: AtomicU32,
+    mutex: Mutex<()>,
+    condvar: Condvar,
     /// The locks of those who wait to be notified, once there has been one.
     waiters: PyOnceLock<Py<PyAny>>,
 }
@@ -41,9 +41,9 @@ impl Default for Condition {
         Condition {
             owner: AtomicU64::new(FREE),
             depth: AtomicU32::new(0),
-            sleepers: AtomicU32::new(0),
-            bed: Mutex::new(()),
-            bell: Condvar::new(),
+            result_waits: AtomicU32::new(0),
+            mutex: Mutex::new(()),
+            condvar: Condvar::new(),
             waiters: PyOnceLock::new(),
         }
     }
@@ -94,20 +94,20 @@ impl Condition {
         if timeout == Some(Duration::ZERO) {
             return Ok(false);
         }
-        let (taken, raised) = detached(py, timeout, |patience| {
+        let (taken, raised) = detached(py, timeout, |wait_limit| {
             loop {
-                let mut bed = lock(&self.bed);
-                self.sleepers.fetch_add(1, Ordering::SeqCst);
+                let mut mutex = lock(&self.mutex);
+                self.result_waits.fetch_add(1, Ordering::SeqCst);
                 let taken = self.take(me);
-                if !taken && !patience.is_over() {
-                    bed = wait(&self.bell, bed, patience.next_wait());
+                if !taken && !wait_limit.is_over() {
+                    mutex = wait(&self.condvar, mutex, wait_limit.next_wait());
                 }
-                self.sleepers.fetch_sub(1, Ordering::SeqCst);
-                drop(bed);
+                self.result_waits.fetch_sub(1, Ordering::SeqCst);
+                drop(mutex);
                 if taken || self.take(me) {
                     return true;
                 }
-                if patience.is_over() || patience.is_interrupted() {
+                if wait_limit.is_over() || wait_limit.is_interrupted() {
                     // Whoever rang for this thread rang for it alone.
                     self.call();
                     return false;
@@ -133,10 +133,10 @@ impl Condition {
 
     /// Wakes one who sleeps until it is free.
     fn call(&self) {
-        if self.sleepers.load(Ordering::SeqCst) > 0 {
+        if self.result_waits.load(Ordering::SeqCst) > 0 {
             // Whoever is about to sleep does so by then.
-            drop(lock(&self.bed));
-            self.bell.notify_one();
+            drop(lock(&self.mutex));
+            self.condvar.notify_one();
         }
     }
 
@@ -225,7 +225,7 @@ impl Condition {
         slf: &Bound<'py, Self>,
         timeout: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        known::CONDITION
+        lookup::CONDITION
             .get(slf.py())
             .guarded_method1(intern!(slf.py(), "wait"), (slf, timeout))
     }
@@ -237,7 +237,7 @@ impl Condition {
         predicate: &Bound<'py, PyAny>,
         timeout: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        known::CONDITION
+        lookup::CONDITION
             .get(slf.py())
             .guarded_method1(intern!(slf.py(), "wait_for"), (slf, predicate, timeout))
     }
@@ -246,7 +246,7 @@ impl Condition {
     #[pyo3(signature = (n = None))]
     fn notify(slf: &Bound<'_, Self>, n: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let py = slf.py();
-        let (condition, notify) = (known::CONDITION.get(py), intern!(py, "notify"));
+        let (condition, notify) = (lookup::CONDITION.get(py), intern!(py, "notify"));
         match n {
             None => condition.guarded_method1(notify, (slf,)),
             Some(n) => condition.guarded_method1(notify, (slf, n)),
@@ -295,7 +295,7 @@ impl Condition {
         let py = slf.py();
         let this = slf.get();
         let waiters = this.waiters.get_or_try_init(py, || {
-            let waiters = known::DEQUE.get(py).guarded_call0()?.unbind();
+            let waiters = lookup::DEQUE.get(py).guarded_call0()?.unbind();
             // SAFETY: this thread is attached, and the object, which is alive, is not tracked yet: this runs to this end
             // once, and nothing else tracks it (`untracked`).
             unsafe {

@@ -1,13 +1,13 @@
 //! The interpreter's exit, and forks of the process.
 
-use super::border;
 use super::call::Guarded;
 use super::context;
-use super::known;
+use super::fork_guard;
+use super::lookup;
 use super::process::{self, begin_exit, generation, is_exiting};
 use super::wait::detached;
 use crate::per_process::PerProcess;
-use crate::pool::sync::Patience;
+use crate::pool::sync::WaitLimit;
 use pyo3::exceptions::PyImportError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -30,7 +30,7 @@ pub trait Closing: Send + Sync {
     fn close(&self);
 
     /// Waits until all is done that was accepted, if the exit is to wait for it; `false`: the wait has ended before.
-    fn wait(&self, patience: &mut Patience<'_>) -> bool;
+    fn wait(&self, wait_limit: &mut WaitLimit<'_>) -> bool;
 
     /// Tells those who wait for what will not be done any more.
     fn tell_the_rest(&self, py: Python<'_>);
@@ -80,9 +80,9 @@ fn at_exit(py: Python<'_>) -> PyResult<()> {
         std::mem::take(&mut *closers)
     };
     let pools: Vec<_> = closers.iter().filter_map(|closer| closer.keep()).collect();
-    let (_, raised) = detached(py, None, |patience| {
+    let (_, raised) = detached(py, None, |wait_limit| {
         pools.iter().for_each(|pool| pool.close());
-        pools.iter().all(|pool| pool.wait(patience))
+        pools.iter().all(|pool| pool.wait(wait_limit))
     });
     for pool in &pools {
         pool.tell_the_rest(py);
@@ -93,12 +93,12 @@ fn at_exit(py: Python<'_>) -> PyResult<()> {
 /// Before the process is forked, on the thread that forks it: no worker is to be half in the interpreter's books.
 #[pyfunction]
 fn before_fork(py: Python<'_>) {
-    border::close(py);
+    fork_guard::close(py);
 }
 
 #[pyfunction]
 fn after_fork_in_parent() {
-    border::open();
+    fork_guard::open();
 }
 
 /// In a forked child: the parent's threads are not there, and its locks are not to be touched.
@@ -129,14 +129,14 @@ pub fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
     if IS_INSTALLED.get(py).is_some() {
         return Ok(());
     }
-    known::look_up(py)?;
+    lookup::look_up(py)?;
     context::read_flags(py)?;
     let _ = IS_INSTALLED.set(py, ());
     let threading = py.import("threading")?;
     let main_thread = threading.guarded_method0("main_thread")?;
     process::know_main_thread(&main_thread)?;
     let exit = wrap_pyfunction!(at_exit, module)?;
-    let in_time = known::AT_EXIT.get(py).guarded_call1((exit,))?;
+    let in_time = lookup::AT_EXIT.get(py).guarded_call1((exit,))?;
     if !in_time.is_truthy()? {
         // Imported while the interpreter is on its way out already.
         begin_exit();

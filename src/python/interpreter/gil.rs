@@ -6,7 +6,7 @@
 #[cfg(not(Py_GIL_DISABLED))]
 mod with_gil {
     use crate::per_process::PerProcess;
-    use crate::pool::sync::{Luck, lock, thread};
+    use crate::pool::sync::{AdaptiveSpin, lock, thread};
     use crate::python::interpreter::process::generation;
     use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
     use std::sync::{Mutex, MutexGuard};
@@ -159,10 +159,10 @@ mod with_gil {
 
     /// Spins, for some microseconds at most, while a thread has the GIL that will probably give it up within them: one
     /// that puts one task after another into a pool, or takes one after another out of it (`stirs` changes then).
-    pub fn hesitate(stirs: impl Fn() -> u64) {
-        static LUCK: Luck = Luck::new(MOST);
+    pub fn spin_before_resuming(stirs: impl Fn() -> u64) {
+        static SPIN: AdaptiveSpin = AdaptiveSpin::new(MOST);
         let mut first = None;
-        LUCK.spin_while(
+        SPIN.spin_while(
             || !IS_TAKEN.load(Relaxed),
             |now| {
                 let stir = stirs();
@@ -222,10 +222,10 @@ mod without_gil {
     pub fn given_up() {}
 
     #[inline]
-    pub fn hesitate(_stirs: impl Fn() -> u64) {}
+    pub fn spin_before_resuming(_stirs: impl Fn() -> u64) {}
 }
 
 #[cfg(not(Py_GIL_DISABLED))]
-pub use with_gil::{Gate, Member, given_up, hesitate, taken};
+pub use with_gil::{Gate, Member, given_up, spin_before_resuming, taken};
 #[cfg(Py_GIL_DISABLED)]
-pub use without_gil::{Gate, Member, given_up, hesitate, taken};
+pub use without_gil::{Gate, Member, given_up, spin_before_resuming, taken};

@@ -8,10 +8,10 @@
 //! take turns at a gate, between two tasks, and so early that nobody has to take the GIL from them: such a thread has one
 //! or two of them to wait for.
 
-use super::bells::Bells;
 use super::call::{self, Guarded};
 use super::gil::{Gate, Member};
-use super::known;
+use super::lookup;
+use super::wakeups::Wakeups;
 use pyo3::prelude::*;
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ pub struct Switch {
 impl Switch {
     /// Counts from now, with the interpreter's switch interval.
     pub fn new(py: Python<'_>) -> Self {
-        let interval = known::GET_SWITCH_INTERVAL
+        let interval = lookup::GET_SWITCH_INTERVAL
             .get(py)
             .guarded_call0()
             .and_then(|interval| interval.extract::<f64>())
@@ -83,11 +83,11 @@ impl Turns {
 
     /// Between two tasks: ends the turn if it is time and somebody else may want one; whether a new one has begun.
     /// `native`: what was called may not have gone through the interpreter's loop, which lets others in by itself;
-    /// `bells`: to be rung for by then.
+    /// `wakeups`: to be rung for by then.
     #[inline]
-    pub fn let_others_in(&mut self, py: Python<'_>, native: bool, bells: &mut Bells) -> bool {
+    pub fn let_others_in(&mut self, py: Python<'_>, native: bool, wakeups: &mut Wakeups) -> bool {
         if self.member.has_company() {
-            self.end_if_due(py, native, bells, || false)
+            self.end_if_due(py, native, wakeups, || false)
         } else {
             native && self.give_way_if_due(py)
         }
@@ -97,17 +97,17 @@ impl Turns {
     pub fn let_loop_in(
         &mut self,
         py: Python<'_>,
-        bells: &mut Bells,
+        wakeups: &mut Wakeups,
         has_come: impl Fn() -> bool,
     ) -> bool {
-        self.end_if_due(py, true, bells, has_come)
+        self.end_if_due(py, true, wakeups, has_come)
     }
 
     fn end_if_due(
         &mut self,
         py: Python<'_>,
         native: bool,
-        bells: &mut Bells,
+        wakeups: &mut Wakeups,
         has_come: impl Fn() -> bool,
     ) -> bool {
         if !native && self.ahead > 0 {
@@ -134,9 +134,9 @@ impl Turns {
         if !self.member.should_step_back() {
             return native && self.give_way_if_due(py);
         }
-        let bells = std::mem::take(bells);
+        let wakeups = std::mem::take(wakeups);
         self.detached(py, |member| {
-            bells.ring();
+            wakeups.ring();
             ((), member.step_back(has_come))
         });
         true
@@ -154,7 +154,7 @@ impl Turns {
         let due = self.is_due();
         if due {
             // An exception that comes up here, one set from another thread say, was meant for a task that is over.
-            if let Err(raised) = known::GIVE_WAY.get(py).guarded_call0() {
+            if let Err(raised) = lookup::GIVE_WAY.get(py).guarded_call0() {
                 raised.write_unraisable(py, None);
             }
             self.switch.attached();

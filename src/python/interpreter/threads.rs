@@ -1,7 +1,7 @@
 //! A worker's thread as the module `threading` shows it; `pyants._threads` has the Python half.
 
 use super::call::{self, Guarded};
-use super::known;
+use super::lookup;
 use super::process;
 use super::wait::detached;
 use crate::pool::sync::thread::kernel;
@@ -45,7 +45,7 @@ impl Exit {
             .transpose()
             .map_err(|_| PyOverflowError::new_err("timeout value is too large"))?;
         // A thread that has left is on its way out: it is waited for all the same, without a look at the time.
-        let (_, raised) = detached(py, timeout, |patience| self.exit.wait(patience));
+        let (_, raised) = detached(py, timeout, |wait_limit| self.exit.wait(wait_limit));
         raised.map_or(Ok(()), Err)
     }
 }
@@ -73,7 +73,7 @@ pub fn enter(py: Python<'_>, worker: &Worker, is_daemon: bool) -> PyResult<()> {
         exit: ManuallyDrop::new(worker.exit.clone()),
         generation: process::generation(),
     };
-    let thread = known::MAKE_THREAD.get(py).guarded_call1((
+    let thread = lookup::MAKE_THREAD.get(py).guarded_call1((
         &worker.name,
         pool::home_id(),
         exit,
@@ -82,7 +82,7 @@ pub fn enter(py: Python<'_>, worker: &Worker, is_daemon: bool) -> PyResult<()> {
     if thread.is_none() {
         return Ok(());
     }
-    let active = known::ACTIVE_THREADS.get(py);
+    let active = lookup::ACTIVE_THREADS.get(py);
     let ident = process::this_thread();
     // An ended thread of the same identity that `threading` has not forgotten. Dropped when the lock is free.
     let _former = active.guarded_method1("get", (ident,))?;
@@ -91,7 +91,7 @@ pub fn enter(py: Python<'_>, worker: &Worker, is_daemon: bool) -> PyResult<()> {
 
 /// Makes `threading` forget the calling thread. Up to 3.12 that would keep a dummy for ever.
 pub fn leave(py: Python<'_>) -> PyResult<()> {
-    let active = known::ACTIVE_THREADS.get(py);
+    let active = lookup::ACTIVE_THREADS.get(py);
     if active.is_none() {
         return Ok(());
     }
@@ -104,7 +104,7 @@ pub fn leave(py: Python<'_>) -> PyResult<()> {
 /// Changes what `threading` knows under its lock: it is looked up each time, since a fork puts another one in its place.
 /// No Python code runs under it here, not even a trace function, which might ask for the current thread.
 fn locked<R>(py: Python<'_>, change: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
-    let lock = known::THREADING.get(py).getattr("_active_limbo_lock")?;
+    let lock = lookup::THREADING.get(py).getattr("_active_limbo_lock")?;
     lock.guarded_method0("acquire")?;
     let changed = change();
     lock.guarded_method0("release")?;
@@ -115,13 +115,13 @@ fn locked<R>(py: Python<'_>, change: impl FnOnce() -> PyResult<R>) -> PyResult<R
 #[derive(Default)]
 pub struct Roll {
     present: Mutex<u32>,
-    bell: Condvar,
+    condvar: Condvar,
 }
 
 impl Roll {
     pub fn arrive(&self) {
         *self.present.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        self.bell.notify_all();
+        self.condvar.notify_all();
     }
 
     pub fn depart(&self) {
@@ -130,14 +130,14 @@ impl Roll {
 
     /// Waits until there are at least so many as `running` says, which may change, but not for long. The caller is detached.
     pub fn await_all(&self, running: impl Fn() -> u32) {
-        const PATIENCE: Duration = Duration::from_secs(1);
+        const WAIT_LIMIT: Duration = Duration::from_secs(1);
         // Those that leave do not tell: they are seen at the next look.
         const LOOK: Duration = Duration::from_millis(5);
         let start = Instant::now();
         let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
-        while *present < running() && start.elapsed() < PATIENCE {
+        while *present < running() && start.elapsed() < WAIT_LIMIT {
             present = self
-                .bell
+                .condvar
                 .wait_timeout(present, LOOK)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;

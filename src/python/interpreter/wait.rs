@@ -2,7 +2,7 @@
 
 use super::call;
 use super::process::is_main_thread;
-use crate::pool::sync::Patience;
+use crate::pool::sync::WaitLimit;
 use pyo3::prelude::*;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 pub fn detached<R: Send>(
     py: Python<'_>,
     timeout: Option<Duration>,
-    wait: impl FnOnce(&mut Patience<'_>) -> R + Send,
+    wait: impl FnOnce(&mut WaitLimit<'_>) -> R + Send,
 ) -> (R, Option<PyErr>) {
     let mut raised = None;
     let on_main_thread = is_main_thread();
@@ -20,11 +20,11 @@ pub fn detached<R: Send>(
             raised = call::attach(|py| py.check_signals().err()).flatten();
             raised.is_some()
         };
-        let patience = Patience::new(timeout);
+        let wait_limit = WaitLimit::new(timeout);
         if on_main_thread {
-            wait(&mut patience.interruptible(&mut interrupted))
+            wait(&mut wait_limit.interruptible(&mut interrupted))
         } else {
-            wait(&mut { patience })
+            wait(&mut { wait_limit })
         }
     });
     (result, raised)

@@ -2,7 +2,7 @@
 
 use crate::pool::Error;
 use crate::python::interpreter::call::{self, Guarded};
-use crate::python::interpreter::known;
+use crate::python::interpreter::lookup;
 use crate::python::interpreter::process;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyTypeError, PyValueError};
@@ -13,7 +13,7 @@ use pyo3::types::PyDict;
 macro_rules! exceptions {
     ($($function:ident $class:ident)*) => {$(
         pub fn $function(py: Python<'_>, message: impl Into<String>) -> PyErr {
-            match known::$class.get(py).guarded_call1((message.into(),)) {
+            match lookup::$class.get(py).guarded_call1((message.into(),)) {
                 Ok(exception) => PyErr::from_value(exception),
                 Err(error) => error,
             }
@@ -43,7 +43,7 @@ exceptions! {
 
 /// A call was cancelled before it could start.
 pub fn cancelled(py: Python<'_>) -> PyErr {
-    known::CANCELLED_ERROR
+    lookup::CANCELLED_ERROR
         .get(py)
         .guarded_call0()
         .map_or_else(|error| error, PyErr::from_value)

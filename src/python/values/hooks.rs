@@ -3,7 +3,7 @@
 use super::errors;
 use crate::python::interpreter::call::Guarded;
 use crate::python::interpreter::context;
-use crate::python::interpreter::known;
+use crate::python::interpreter::lookup;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use std::sync::{Mutex, PoisonError};
@@ -158,7 +158,7 @@ impl Hooks {
                 .as_ref()
                 .map(|logger| logger.bind(py).clone())
         });
-        given.map_or_else(|| known::GET_LOGGER.get(py).guarded_call1(("pyants",)), Ok)
+        given.map_or_else(|| lookup::GET_LOGGER.get(py).guarded_call1(("pyants",)), Ok)
     }
 
     pub fn initializer<'py>(

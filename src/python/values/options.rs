@@ -4,7 +4,7 @@ use super::errors::{invalid_expiry, invalid_pre_alloc, shown, wrong_type, wrong_
 use super::hooks::Hooks;
 use crate::pool::{Options, OptionsError};
 use crate::python::interpreter::call::{self, Guarded};
-use crate::python::interpreter::known;
+use crate::python::interpreter::lookup;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDelta, PyDict, PyInt, PyString, PyTuple};
@@ -297,7 +297,7 @@ fn conversion_failed(name: &str, allowed: &str, value: &Bound<'_, PyAny>, error:
 
 /// An integer through `__index__`, `None` where it is beyond any that the core could use.
 fn integer(name: &str, allowed: &str, value: &Bound<'_, PyAny>) -> PyResult<Option<i64>> {
-    let integer = known::INDEX
+    let integer = lookup::INDEX
         .get(value.py())
         .guarded_call1((value,))
         .map_err(|error| conversion_failed(name, allowed, value, error))?;
@@ -405,7 +405,7 @@ pub fn read_optional_timeout(value: Option<&Bound<'_, PyAny>>) -> PyResult<Optio
 fn default_stack_size(py: Python<'_>) -> usize {
     let set = || -> PyResult<usize> {
         // Asking sets it to 0.
-        let stack_size = known::STACK_SIZE.get(py);
+        let stack_size = lookup::STACK_SIZE.get(py);
         let bytes = stack_size.guarded_call0()?.extract()?;
         if bytes > 0 {
             stack_size.guarded_call1((bytes,))?;
@@ -432,7 +432,7 @@ pub fn read_strategy(value: Option<&Bound<'_, PyAny>>) -> PyResult<crate::pool::
     let Some(value) = value else {
         return Ok(Strategy::RoundRobin);
     };
-    match known::LOAD_BALANCING_STRATEGY
+    match lookup::LOAD_BALANCING_STRATEGY
         .get(value.py())
         .guarded_call1((value,))
         .and_then(|strategy| strategy.extract::<i64>())

@@ -40,7 +40,7 @@ pub struct Reporter {
     hooks: Arc<Hooks>,
     pool: Box<dyn Workers>,
     /// The id that tells the pool's workers from other threads.
-    family: usize,
+    deadlock_group: usize,
     /// In which process, counted by forks, the pool is.
     generation: u64,
 }
@@ -52,11 +52,11 @@ pub struct Report {
 }
 
 impl Reporter {
-    pub fn new(hooks: Arc<Hooks>, pool: Box<dyn Workers>, family: usize) -> Self {
+    pub fn new(hooks: Arc<Hooks>, pool: Box<dyn Workers>, deadlock_group: usize) -> Self {
         Reporter {
             hooks,
             pool,
-            family,
+            deadlock_group,
             generation: process::generation(),
         }
     }
@@ -86,7 +86,7 @@ impl Reporter {
             }
         };
         let report = Report { func, raised };
-        if self.is_ours() && crate::pool::home_id() == self.family {
+        if self.is_ours() && crate::pool::home_id() == self.deadlock_group {
             return report.tell(py, &self.hooks);
         }
         if !self.is_ours() || !self.hooks.has_panic_handler() {

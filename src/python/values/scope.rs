@@ -2,7 +2,7 @@
 
 use crate::per_process::PerProcess;
 use crate::pool::Error;
-use crate::pool::sync::Patience;
+use crate::pool::sync::WaitLimit;
 use crate::pool::watch::Watch;
 use crate::python::interpreter::process::generation;
 use std::sync::Arc;
@@ -60,9 +60,9 @@ impl Scope {
     }
 
     /// Waits until every call is done.
-    pub fn wait(&self, patience: &mut Patience<'_>) -> Result<(), Error> {
+    pub fn wait(&self, wait_limit: &mut WaitLimit<'_>) -> Result<(), Error> {
         self.watch
-            .wait_until(|| self.calls.load(Ordering::SeqCst) == 0, patience)
+            .wait_until(|| self.calls.load(Ordering::SeqCst) == 0, wait_limit)
     }
 }
 

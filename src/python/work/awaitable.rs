@@ -6,10 +6,10 @@
 
 use crate::pool::Outcome;
 use crate::pool::sync::lock;
-use crate::python::interpreter::bells::Bells;
 use crate::python::interpreter::call::{self, Guarded};
 use crate::python::interpreter::context;
 use crate::python::interpreter::switch::Turns;
+use crate::python::interpreter::wakeups::Wakeups;
 use crate::python::values::arguments::{Call, is_python_function};
 use crate::python::values::errors;
 use crate::python::values::hooks::Hooks;
@@ -82,7 +82,7 @@ pub trait Post: Send + Sync {
     fn post(&self, py: Python<'_>, letter: Letter);
 
     /// A worker, between two tasks: lets others in if it is time, the loop first if that is to fetch its mail.
-    fn let_others_in(&self, py: Python<'_>, turns: &mut Turns, bells: &mut Bells);
+    fn let_others_in(&self, py: Python<'_>, turns: &mut Turns, wakeups: &mut Wakeups);
 
     /// It belongs to this process, not to one that this was forked from.
     fn is_ours(&self) -> bool {
@@ -246,11 +246,11 @@ impl Awaitable {
         hooks: &Hooks,
         call: Py<Self>,
         turns: &mut Turns,
-        bells: &mut Bells,
+        wakeups: &mut Wakeups,
     ) -> Outcome<T> {
         let mailbox = Arc::clone(&call.get().mailbox);
         let outcome = Self::run_and_post(py, hooks, call, &*mailbox);
-        mailbox.let_others_in(py, turns, bells);
+        mailbox.let_others_in(py, turns, wakeups);
         outcome
     }
 
@@ -647,13 +647,13 @@ impl Awaitable {
     #[pyo3(signature = (r#fn, /))]
     fn remove_done_callback(&self, py: Python<'_>, r#fn: &Bound<'_, PyAny>) -> PyResult<usize> {
         // Compared outside of the lock, since that calls Python. What is found is then known by its identity.
-        let known: Vec<_> = lock(&self.inner)
+        let added: Vec<_> = lock(&self.inner)
             .callbacks
             .iter()
             .map(|(callback, _)| callback.clone_ref(py))
             .collect();
         let mut found = Vec::new();
-        for callback in known {
+        for callback in added {
             if r#fn.eq(callback.bind(py))? {
                 found.push(callback);
             }

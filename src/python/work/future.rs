@@ -27,14 +27,14 @@
 //! where it would be Returned or Raised.
 
 use crate::pool::Error;
-use crate::pool::sleeper::Sleeper;
+use crate::pool::result_wait::ResultWait;
 use crate::pool::sync::lock;
-use crate::python::interpreter::bells::{Bells, LUCK, ring};
 use crate::python::interpreter::call::Guarded;
 use crate::python::interpreter::condition::{Condition, Held};
 use crate::python::interpreter::instance::{self, Layout};
-use crate::python::interpreter::known;
+use crate::python::interpreter::lookup;
 use crate::python::interpreter::wait::detached;
+use crate::python::interpreter::wakeups::{SPIN, Wakeups, ring};
 use crate::python::values::errors;
 use crate::python::values::scope::Scope;
 use pyo3::exceptions::{PyException, PyRecursionError, PyTimeoutError};
@@ -64,7 +64,7 @@ struct Word(u8);
 
 impl Word {
     const STATE: u8 = 0b0111;
-    const WATCHED: u8 = 0b1000;
+    const STANDBY: u8 = 0b1000;
 
     fn state(self) -> State {
         match self.0 & Self::STATE {
@@ -80,12 +80,12 @@ impl Word {
     }
 
     fn is_watched(self) -> bool {
-        self.0 & Self::WATCHED != 0
+        self.0 & Self::STANDBY != 0
     }
 
     /// Another state, watched as before.
     fn with(self, state: State) -> Word {
-        Word(self.0 & Self::WATCHED | state as u8)
+        Word(self.0 & Self::STANDBY | state as u8)
     }
 }
 
@@ -166,7 +166,7 @@ type Outcome<'py> = (Option<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>);
 #[derive(Default)]
 struct Extras {
     callbacks: Vec<Py<PyAny>>,
-    sleepers: Vec<Arc<Sleeper>>,
+    result_waits: Vec<Arc<ResultWait>>,
     waiting: Option<Waiting>,
     scope: Option<Arc<Scope>>,
     fields: Option<Fields>,
@@ -189,7 +189,7 @@ pub struct Future {
     outcome: UnsafeCell<Option<Py<PyAny>>>,
     extras: Mutex<Option<Box<Extras>>>,
     /// The id of the family whose task this is the future of; 0: of none.
-    family: usize,
+    deadlock_group: usize,
 }
 
 // SAFETY: `outcome` is the only part that is not Sync by itself. One thread writes it, once: only one moves the state to
@@ -204,7 +204,7 @@ impl Default for Future {
             word: AtomicU8::new(State::Pending as u8),
             outcome: UnsafeCell::new(None),
             extras: Mutex::new(None),
-            family: 0,
+            deadlock_group: 0,
         }
     }
 }
@@ -238,9 +238,13 @@ impl FutureClass {
     }
 
     /// A pending future, for a task of that family.
-    pub fn task_future<'py>(&self, py: Python<'py>, family: usize) -> PyResult<Bound<'py, Future>> {
+    pub fn task_future<'py>(
+        &self,
+        py: Python<'py>,
+        deadlock_group: usize,
+    ) -> PyResult<Bound<'py, Future>> {
         let future = Future {
-            family,
+            deadlock_group,
             ..Future::default()
         };
         // SAFETY: it derives from the class of `Future`: that was looked at when this was made.
@@ -294,7 +298,7 @@ impl Future {
     fn watch<R>(&self, look: impl FnOnce(&mut Extras) -> R) -> R {
         let mut extras = lock(&self.extras);
         // AcqRel: whoever moves the state without a lock does so before this, and is seen, or sees this.
-        self.word.fetch_or(Word::WATCHED, Ordering::AcqRel);
+        self.word.fetch_or(Word::STANDBY, Ordering::AcqRel);
         look(extras.get_or_insert_with(Box::default))
     }
 
@@ -414,7 +418,7 @@ impl Future {
         let (py, this) = (slf.py(), slf.get());
         instance::track(slf.as_any());
         // The former value is dropped after the lock.
-        let (sleepers, _before) = this.watch(|extras| {
+        let (result_waits, _before) = this.watch(|extras| {
             let fields = extras.fields.get_or_insert_default();
             let mut before = (Fields::default(), None);
             // In these states nobody moves it on, and nobody moves it there but under this lock, since it is watched.
@@ -434,14 +438,14 @@ impl Future {
             let _ = this
                 .word
                 .fetch_update(Ordering::AcqRel, Ordering::Acquire, moved);
-            let sleepers = if this.state().is_done() {
-                std::mem::take(&mut extras.sleepers)
+            let result_waits = if this.state().is_done() {
+                std::mem::take(&mut extras.result_waits)
             } else {
                 Vec::new()
             };
-            (sleepers, before)
+            (result_waits, before)
         });
-        ring(py, Bells::settle(sleepers));
+        ring(py, Wakeups::settle(result_waits));
     }
 
     /// `_state = value`.
@@ -558,26 +562,26 @@ impl Future {
     }
 
     /// The future is done: its callbacks are called, and the threads that wait for it are to be rung for.
-    fn announce(slf: &Bound<'_, Self>, by: Caller) -> PyResult<Bells> {
+    fn announce(slf: &Bound<'_, Self>, by: Caller) -> PyResult<Wakeups> {
         let this = slf.get();
         if !this.word().is_watched() {
-            return Ok(Bells::default());
+            return Ok(Wakeups::default());
         }
-        let (callbacks, sleepers, scope) = match lock(&this.extras).as_mut() {
-            None => return Ok(Bells::default()),
+        let (callbacks, result_waits, scope) = match lock(&this.extras).as_mut() {
+            None => return Ok(Wakeups::default()),
             Some(extras) => (
                 std::mem::take(&mut extras.callbacks),
-                std::mem::take(&mut extras.sleepers),
+                std::mem::take(&mut extras.result_waits),
                 extras.scope.take(),
             ),
         };
-        let bells = Bells::settle(sleepers);
+        let wakeups = Wakeups::settle(result_waits);
         // They may wait for who wakes up here.
-        let bells = if callbacks.is_empty() {
-            bells
+        let wakeups = if callbacks.is_empty() {
+            wakeups
         } else {
-            ring(slf.py(), bells);
-            Bells::default()
+            ring(slf.py(), wakeups);
+            Wakeups::default()
         };
         let called = callbacks
             .iter()
@@ -585,7 +589,7 @@ impl Future {
         if let Some(scope) = scope {
             scope.leave();
         }
-        called.map(|()| bells)
+        called.map(|()| wakeups)
     }
 
     /// Calls a callback, which may set another future, whose callbacks may set others, and so on. Python's own limit to that
@@ -630,15 +634,15 @@ impl Future {
     }
 
     /// Handles an error in telling others of a future's end on a worker, which has nobody to pass it on to.
-    fn settled(slf: &Bound<'_, Self>, announced: PyResult<Bells>) -> Bells {
+    fn settled(slf: &Bound<'_, Self>, announced: PyResult<Wakeups>) -> Wakeups {
         announced.unwrap_or_else(|failure| {
             failure.write_unraisable(slf.py(), Some(slf.as_any()));
-            Bells::default()
+            Wakeups::default()
         })
     }
 
     /// The worker: takes up the task; `None`: it may run. Else it was cancelled, which those who watch are told.
-    pub fn start(slf: &Bound<'_, Self>) -> Option<Bells> {
+    pub fn start(slf: &Bound<'_, Self>) -> Option<Wakeups> {
         match slf
             .get()
             .step(State::Running, |state| state == State::Pending)
@@ -649,15 +653,15 @@ impl Future {
     }
 
     /// The task will not run: cancels the future if need be, and tells those who watch that it is so.
-    pub fn withdraw(slf: &Bound<'_, Self>) -> Bells {
-        let cancelled = Self::cancel_now(slf, Caller::Worker).and_then(|(_, bells)| {
+    pub fn withdraw(slf: &Bound<'_, Self>) -> Wakeups {
+        let cancelled = Self::cancel_now(slf, Caller::Worker).and_then(|(_, wakeups)| {
             Self::tell(
                 slf,
                 State::Notified,
                 |state| state == State::Cancelled,
                 Some("add_cancelled"),
             )
-            .map(|_| bells)
+            .map(|_| wakeups)
         });
         // It did that itself, if it was not assigned to.
         slf.get().leave_scope();
@@ -665,15 +669,15 @@ impl Future {
     }
 
     /// Whether the future is cancelled now.
-    fn cancel_now(slf: &Bound<'_, Self>, by: Caller) -> PyResult<(bool, Bells)> {
+    fn cancel_now(slf: &Bound<'_, Self>, by: Caller) -> PyResult<(bool, Wakeups)> {
         match Self::tell(slf, State::Cancelled, |state| state == State::Pending, None)? {
-            Ok(()) => Self::announce(slf, by).map(|bells| (true, bells)),
-            Err(state) => Ok((state.is_cancelled(), Bells::default())),
+            Ok(()) => Self::announce(slf, by).map(|wakeups| (true, wakeups)),
+            Err(state) => Ok((state.is_cancelled(), Wakeups::default())),
         }
     }
 
     /// The worker: the task came to this.
-    pub fn finish(slf: &Bound<'_, Self>, outcome: PyResult<Bound<'_, PyAny>>) -> Bells {
+    pub fn finish(slf: &Bound<'_, Self>, outcome: PyResult<Bound<'_, PyAny>>) -> Wakeups {
         let (outcome, raised) = match outcome {
             Ok(result) => (result, false),
             Err(raised) => (errors::with_traceback(slf.py(), &raised).into_any(), true),
@@ -681,12 +685,12 @@ impl Future {
         let finished = Self::conclude(slf, outcome, raised, Caller::Worker);
         Self::settled(
             slf,
-            finished.map(|bells| {
-                bells.unwrap_or_else(|| {
+            finished.map(|wakeups| {
+                wakeups.unwrap_or_else(|| {
                     // Somebody else had set the outcome already: theirs stays, as with CPython's futures. Whoever assigned
                     // it has told nobody.
                     slf.get().leave_scope();
-                    Bells::default()
+                    Wakeups::default()
                 })
             }),
         )
@@ -698,7 +702,7 @@ impl Future {
         outcome: Bound<'_, PyAny>,
         raised: bool,
         by: Caller,
-    ) -> PyResult<Option<Bells>> {
+    ) -> PyResult<Option<Wakeups>> {
         let this = slf.get();
         // A thread that holds the condition sees nothing change, not even that the outcome is being set.
         let held = if this.word().is_watched() {
@@ -737,8 +741,8 @@ impl Future {
             outcome = unsafe { (*this.outcome.get()).take() };
         }
         drop((held, outcome));
-        let bells = Self::announce(slf, by)?;
-        told.map(|_| Some(bells))
+        let wakeups = Self::announce(slf, by)?;
+        told.map(|_| Some(wakeups))
     }
 
     /// The outcome of a future that the caller has found in a state that has one.
@@ -760,24 +764,24 @@ impl Future {
         if timeout == Some(Duration::ZERO) {
             return Err(PyTimeoutError::new_err(()));
         }
-        let sleeper = Sleeper::new(this.family, timeout.is_none());
+        let result_wait = ResultWait::new(this.deadlock_group, timeout.is_none());
         let watched = this.watch_undone(|extras| {
-            extras.sleepers.push(Arc::clone(&sleeper));
-            sleeper.bind();
+            extras.result_waits.push(Arc::clone(&result_wait));
+            result_wait.block();
         });
         if let Err(state) = watched {
             return Ok(state);
         }
-        let (waited, raised) = detached(py, timeout, |patience| {
-            sleeper.refuse_if_stuck();
-            sleeper.wait(patience, &LUCK)
+        let (waited, raised) = detached(py, timeout, |wait_limit| {
+            result_wait.refuse_if_stuck();
+            result_wait.wait(wait_limit, &SPIN)
         });
-        sleeper.leave();
+        result_wait.leave();
         if waited.is_err() {
             this.watch(|extras| {
                 extras
-                    .sleepers
-                    .retain(|other| !Arc::ptr_eq(other, &sleeper));
+                    .result_waits
+                    .retain(|other| !Arc::ptr_eq(other, &result_wait));
             });
         }
         match (waited, raised) {
@@ -817,8 +821,8 @@ impl Future {
 
     /// Cancels the call if it has not started; whether it is cancelled.
     fn cancel(slf: &Bound<'_, Self>) -> PyResult<bool> {
-        let (cancelled, bells) = Self::cancel_now(slf, Caller::User)?;
-        ring(slf.py(), bells);
+        let (cancelled, wakeups) = Self::cancel_now(slf, Caller::User)?;
+        ring(slf.py(), wakeups);
         Ok(cancelled)
     }
 
@@ -903,7 +907,7 @@ impl Future {
         if notified.is_ok() {
             return Ok(false);
         }
-        known::GET_LOGGER
+        lookup::GET_LOGGER
             .get(py)
             .guarded_call1(("concurrent.futures",))?
             .guarded_method1(
@@ -942,7 +946,7 @@ impl Future {
         class: &Bound<'py, PyType>,
         item: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        known::generic_alias(class, item)
+        lookup::generic_alias(class, item)
     }
 
     #[getter]
@@ -1053,8 +1057,8 @@ impl Future {
     fn set(slf: &Bound<'_, Self>, outcome: Bound<'_, PyAny>, raised: bool) -> PyResult<()> {
         let py = slf.py();
         match Self::conclude(slf, outcome, raised, Caller::User)? {
-            Some(bells) => {
-                ring(py, bells);
+            Some(wakeups) => {
+                ring(py, wakeups);
                 Ok(())
             }
             None => {

@@ -3,19 +3,19 @@
 use super::awaitable::{Awaitable, Place};
 use super::future::Future;
 use super::task::Task;
-use crate::pool::sync::Patience;
+use crate::pool::sync::WaitLimit;
 use crate::pool::sync::lock;
-use crate::pool::{Enlisted, Error, Host, Outcome, Pool, Remains, Worker};
-use crate::python::interpreter::bells::{self, Bells};
-use crate::python::interpreter::border;
+use crate::pool::{Detached, Error, Host, Outcome, Pool, Remains, Worker};
 use crate::python::interpreter::call::{self, Guarded};
 use crate::python::interpreter::context;
 use crate::python::interpreter::exit::{Closer, Closing};
+use crate::python::interpreter::fork_guard;
 use crate::python::interpreter::gil::{self, Member};
-use crate::python::interpreter::known;
+use crate::python::interpreter::lookup;
 use crate::python::interpreter::process;
 use crate::python::interpreter::switch::Turns;
 use crate::python::interpreter::threads::{self, Roll};
+use crate::python::interpreter::wakeups::{self, Wakeups};
 use crate::python::values::arguments::{Call, is_python_function};
 use crate::python::values::errors::{self, with_traceback};
 use crate::python::values::hooks::{Hooks, INITIALIZER};
@@ -140,13 +140,13 @@ impl PyHost {
 fn set_up_thread(py: Python<'_>, worker: &Worker, is_daemon: bool) {
     let set_up = || -> PyResult<()> {
         threads::enter(py, worker, is_daemon)?;
-        let trace = known::GET_TRACE.get(py).guarded_call0()?;
+        let trace = lookup::GET_TRACE.get(py).guarded_call0()?;
         if !trace.is_none() {
-            known::SET_TRACE.get(py).guarded_call1((trace,))?;
+            lookup::SET_TRACE.get(py).guarded_call1((trace,))?;
         }
-        let profile = known::GET_PROFILE.get(py).guarded_call0()?;
+        let profile = lookup::GET_PROFILE.get(py).guarded_call0()?;
         if !profile.is_none() {
-            known::SET_PROFILE.get(py).guarded_call1((profile,))?;
+            lookup::SET_PROFILE.get(py).guarded_call1((profile,))?;
         }
         Ok(())
     };
@@ -160,8 +160,8 @@ fn tear_down_thread(py: Python<'_>) -> PyResult<()> {
     // Python code that still runs on this thread is nobody's task; and a trace function may ask for the thread, which
     // `threading` no longer knows then, and would be given a dummy.
     for (get, set) in [
-        (&known::GET_OWN_TRACE, &known::SET_TRACE),
-        (&known::GET_OWN_PROFILE, &known::SET_PROFILE),
+        (&lookup::GET_OWN_TRACE, &lookup::SET_TRACE),
+        (&lookup::GET_OWN_PROFILE, &lookup::SET_PROFILE),
     ] {
         if !get.get(py).guarded_call0()?.is_none() {
             set.get(py).guarded_call1((py.None(),))?;
@@ -175,14 +175,14 @@ pub struct Attached<'py> {
     py: Python<'py>,
     turns: Turns,
     /// Threads to be rung for as soon as the worker is detached, and before it takes up another task.
-    bells: Bells,
+    wakeups: Wakeups,
 }
 
 impl Attached<'_> {
     fn ring(&mut self) {
-        if !self.bells.is_empty() {
-            let bells = std::mem::take(&mut self.bells);
-            call::detach(self.py, || bells.ring());
+        if !self.wakeups.is_empty() {
+            let wakeups = std::mem::take(&mut self.wakeups);
+            call::detach(self.py, || wakeups.ring());
         }
     }
 }
@@ -208,15 +208,15 @@ impl Attached<'_> {
     /// After a call of `func` lets other threads in, if it is time.
     fn let_others_in(&mut self, func: &Bound<'_, PyAny>) {
         let native = !is_python_function(func);
-        self.turns.let_others_in(self.py, native, &mut self.bells);
+        self.turns.let_others_in(self.py, native, &mut self.wakeups);
     }
 
     /// A call whose result goes to a future.
     fn run_for_future(&mut self, call: Call, future: Py<Future>) -> Outcome<Task> {
         let future = future.into_bound(self.py);
-        if let Some(bells) = Future::start(&future) {
+        if let Some(wakeups) = Future::start(&future) {
             drop(call);
-            self.bells.append(bells);
+            self.wakeups.append(wakeups);
             return Outcome::Cancelled;
         }
         let (func, result) = call.call(self.py);
@@ -225,8 +225,8 @@ impl Attached<'_> {
         } else {
             Outcome::Failed
         };
-        let bells = Future::finish(&future, result);
-        self.bells.append(bells);
+        let wakeups = Future::finish(&future, result);
+        self.wakeups.append(wakeups);
         self.let_others_in(&func);
         outcome
     }
@@ -238,7 +238,7 @@ impl Host for PyHost {
 
     fn live(&self, worker: &Worker, body: impl FnOnce(&mut Attached<'_>)) {
         let (member, gate) = Member::join();
-        let arrival = border::arrive();
+        let arrival = fork_guard::arrive();
         // Dropped when the thread has left the interpreter for good.
         let mut _departure = None;
         call::attach(|py| {
@@ -254,7 +254,7 @@ impl Host for PyHost {
                     let mut attached = Attached {
                         py,
                         turns: Turns::new(py, member),
-                        bells: Bells::default(),
+                        wakeups: Wakeups::default(),
                     };
                     body(&mut attached);
                     // Its last task may have ended somebody's wait.
@@ -271,7 +271,7 @@ impl Host for PyHost {
                 self.see_to_reports(py);
                 self.let_go_as_the_last(!is_set_up);
             }
-            _departure = Some(border::leave(py));
+            _departure = Some(fork_guard::leave(py));
             if self.is_ours() {
                 self.roll.depart();
             }
@@ -287,12 +287,12 @@ impl Host for PyHost {
             Task::Call(call) => self.run_call(attached, call),
             Task::Future(call, future) => attached.run_for_future(call, future),
             Task::Async(call) => {
-                let (turns, bells) = (&mut attached.turns, &mut attached.bells);
-                Awaitable::run(attached.py, &self.hooks, call, turns, bells)
+                let (turns, wakeups) = (&mut attached.turns, &mut attached.wakeups);
+                Awaitable::run(attached.py, &self.hooks, call, turns, wakeups)
             }
-            Task::Share(share) => {
-                match share.work(attached.py, &mut attached.turns, &mut attached.bells) {
-                    Outcome::Unfinished(share) => Outcome::Unfinished(Task::Share(share)),
+            Task::Map(map_task) => {
+                match map_task.work(attached.py, &mut attached.turns, &mut attached.wakeups) {
+                    Outcome::Unfinished(map_task) => Outcome::Unfinished(Task::Map(map_task)),
                     _ => Outcome::Completed,
                 }
             }
@@ -300,9 +300,9 @@ impl Host for PyHost {
     }
 
     fn idle<R>(&self, attached: &mut Attached<'_>, wait: impl FnOnce() -> R) -> R {
-        let bells = std::mem::take(&mut attached.bells);
+        let wakeups = std::mem::take(&mut attached.wakeups);
         attached.turns.rest(attached.py, || {
-            bells.ring();
+            wakeups.ring();
             wait()
         })
     }
@@ -323,8 +323,8 @@ impl Host for PyHost {
         1
     }
 
-    fn hesitate(&self, stirs: impl Fn() -> u64) {
-        gil::hesitate(stirs);
+    fn spin_before_resuming(&self, stirs: impl Fn() -> u64) {
+        gil::spin_before_resuming(stirs);
     }
 
     fn has_slow_start(&self) -> bool {
@@ -343,7 +343,7 @@ impl Host for PyHost {
         let mut tasks = Some(tasks);
         call::aside(|py| {
             let mut calls = 0;
-            let mut bells = Bells::default();
+            let mut wakeups = Wakeups::default();
             let retries = self.hooks.retry_initializer;
             let reason = |broken: PyErr| {
                 let error = if retries {
@@ -359,21 +359,21 @@ impl Host for PyHost {
                     Task::Future(call, future) => {
                         drop(call);
                         let future = future.bind(py);
-                        bells.append(match Future::start(future) {
+                        wakeups.append(match Future::start(future) {
                             None => {
                                 Future::finish(future, Err(reason(errors::broken_executor(py))))
                             }
-                            Some(bells) => bells,
+                            Some(wakeups) => wakeups,
                         });
                     }
                     Task::Async(call) => {
                         let broken = errors::raise(py, Error::Broken, "submit");
                         Awaitable::refuse(py, call, reason(broken));
                     }
-                    Task::Share(share) => bells.append(share.job.break_off()),
+                    Task::Map(map_task) => wakeups.append(map_task.job.break_off()),
                 }
             }
-            bells::ring(py, bells);
+            wakeups::ring(py, wakeups);
             if calls == 0 {
                 return; // Whoever waits for the others was told.
             }
@@ -405,21 +405,21 @@ impl PyHost {
     /// The interpreter exits, and these tasks of a queue will not run: tells those who wait for them, and the log.
     pub fn dropped_at_exit(&self, py: Python<'_>, tasks: Vec<Task>) {
         let count = tasks.len();
-        let mut bells = Bells::default();
+        let mut wakeups = Wakeups::default();
         for task in tasks {
             match task {
                 Task::Call(call) => drop(call),
                 Task::Future(call, future) => {
                     drop(call);
-                    bells.append(Future::withdraw(future.bind(py)));
+                    wakeups.append(Future::withdraw(future.bind(py)));
                 }
                 Task::Async(call) => {
                     Awaitable::refuse(py, call, errors::raise(py, Error::Closed, "run"));
                 }
-                Task::Share(share) => bells.append(share.job.cancel()),
+                Task::Map(map_task) => wakeups.append(map_task.job.cancel()),
             }
         }
-        bells::ring(py, bells);
+        wakeups::ring(py, wakeups);
         if count == 0 {
             return;
         }
@@ -436,7 +436,7 @@ impl PyHost {
     fn take_back(&self, py: Python<'_>, task: Task, error: Error) {
         match task {
             Task::Async(call) => Awaitable::refuse(py, call, errors::raise(py, error, "run")),
-            Task::Share(_) => {}
+            Task::Map(_) => {}
             Task::Call(_) | Task::Future(..) => unreachable!("their submitters wait"),
         }
     }
@@ -458,7 +458,7 @@ impl Workers for Remains<PyHost> {
     }
 }
 
-impl Place for Enlisted<PyHost> {
+impl Place for Detached<PyHost> {
     fn leave(&self) -> bool {
         self.withdraw().is_some()
     }
@@ -480,12 +480,12 @@ impl Closing for Pool<PyHost> {
         self.release();
     }
 
-    fn wait(&self, patience: &mut Patience<'_>) -> bool {
-        self.host().is_daemon || self.watch_gone(patience).is_ok()
+    fn wait(&self, wait_limit: &mut WaitLimit<'_>) -> bool {
+        self.host().is_daemon || self.watch_gone(wait_limit).is_ok()
     }
 
     fn tell_the_rest(&self, py: Python<'_>) {
-        let tasks = call::detach(py, || self.sift(|_| true));
+        let tasks = call::detach(py, || self.extract_if(|_| true));
         self.host().dropped_at_exit(py, tasks);
         self.host().log_reports(py);
     }

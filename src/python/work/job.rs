@@ -6,14 +6,14 @@
 //! item waits behind another that is slow. A share ends when there is no item for it; if more items come, the feed submits
 //! another.
 
-use crate::pool::sleeper::Sleeper;
+use crate::pool::result_wait::ResultWait;
 use crate::pool::sync::{full_fence, lock};
 use crate::pool::{Error, Outcome};
-use crate::python::interpreter::bells::{self, Bells, LUCK};
 use crate::python::interpreter::call::{self, Guarded};
 use crate::python::interpreter::process;
 use crate::python::interpreter::switch::Turns;
 use crate::python::interpreter::wait::detached;
+use crate::python::interpreter::wakeups::{self, SPIN, Wakeups};
 use crate::python::values::arguments::is_python_function;
 use crate::python::values::errors;
 use crate::python::values::scope::Scope;
@@ -127,18 +127,18 @@ pub struct Job {
     /// So many items are called at most: all, unless the job is cut short.
     end: AtomicUsize,
     /// The shares that are sure to be worked on: the pool has accepted them, and they have not ended.
-    hands: AtomicUsize,
+    workers: AtomicUsize,
     /// The shares that may be worked on some day: they stand in line, or lie in the queue.
     spare: AtomicUsize,
     /// The place that the reader waits for.
     awaited: CachePadded<AtomicUsize>,
-    reader: Mutex<Option<Arc<Sleeper>>>,
+    reader: Mutex<Option<Arc<ResultWait>>>,
     /// The thread that read the last result; 0: nobody has begun to read.
     read_by: AtomicU64,
     /// The job was cut short because no worker could be set up.
     broken: AtomicBool,
     /// The id of the family whose workers have the shares.
-    family: usize,
+    deadlock_group: usize,
     /// Of a shared pool: every share is a call of it, but for those that wait for a worker when no item is left for them.
     scope: Option<Arc<Scope>>,
     /// How many of the scope's calls are shares that have not begun.
@@ -165,7 +165,7 @@ impl Job {
         items: &Bound<'_, PyList>,
         star: bool,
         ordered: bool,
-        family: usize,
+        deadlock_group: usize,
         scope: Option<Arc<Scope>>,
     ) -> Self {
         let items: Box<[_]> = items
@@ -181,7 +181,7 @@ impl Job {
             next: CachePadded::new(AtomicUsize::new(0)),
             filled: CachePadded::new(AtomicUsize::new(0)),
             end: AtomicUsize::new(usize::MAX),
-            hands: AtomicUsize::new(0),
+            workers: AtomicUsize::new(0),
             spare: AtomicUsize::new(0),
             awaited: CachePadded::new(AtomicUsize::new(NOBODY)),
             reader: Mutex::new(None),
@@ -189,7 +189,7 @@ impl Job {
             broken: AtomicBool::new(false),
             items: Places::new(items),
             results,
-            family,
+            deadlock_group,
             scope,
             waiting: AtomicU64::new(0),
         }
@@ -222,7 +222,7 @@ impl Job {
 
     /// Nobody is sure to take an item that was added before this look.
     pub fn is_idle(&self) -> bool {
-        self.hands.load(Ordering::SeqCst) == 0
+        self.workers.load(Ordering::SeqCst) == 0
     }
 
     /// No item is left to be taken.
@@ -231,9 +231,9 @@ impl Job {
     }
 
     /// How many shares there are.
-    pub fn shares(&self) -> usize {
+    pub fn map_tasks(&self) -> usize {
         // Relaxed: one share more or less than there are workers does no harm.
-        self.hands.load(Ordering::Relaxed) + self.spare.load(Ordering::Relaxed)
+        self.workers.load(Ordering::Relaxed) + self.spare.load(Ordering::Relaxed)
     }
 
     fn claim(&self) -> Option<usize> {
@@ -256,7 +256,7 @@ impl Job {
         }
     }
 
-    fn call(&self, func: &Bound<'_, PyAny>, index: usize, bells: &mut Bells) {
+    fn call(&self, func: &Bound<'_, PyAny>, index: usize, wakeups: &mut Wakeups) {
         let py = func.py();
         // SAFETY: the index was claimed, once (see `Sync`).
         let item = unsafe { (*self.items.get(index).value.get()).take() };
@@ -288,7 +288,7 @@ impl Job {
         // The place, then who waits for it, both SeqCst; the reader does the opposite.
         place.state.swap(state, Ordering::SeqCst);
         if self.awaited.load(Ordering::SeqCst) == index {
-            bells.append(self.call_reader());
+            wakeups.append(self.call_reader());
         }
     }
 
@@ -314,9 +314,9 @@ impl Job {
         Ok(())
     }
 
-    fn call_reader(&self) -> Bells {
+    fn call_reader(&self) -> Wakeups {
         let reader = lock(&self.reader).take();
-        Bells::of(
+        Wakeups::of(
             reader
                 .into_iter()
                 .filter(|reader| reader.settle())
@@ -325,7 +325,7 @@ impl Job {
     }
 
     /// No more items are called.
-    pub fn cancel(&self) -> Bells {
+    pub fn cancel(&self) -> Wakeups {
         let claimed = self.next.swap(CLOSED, Ordering::SeqCst);
         // Whoever cancels twice must not raise the end again.
         self.end.fetch_min(claimed, Ordering::SeqCst);
@@ -363,7 +363,7 @@ impl Job {
     }
 
     /// No worker can be set up: what has not started never will.
-    pub fn break_off(&self) -> Bells {
+    pub fn break_off(&self) -> Wakeups {
         self.broken.store(true, Ordering::SeqCst);
         self.cancel()
     }
@@ -380,23 +380,23 @@ enum Stage {
     /// It may be worked on some day.
     Spare,
     /// It is sure to be worked on.
-    Hand,
+    Worked,
     /// There was no item left for it.
     Over,
 }
 
 /// A worker's share in a job. However it ends, its end is counted.
-pub struct Share {
+pub struct MapTask {
     pub job: Arc<Job>,
     stage: Stage,
     has_begun: bool,
 }
 
-impl Share {
+impl MapTask {
     /// A share for a pool that accepts it or says at once that it does not.
     pub fn sure(job: &Arc<Job>) -> Self {
-        job.hands.fetch_add(1, Ordering::SeqCst);
-        Self::new(job, Stage::Hand)
+        job.workers.fetch_add(1, Ordering::SeqCst);
+        Self::new(job, Stage::Worked)
     }
 
     /// A share that is not missed if the pool refuses it later.
@@ -408,7 +408,7 @@ impl Share {
     /// A call of the job's scope, if it has one, that has come in.
     fn new(job: &Arc<Job>, stage: Stage) -> Self {
         job.waiting.fetch_add(1, Ordering::SeqCst);
-        Share {
+        MapTask {
             job: Arc::clone(job),
             stage,
             has_begun: false,
@@ -426,16 +426,16 @@ impl Share {
             }
         }
         if self.stage == Stage::Spare {
-            self.job.hands.fetch_add(1, Ordering::SeqCst);
+            self.job.workers.fetch_add(1, Ordering::SeqCst);
             self.job.spare.fetch_sub(1, Ordering::Relaxed);
-            self.stage = Stage::Hand;
+            self.stage = Stage::Worked;
         }
     }
 
     /// There is no item for the share: it is over, unless one has come meanwhile. Whether it is.
     fn lay_down(&mut self) -> bool {
         let job = &self.job;
-        job.hands.fetch_sub(1, Ordering::SeqCst);
+        job.workers.fetch_sub(1, Ordering::SeqCst);
         // SeqCst: the hand is counted out, then the look for items; the feed adds an item, then looks for hands. One of
         // them sees what the other has done, so no item is left without anybody to take it.
         if job.is_exhausted() {
@@ -443,7 +443,7 @@ impl Share {
             job.end_if_exhausted();
             return true;
         }
-        job.hands.fetch_add(1, Ordering::SeqCst);
+        job.workers.fetch_add(1, Ordering::SeqCst);
         false
     }
 
@@ -452,7 +452,7 @@ impl Share {
         mut self: Box<Self>,
         py: Python<'_>,
         turns: &mut Turns,
-        bells: &mut Bells,
+        wakeups: &mut Wakeups,
     ) -> Outcome<Box<Self>> {
         // So many items between two looks at the clock; few, should they turn out slow.
         const MOST_AT_ONCE: u32 = 32;
@@ -471,11 +471,11 @@ impl Share {
                     }
                     continue;
                 };
-                if !bells.is_empty() {
-                    let bells = std::mem::take(bells);
-                    call::detach(py, || bells.ring());
+                if !wakeups.is_empty() {
+                    let wakeups = std::mem::take(wakeups);
+                    call::detach(py, || wakeups.ring());
                 }
-                self.job.call(&func, index, bells);
+                self.job.call(&func, index, wakeups);
             }
             let now = Instant::now();
             at_once = if now - since > LONG {
@@ -484,7 +484,7 @@ impl Share {
                 MOST_AT_ONCE.min(at_once * 2)
             };
             since = now;
-            if turns.let_others_in(py, native, bells) {
+            if turns.let_others_in(py, native, wakeups) {
                 since = Instant::now();
             }
             if now - begin > LONG {
@@ -494,11 +494,11 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for MapTask {
     fn drop(&mut self) {
         match self.stage {
             Stage::Spare => drop(self.job.spare.fetch_sub(1, Ordering::Relaxed)),
-            Stage::Hand => drop(self.job.hands.fetch_sub(1, Ordering::SeqCst)),
+            Stage::Worked => drop(self.job.workers.fetch_sub(1, Ordering::SeqCst)),
             Stage::Over => {}
         }
         let counts = self.has_begun || self.job.end_wait();
@@ -581,7 +581,7 @@ impl Results {
             if timeout == Some(Duration::ZERO) {
                 return Err(PyTimeoutError::new_err(()));
             }
-            let sleeper = Sleeper::new(job.family, timeout.is_none());
+            let result_wait = ResultWait::new(job.deadlock_group, timeout.is_none());
             {
                 let mut reader = lock(&job.reader);
                 job.awaited.store(index, Ordering::SeqCst);
@@ -591,15 +591,15 @@ impl Results {
                     job.awaited.store(NOBODY, Ordering::Relaxed);
                     return Ok(());
                 }
-                sleeper.bind();
-                *reader = Some(Arc::clone(&sleeper));
+                result_wait.block();
+                *reader = Some(Arc::clone(&result_wait));
             }
-            let (waited, raised) = detached(py, timeout, |patience| {
-                sleeper.refuse_if_stuck();
-                sleeper.wait(patience, &LUCK)
+            let (waited, raised) = detached(py, timeout, |wait_limit| {
+                result_wait.refuse_if_stuck();
+                result_wait.wait(wait_limit, &SPIN)
             });
             job.awaited.store(NOBODY, Ordering::Relaxed);
-            sleeper.leave();
+            result_wait.leave();
             lock(&job.reader).take();
             match (waited, raised) {
                 (Ok(()), _) => {}
@@ -645,7 +645,7 @@ impl Results {
     /// Cancels what has not started if this thread has begun to read the results and is not at their end.
     fn _leave(&self, py: Python<'_>) {
         if let Some(job) = self.job().filter(|job| job.is_left()) {
-            bells::ring(py, job.cancel());
+            wakeups::ring(py, job.cancel());
         }
     }
 

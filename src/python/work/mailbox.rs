@@ -7,12 +7,12 @@
 //! looks out for their results for a moment, if that has paid lately.
 
 use super::awaitable::{Awaitable, Letter, Post};
-use crate::pool::sync::{Luck, lock};
-use crate::python::interpreter::bells::Bells;
+use crate::pool::sync::{AdaptiveSpin, lock};
 use crate::python::interpreter::call::{self, Guarded};
 use crate::python::interpreter::gil;
-use crate::python::interpreter::known;
+use crate::python::interpreter::lookup;
 use crate::python::interpreter::switch::Turns;
+use crate::python::interpreter::wakeups::Wakeups;
 use crate::python::values::reporter::Reporter;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -31,7 +31,7 @@ struct Letters {
 }
 
 /// For how long a loop that would go to sleep may look out for its mail: longer than it takes to wake a worker.
-const LOOKOUT: Duration = Duration::from_micros(50);
+const MOST_SPIN: Duration = Duration::from_micros(50);
 /// Under the GIL a look costs two waits for it, however short it is. So after so many calls in a row for which it was in vain
 /// the loop looks out for one call of many only.
 const FEW_IN_VAIN: u32 = 4;
@@ -52,7 +52,7 @@ pub struct Mailbox {
     will_look: AtomicBool,
     /// How many calls in a row it was in vain to look out for, or not tried. Written by the loop's thread.
     vain: AtomicU32,
-    luck: Luck,
+    adaptive_spin: AdaptiveSpin,
     reporter: Reporter,
     /// How often the loop has fetched its mail.
     fetched: AtomicU32,
@@ -74,7 +74,7 @@ impl Mailbox {
             has_mail: AtomicBool::new(false),
             will_look: AtomicBool::new(never_looks),
             vain: AtomicU32::new(0),
-            luck: Luck::new(LOOKOUT),
+            adaptive_spin: AdaptiveSpin::new(MOST_SPIN),
             reporter,
             fetched: AtomicU32::new(0),
             is_retrying: AtomicBool::new(false),
@@ -149,7 +149,7 @@ impl Mailbox {
     fn wake_loop(&self, py: Python<'_>) -> PyResult<()> {
         let event_loop = self.event_loop(py)?;
         let collect = Bound::new(py, Collect::new(self))?;
-        let woken = known::WAKE_LOOP
+        let woken = lookup::WAKE_LOOP
             .get(py)
             .guarded_call1((event_loop, &collect));
         if woken.is_err() {
@@ -177,7 +177,7 @@ impl Mailbox {
     }
 
     /// On the loop's thread, which is about to make a call: has it look out for the result before it goes to sleep.
-    pub fn call_to_look_out(&self, py: Python<'_>) -> PyResult<()> {
+    pub fn call_to_spin(&self, py: Python<'_>) -> PyResult<()> {
         if self.will_look.load(Ordering::Relaxed) {
             return Ok(());
         }
@@ -187,15 +187,15 @@ impl Mailbox {
             return Ok(());
         }
         self.will_look.store(true, Ordering::Relaxed);
-        let lookout = Lookout {
+        let spin_call = SpinCall {
             mailbox: Weak::clone(&self.own),
             called: AtomicBool::new(false),
         };
-        self.call_loop(py, intern!(py, "call_soon"), lookout)
+        self.call_loop(py, intern!(py, "call_soon"), spin_call)
     }
 
     /// On the loop's thread: if it has nothing else to do, looks out for mail for a moment, and hands it out.
-    fn look_out(&self, py: Python<'_>) -> PyResult<()> {
+    fn spin(&self, py: Python<'_>) -> PyResult<()> {
         self.will_look.store(false, Ordering::Relaxed);
         let Some(event_loop) = self.event_loop.bind(py).upgrade() else {
             return Ok(());
@@ -215,9 +215,9 @@ impl Mailbox {
         }
         let found = call::detach(py, || {
             let has_mail = || self.has_mail.load(Ordering::Relaxed);
-            let found = self.luck.spin_for(LOOKOUT, has_mail);
+            let found = self.adaptive_spin.spin_for(MOST_SPIN, has_mail);
             if found {
-                gil::hesitate(|| 0);
+                gil::spin_before_resuming(|| 0);
             }
             found
         });
@@ -341,14 +341,14 @@ impl Post for Mailbox {
         }
     }
 
-    fn let_others_in(&self, py: Python<'_>, turns: &mut Turns, bells: &mut Bells) {
+    fn let_others_in(&self, py: Python<'_>, turns: &mut Turns, wakeups: &mut Wakeups) {
         if self.has_mail.load(Ordering::Relaxed) {
             let fetched = self.fetched.load(Ordering::Relaxed);
-            turns.let_loop_in(py, bells, || {
+            turns.let_loop_in(py, wakeups, || {
                 self.fetched.load(Ordering::Relaxed) != fetched
             });
         } else {
-            turns.let_others_in(py, true, bells);
+            turns.let_others_in(py, true, wakeups);
         }
     }
 
@@ -434,23 +434,23 @@ impl Drop for Collect {
 
 /// The callback by which a loop looks out for mail that may come soon.
 #[pyclass(frozen, module = "pyants", name = "_Lookout")]
-struct Lookout {
+struct SpinCall {
     /// Weak, or a loop that does not run would keep the pool.
     mailbox: Weak<Mailbox>,
     called: AtomicBool,
 }
 
 #[pymethods]
-impl Lookout {
+impl SpinCall {
     fn __call__(&self, py: Python<'_>) -> PyResult<()> {
         self.called.store(true, Ordering::Relaxed);
         self.mailbox
             .upgrade()
-            .map_or(Ok(()), |mailbox| mailbox.look_out(py))
+            .map_or(Ok(()), |mailbox| mailbox.spin(py))
     }
 }
 
-impl Drop for Lookout {
+impl Drop for SpinCall {
     fn drop(&mut self) {
         if !*self.called.get_mut()
             && let Some(mailbox) = self.mailbox.upgrade()

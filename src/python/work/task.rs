@@ -2,7 +2,7 @@
 
 use super::awaitable::Awaitable;
 use super::future::Future;
-use super::job::Share;
+use super::job::MapTask;
 use crate::python::values::arguments::Call;
 use pyo3::prelude::*;
 
@@ -15,7 +15,7 @@ pub enum Task {
     /// A call that a loop of asyncio waits for.
     Async(Py<Awaitable>),
     /// A worker's share in a `map`.
-    Share(Box<Share>),
+    Map(Box<MapTask>),
 }
 
 impl Task {

@@ -9,9 +9,9 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDelta, PyType};
 
 /// An attribute of a module.
-pub struct Known(PyOnceLock<Py<PyAny>>);
+pub struct Lookup(PyOnceLock<Py<PyAny>>);
 
-impl Known {
+impl Lookup {
     pub fn get<'py>(&self, py: Python<'py>) -> &Bound<'py, PyAny> {
         self.0
             .get(py)
@@ -20,9 +20,9 @@ impl Known {
     }
 }
 
-macro_rules! known {
+macro_rules! lookup {
     ($($module:literal { $($cell:ident $name:literal)* })*) => {
-        $($(pub static $cell: Known = Known(PyOnceLock::new());)*)*
+        $($(pub static $cell: Lookup = Lookup(PyOnceLock::new());)*)*
 
         /// Looks everything up.
         pub fn look_up(py: Python<'_>) -> PyResult<()> {
@@ -37,7 +37,7 @@ macro_rules! known {
     };
 }
 
-known! {
+lookup! {
     "pyants._errors" {
         POOL_CLOSED_ERROR "PoolClosedError"
         BROKEN_POOL_ERROR "BrokenPoolError"

@@ -1,8 +1,8 @@
 //! Waits for what another task comes to: told of a deadlock where nothing will ever come.
 
 use super::support::{Gate, assert_is, drain, eventually, join, limited, open, refused};
-use pyants::pool::sleeper::Sleeper;
-use pyants::pool::sync::{Luck, Patience};
+use pyants::pool::result_wait::ResultWait;
+use pyants::pool::sync::{AdaptiveSpin, WaitLimit};
 use pyants::{Error, Pool};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,26 +10,29 @@ use std::thread;
 use std::time::Duration;
 
 /// The wait of this thread for a task of the pool, found in the list by whoever settles it.
-fn begin(pool: &Pool, list: &Mutex<Vec<Arc<Sleeper>>>, endless: bool) -> Arc<Sleeper> {
-    let sleeper = Sleeper::new(pool.family_id(), endless);
+fn begin(pool: &Pool, list: &Mutex<Vec<Arc<ResultWait>>>, endless: bool) -> Arc<ResultWait> {
+    let result_wait = ResultWait::new(pool.deadlock_group_id(), endless);
     let mut list = list.lock().unwrap();
-    list.push(Arc::clone(&sleeper));
-    sleeper.bind();
+    list.push(Arc::clone(&result_wait));
+    result_wait.block();
     drop(list);
-    sleeper.refuse_if_stuck();
-    sleeper
+    result_wait.refuse_if_stuck();
+    result_wait
 }
 
-fn end(sleeper: &Arc<Sleeper>, timeout: Option<Duration>) -> Result<(), Error> {
-    let waited = sleeper.wait(&mut Patience::new(timeout), &Luck::new(Duration::ZERO));
-    sleeper.leave();
+fn end(result_wait: &Arc<ResultWait>, timeout: Option<Duration>) -> Result<(), Error> {
+    let waited = result_wait.wait(
+        &mut WaitLimit::new(timeout),
+        &AdaptiveSpin::new(Duration::ZERO),
+    );
+    result_wait.leave();
     waited
 }
 
-fn settle_all(list: &Mutex<Vec<Arc<Sleeper>>>) {
-    for sleeper in list.lock().unwrap().drain(..) {
-        if sleeper.settle() {
-            sleeper.ring();
+fn settle_all(list: &Mutex<Vec<Arc<ResultWait>>>) {
+    for result_wait in list.lock().unwrap().drain(..) {
+        if result_wait.settle() {
+            result_wait.ring();
         }
     }
 }
@@ -50,9 +53,9 @@ fn the_last_worker_to_wait_for_a_task_of_its_own_pool_is_told_of_the_deadlock() 
                     eventually("it is its turn", || {
                         waiting.load(Ordering::SeqCst) == number
                     });
-                    let sleeper = begin(&inner, &list, true);
+                    let result_wait = begin(&inner, &list, true);
                     waiting.fetch_add(1, Ordering::SeqCst);
-                    let answer = end(&sleeper, None);
+                    let answer = end(&result_wait, None);
                     if answer.is_err() {
                         // Now it can serve the others.
                         settle_all(&list);
@@ -88,11 +91,11 @@ fn a_wait_that_another_worker_ends_is_no_deadlock() {
             let answer = Arc::new(Mutex::new(None));
             let (inner, said) = (Arc::clone(&pool), Arc::clone(&answer));
             pool.submit(move || {
-                let sleeper = begin(&inner, &list, true);
+                let result_wait = begin(&inner, &list, true);
                 inner
                     .submit(move || settle_all(&list))
                     .expect("the pool is open");
-                *said.lock().unwrap() = Some(end(&sleeper, None));
+                *said.lock().unwrap() = Some(end(&result_wait, None));
             })
             .expect("the pool is open");
             drain(&pool);
@@ -109,8 +112,8 @@ fn a_wait_with_a_limit_is_no_deadlock() {
         let answer = Arc::new(Mutex::new(None));
         let said = Arc::clone(&answer);
         pool.submit(move || {
-            let sleeper = begin(&inner, &Mutex::default(), false);
-            *said.lock().unwrap() = Some(end(&sleeper, Some(Duration::from_millis(5))));
+            let result_wait = begin(&inner, &Mutex::default(), false);
+            *said.lock().unwrap() = Some(end(&result_wait, Some(Duration::from_millis(5))));
         })
         .expect("the pool is open");
         drain(&pool);
@@ -148,7 +151,7 @@ fn a_thread_from_outside_and_a_worker_of_another_pool_wait_without_being_counted
 }
 
 #[test]
-fn a_worker_in_line_and_a_worker_that_waits_for_a_result_are_a_deadlock_together() {
+fn a_blocked_submit_and_a_result_wait_are_a_deadlock_together() {
     limited(|| {
         let pool = open(Pool::builder().capacity(2));
         let list = Arc::new(Mutex::new(Vec::new()));
@@ -159,9 +162,9 @@ fn a_worker_in_line_and_a_worker_that_waits_for_a_result_are_a_deadlock_together
         let begun = gate.task();
         gate.open();
         pool.submit(move || {
-            let sleeper = begin(&inner, &waits, true);
+            let result_wait = begin(&inner, &waits, true);
             begun();
-            *said.lock().unwrap() = Some(end(&sleeper, None));
+            *said.lock().unwrap() = Some(end(&result_wait, None));
         })
         .expect("a worker is free");
         // It has looked for a deadlock by then: the other is the last to come.
@@ -207,11 +210,11 @@ fn a_tune_down_that_leaves_only_waiting_workers_is_a_deadlock() {
 fn a_wait_ends_once() {
     limited(|| {
         let pool = open(Pool::builder().capacity(1));
-        let sleeper = Sleeper::new(pool.family_id(), true);
-        sleeper.bind();
-        assert!(!sleeper.settle(), "nobody sleeps");
-        assert!(!sleeper.refuse(), "it is settled already");
-        end(&sleeper, None).expect("it was settled");
+        let result_wait = ResultWait::new(pool.deadlock_group_id(), true);
+        result_wait.block();
+        assert!(!result_wait.settle(), "nobody sleeps");
+        assert!(!result_wait.refuse(), "it is settled already");
+        end(&result_wait, None).expect("it was settled");
     });
 }
 
@@ -228,8 +231,8 @@ fn a_tune_down_that_takes_the_last_hope_is_a_deadlock() {
             let pass = gate.task();
             pool.submit(move || {
                 pass();
-                let sleeper = begin(&inner, &list, true);
-                let answer = end(&sleeper, None);
+                let result_wait = begin(&inner, &list, true);
+                let answer = end(&result_wait, None);
                 if answer.is_err() {
                     settle_all(&list);
                 }

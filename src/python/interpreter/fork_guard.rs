@@ -25,38 +25,38 @@ const ONE_AT_A_TIME: bool = cfg!(Py_GIL_DISABLED);
 /// For how long anybody waits for others that do not get on. Nobody takes as long, unless somebody's destructor or fork
 /// hook waits for what only those who wait here could do, or they are one thread: then they go on, and a child that is
 /// forked just then takes its chance.
-const PATIENCE: Duration = Duration::from_secs(1);
+const WAIT_LIMIT: Duration = Duration::from_secs(1);
 
 /// Begins to cross into Python: no fork happens until the guard is dropped. The caller is detached.
 pub fn arrive() -> Arrival<'static> {
-    Border::current().arrive()
+    ForkGuard::current().arrive()
 }
 
 /// Begins to leave Python: no fork happens until the guard is dropped, when the thread has left. Detaches only where it
 /// has to wait.
 pub fn leave(py: Python<'_>) -> Departure<'static> {
-    let border = Border::current();
-    border
+    let fork_guard = ForkGuard::current();
+    fork_guard
         .try_leave()
-        .unwrap_or_else(|| call::detach(py, || border.leave()))
+        .unwrap_or_else(|| call::detach(py, || fork_guard.leave()))
 }
 
 /// A fork is about to happen: nobody begins to cross, and those who are crossing have crossed.
 pub fn close(py: Python<'_>) {
-    call::detach(py, || Border::current().close());
+    call::detach(py, || ForkGuard::current().close());
 }
 
 /// The fork is done, and this is the parent.
 pub fn open() {
-    Border::current().open();
+    ForkGuard::current().open();
 }
 
 /// See the module's description. Its lock is held for a moment only, and nothing waited for under it but the bells.
 #[derive(Default)]
-struct Border {
+struct ForkGuard {
     traffic: Mutex<Traffic>,
     /// For all but those who wait for their turn to leave.
-    bell: Condvar,
+    condvar: Condvar,
     /// For one of those who wait for their turn to leave.
     turn: Condvar,
 }
@@ -98,28 +98,28 @@ impl Traffic {
     }
 }
 
-impl Border {
-    fn current() -> &'static Border {
-        static CURRENT: PerProcess<Border> = PerProcess::empty();
-        CURRENT.get_or_init(generation(), |_| Border::default())
+impl ForkGuard {
+    fn current() -> &'static ForkGuard {
+        static CURRENT: PerProcess<ForkGuard> = PerProcess::empty();
+        CURRENT.get_or_init(generation(), |_| ForkGuard::default())
     }
 
     fn traffic(&self) -> MutexGuard<'_, Traffic> {
         self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits on `bell` until `ready`, but no longer than others get on.
+    /// Waits on `condvar` until `ready`, but no longer than others get on.
     fn wait<'a>(
         &'a self,
-        bell: &Condvar,
+        condvar: &Condvar,
         mut traffic: MutexGuard<'a, Traffic>,
-        patience: Duration,
+        wait_limit: Duration,
         ready: impl Fn(&Traffic) -> bool,
     ) -> MutexGuard<'a, Traffic> {
         loop {
             let left = traffic.left;
-            let (now, waited) = bell
-                .wait_timeout_while(traffic, patience, |traffic| !ready(traffic))
+            let (now, waited) = condvar
+                .wait_timeout_while(traffic, wait_limit, |traffic| !ready(traffic))
                 .unwrap_or_else(PoisonError::into_inner);
             traffic = now;
             if !waited.timed_out() || traffic.left == left {
@@ -130,7 +130,12 @@ impl Border {
 
     /// Begins to cross into Python. The caller is detached.
     fn arrive(&self) -> Arrival<'_> {
-        let mut traffic = self.wait(&self.bell, self.traffic(), PATIENCE, Traffic::may_arrive);
+        let mut traffic = self.wait(
+            &self.condvar,
+            self.traffic(),
+            WAIT_LIMIT,
+            Traffic::may_arrive,
+        );
         traffic.arriving += 1;
         if traffic.permits < traffic.queued {
             traffic.permits += 1;
@@ -145,8 +150,8 @@ impl Border {
         let mut traffic = self.traffic();
         traffic.queued += 1;
         // A crowd that looks up every second has no time for anything else: the later one comes, the longer one waits.
-        let patience = PATIENCE + Duration::from_millis(traffic.queued as u64);
-        let mut traffic = self.wait(&self.turn, traffic, patience, Traffic::may_leave);
+        let wait_limit = WAIT_LIMIT + Duration::from_millis(traffic.queued as u64);
+        let mut traffic = self.wait(&self.turn, traffic, wait_limit, Traffic::may_leave);
         traffic.queued -= 1;
         if !traffic.may_leave() {
             traffic.stuck = traffic.leaving;
@@ -168,13 +173,13 @@ impl Border {
     fn close(&self) {
         let mut traffic = self.traffic();
         traffic.forks += 1;
-        drop(self.wait(&self.bell, traffic, PATIENCE, Traffic::may_fork));
+        drop(self.wait(&self.condvar, traffic, WAIT_LIMIT, Traffic::may_fork));
     }
 
     /// The fork is done.
     fn open(&self) {
         self.traffic().forks -= 1;
-        self.bell.notify_all();
+        self.condvar.notify_all();
         self.turn.notify_one();
     }
 
@@ -183,13 +188,13 @@ impl Border {
         let forks = traffic.forks > 0 && traffic.may_fork();
         drop(traffic);
         if forks {
-            self.bell.notify_all();
+            self.condvar.notify_all();
         }
     }
 }
 
 /// A thread that is crossing into Python.
-pub struct Arrival<'a>(&'a Border);
+pub struct Arrival<'a>(&'a ForkGuard);
 
 impl Drop for Arrival<'_> {
     fn drop(&mut self) {
@@ -200,7 +205,7 @@ impl Drop for Arrival<'_> {
 }
 
 /// A thread that is crossing out of Python, to end.
-pub struct Departure<'a>(&'a Border);
+pub struct Departure<'a>(&'a ForkGuard);
 
 impl Drop for Departure<'_> {
     fn drop(&mut self) {

@@ -3,7 +3,7 @@
 use super::support::{
     Gate, Journal, assert_is, beside, busy, drain, eventually, join, limited, open, refused,
 };
-use pyants::pool::sync::Patience;
+use pyants::pool::sync::WaitLimit;
 use pyants::{Error, Pool};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -13,7 +13,11 @@ use std::time::Duration;
 const LONG: Duration = Duration::from_secs(3600);
 
 /// Submitters that wait in line, in this order.
-fn stand_in_line(pool: &Arc<Pool>, journal: &Journal<usize>, count: usize) -> Vec<JoinHandle<()>> {
+fn wait_for_permit(
+    pool: &Arc<Pool>,
+    journal: &Journal<usize>,
+    count: usize,
+) -> Vec<JoinHandle<()>> {
     let before = pool.waiting();
     (0..count)
         .map(|number| {
@@ -36,7 +40,7 @@ fn blocked_submitters_are_served_first_come_first_served() {
                 pool.try_submit(|| {}).expect("there is room in the queue");
             }
             let journal = Journal::new();
-            let submitters = stand_in_line(&pool, &journal, 12);
+            let submitters = wait_for_permit(&pool, &journal, 12);
             gate.open();
             submitters.into_iter().for_each(join);
             drain(&pool);
@@ -52,7 +56,7 @@ fn nobody_overtakes_a_blocked_submitter() {
         for _ in 0..100 {
             let (pool, gate) = busy(Pool::builder().capacity(1).expiry(None));
             let journal = Journal::new();
-            let waits = stand_in_line(&pool, &journal, 1);
+            let waits = wait_for_permit(&pool, &journal, 1);
             let jumps = [1, 2].map(|number| {
                 let journal = journal.clone();
                 beside(&pool, move |pool| {
@@ -84,7 +88,7 @@ fn a_blocked_submitter_is_released_by_the_first_free_worker() {
                 pool.submit(|| {}).expect("there is room in the queue");
             }
             let journal = Journal::new();
-            let submitters = stand_in_line(&pool, &journal, 1);
+            let submitters = wait_for_permit(&pool, &journal, 1);
             // The others stay shut: one worker is all it takes.
             gates[1].open();
             submitters.into_iter().for_each(join);
@@ -122,7 +126,7 @@ fn no_more_may_wait_than_max_blocking_tasks() {
     limited(|| {
         let (pool, gate) = busy(Pool::builder().capacity(1).max_blocking_tasks(2));
         let journal = Journal::new();
-        let submitters = stand_in_line(&pool, &journal, 2);
+        let submitters = wait_for_permit(&pool, &journal, 2);
         let (error, task) = refused(pool.submit(journal.task(9)));
         assert_is!(error, Error::Overload { in_flight: 1, .. });
         let (error, _) = refused(pool.submit_timeout(journal.task(9), LONG));
@@ -159,7 +163,7 @@ fn a_nonblocking_pool_refuses_instead_of_waiting() {
 }
 
 #[test]
-fn a_submitter_whose_time_runs_out_leaves_the_line_with_its_task() {
+fn a_submitter_whose_time_runs_out_gets_its_task_back() {
     limited(|| {
         let (pool, gate) = busy(Pool::builder().capacity(1));
         let journal = Journal::new();
@@ -201,12 +205,12 @@ fn those_behind_one_who_gives_up_keep_their_order() {
     limited(|| {
         let (pool, gate) = busy(Pool::builder().capacity(1));
         let journal = Journal::new();
-        let mut submitters = stand_in_line(&pool, &journal, 1);
+        let mut submitters = wait_for_permit(&pool, &journal, 1);
         let task = journal.task(99);
         let gives_up = beside(&pool, move |pool| {
             let mut stop = || pool.waiting() == 4;
-            let mut patience = Patience::new(None).interruptible(&mut stop);
-            pool.submit_with(task.into(), &mut patience)
+            let mut wait_limit = WaitLimit::new(None).interruptible(&mut stop);
+            pool.submit_with(task.into(), &mut wait_limit)
         });
         eventually("it stands in line", || pool.waiting() == 2);
         for number in [1, 2] {
@@ -259,7 +263,7 @@ fn timeouts_against_finishing_workers_lose_no_task() {
 }
 
 #[test]
-fn who_is_passed_over_in_line_does_not_keep_a_pool_at_rest_closed() {
+fn a_waiter_that_is_passed_over_does_not_keep_a_pool_at_rest_closed() {
     limited(|| {
         for queue_size in [Some(0), Some(2)] {
             let (pool, gate) = busy(Pool::builder().capacity(1).queue_size(queue_size));
@@ -273,8 +277,8 @@ fn who_is_passed_over_in_line_does_not_keep_a_pool_at_rest_closed() {
                     looks.pass();
                     false
                 };
-                let mut patience = Patience::new(None).interruptible(&mut look);
-                pool.submit_with(task.into(), &mut patience)
+                let mut wait_limit = WaitLimit::new(None).interruptible(&mut look);
+                pool.submit_with(task.into(), &mut wait_limit)
             });
             // As a signal handler does that takes its time.
             looking.await_arrivals(1);
@@ -304,8 +308,8 @@ fn whoever_looks_whether_it_is_interrupted_keeps_its_place() {
                 looks.pass();
                 false
             };
-            let mut patience = Patience::new(None).interruptible(&mut look);
-            pool.submit_with(first.into(), &mut patience)
+            let mut wait_limit = WaitLimit::new(None).interruptible(&mut look);
+            pool.submit_with(first.into(), &mut wait_limit)
         });
         looking.await_arrivals(1);
         let second = journal.task(2);

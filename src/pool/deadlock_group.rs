@@ -13,7 +13,7 @@ use std::sync::{OnceLock, Weak};
 thread_local! {
     /// The family whose worker this thread is.
     #[allow(clippy::missing_const_for_thread_local)] // The model checkers' macros know no `const`.
-    static HOME: RefCell<Option<Weak<Family>>> = RefCell::new(None);
+    static HOME: RefCell<Option<Weak<DeadlockGroup>>> = RefCell::new(None);
 }
 
 /// What the pools of a family ask of each other.
@@ -26,9 +26,9 @@ pub trait Member: Send + Sync {
     fn ask_for_thread(self: Arc<Self>);
     /// Lets in as many as it has room for of those who will do with any pool of the family; whether the system gave no
     /// thread for one of them.
-    fn offer_room(self: Arc<Self>) -> bool;
+    fn offer_permits(self: Arc<Self>) -> bool;
     /// Tells the youngest of the bound submitters in line that there is a deadlock; whether there was one.
-    fn refuse_bound(self: Arc<Self>) -> bool;
+    fn refuse_blocked(self: Arc<Self>) -> bool;
 }
 
 /// A wait of a worker that stands in no line.
@@ -39,7 +39,7 @@ pub trait Waiting: Send + Sync {
 
 /// See the module's description.
 #[derive(Default)]
-pub struct Family {
+pub struct DeadlockGroup {
     /// The pool, or the pools of a `MultiPool`.
     members: OnceLock<Vec<Weak<dyn Member>>>,
     /// The system has refused a thread, and one that would ask again for it.
@@ -47,16 +47,16 @@ pub struct Family {
     /// The workers there are, in all pools.
     workers: AtomicUsize,
     /// Those of them that are bound.
-    bound: AtomicUsize,
+    blocked: AtomicUsize,
     /// How many of the pools are closed. Seldom written, and read by each submit to several pools.
     closed: CachePadded<AtomicUsize>,
     /// Those of the bound that do not stand in any line.
-    sleepers: Mutex<Vec<Arc<dyn Waiting>>>,
+    result_waits: Mutex<Vec<Arc<dyn Waiting>>>,
     /// Held while one of the bound is told of a deadlock. Taken under a line's lock, never the other way round.
     verdict: Mutex<()>,
 }
 
-impl Family {
+impl DeadlockGroup {
     /// What tells this family from every other while it lives; never 0.
     pub fn id(self: &Arc<Self>) -> usize {
         Arc::as_ptr(self) as usize
@@ -88,28 +88,29 @@ impl Family {
     }
 
     /// `None`: this thread is in the destructors of its thread-locals, and no worker any more.
-    fn with_home<R>(look: impl FnOnce(&mut Option<Weak<Family>>) -> R) -> Option<R> {
+    fn with_home<R>(look: impl FnOnce(&mut Option<Weak<DeadlockGroup>>) -> R) -> Option<R> {
         HOME.try_with(|home| look(&mut home.borrow_mut())).ok()
     }
 
     /// A worker is about to wait outside of the lines, bound.
-    pub fn bind_sleeper(&self, sleeper: Arc<dyn Waiting>) {
-        lock(&self.sleepers).push(sleeper);
-        self.bind();
+    pub fn add_result_wait(&self, result_wait: Arc<dyn Waiting>) {
+        lock(&self.result_waits).push(result_wait);
+        self.block();
     }
 
     /// A wait outside of the lines is over, and no longer bound.
-    pub fn forget_sleeper(&self, sleeper: &dyn Waiting) {
-        lock(&self.sleepers).retain(|other| !std::ptr::addr_eq(&raw const **other, sleeper));
+    pub fn remove_result_wait(&self, result_wait: &dyn Waiting) {
+        lock(&self.result_waits)
+            .retain(|other| !std::ptr::addr_eq(&raw const **other, result_wait));
     }
 
     /// Tells the youngest of the bound that stand in no line that there is a deadlock; whether there was one.
-    fn refuse_sleeper(&self) -> bool {
-        let sleepers: Vec<_> = lock(&self.sleepers).iter().rev().cloned().collect();
+    fn refuse_result_wait(&self) -> bool {
+        let result_waits: Vec<_> = lock(&self.result_waits).iter().rev().cloned().collect();
         // Asked again each time: one that was just settled is bound no longer, and may help the others.
-        sleepers
+        result_waits
             .iter()
-            .any(|sleeper| self.is_stuck() && sleeper.refuse())
+            .any(|result_wait| self.is_stuck() && result_wait.refuse())
     }
 
     /// A worker more, or one less.
@@ -122,13 +123,13 @@ impl Family {
     }
 
     /// A worker is about to be bound.
-    pub fn bind(&self) {
-        self.bound.fetch_add(1, Ordering::SeqCst);
+    pub fn block(&self) {
+        self.blocked.fetch_add(1, Ordering::SeqCst);
     }
 
     /// A worker is bound no longer.
-    pub fn unbind(&self) {
-        self.bound.fetch_sub(1, Ordering::SeqCst);
+    pub fn unblock(&self) {
+        self.blocked.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// These pools are the family: who is bound in the line of one may be served by any.
@@ -150,11 +151,12 @@ impl Family {
     }
 
     /// Each pool lets in as many as it has room for of those who will do with any of them.
-    pub fn offer_room(&self) {
+    pub fn offer_permits(&self) {
         // Where the system gives one pool no thread, somebody was out of the line meanwhile, and the others are asked once
         // more: so often that each may have been the one.
         for _ in 0..self.members.get().map_or(0, Vec::len) {
-            let ask = |refused, member: std::sync::Arc<dyn Member>| member.offer_room() | refused;
+            let ask =
+                |refused, member: std::sync::Arc<dyn Member>| member.offer_permits() | refused;
             if !self.members().fold(false, ask) {
                 break;
             }
@@ -194,14 +196,14 @@ impl Family {
     /// All the workers are bound, and no pool may get another: none of their tasks will ever end.
     fn is_stuck(&self) -> bool {
         // Once more after no pool may grow: a worker started meanwhile is counted by then.
-        self.are_all_bound()
+        self.are_all_blocked()
             && !self.members().any(|member| member.may_grow())
-            && self.are_all_bound()
+            && self.are_all_blocked()
     }
 
-    fn are_all_bound(&self) -> bool {
-        let bound = self.bound.load(Ordering::SeqCst);
-        bound > 0 && bound >= self.workers.load(Ordering::SeqCst)
+    fn are_all_blocked(&self) -> bool {
+        let blocked = self.blocked.load(Ordering::SeqCst);
+        blocked > 0 && blocked >= self.workers.load(Ordering::SeqCst)
     }
 
     /// Where the family is stuck, has `refuse` tell one of the bound, who is bound no longer; whether it did.
@@ -217,18 +219,18 @@ impl Family {
     }
 
     /// A sleeper that was bound is told so if the family is stuck. It is not because of a thread that can be had now.
-    pub fn refuse_if_stuck_asleep(&self, sleeper: &dyn Waiting) {
-        if self.are_all_bound() {
+    pub fn refuse_if_stuck_waiting(&self, result_wait: &dyn Waiting) {
+        if self.are_all_blocked() {
             self.members().for_each(|member| member.try_to_grow());
-            self.refuse_if_stuck(|| sleeper.refuse());
+            self.refuse_if_stuck(|| result_wait.refuse());
         }
     }
 
     /// Where the family is stuck, one of the bound is told so. Not to be called under a lock.
     pub fn break_deadlock(&self) {
         if self.is_stuck() {
-            let _ = self.members().any(|member| member.refuse_bound())
-                || self.refuse_if_stuck(|| self.refuse_sleeper());
+            let _ = self.members().any(|member| member.refuse_blocked())
+                || self.refuse_if_stuck(|| self.refuse_result_wait());
         }
     }
 }
@@ -236,32 +238,32 @@ impl Family {
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::super::error::Error;
-    use super::super::sleeper::Sleeper;
-    use super::super::sync::{Luck, Patience};
+    use super::super::result_wait::ResultWait;
+    use super::super::sync::{AdaptiveSpin, WaitLimit};
     use super::*;
     use std::time::Duration;
 
     #[test]
     fn one_whose_wait_is_just_over_does_not_have_the_next_refused() {
-        let family = Arc::<Family>::default();
-        family.move_in();
+        let deadlock_group = Arc::<DeadlockGroup>::default();
+        deadlock_group.move_in();
         let [older, younger] = [0, 1].map(|_| {
-            family.count_worker(true);
-            let sleeper = Sleeper::new(family.id(), true);
-            sleeper.bind();
-            sleeper
+            deadlock_group.count_worker(true);
+            let result_wait = ResultWait::new(deadlock_group.id(), true);
+            result_wait.block();
+            result_wait
         });
-        assert!(!family.refuse_if_stuck(|| {
+        assert!(!deadlock_group.refuse_if_stuck(|| {
             // From outside, in this very moment.
             assert!(!younger.settle());
-            family.refuse_sleeper()
+            deadlock_group.refuse_result_wait()
         }));
-        let mut no_time = Patience::new(Some(Duration::ZERO));
-        let waited = older.wait(&mut no_time, &Luck::new(Duration::ZERO));
+        let mut no_time = WaitLimit::new(Some(Duration::ZERO));
+        let waited = older.wait(&mut no_time, &AdaptiveSpin::new(Duration::ZERO));
         assert!(matches!(waited, Err(Error::Timeout)), "{waited:?}");
-        for sleeper in [older, younger] {
-            sleeper.leave();
+        for result_wait in [older, younger] {
+            result_wait.leave();
         }
-        assert!(!family.are_all_bound());
+        assert!(!deadlock_group.are_all_blocked());
     }
 }

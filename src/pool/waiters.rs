@@ -3,10 +3,10 @@
 //! A waiting submitter leaves its task in the line. Whoever makes room takes the oldest one's task along and tells the
 //! submitter, which has then nothing left to do: the permit passes from hand to hand.
 
+use super::deadlock_group::DeadlockGroup;
 use super::error::Error;
-use super::family::Family;
 use super::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use super::sync::{Arc, Condvar, Luck, Mutex, MutexGuard, Patience, lock, wait};
+use super::sync::{AdaptiveSpin, Arc, Condvar, Mutex, MutexGuard, WaitLimit, lock, wait};
 use crossbeam_utils::CachePadded;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub enum Answer<T> {
     Retry(T),
 }
 
-enum Slot<T> {
+enum SlotState<T> {
     /// The task of one who stands in line.
     Waiting(T),
     /// The task is with somebody who took it out of the line, and an answer will come, or it will be in line again.
@@ -32,8 +32,8 @@ enum Slot<T> {
     Empty,
 }
 
-struct Desk<T> {
-    slot: Slot<T>,
+struct Slot<T> {
+    state: SlotState<T>,
     /// The submitter sleeps on the bell; else it need not be rung, which would be a system call.
     asleep: bool,
     /// The submitter is to look up, although there is no answer.
@@ -42,18 +42,18 @@ struct Desk<T> {
 
 /// One submitter in line.
 pub struct Waiter<T> {
-    desk: Mutex<Desk<T>>,
-    bell: Condvar,
+    slot: Mutex<Slot<T>>,
+    condvar: Condvar,
     /// There is an answer on the desk: for a submitter that spins. What it says is read under the lock.
     answered: AtomicBool,
-    stand: Stand,
+    kind: WaiterKind,
 }
 
 /// How somebody stands in line.
 #[derive(Clone, Copy, Default)]
-pub struct Stand {
+pub struct WaiterKind {
     /// It is a worker of the pool's family and waits without limit of time.
-    pub bound: bool,
+    pub blocked: bool,
     /// The pool it was to wait for, where it will do with any of several.
     pub home: usize,
     /// It stands in the line of several pools, and will do with any of them.
@@ -66,64 +66,64 @@ pub struct Stand {
 }
 
 impl<T> Waiter<T> {
-    fn new(task: T, stand: Stand) -> Self {
+    fn new(task: T, kind: WaiterKind) -> Self {
         Waiter {
-            desk: Mutex::new(Desk {
-                slot: Slot::Waiting(task),
+            slot: Mutex::new(Slot {
+                state: SlotState::Waiting(task),
                 asleep: false,
                 nudged: false,
             }),
-            bell: Condvar::new(),
+            condvar: Condvar::new(),
             answered: AtomicBool::new(false),
-            stand,
+            kind,
         }
     }
 
     /// Nobody waits for the answer.
     pub fn is_absent(&self) -> bool {
-        self.stand.absent
+        self.kind.absent
     }
 
     /// It stands in the line of several pools.
     pub fn is_common(&self) -> bool {
-        self.stand.common
+        self.kind.common
     }
 
     /// Nobody would miss the task.
     pub fn is_spare(&self) -> bool {
-        self.stand.spare
+        self.kind.spare
     }
 
     /// Tells the submitter, which has left the line.
     pub fn answer(&self, answer: Answer<T>) {
-        let mut desk = lock(&self.desk);
-        desk.slot = Slot::Answered(answer);
-        let asleep = desk.asleep;
-        drop(desk);
+        let mut slot = lock(&self.slot);
+        slot.state = SlotState::Answered(answer);
+        let asleep = slot.asleep;
+        drop(slot);
         self.answered.store(true, Ordering::Relaxed);
         if asleep {
-            self.bell.notify_one();
+            self.condvar.notify_one();
         }
     }
 
     /// Has the submitter look up, which waits, or will.
     pub fn nudge(&self) {
-        let mut desk = lock(&self.desk);
-        desk.nudged = true;
-        let asleep = desk.asleep;
-        drop(desk);
+        let mut slot = lock(&self.slot);
+        slot.nudged = true;
+        let asleep = slot.asleep;
+        drop(slot);
         if asleep {
-            self.bell.notify_one();
+            self.condvar.notify_one();
         }
     }
 
     /// Takes the task of one who stands in line, and leaves `rest` in its place.
-    fn take_task(&self, rest: Slot<T>) -> Option<T> {
-        let mut desk = lock(&self.desk);
-        match std::mem::replace(&mut desk.slot, rest) {
-            Slot::Waiting(task) => Some(task),
+    fn take_task(&self, rest: SlotState<T>) -> Option<T> {
+        let mut slot = lock(&self.slot);
+        match std::mem::replace(&mut slot.state, rest) {
+            SlotState::Waiting(task) => Some(task),
             other => {
-                desk.slot = other;
+                slot.state = other;
                 None
             }
         }
@@ -132,40 +132,41 @@ impl<T> Waiter<T> {
     /// Takes back a task that nobody waits with, under the line's lock. One that somebody has taken out of the line gets no
     /// place there any more (`Locked::join_again`).
     fn withdraw(&self) -> Option<T> {
-        let task = self.take_task(Slot::Empty);
+        let task = self.take_task(SlotState::Empty);
         if task.is_none() {
-            let mut desk = lock(&self.desk);
-            if matches!(desk.slot, Slot::Lent) {
-                desk.slot = Slot::Empty;
+            let mut slot = lock(&self.slot);
+            if matches!(slot.state, SlotState::Lent) {
+                slot.state = SlotState::Empty;
             }
         }
         task
     }
 
     fn is_withdrawn(&self) -> bool {
-        matches!(lock(&self.desk).slot, Slot::Empty)
+        matches!(lock(&self.slot).state, SlotState::Empty)
     }
 
-    /// Waits for the answer for at most as long as one look of `patience`, and as `most`; `None`: none yet.
-    fn wait(&self, patience: &Patience<'_>, most: Option<Duration>) -> Option<Answer<T>> {
-        let is_pending = |desk: &Desk<T>| matches!(desk.slot, Slot::Waiting(_) | Slot::Lent);
-        let sleeps_on = |desk: &Desk<T>| is_pending(desk) && !desk.nudged;
-        let mut desk = lock(&self.desk);
-        let limit = patience.next_wait().into_iter().chain(most).min();
-        desk.asleep = true;
+    /// Waits for the answer for at most as long as one look of `wait_limit`, and as `most`; `None`: none yet.
+    fn wait(&self, wait_limit: &WaitLimit<'_>, most: Option<Duration>) -> Option<Answer<T>> {
+        let is_pending =
+            |slot: &Slot<T>| matches!(slot.state, SlotState::Waiting(_) | SlotState::Lent);
+        let sleeps_on = |slot: &Slot<T>| is_pending(slot) && !slot.nudged;
+        let mut slot = lock(&self.slot);
+        let limit = wait_limit.next_wait().into_iter().chain(most).min();
+        slot.asleep = true;
         // One look where time is limited, since the caller has to see to the clock and to interrupts between two.
-        if sleeps_on(&desk) {
-            desk = wait(&self.bell, desk, limit);
+        if sleeps_on(&slot) {
+            slot = wait(&self.condvar, slot, limit);
         }
-        while limit.is_none() && sleeps_on(&desk) {
-            desk = wait(&self.bell, desk, None);
+        while limit.is_none() && sleeps_on(&slot) {
+            slot = wait(&self.condvar, slot, None);
         }
-        (desk.asleep, desk.nudged) = (false, false);
-        if is_pending(&desk) {
+        (slot.asleep, slot.nudged) = (false, false);
+        if is_pending(&slot) {
             return None;
         }
-        match std::mem::replace(&mut desk.slot, Slot::Empty) {
-            Slot::Answered(answer) => Some(answer),
+        match std::mem::replace(&mut slot.state, SlotState::Empty) {
+            SlotState::Answered(answer) => Some(answer),
             _ => unreachable!("a submitter is answered once"),
         }
     }
@@ -226,7 +227,7 @@ pub struct Places<T> {
     spare: usize,
     /// How many wait for each of several pools. (Atomics only for those who ask.)
     homes: Arc<[AtomicUsize]>,
-    family: Arc<Family>,
+    deadlock_group: Arc<DeadlockGroup>,
     answers: Answers<T>,
 }
 
@@ -273,10 +274,10 @@ impl<T> Places<T> {
         let is_empty = self.is_empty_at(index);
         let place = self.queue.remove(index)?;
         self.held -= usize::from(place.held);
-        let stand = place.waiter.stand;
-        self.spare -= usize::from(stand.spare);
-        if stand.bound {
-            self.family.unbind();
+        let kind = place.waiter.kind;
+        self.spare -= usize::from(kind.spare);
+        if kind.blocked {
+            self.deadlock_group.unblock();
         }
         if is_empty {
             self.empty -= 1;
@@ -288,14 +289,14 @@ impl<T> Places<T> {
 
     /// The count of those who wait as this one does, where they will do with any of several pools.
     fn count_at_home(&self, waiter: &Waiter<T>) -> Option<&AtomicUsize> {
-        let stand = waiter.stand;
-        self.homes.get(stand.home).filter(|_| !stand.spare)
+        let kind = waiter.kind;
+        self.homes.get(kind.home).filter(|_| !kind.spare)
     }
 
     /// Takes the submitter at `index` out of the line, with its task. It is to be told something, or to join again.
     pub fn take(&mut self, index: usize) -> Option<(Arc<Waiter<T>>, T)> {
         let waiter = self.leave(index)?;
-        let task = waiter.take_task(Slot::Lent)?;
+        let task = waiter.take_task(SlotState::Lent)?;
         Some((waiter, task))
     }
 
@@ -341,11 +342,11 @@ impl<T> Places<T> {
     }
 
     /// Takes the youngest of those that are bound out of the line with this answer; whether there was one.
-    pub fn refuse_youngest_bound(&mut self, error: Error) -> bool {
+    pub fn refuse_youngest_blocked(&mut self, error: Error) -> bool {
         let youngest = self
             .queue
             .iter()
-            .rposition(|place| place.waiter.stand.bound);
+            .rposition(|place| place.waiter.kind.blocked);
         if let Some(index) = youngest {
             self.dismiss(index, |task| Answer::Refused(error, task));
         }
@@ -370,10 +371,10 @@ impl<T> Places<T> {
 }
 
 /// For how long a submitter in line may look out for its answer: longer than it takes to wake the worker that will answer.
-const LOOKOUT: Duration = Duration::from_micros(50);
+const MOST_SPIN: Duration = Duration::from_micros(50);
 
 /// See the module's description.
-pub struct Line<T> {
+pub struct Waiters<T> {
     places: Mutex<Places<T>>,
     /// How many submitters wait, for those who only ask.
     len: AtomicUsize,
@@ -381,13 +382,13 @@ pub struct Line<T> {
     ready: CachePadded<AtomicBool>,
     homes: Arc<[AtomicUsize]>,
     /// Whether it pays to look out for an answer before going to sleep.
-    luck: Luck,
+    adaptive_spin: AdaptiveSpin,
 }
 
 /// The line's lock. Letting go of it publishes how long the line is.
 pub struct Locked<'a, T> {
     places: MutexGuard<'a, Places<T>>,
-    line: &'a Line<T>,
+    waiters: &'a Waiters<T>,
 }
 
 impl<T> std::ops::Deref for Locked<'_, T> {
@@ -406,42 +407,42 @@ impl<T> std::ops::DerefMut for Locked<'_, T> {
 impl<T> Drop for Locked<'_, T> {
     fn drop(&mut self) {
         let ready = self.places.is_ready();
-        if self.line.ready.load(Ordering::Relaxed) != ready {
+        if self.waiters.ready.load(Ordering::Relaxed) != ready {
             // SeqCst: where several pools share the line, whoever stands there looks for room after this.
-            self.line.ready.store(ready, Ordering::SeqCst);
+            self.waiters.ready.store(ready, Ordering::SeqCst);
         }
         // Last, and Release: who sees that somebody waits does not take the pool for idle.
-        self.line
+        self.waiters
             .len
             .store(self.places.submitters(), Ordering::Release);
     }
 }
 
-impl<T> Line<T> {
+impl<T> Waiters<T> {
     /// The line of one pool, or (`several`) of so many.
-    pub fn new(family: Arc<Family>, several: usize) -> Self {
+    pub fn new(deadlock_group: Arc<DeadlockGroup>, several: usize) -> Self {
         let homes: Arc<[_]> = (0..several).map(|_| AtomicUsize::new(0)).collect();
-        Line {
+        Waiters {
             places: Mutex::new(Places {
                 queue: VecDeque::new(),
                 empty: 0,
                 held: 0,
                 spare: 0,
                 homes: Arc::clone(&homes),
-                family,
+                deadlock_group,
                 answers: Answers::NONE,
             }),
             len: AtomicUsize::new(0),
             ready: CachePadded::new(AtomicBool::new(false)),
             homes,
-            luck: Luck::new(LOOKOUT),
+            adaptive_spin: AdaptiveSpin::new(MOST_SPIN),
         }
     }
 
     pub fn lock(&self) -> Locked<'_, T> {
         Locked {
             places: lock(&self.places),
-            line: self,
+            waiters: self,
         }
     }
 
@@ -466,24 +467,25 @@ impl<T> Line<T> {
         self.ready.load(Ordering::SeqCst)
     }
 
-    /// Waits in line for an answer, or until `patience` is at its end; then the submitter is no longer in line. `hold` holds
+    /// Waits in line for an answer, or until `wait_limit` is at its end; then the submitter is no longer in line. `hold` holds
     /// its place or lets go of it, and says whether it is in line. Only who `is_first` in line looks out before it goes to
     /// sleep: several would keep each other, and the workers, from the processors. `look_up` is called before each sleep, and says
     /// when it would be again.
     pub fn wait(
         &self,
         waiter: &Arc<Waiter<T>>,
-        patience: &mut Patience<'_>,
+        wait_limit: &mut WaitLimit<'_>,
         is_first: bool,
         hold: impl Fn(bool) -> bool,
         look_up: impl Fn() -> Option<Duration>,
     ) -> Answer<T> {
         if is_first {
-            self.luck.spin(|| waiter.answered.load(Ordering::Relaxed));
+            self.adaptive_spin
+                .spin(|| waiter.answered.load(Ordering::Relaxed));
         }
         let mut interrupted = false;
         loop {
-            match waiter.wait(patience, look_up()) {
+            match waiter.wait(wait_limit, look_up()) {
                 // Refused meanwhile, or asked to try again: it is the interrupt all the same.
                 Some(Answer::Refused(_, task) | Answer::Retry(task)) if interrupted => {
                     return Answer::Refused(Error::Interrupted, task);
@@ -492,8 +494,8 @@ impl<T> Line<T> {
                 None => {}
             }
             // An interrupt that is taken note of must find the task not accepted, so none is while we look.
-            if !interrupted && patience.is_look_due() && hold(true) {
-                interrupted = patience.is_interrupted();
+            if !interrupted && wait_limit.is_look_due() && hold(true) {
+                interrupted = wait_limit.is_interrupted();
                 if !interrupted {
                     hold(false);
                 }
@@ -501,7 +503,7 @@ impl<T> Line<T> {
             // One whose task somebody has taken is told soon, or will be in line again.
             let error = match interrupted {
                 true => Error::Interrupted,
-                false if patience.is_over() => Error::Timeout,
+                false if wait_limit.is_over() => Error::Timeout,
                 false => continue,
             };
             if let Some(task) = self.lock().give_up(waiter) {
@@ -513,8 +515,8 @@ impl<T> Line<T> {
 
 impl<'a, T> Locked<'a, T> {
     /// Which line it is.
-    pub fn line(&self) -> &'a Line<T> {
-        self.line
+    pub fn waiters(&self) -> &'a Waiters<T> {
+        self.waiters
     }
 
     /// Lets go of the lock; what is to be told now.
@@ -524,8 +526,8 @@ impl<'a, T> Locked<'a, T> {
     }
 
     /// Joins the line.
-    pub fn join(&mut self, task: T, stand: Stand) -> Arc<Waiter<T>> {
-        let waiter = Arc::new(Waiter::new(task, stand));
+    pub fn join(&mut self, task: T, kind: WaiterKind) -> Arc<Waiter<T>> {
+        let waiter = Arc::new(Waiter::new(task, kind));
         self.take_place(&waiter, VecDeque::push_back);
         waiter
     }
@@ -536,7 +538,7 @@ impl<'a, T> Locked<'a, T> {
         if waiter.is_withdrawn() {
             return Err(task);
         }
-        lock(&waiter.desk).slot = Slot::Waiting(task);
+        lock(&waiter.slot).state = SlotState::Waiting(task);
         let push = if first {
             VecDeque::push_front
         } else {
@@ -551,8 +553,8 @@ impl<'a, T> Locked<'a, T> {
         waiter: &Arc<Waiter<T>>,
         push: impl FnOnce(&mut VecDeque<Place<T>>, Place<T>),
     ) {
-        if waiter.stand.bound {
-            self.family.bind();
+        if waiter.kind.blocked {
+            self.deadlock_group.block();
         }
         self.spare += usize::from(waiter.is_spare());
         if let Some(count) = self.count_at_home(waiter) {

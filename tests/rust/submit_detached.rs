@@ -2,8 +2,8 @@
 
 use super::counters::assert_adds_up;
 use super::support::{Gate, assert_is, beside, eventually, join, limited, refused, watch};
-use pyants::pool::sync::Patience;
-use pyants::pool::{Enlisted, Enlisting, Host, Options, Outcome, SubmitError, Worker};
+use pyants::pool::sync::WaitLimit;
+use pyants::pool::{Accounting, Detached, Host, Options, Outcome, SubmitError, Worker};
 use pyants::{Error, MultiPool, Pool, Strategy};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -128,13 +128,14 @@ fn busy(options: Options) -> (Arc<Pool<Diary>>, Arc<Held>) {
     (pool, gate)
 }
 
-fn enlist(pool: &Pool<Diary>, task: Task) -> Result<(), SubmitError<Task>> {
-    pool.enlist(pool.offer(task), Enlisting::Missed).map(drop)
+fn submit_detached(pool: &Pool<Diary>, task: Task) -> Result<(), SubmitError<Task>> {
+    pool.submit_detached(pool.offer(task), Accounting::Counted)
+        .map(drop)
 }
 
 /// The task's place in line.
-fn stand(pool: &Pool<Diary>, number: u32) -> Enlisted<Diary> {
-    pool.enlist(pool.offer(Task::Note(number)), Enlisting::Missed)
+fn stand(pool: &Pool<Diary>, number: u32) -> Detached<Diary> {
+    pool.submit_detached(pool.offer(Task::Note(number)), Accounting::Counted)
         .expect("it may wait")
         .expect("there is no room")
 }
@@ -145,11 +146,11 @@ fn drain(pool: &Pool<Diary>) {
 }
 
 #[test]
-fn a_task_with_room_comes_in_at_once() {
+fn a_task_with_a_permit_comes_in_at_once() {
     limited(|| {
         for queue_size in [Some(0), Some(3), None] {
             let pool = open(options(1, queue_size));
-            enlist(&pool, Task::Note(1)).expect("there is room");
+            submit_detached(&pool, Task::Note(1)).expect("there is room");
             assert_eq!(pool.stats().submitted, 1);
             drain(&pool);
             assert_eq!(*pool.host().ran.lock().unwrap(), [1]);
@@ -158,11 +159,11 @@ fn a_task_with_room_comes_in_at_once() {
 }
 
 #[test]
-fn a_task_without_room_stands_in_line_while_its_submitter_goes_on() {
+fn a_task_without_a_permit_waits_while_its_submitter_goes_on() {
     limited(|| {
         let (pool, gate) = busy(options(1, Some(0)));
         for number in 1..=3 {
-            enlist(&pool, Task::Note(number)).expect("it may wait");
+            submit_detached(&pool, Task::Note(number)).expect("it may wait");
         }
         assert_eq!((pool.waiting(), pool.stats().submitted), (3, 1));
         // What stands in line is still to be done.
@@ -180,13 +181,13 @@ fn a_task_without_room_stands_in_line_while_its_submitter_goes_on() {
 }
 
 #[test]
-fn enlisted_tasks_and_blocked_submitters_are_served_first_come_first_served() {
+fn detached_tasks_and_blocked_submitters_are_served_first_come_first_served() {
     limited(|| {
         let (pool, gate) = busy(options(1, Some(0)));
         let mut submitters = Vec::new();
         for number in 1..=8 {
             if number % 2 == 0 {
-                enlist(&pool, Task::Note(number)).expect("it may wait");
+                submit_detached(&pool, Task::Note(number)).expect("it may wait");
             } else {
                 submitters.push(beside(&pool, move |pool| {
                     pool.submit(Task::Note(number)).expect("it is let in");
@@ -208,14 +209,15 @@ fn a_spare_task_waits_in_its_turn_and_takes_no_place() {
             max_blocking_tasks: Some(1),
             ..options(1, Some(0))
         });
-        let spare = |number| pool.enlist(pool.offer(Task::Note(number)), Enlisting::Spare);
+        let spare =
+            |number| pool.submit_detached(pool.offer(Task::Note(number)), Accounting::Spare);
         spare(1).expect("it may wait");
         spare(2).expect("it may wait");
         assert_eq!(pool.waiting(), 0);
-        enlist(&pool, Task::Note(3)).expect("nobody waits yet");
+        submit_detached(&pool, Task::Note(3)).expect("nobody waits yet");
         spare(4).expect("it may wait");
         assert_eq!(pool.waiting(), 1);
-        let (error, _) = refused(enlist(&pool, Task::Note(5)));
+        let (error, _) = refused(submit_detached(&pool, Task::Note(5)));
         assert_is!(error, Error::Overload { .. });
         assert_eq!(pool.stats().rejected, 1);
         // What stands in line is still to be done.
@@ -237,14 +239,14 @@ fn a_spare_task_that_is_refused_is_not_counted() {
             ..options(1, Some(0))
         });
         let (error, task) = refused(
-            pool.enlist(pool.offer(Task::Note(1)), Enlisting::Spare)
+            pool.submit_detached(pool.offer(Task::Note(1)), Accounting::Spare)
                 .map(drop),
         );
         assert_is!(error, Error::Overload { .. });
         assert_eq!((task.number(), pool.stats().rejected), (1, 0));
         gate.0.open();
         let (pool, gate) = busy(options(1, Some(0)));
-        pool.enlist(pool.offer(Task::Note(2)), Enlisting::Spare)
+        pool.submit_detached(pool.offer(Task::Note(2)), Accounting::Spare)
             .expect("it may wait");
         assert!(pool.release());
         assert_eq!(pool.host().refused.lock().unwrap().len(), 1);
@@ -254,11 +256,11 @@ fn a_spare_task_that_is_refused_is_not_counted() {
 }
 
 #[test]
-fn a_close_gives_what_stands_in_line_to_the_host() {
+fn a_close_gives_waiting_detached_tasks_to_the_host() {
     limited(|| {
         let (pool, gate) = busy(options(1, Some(1)));
         for number in 1..=3 {
-            enlist(&pool, Task::Note(number)).expect("it may wait");
+            submit_detached(&pool, Task::Note(number)).expect("it may wait");
         }
         assert!(pool.release());
         {
@@ -277,7 +279,7 @@ fn a_close_gives_what_stands_in_line_to_the_host() {
             .expect_err("it is closed already");
         eventually("the worker has left", || pool.running() == 0);
         assert_eq!(*pool.host().ran.lock().unwrap(), [1]);
-        let (error, task) = refused(enlist(&pool, Task::Note(4)));
+        let (error, task) = refused(submit_detached(&pool, Task::Note(4)));
         assert_is!(error, Error::Closed);
         assert_eq!(task.number(), 4);
         let stats = pool.stats();
@@ -288,14 +290,14 @@ fn a_close_gives_what_stands_in_line_to_the_host() {
 }
 
 #[test]
-fn what_stands_in_line_of_a_pool_that_breaks_is_told_so() {
+fn a_waiter_of_a_pool_that_breaks_is_told_so() {
     limited(|| {
         let (pool, gate) = busy(options(1, Some(1)));
-        enlist(&pool, Task::Note(1)).expect("there is room in the queue");
-        enlist(&pool, Task::Note(2)).expect("it may wait");
+        submit_detached(&pool, Task::Note(1)).expect("there is room in the queue");
+        submit_detached(&pool, Task::Note(2)).expect("it may wait");
         pool.host().is_barren.store(true, Ordering::SeqCst);
         pool.tune(2); // Another worker is started for what waits, and cannot be set up.
-        enlist(&pool, Task::Note(3)).ok();
+        submit_detached(&pool, Task::Note(3)).ok();
         eventually("the pool is broken", || pool.is_broken());
         gate.0.open();
         eventually("the workers have left", || pool.running() == 0);
@@ -314,16 +316,16 @@ fn a_task_that_may_not_wait_is_refused() {
             nonblocking: true,
             ..options(1, Some(0))
         };
-        let full_line = Options {
+        let full_waiters = Options {
             max_blocking_tasks: Some(2),
             ..options(1, Some(0))
         };
-        for (options, may_wait) in [(nonblocking, 0), (full_line, 2)] {
+        for (options, may_wait) in [(nonblocking, 0), (full_waiters, 2)] {
             let (pool, gate) = busy(options);
             for number in 0..may_wait {
-                enlist(&pool, Task::Note(number)).expect("it may wait");
+                submit_detached(&pool, Task::Note(number)).expect("it may wait");
             }
-            let (error, task) = refused(enlist(&pool, Task::Note(9)));
+            let (error, task) = refused(submit_detached(&pool, Task::Note(9)));
             assert_is!(error, Error::Overload { in_flight: 1, .. });
             assert_eq!(task.number(), 9);
             assert_eq!(pool.stats().rejected, 1);
@@ -335,7 +337,7 @@ fn a_task_that_may_not_wait_is_refused() {
 }
 
 #[test]
-fn a_task_withdrawn_from_the_line_leaves_its_place_at_once() {
+fn a_waiting_task_that_is_withdrawn_leaves_its_place_at_once() {
     limited(|| {
         let (pool, gate) = busy(Options {
             max_blocking_tasks: Some(2),
@@ -343,7 +345,7 @@ fn a_task_withdrawn_from_the_line_leaves_its_place_at_once() {
         });
         let places = [1, 2].map(|number| stand(&pool, number));
         assert_is!(
-            refused(enlist(&pool, Task::Note(9))).0,
+            refused(submit_detached(&pool, Task::Note(9))).0,
             Error::Overload { .. }
         );
         for (index, place) in places.iter().enumerate() {
@@ -354,7 +356,7 @@ fn a_task_withdrawn_from_the_line_leaves_its_place_at_once() {
         }
         // Their share of the places is free again, and those who come later are served in order.
         let other = stand(&pool, 3);
-        enlist(&pool, Task::Note(4)).expect("there is a place");
+        submit_detached(&pool, Task::Note(4)).expect("there is a place");
         gate.0.open();
         drain(&pool);
         assert_eq!(*pool.host().ran.lock().unwrap(), [3, 4]);
@@ -369,7 +371,7 @@ fn a_task_withdrawn_from_the_line_leaves_its_place_at_once() {
 }
 
 #[test]
-fn whoever_withdraws_the_last_in_line_leaves_the_pool_at_rest() {
+fn withdrawing_the_last_waiter_leaves_the_pool_at_rest() {
     limited(|| {
         for withdrawn in 1..=5 {
             let (pool, gate) = busy(options(1, Some(0)));
@@ -427,7 +429,7 @@ fn withdrawing_a_great_many_costs_each_a_few_steps() {
 }
 
 #[test]
-fn every_enlisted_task_is_run_refused_or_withdrawn_once() {
+fn every_detached_task_is_run_refused_or_withdrawn_once() {
     limited(|| {
         const TASKS: u32 = 1_500;
         for queue_size in [Some(0), Some(2)] {
@@ -438,8 +440,10 @@ fn every_enlisted_task_is_run_refused_or_withdrawn_once() {
                         let mut withdrawn = Vec::new();
                         for task in 0..TASKS {
                             let number = submitter * TASKS + task;
-                            let place =
-                                pool.enlist(pool.offer(Task::Note(number)), Enlisting::Missed);
+                            let place = pool.submit_detached(
+                                pool.offer(Task::Note(number)),
+                                Accounting::Counted,
+                            );
                             let place = place.expect("it is open").filter(|_| task % 3 > 0);
                             let task = place.and_then(|place| place.withdraw());
                             withdrawn.extend(task.map(|task| task.number()));
@@ -458,7 +462,7 @@ fn every_enlisted_task_is_run_refused_or_withdrawn_once() {
 }
 
 #[test]
-fn every_enlisted_task_runs_once_or_is_refused_once() {
+fn every_detached_task_runs_once_or_is_refused_once() {
     limited(|| {
         const SUBMITTERS: u32 = 3;
         const TASKS: u32 = 400;
@@ -469,7 +473,7 @@ fn every_enlisted_task_runs_once_or_is_refused_once() {
                     beside(&pool, move |pool| {
                         (0..TASKS)
                             .map(|task| submitter * TASKS + task)
-                            .filter(|&number| enlist(pool, Task::Note(number)).is_ok())
+                            .filter(|&number| submit_detached(pool, Task::Note(number)).is_ok())
                             .collect::<Vec<u32>>()
                     })
                 })
@@ -497,13 +501,13 @@ fn tasks_that_wait_can_be_taken_back() {
         for number in 1..=6 {
             pool.submit(Task::Note(number)).expect("the pool is open");
         }
-        let taken = pool.sift(|task| task.number() % 2 == 0);
+        let taken = pool.extract_if(|task| task.number() % 2 == 0);
         let numbers: Vec<u32> = taken.iter().map(Task::number).collect();
         assert_eq!(numbers, [2, 4, 6]);
         let stats = pool.stats();
         assert_adds_up(&stats, 7..=7);
         assert_eq!((stats.cancelled, stats.queued), (3, 3));
-        assert!(pool.sift(|task| task.number() > 10).is_empty());
+        assert!(pool.extract_if(|task| task.number() > 10).is_empty());
         assert_eq!(pool.stats().cancelled, 3);
         gate.0.open();
         drain(&pool);
@@ -520,9 +524,9 @@ fn the_oldest_task_that_waits_can_be_taken_back() {
             pool.submit(Task::Note(number)).expect("the pool is open");
         }
         let taken: Vec<u32> = [
-            pool.sift_one(|_| true),
-            pool.sift_one(|task| task.number() > 3),
-            pool.sift_one(|task| task.number() > 6),
+            pool.extract_one(|_| true),
+            pool.extract_one(|task| task.number() > 3),
+            pool.extract_one(|task| task.number() > 6),
         ]
         .iter()
         .flatten()
@@ -540,7 +544,7 @@ fn the_oldest_task_that_waits_can_be_taken_back() {
 }
 
 #[test]
-fn a_task_taken_back_makes_room_for_those_in_line() {
+fn a_task_taken_back_frees_a_permit_for_waiters() {
     limited(|| {
         let (pool, gate) = busy(options(1, Some(2)));
         for number in 1..=2 {
@@ -550,8 +554,8 @@ fn a_task_taken_back_makes_room_for_those_in_line() {
             pool.submit(Task::Note(3)).expect("it is let in");
         });
         eventually("it stands in line", || pool.waiting() == 1);
-        enlist(&pool, Task::Note(4)).expect("it may wait");
-        assert_eq!(pool.sift(|_| true).len(), 2);
+        submit_detached(&pool, Task::Note(4)).expect("it may wait");
+        assert_eq!(pool.extract_if(|_| true).len(), 2);
         join(submitter);
         assert_eq!(pool.waiting(), 0);
         gate.0.open();
@@ -575,7 +579,7 @@ fn nothing_is_lost_where_tasks_are_taken_back_while_workers_come_and_go() {
         });
         let mut seen = Vec::new();
         while !submitter.is_finished() {
-            let taken = pool.sift(|task| task.number() % 3 == 0);
+            let taken = pool.extract_if(|task| task.number() % 3 == 0);
             seen.extend(taken.iter().map(Task::number));
         }
         join(submitter);
@@ -719,14 +723,14 @@ fn a_host_that_is_told_of_a_refusal_may_turn_to_the_pools() {
             }
             multi.release();
             multi
-                .watch_gone(&mut Patience::new(SOON))
+                .watch_gone(&mut WaitLimit::new(SOON))
                 .expect("the workers leave");
         });
     }
 }
 
 #[test]
-fn who_will_do_with_any_pool_is_not_kept_out_by_those_who_stand_in_line_for_one() {
+fn a_waiter_of_any_pool_is_not_kept_out_by_waiters_of_one() {
     limited(|| {
         const TASKS: u32 = 1000;
         for size in [1, 2] {
@@ -781,16 +785,16 @@ fn two_busy() -> (MultiPool<Diary>, [Arc<Held>; 2]) {
     (multi, gates)
 }
 
-fn stand_anywhere(multi: &MultiPool<Diary>, number: u32) -> Enlisted<Diary> {
+fn stand_anywhere(multi: &MultiPool<Diary>, number: u32) -> Detached<Diary> {
     let (index, offer) = multi.offer(Task::Note(number));
     multi
-        .enlist(index, offer, Enlisting::Missed)
+        .submit_detached(index, offer, Accounting::Counted)
         .expect("it may wait")
         .expect("there is no room")
 }
 
 #[test]
-fn a_task_enlisted_with_several_pools_is_taken_by_whichever_has_room() {
+fn a_task_detached_with_several_pools_is_taken_by_whichever_has_a_permit() {
     limited(|| {
         for first in [0, 1] {
             let (multi, gates) = two_busy();
@@ -807,7 +811,7 @@ fn a_task_enlisted_with_several_pools_is_taken_by_whichever_has_room() {
             assert!(places[0].withdraw().is_none());
             gates[1 - first].0.open();
             multi
-                .watch_idle(&mut Patience::new(SOON))
+                .watch_idle(&mut WaitLimit::new(SOON))
                 .expect("all is done");
             assert_eq!(multi.stats().rejected, 0);
         }
@@ -815,7 +819,7 @@ fn a_task_enlisted_with_several_pools_is_taken_by_whichever_has_room() {
 }
 
 #[test]
-fn a_task_enlisted_with_several_pools_is_refused_once_when_one_of_them_is_closed() {
+fn a_task_detached_with_several_pools_is_refused_once_when_one_of_them_is_closed() {
     limited(|| {
         let (multi, gates) = two_busy();
         let place = stand_anywhere(&multi, 1);

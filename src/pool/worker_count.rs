@@ -36,7 +36,7 @@ impl Word {
         (self.0 >> Self::CAPACITY_SHIFT) as u32
     }
 
-    fn has_room(self) -> bool {
+    fn is_below_capacity(self) -> bool {
         self.running() < self.capacity()
     }
 
@@ -69,17 +69,17 @@ impl Word {
 
 /// See the module's description. All changes and the reads that decisions hang on are SeqCst: they are halves of
 /// "write mine, then read yours" steps (see README.md).
-pub struct Crew {
+pub struct WorkerCount {
     word: CachePadded<AtomicU64>,
     /// The most workers there ever were. (An atomic of the standard library, which no model explores: no task hangs on it.)
     peak: std::sync::atomic::AtomicU32,
     unlimited: bool,
 }
 
-impl Crew {
+impl WorkerCount {
     pub fn new(capacity: Option<u32>) -> Self {
         let word = Word(0).with_capacity(capacity.unwrap_or(MAX_CAPACITY));
-        Crew {
+        WorkerCount {
             word: CachePadded::new(AtomicU64::new(word.0)),
             peak: std::sync::atomic::AtomicU32::new(0),
             unlimited: capacity.is_none(),
@@ -117,8 +117,8 @@ impl Crew {
     }
 
     /// Another worker may be started.
-    pub fn has_room(&self) -> bool {
-        self.word().has_room()
+    pub fn is_below_capacity(&self) -> bool {
+        self.word().is_below_capacity()
     }
 
     /// There are more workers than there may be.
@@ -143,7 +143,10 @@ impl Crew {
 
     /// One worker more, below the capacity only; whether there was room. The caller holds the spawn lock.
     fn add(&self, change: impl Fn(Word) -> Word) -> bool {
-        let before = self.update(|word| word.has_room().then(|| change(word.with_one_more())));
+        let before = self.update(|word| {
+            word.is_below_capacity()
+                .then(|| change(word.with_one_more()))
+        });
         if let Ok(before) = before {
             self.peak.fetch_max(before.running() + 1, Ordering::Relaxed);
         }
@@ -189,54 +192,58 @@ mod tests {
 
     #[test]
     fn never_more_than_the_capacity() {
-        let crew = Crew::new(Some(2));
-        assert!(crew.reserve());
-        crew.confirm();
-        assert!(crew.reserve());
-        crew.confirm();
-        assert!(!crew.reserve());
-        assert!(!crew.rejoin());
-        crew.set_capacity(1);
+        let worker_count = WorkerCount::new(Some(2));
+        assert!(worker_count.reserve());
+        worker_count.confirm();
+        assert!(worker_count.reserve());
+        worker_count.confirm();
+        assert!(!worker_count.reserve());
+        assert!(!worker_count.rejoin());
+        worker_count.set_capacity(1);
         assert_eq!(
-            (crew.running(), crew.surplus(), crew.is_over()),
+            (
+                worker_count.running(),
+                worker_count.surplus(),
+                worker_count.is_over()
+            ),
             (2, 1, true)
         );
-        assert!(crew.retire());
-        assert!(!crew.retire());
-        assert_eq!(crew.running(), 1);
+        assert!(worker_count.retire());
+        assert!(!worker_count.retire());
+        assert_eq!(worker_count.running(), 1);
     }
 
     #[test]
     fn a_worker_that_comes_back_counts_for_the_peak() {
-        let crew = Crew::new(Some(2));
-        assert!(crew.reserve());
-        crew.depart();
-        assert!(crew.reserve());
-        assert_eq!((crew.running(), crew.peak()), (1, 1));
-        assert!(crew.rejoin());
-        assert_eq!((crew.running(), crew.peak()), (2, 2));
+        let worker_count = WorkerCount::new(Some(2));
+        assert!(worker_count.reserve());
+        worker_count.depart();
+        assert!(worker_count.reserve());
+        assert_eq!((worker_count.running(), worker_count.peak()), (1, 1));
+        assert!(worker_count.rejoin());
+        assert_eq!((worker_count.running(), worker_count.peak()), (2, 2));
     }
 
     #[test]
     fn a_worker_being_started_is_counted_but_not_present() {
-        let crew = Crew::new(None);
-        assert_eq!(crew.capacity(), None);
-        assert!(crew.reserve());
-        assert_eq!((crew.running(), crew.present()), (1, 0));
-        crew.abort();
-        assert_eq!((crew.running(), crew.present()), (0, 0));
-        assert!(crew.reserve());
-        crew.depart();
-        assert_eq!((crew.running(), crew.present()), (0, 0));
-        crew.confirm();
-        assert_eq!((crew.running(), crew.present()), (0, 0));
+        let worker_count = WorkerCount::new(None);
+        assert_eq!(worker_count.capacity(), None);
+        assert!(worker_count.reserve());
+        assert_eq!((worker_count.running(), worker_count.present()), (1, 0));
+        worker_count.abort();
+        assert_eq!((worker_count.running(), worker_count.present()), (0, 0));
+        assert!(worker_count.reserve());
+        worker_count.depart();
+        assert_eq!((worker_count.running(), worker_count.present()), (0, 0));
+        worker_count.confirm();
+        assert_eq!((worker_count.running(), worker_count.present()), (0, 0));
     }
 
     #[test]
     fn the_largest_capacity_fits() {
-        let crew = Crew::new(Some(MAX_CAPACITY));
-        assert_eq!(crew.capacity(), Some(MAX_CAPACITY));
-        assert!(crew.reserve());
-        assert_eq!(crew.present(), 0);
+        let worker_count = WorkerCount::new(Some(MAX_CAPACITY));
+        assert_eq!(worker_count.capacity(), Some(MAX_CAPACITY));
+        assert!(worker_count.reserve());
+        assert_eq!(worker_count.present(), 0);
     }
 }

@@ -312,7 +312,7 @@ def test_memory_is_flat_over_many_calls() -> None:
                 await calls(pool, 200)
                 gc.collect()
                 before = tracemalloc.get_traced_memory()[0]
-                await calls(pool, 2000)
+                await calls(pool, 1000)
 
                 def has_grown() -> bool:
                     gc.collect()

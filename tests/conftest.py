@@ -1,17 +1,12 @@
-"""Makes the tests' helpers importable, and knows the markers of plugins that need not be installed."""
+"""Knows the markers of plugins that need not be installed, and keeps the collector quick."""
 
 from __future__ import annotations
 
 import gc
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pytest
-
-# With pytest's import mode "importlib" a test's own directory is not on the path.
-sys.path.insert(0, str(Path(__file__).parent))
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,8 +1,8 @@
 """A worker's thread as the module threading shows it, and the list of the private names that pyants uses of CPython.
 
-tests/test_private_names.py holds the code to the list, and takes the names away one after another. First threading's.
-Where one of those in the first part is gone, a worker is what threading makes of any thread that was started elsewhere:
-a dummy.
+tests/project/test_private_names.py holds the code to the list, and takes the names away one after another. First
+threading's. Where one of those in the first part is gone, a worker is what threading makes of any thread that was
+started elsewhere: a dummy.
 
 =========================  =========  ====================================================================
 name                       versions   what for

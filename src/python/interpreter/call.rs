@@ -370,7 +370,7 @@ mod guard {
     /// The C library calls the handler when it is about to leave the frame that holds the buffer. Ours lies on the heap, and
     /// so in none of the thread's frames: glibc compares its address with the stack pointer, counted down from the top of
     /// the stack, and finds it left at the first step; musl calls all handlers without looking. So it is called before any
-    /// frame is unwound (tests/test_exit_states.py holds it to that).
+    /// frame is unwound (tests/process/test_exit_states.py holds it to that).
     #[cold]
     fn register() {
         IS_GUARDED.set(true);

@@ -15,7 +15,7 @@ import pytest
 
 import pyants
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 WHEEL = os.environ.get("PYANTS_WHEEL", "")
 
 pytestmark = [

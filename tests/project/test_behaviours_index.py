@@ -23,12 +23,12 @@ DOCUMENT = TESTS.parent / "docs" / "behaviours.md"
 def marked() -> dict[str, set[str]]:
     """The test files that name each number in a marker."""
     files: defaultdict[str, set[str]] = defaultdict(set)
-    for path in TESTS.glob("test_*.py"):
+    for path in TESTS.rglob("test_*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.ants":
                 for argument in node.args:
                     assert isinstance(argument, ast.Constant)
-                    files[str(argument.value)].add(path.name)
+                    files[str(argument.value)].add(path.relative_to(TESTS).as_posix())
     return files
 
 
@@ -51,7 +51,7 @@ def test_the_document_has_a_row_for_every_number_in_order() -> None:
 def test_every_number_is_tested_or_explained() -> None:
     files = marked()
     for number, _, where in documented():
-        named = set(re.findall(r"test_\w+\.py", where))
-        explained = re.sub(r"`?test_\w+\.py`?,?", "", where).strip()
+        named = set(re.findall(r"\w+/test_\w+\.py", where))
+        explained = re.sub(r"`?\w+/test_\w+\.py`?,?", "", where).strip()
         assert named == files.get(number, set()), f"{number}: the document and the markers disagree"
         assert named or len(explained) > 20, f"{number} is neither tested nor explained"

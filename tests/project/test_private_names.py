@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support import IN_CHILD, run_script
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 LIST = ROOT / "python" / "pyants" / "_threads.py"
 
 PYTHON = sorted((ROOT / "python" / "pyants").glob("*.py"))

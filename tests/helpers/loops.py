@@ -117,3 +117,19 @@ class Ticks:
 def fail(error: BaseException) -> None:
     """A task that raises."""
     raise error
+
+
+async def everything(pool: AsyncPool) -> None:
+    """A bit of all that there is."""
+    assert await pool.run(int, "7") == 7
+    assert await (await pool.submit(int, "8")) == 8
+    assert [item async for item in pool.map(int, "123")] == [1, 2, 3]
+    assert sorted([item async for item in pool.map_unordered(int, as_async("123"))]) == [1, 2, 3]
+    async with pool.group(results=True) as group:
+        for text in "123":
+            group.run(int, text)
+            await group.submit(int, text)
+    assert group.results() == [1, 1, 2, 2, 3, 3]
+    assert await asyncio.gather(*(pool.run(int, str(number)) for number in range(50))) == list(range(50))
+    with pytest.raises(ValueError, match="mine"):
+        await pool.run(fail, ValueError("mine"))

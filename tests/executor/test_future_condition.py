@@ -256,7 +256,7 @@ def test_the_collector_need_not_see_it() -> None:
     with condition:
         condition.notify_all()
     assert not gc.is_tracked(condition)
-    # From here on it may be part of a cycle (tests/test_garbage_cycles.py).
+    # From here on it may be part of a cycle (tests/process/test_garbage_cycles.py).
     assert list(waiters_of(condition)) == []
     assert gc.is_tracked(condition)
 

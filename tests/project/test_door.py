@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).parent.parent / "src" / "python"
+SOURCE = Path(__file__).parents[2] / "src" / "python"
 DOOR = SOURCE / "interpreter" / "call.rs"
 
 CALLS = re.compile(

@@ -1,7 +1,7 @@
 """Programs whose interpreter ends while a thread is somewhere between Python and native code.
 
 Each has to end with the status that it would have without pyants: no signal, no hang. The interpreter's end comes at a
-different moment each time, so they are worth running often: PYANTS_EXITS=300 pytest tests/test_exit_states.py.
+different moment each time, so they are worth running often: PYANTS_EXITS=300 pytest tests/process/test_exit_states.py.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from executors import BUFFERING_TYPES, EXECUTOR_TYPES, run_executor_script
+from executors import BUFFERING_TYPES, EXECUTOR_TYPES, INTERRUPT, run_executor_script
 from support import run_script
 
 pytestmark = [pytest.mark.thread_unsafe(reason="starts processes"), pytest.mark.ants("D5")]
@@ -13,42 +13,6 @@ pytestmark = [pytest.mark.thread_unsafe(reason="starts processes"), pytest.mark.
 Executors = type[ThreadPoolExecutor]
 
 each_executor_type = pytest.mark.parametrize("executor_type", EXECUTOR_TYPES)
-
-# Sends Ctrl-C to the main thread for as long as it has not been interrupted: it may only be about to wait.
-# (The sleep is the pace of that: nothing counts on how long it takes.)
-INTERRUPT = """
-ran = []
-taken = []
-gate = Gate()
-interrupted = threading.Event()
-about_to_wait = threading.Event()
-def may_raise(frame):
-    # Interrupted while they take the futures' locks, CPython's own classes and functions leave some of them taken: only
-    # where they wait.
-    executor, call = (globals().get(name) for name in ("Executor", "CALL"))
-    if executor in (PoolExecutor, None) and "concurrent.futures." not in (call or ""):
-        return True
-    code = frame.f_code
-    if os.path.basename(code.co_filename) != "threading.py":
-        return False
-    if code.co_name == "wait":
-        # Of a condition, once it knows what to take again: before that its lock is let go of for good.
-        return "saved_state" in frame.f_locals
-    return code.co_name in ("join", "_wait_for_tstate_lock")
-def handler(_, frame):
-    # A list: a second signal may come while the event is being set, under its lock.
-    if about_to_wait.is_set() and not taken and may_raise(frame):
-        taken.append(True)
-        interrupted.set()
-        raise KeyboardInterrupt
-signal.signal(signal.SIGINT, handler)
-def send():
-    about_to_wait.wait()
-    while not interrupted.is_set():
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-        time.sleep(0.01)
-threading.Thread(target=send, daemon=True).start()
-"""
 
 
 @each_executor_type

@@ -7,9 +7,8 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from executors import EXECUTOR_TYPES, PoolExecutor
+from executors import EXECUTOR_TYPES, INTERRUPT, PoolExecutor
 from support import Background, Gate, run_script, wait_until
-from test_executor_signals import INTERRUPT
 
 Executors = type[ThreadPoolExecutor]
 

@@ -13,7 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TABLE = tomllib.loads((ROOT / "tests" / "layers.toml").read_text())
 RUST = ROOT / "src"
 PYTHON = ROOT / "python" / "pyants"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from executors import EXECUTOR_TYPES, PoolExecutor, pass_through, wait_freed
-from loops import Ticks, as_async, entered, fail, run, until
+from loops import Ticks, entered, everything, fail, run, until
 from support import DEADLINE, Background, Gate, Sum, background, run_script, wait_equal, wait_until
 
 from pyants import AsyncPool, Pool, PoolClosedError
@@ -23,22 +23,6 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
 HAS_UVLOOP = importlib.util.find_spec("uvloop") is not None
-
-
-async def everything(pool: AsyncPool) -> None:
-    """A bit of all that there is."""
-    assert await pool.run(int, "7") == 7
-    assert await (await pool.submit(int, "8")) == 8
-    assert [item async for item in pool.map(int, "123")] == [1, 2, 3]
-    assert sorted([item async for item in pool.map_unordered(int, as_async("123"))]) == [1, 2, 3]
-    async with pool.group(results=True) as group:
-        for text in "123":
-            group.run(int, text)
-            await group.submit(int, text)
-    assert group.results() == [1, 1, 2, 2, 3, 3]
-    assert await asyncio.gather(*(pool.run(int, str(number)) for number in range(50))) == list(range(50))
-    with pytest.raises(ValueError, match="mine"):
-        await pool.run(fail, ValueError("mine"))
 
 
 def test_debug_mode() -> None:
@@ -359,7 +343,7 @@ def test_twenty_thousand_gathered_calls() -> None:
 def test_uvloop(debug: bool) -> None:
     stdout, stderr = run_script(f"""
         import asyncio, gc, uvloop, weakref
-        from test_async_loops import everything
+        from loops import everything
         loops = []
         errors = []
         kept = AsyncPool(2, panic_handler=errors.append)

@@ -28,7 +28,8 @@ T = TypeVar("T")
 DEADLINE = 90.0
 TICK = 0.002
 
-TESTS = Path(__file__).parent
+HELPERS = Path(__file__).parent
+TESTS = HELPERS.parent
 
 
 def wait_until(condition: Callable[[], bool], what: str = "the condition", deadline: float = DEADLINE) -> None:
@@ -358,7 +359,7 @@ def run_script(code: str, *, code_expected: int = 0, deadline: float = 60.0, pre
     A process that hangs tells where all its threads are, and fails the test.
     """
     environment = dict(os.environ)
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(TESTS), environment.get("PYTHONPATH")]))
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HELPERS), environment.get("PYTHONPATH")]))
     # asyncio, which AsyncPool brings along, takes a third of the time that most of these processes run.
     names = ", ".join(name for name in pyants.__all__ if not name.startswith("Async") or "Async" in code)
     script = (PRELUDE.format(limit=deadline, names=names) if prelude else "") + textwrap.dedent(code)

@@ -356,16 +356,32 @@ def in_child(child):
 def run_script(code: str, *, code_expected: int = 0, deadline: float = 60.0, prelude: bool = True) -> tuple[str, str]:
     """Runs a script in a process of its own; gives what it wrote to stdout and stderr.
 
-    A process that hangs tells where all its threads are, and fails the test.
+    For programs of a few lines; run_program is for longer ones.
     """
-    environment = dict(os.environ)
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HELPERS), environment.get("PYTHONPATH")]))
     # asyncio, which AsyncPool brings along, takes a third of the time that most of these processes run.
     names = ", ".join(name for name in pyants.__all__ if not name.startswith("Async") or "Async" in code)
     script = (PRELUDE.format(limit=deadline, names=names) if prelude else "") + textwrap.dedent(code)
+    return _run(["-c", script], code_expected, deadline)
+
+
+def run_program(file: str, *arguments: object, code_expected: int = 0, deadline: float = 60.0) -> tuple[str, str]:
+    """Runs a file of tests/scripts in a process of its own; gives what it wrote to stdout and stderr.
+
+    The first argument is the name of the program in the file. It gets the others as strings.
+    """
+    return _run([str(TESTS / "scripts" / file), *map(str, arguments)], code_expected, deadline)
+
+
+def _run(command: list[str], code_expected: int, deadline: float) -> tuple[str, str]:
+    """Runs Python; gives what it wrote to stdout and stderr.
+
+    A process that hangs tells where all its threads are, and fails the test.
+    """
+    environment = dict(os.environ, PYANTS_LIMIT=str(deadline))
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HELPERS), environment.get("PYTHONPATH")]))
     with subprocess.Popen(
         # -P: what is imported is the installed package, whatever the directory of the test run.
-        [sys.executable, "-P", "-u", "-c", script],
+        [sys.executable, "-P", "-u", *command],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from support import run_script
+from support import run_program, run_script
 
 pytestmark = [pytest.mark.thread_unsafe(reason="starts processes"), pytest.mark.ants("D6")]
 
 
 def test_running_tasks_finish_first() -> None:
-    stdout, stderr = run_script("""
-        pool = Pool(2)
-        def task(number):
-            time.sleep(0.1)
-            print(f"done {number}\\n", end="")
-        print("main ends")
-        pool.submit(task, 1)
-        pool.submit(task, 2)
-    """)
+    stdout, stderr = run_program("process/exit.py", "running_tasks_finish_first")
     assert stdout.splitlines()[0] == "main ends"
     assert sorted(stdout.splitlines()[1:]) == ["done 1", "done 2"]
     assert stderr == ""
@@ -45,96 +37,38 @@ def test_queued_tasks_finish_too(queue_size: int | None) -> None:
 )
 def test_idle_workers_do_not_keep_the_process(make: str) -> None:
     # A million seconds of expiry are not waited for.
-    _, stderr = run_script(f"""
-        pool = {make}
-        with Gate() as gate:
-            for _ in range(4):
-                pool.submit(gate.hold)
-            gate.wait_entered(4)
-        pool.wait_idle()
-        assert pool.running() == 4
-    """)
+    _, stderr = run_program("process/exit.py", "idle_workers_do_not_keep_the_process", make)
     assert stderr == ""
 
 
 def test_every_kind_of_pool_at_once() -> None:
-    stdout, stderr = run_script("""
-        pools = [Pool(2), Pool(), Pool(3, queue_size=None), MultiPool(2, 1), Pool(1, pre_alloc=True)]
-        for pool in pools:
-            pool.submit(lambda: (time.sleep(0.02), print("done\\n", end="")))
-        fixed = [PoolWithFunc(2, print), MultiPoolWithFunc(2, 2, print)]
-        for pool in fixed:
-            pool.invoke("done\\n", end="")
-        submit(lambda: print("done\\n", end=""))
-    """)
+    stdout, stderr = run_program("process/exit.py", "every_kind_of_pool_at_once")
     assert stdout == "done\n" * 8
     assert stderr == ""
 
 
 def test_a_dropped_pool() -> None:
-    stdout, stderr = run_script("""
-        def scope():
-            pool = Pool(2, disable_purge=True)
-            pool.submit(lambda: (time.sleep(0.05), print("done")))
-        scope()
-        import gc
-        gc.collect()
-    """)
+    stdout, stderr = run_program("process/exit.py", "a_dropped_pool")
     assert stdout == "done\n"
     assert stderr == ""
 
 
 def test_a_pool_dropped_by_its_own_task() -> None:
     # The last reference goes on a worker's thread.
-    stdout, stderr = run_script("""
-        gate = Gate()
-        class Job:
-            def __init__(self, pool): self.pool = pool
-            def __call__(self): gate.hold()
-        pool = Pool(2)
-        pool.submit(Job(pool))
-        pool.submit(Job(pool))
-        del pool
-        gate.open()
-        print("main ends")
-    """)
+    stdout, stderr = run_program("process/exit.py", "a_pool_dropped_by_its_own_task")
     assert stdout == "main ends\n"
     assert stderr == ""
 
 
 def test_released_and_closed_pools() -> None:
-    stdout, stderr = run_script("""
-        first, second, third = Pool(2), Pool(2), Pool(2)
-        for pool in (first, second, third):
-            pool.submit(lambda: (time.sleep(0.05), print("done\\n", end="")))
-        first.release()
-        try:
-            second.release_timeout(0)
-        except PoolTimeoutError:
-            pass
-        third.release()
-        third.reboot()
-    """)
+    stdout, stderr = run_program("process/exit.py", "released_and_closed_pools")
     assert stdout == "done\n" * 3
     assert stderr == ""
 
 
 @pytest.mark.parametrize("daemon", [True, False])
 def test_blocked_submitters(daemon: bool) -> None:
-    stdout, stderr = run_script(f"""
-        pool = Pool(1)
-        gate = Gate()
-        pool.submit(lambda: (gate.hold(), print("done\\n", end="")))
-        def block():
-            try:
-                pool.submit(print, "never")
-            except PoolClosedError:
-                print("refused\\n", end="")
-        for _ in range(3):
-            threading.Thread(target=block, daemon={daemon}).start()
-        wait_until(lambda: pool.waiting() == 3)
-        threading.Thread(target=open_when_nobody_waits, args=(pool, gate)).start()
-    """)
+    stdout, stderr = run_program("process/exit.py", "blocked_submitters", daemon)
     assert "done\n" in stdout
     assert "never" not in stdout
     assert stderr == ""
@@ -142,36 +76,16 @@ def test_blocked_submitters(daemon: bool) -> None:
         assert stdout.count("refused") == 3
 
 
-@pytest.mark.parametrize("wait", ["pool.wait_idle()", "pool.release_timeout(1e6)", "pool.__exit__(None, None, None)"])
+@pytest.mark.parametrize("wait", ["wait_idle", "release_timeout", "__exit__"])
 @pytest.mark.parametrize("daemon", [True, False])
 def test_threads_that_wait_for_the_pool(wait: str, daemon: bool) -> None:
-    stdout, stderr = run_script(f"""
-        pool = Pool(1)
-        pool.submit(lambda: (time.sleep(0.1), print("done")))
-        entered = threading.Event()
-        def wait():
-            entered.set()
-            try:
-                {wait}
-            except PoolClosedError:
-                # The exit was quicker to close the pool.
-                pass
-        threading.Thread(target=wait, daemon={daemon}).start()
-        entered.wait()
-    """)
+    stdout, stderr = run_program("process/exit.py", "threads_that_wait_for_the_pool", wait, daemon)
     assert stdout == "done\n"
     assert stderr == ""
 
 
 def test_workers_blocked_in_a_submit_to_their_own_pool() -> None:
-    stdout, _ = run_script("""
-        pool = Pool(2, panic_handler=lambda error: print(type(error).__name__ + "\\n", end=""))
-        gate = Gate()
-        pool.submit(gate.hold)
-        pool.submit(lambda: pool.submit(print, "never"))
-        wait_until(lambda: pool.waiting() == 1)
-        threading.Thread(target=open_when_nobody_waits, args=(pool, gate)).start()
-    """)
+    stdout, _ = run_program("process/exit.py", "workers_blocked_in_a_submit_to_their_own_pool")
     assert stdout == "PoolClosedError\n"
 
 
@@ -201,16 +115,9 @@ def test_an_exception_of_the_main_thread() -> None:
 
 
 def test_an_exit_without_cleaning_up() -> None:
-    stdout, stderr = run_script(
-        """
-        pool = Pool(4)
-        with Gate() as gate:
-            for _ in range(4):
-                pool.submit(gate.hold)
-            gate.wait_entered(4)
-            print("going", flush=True)
-            os._exit(7)
-        """,
+    stdout, stderr = run_program(
+        "process/exit.py",
+        "an_exit_without_cleaning_up",
         code_expected=7,
     )
     assert (stdout, stderr) == ("going\n", "")

@@ -45,7 +45,9 @@ def keep_locals() -> None:
 
 def evaluate(expression: str, **names: object) -> Any:
     """What an argument of a program stands for: `Pool(3, queue_size=None)`, or `pool.wait_idle()` with `pool=pool`."""
-    return eval(expression, {**vars(pyants), **names})
+    # Called here: a Ctrl-C that leaves eval() itself sets the exit status, even where it is caught.
+    function: Callable[[], Any] = eval(f"lambda: {expression}", {**vars(pyants), **names})
+    return function()
 
 
 def in_child(child: Callable[[], object]) -> None:

@@ -3,249 +3,73 @@
 from __future__ import annotations
 
 import pytest
-from support import run_script
+from support import run_program
 
 pytestmark = pytest.mark.ants("D4")
 in_a_process = pytest.mark.thread_unsafe(reason="starts processes")
 
-# The next thread starts of the process fail: hence a process for each test.
-FAULTS = """
-from pyants import _core
-fail_spawns = _core._fail_spawns
-ran = []
-gate = Gate()
 
-def refused(call, *errors):
-    try:
-        call()
-    except errors as error:
-        assert type(error) in errors, error
-        return error
-    raise AssertionError("not refused")
-"""
-
-
-def script(code: str) -> str:
-    stdout, stderr = run_script(FAULTS + code)
-    assert stderr == ""
-    return stdout
+def script(name: str, *arguments: object) -> None:
+    assert run_program("process/spawn_failure.py", name, *arguments) == ("", "")
 
 
 @in_a_process
 @pytest.mark.parametrize("options", ["1", "5, queue_size=3", "2, queue_size=None", "-1", "3, nonblocking=True"])
 def test_with_nobody_alive_the_submitter_gets_the_error(options: str) -> None:
-    script(f"""
-pool = Pool({options})
-fail_spawns(-1)
-for call in (
-    lambda: pool.submit(ran.append, 1),
-    lambda: pool.try_submit(ran.append, 1),
-    lambda: pool.submit_within(10, ran.append, 1),
-):
-    error = refused(call, PoolSpawnError)
-    assert isinstance(error, RuntimeError) and isinstance(error, PoolError)
-    assert str(error)
-stats = pool.stats()
-assert (stats.submitted, stats.running, stats.busy, stats.queued, stats.waiting, stats.spawned) == (0,) * 6, stats
-fail_spawns(0)
-pool.submit(ran.append, 2)
-assert pool.wait_idle(10)
-assert ran == [2]
-assert pool.stats().completed == 1
-pool.release_timeout(10)
-""")
+    script("with_nobody_alive_the_submitter_gets_the_error", options)
 
 
 @in_a_process
 @pytest.mark.parametrize("capacity", [4, -1])
 def test_with_a_worker_alive_the_submitter_waits_for_it(capacity: int) -> None:
-    script(f"""
-pool = Pool({capacity})
-pool.submit(gate.hold)
-fail_spawns(-1)
-blocked = Background(lambda: pool.submit(ran.append, 1))
-wait_until(lambda: pool.waiting() == 1)
-assert pool.running() == 1
-assert pool.stats().submitted == 1
-gate.open()
-blocked.result()
-assert pool.wait_idle(10)
-assert ran == [1]
-assert pool.stats().spawned == 1
-fail_spawns(0)
-pool.release_timeout(10)
-""")
+    script("with_a_worker_alive_the_submitter_waits_for_it", capacity)
 
 
 @in_a_process
 @pytest.mark.parametrize("capacity", [4, -1])
 def test_a_pool_that_may_not_block_refuses(capacity: int) -> None:
-    script(f"""
-pool = Pool({capacity}, nonblocking=True)
-pool.submit(gate.hold)
-fail_spawns(-1)
-refused(lambda: pool.submit(ran.append, 1), PoolOverloadError)
-assert pool.try_submit(ran.append, 1) is False
-assert (pool.running(), pool.waiting(), pool.stats().submitted, pool.stats().rejected) == (1, 0, 1, 2)
-fail_spawns(0)
-pool.submit(ran.append, 2)
-gate.open()
-assert pool.wait_idle(10)
-assert ran == [2]
-""")
+    script("a_pool_that_may_not_block_refuses", capacity)
 
 
 @in_a_process
 def test_the_limit_of_blocked_submitters_holds() -> None:
-    script("""
-pool = Pool(4, max_blocking_tasks=1)
-pool.submit(gate.hold)
-fail_spawns(-1)
-blocked = Background(lambda: pool.submit(ran.append, 1))
-wait_until(lambda: pool.waiting() == 1)
-refused(lambda: pool.submit(ran.append, 2), PoolOverloadError)
-assert pool.try_submit(ran.append, 2) is False
-gate.open()
-blocked.result()
-assert pool.wait_idle(10)
-assert ran == [1]
-""")
+    script("the_limit_of_blocked_submitters_holds")
 
 
 @in_a_process
 def test_submit_within_times_out() -> None:
-    script("""
-pool = Pool(4)
-pool.submit(gate.hold)
-fail_spawns(-1)
-refused(lambda: pool.submit_within(0.02, ran.append, 1), PoolTimeoutError)
-assert (pool.waiting(), pool.stats().submitted) == (0, 1)
-gate.open()
-assert pool.wait_idle(10)
-assert ran == []
-""")
+    script("submit_within_times_out")
 
 
 @in_a_process
 @pytest.mark.parametrize("queue_size", [10, None])
 def test_queued_tasks_run_on_the_workers_there_are(queue_size: int | None) -> None:
-    script(f"""
-pool = Pool(4, queue_size={queue_size})
-pool.submit(gate.hold)
-gate.wait_entered(1)
-fail_spawns(-1)
-for number in range(5):
-    pool.submit(ran.append, number)
-assert pool.running() == 1
-gate.open()
-assert pool.wait_idle(10)
-assert sorted(ran) == list(range(5))
-assert pool.stats().spawned == 1
-""")
+    script("queued_tasks_run_on_the_workers_there_are", queue_size)
 
 
 @in_a_process
 def test_when_threads_are_to_be_had_again_the_waiters_get_them() -> None:
-    script("""
-pool = Pool(3)
-pool.submit(gate.hold)
-fail_spawns(-1)
-blocked = [Background(lambda: pool.submit(gate.hold)) for _ in range(2)]
-wait_until(lambda: pool.waiting() == 2)
-fail_spawns(0)
-# No task ends, and none comes.
-for each in blocked:
-    each.result()
-gate.wait_entered(3)
-assert pool.waiting() == 0
-gate.open()
-assert pool.wait_idle(10)
-""")
+    script("when_threads_are_to_be_had_again_the_waiters_get_them")
 
 
 @in_a_process
 @pytest.mark.parametrize("options", ["3", "3, queue_size=5", "3, queue_size=None", "-1", "1"])
 def test_failures_at_random_lose_and_double_nothing(options: str) -> None:
-    script(f"""
-import random
-pool = Pool({options}, expiry_duration=0.001)
-runs = [0] * 2000
-def run(index):
-    runs[index] += 1
-def submit(first):
-    generator = random.Random(first)
-    for index in range(first, 2000, 4):
-        if generator.random() < 0.3:
-            fail_spawns(generator.randrange(1, 4))
-        while True:
-            try:
-                pool.submit(run, index)
-                break
-            except PoolSpawnError:
-                pass
-for each in [Background(lambda first=first: submit(first)) for first in range(4)]:
-    each.result()
-fail_spawns(0)
-assert pool.wait_idle(30)
-assert set(runs) == {{1}}
-stats = pool.stats()
-assert (stats.submitted, stats.completed) == (2000, 2000), stats
-wait_until(lambda: pool.running() == 0)
-pool.release_timeout(10)
-""")
+    script("failures_at_random_lose_and_double_nothing", options)
 
 
 @in_a_process
 def test_a_multi_pool_and_a_pool_with_func() -> None:
-    script("""
-fixed = PoolWithFunc(2, ran.append)
-fail_spawns(-1)
-refused(lambda: fixed.invoke(1), PoolSpawnError)
-fail_spawns(0)
-fixed.invoke(2)
-assert fixed.wait_idle(10)
-multi = MultiPool(2, 1)
-fail_spawns(-1)
-refused(lambda: multi.submit(ran.append, 3), PoolSpawnError)
-fail_spawns(0)
-multi.submit(ran.append, 4)
-assert multi.wait_idle(10)
-assert ran == [2, 4]
-""")
+    script("a_multi_pool_and_a_pool_with_func")
 
 
 @in_a_process
 def test_housekeeping_without_a_thread_of_its_own() -> None:
     # Where no thread can be had for the purger the pool works all the same.
-    script("""
-pool = Pool(2, expiry_duration=0.01)
-pool.submit(gate.hold)
-fail_spawns(-1)
-gate.open()
-assert pool.wait_idle(10)
-pool.submit(ran.append, 1)
-assert pool.wait_idle(10)
-fail_spawns(0)
-pool.submit(ran.append, 2)
-assert pool.wait_idle(10)
-wait_until(lambda: pool.running() == 0)
-assert ran == [1, 2]
-""")
+    script("housekeeping_without_a_thread_of_its_own")
 
 
 @in_a_process
 def test_without_memory_for_a_stack() -> None:
     # No injected fault: the operating system itself refuses.
-    script("""
-import psutil, resource
-used = psutil.Process().memory_info().vms
-pool = Pool(1, stack_size=1 << 30)
-resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 29), resource.RLIM_INFINITY))
-for _ in range(3):
-    refused(lambda: pool.submit(ran.append, 1), PoolSpawnError)
-assert (pool.running(), pool.waiting(), pool.stats().submitted) == (0, 0, 0)
-resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-pool.submit(ran.append, 2)
-assert pool.wait_idle(10)
-assert ran == [2]
-""")
+    script("without_memory_for_a_stack")

@@ -10,12 +10,15 @@ import sys
 import time
 import traceback
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyants
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+T = TypeVar("T")
 
 
 def main(programs: dict[str, Any], *, forks: bool = False) -> None:
@@ -80,3 +83,19 @@ def own_interpreters() -> Any:
         return importlib.import_module("_interpreters")
     except ImportError:
         return importlib.import_module("_xxsubinterpreters")
+
+
+def executor_class(name: str) -> Any:
+    """CPython's class, or ours."""
+    if name == "ThreadPoolExecutor":
+        from concurrent.futures import ThreadPoolExecutor
+
+        return ThreadPoolExecutor
+    assert name == "PoolExecutor"
+    return pyants.PoolExecutor
+
+
+def give_after(seconds: float, value: T) -> T:
+    """A task that takes a while, and gives the value."""
+    time.sleep(seconds)
+    return value

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
-from support import Gate, Records, SharedHandler, run_script, wait_until
+from support import Gate, Records, SharedHandler, wait_until
 
 import pyants
 
@@ -105,55 +105,6 @@ futures_log = SharedHandler("concurrent.futures").read
 def logged(records: Records, error: BaseException) -> list[logging.LogRecord]:
     """The records that tell of this very exception."""
     return [record for record in list(records.records) if record.exc_info and record.exc_info[1] is error]
-
-
-# Sends Ctrl-C to the main thread for as long as it has not been interrupted: it may only be about to wait.
-# (The sleep is the pace of that: nothing counts on how long it takes.)
-INTERRUPT = """
-ran = []
-taken = []
-gate = Gate()
-interrupted = threading.Event()
-about_to_wait = threading.Event()
-def may_raise(frame):
-    # Interrupted while they take the futures' locks, CPython's own classes and functions leave some of them taken: only
-    # where they wait.
-    executor, call = (globals().get(name) for name in ("Executor", "CALL"))
-    if executor in (PoolExecutor, None) and "concurrent.futures." not in (call or ""):
-        return True
-    code = frame.f_code
-    if os.path.basename(code.co_filename) != "threading.py":
-        return False
-    if code.co_name == "wait":
-        # Of a condition, once it knows what to take again: before that its lock is let go of for good.
-        return "saved_state" in frame.f_locals
-    return code.co_name in ("join", "_wait_for_tstate_lock")
-def handler(_, frame):
-    # A list: a second signal may come while the event is being set, under its lock.
-    if about_to_wait.is_set() and not taken and may_raise(frame):
-        taken.append(True)
-        interrupted.set()
-        raise KeyboardInterrupt
-signal.signal(signal.SIGINT, handler)
-def send():
-    about_to_wait.wait()
-    while not interrupted.is_set():
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-        time.sleep(0.01)
-threading.Thread(target=send, daemon=True).start()
-"""
-
-
-def run_executor_script(executor_type: type[ThreadPoolExecutor], code: str, *, code_expected: int = 0) -> str:
-    """Runs a script that knows the class as Executor; gives what it wrote to stdout, and fails if it complained."""
-    prelude = f"""
-import atexit, concurrent.futures, gc, weakref
-from concurrent.futures import ThreadPoolExecutor
-Executor = {executor_type.__name__}
-"""
-    stdout, stderr = run_script(prelude + code, code_expected=code_expected)
-    assert stderr == ""
-    return stdout
 
 
 def same(value: T) -> T:

@@ -46,11 +46,16 @@ def keep_locals() -> None:
     sys.modules["__main__"].__dict__["_kept"] = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
 
 
+def function_of(expression: str, **names: object) -> Callable[[], Any]:
+    """What an argument of a program stands for, as a function: `pool.wait_idle()`, with `pool=pool`."""
+    made: Callable[[], Any] = eval(f"lambda: {expression}", {**vars(pyants), **names})
+    return made
+
+
 def evaluate(expression: str, **names: object) -> Any:
-    """What an argument of a program stands for: `Pool(3, queue_size=None)`, or `pool.wait_idle()` with `pool=pool`."""
-    # Called here: a Ctrl-C that leaves eval() itself sets the exit status, even where it is caught.
-    function: Callable[[], Any] = eval(f"lambda: {expression}", {**vars(pyants), **names})
-    return function()
+    """What an argument of a program stands for: `Pool(3, queue_size=None)`."""
+    # Not by eval() alone: a Ctrl-C that leaves that sets the exit status, even where it is caught.
+    return function_of(expression, **names)()
 
 
 def in_child(child: Callable[[], object]) -> None:

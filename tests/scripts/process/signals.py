@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from program import evaluate, keep_locals, main
+from program import evaluate, function_of, keep_locals, main
 from support import Gate, wait_until
 
 from pyants import Pool
@@ -63,10 +63,11 @@ def wait_idle(make: str, call: str) -> None:
     pool: Any = evaluate(make, gate=gate, ran=ran)
     pool.submit(gate.hold)
     about_to_wait = threading.Event()
+    wait = function_of(call, pool=pool)
     interrupt_when(about_to_wait.is_set)
     try:
         about_to_wait.set()
-        evaluate(call, pool=pool, ran=ran)
+        wait()
     except KeyboardInterrupt:
         print("interrupted")
     assert not pool.is_closed()

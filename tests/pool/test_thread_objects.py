@@ -13,12 +13,11 @@ import pytest
 from executors import Executors, PoolExecutor, Thing, attribute, each_executor_type
 from support import (
     DEADLINE,
-    IN_CHILD,
     Background,
     Gate,
     ignore,
     is_thread_alive,
-    run_script,
+    run_program,
     wait_equal,
     wait_until,
 )
@@ -30,15 +29,6 @@ if TYPE_CHECKING:
 
 
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel")
-
-# How many threads the kernel counts in the process: by the same number CPython judges a fork.
-NUM_THREADS = """
-import os
-stat = os.open("/proc/self/stat", os.O_RDONLY)
-
-def num_threads():
-    return int(os.pread(stat, 1000, 0).rsplit(b")", 1)[1].split()[17])
-"""
 
 
 def thread_of(pool: Pool) -> threading.Thread:
@@ -198,99 +188,35 @@ def test_a_thread_object_keeps_nothing_of_the_pool() -> None:
 
 
 def test_threading_knows_as_many_as_before() -> None:
-    stdout, _ = run_script("""
-        before = threading.enumerate()
-        for _ in range(20):
-            with Pool(4) as pool:
-                for _ in range(4):
-                    pool.submit(threading.current_thread)
-            assert threading.enumerate() == before, threading.enumerate()
-            assert threading.active_count() == len(before)
-        print("done")
-    """)
+    stdout, _ = run_program("pool/thread_objects.py", "threading_knows_as_many_as_before")
     assert stdout == "done\n"
 
 
 def test_interrupted_join() -> None:
-    stdout, _ = run_script("""
-        pool = Pool(1, disable_purge=True)
-        threads = []
-        pool.submit(lambda: threads.append(threading.current_thread()))
-        assert pool.wait_idle(10)
-        try:
-            threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
-            threads[0].join()
-        except KeyboardInterrupt:
-            print("interrupted", threads[0].is_alive())
-    """)
+    stdout, _ = run_program("pool/thread_objects.py", "interrupted_join")
     assert stdout == "interrupted True\n"
 
 
 # --- exit ---
 
-SAVE = """
-def save():
-    # Its turn comes when the main thread has ended; a daemon would not live to see it for long.
-    threading.main_thread().join()
-    threading.Event().wait(0.3)
-    print("saved")
-"""
-
 
 @pytest.mark.parametrize("make", ["Pool(2)", "MultiPool(2, 2)", "PoolExecutor(2)"])
-@pytest.mark.parametrize("thread", ["threading.Thread(target=save)", "threading.Timer(0.01, save)"])
+@pytest.mark.parametrize("thread", ["Thread", "Timer"])
 def test_a_thread_that_a_task_started_is_waited_for(make: str, thread: str) -> None:
-    stdout, stderr = run_script(
-        SAVE
-        + f"""
-from pyants import PoolExecutor
-pool = {make}
-started = threading.Event()
-pool.submit(lambda: ({thread}.start(), started.set()))
-# Before the exit, at which 3.12 starts no threads any more.
-assert started.wait(20)
-"""
-    )
+    stdout, stderr = run_program("pool/thread_objects.py", "a_thread_that_a_task_started_is_waited_for", make, thread)
     assert (stdout, stderr) == ("saved\n", "")
 
 
-@pytest.mark.parametrize("executor", ["concurrent.futures.ThreadPoolExecutor", "pyants.PoolExecutor"])
+@pytest.mark.parametrize("executor", ["ThreadPoolExecutor", "PoolExecutor"])
 def test_a_thread_that_a_late_task_started_is_waited_for(executor: str) -> None:
     if sys.version_info[:2] == (3, 12):
         pytest.skip("3.12 starts no thread once the main thread has ended")
-    stdout, stderr = run_script(
-        SAVE
-        + f"""
-import concurrent.futures.thread, pyants
-exiting = threading.Event()
-# Called before those of executors, since it was registered later: then the exit is under way.
-threading._register_atexit(exiting.set)
-executor = {executor}(1)
-
-def task():
-    assert exiting.wait(20)
-    threading.Thread(target=save).start()
-
-executor.submit(task)
-"""
-    )
+    stdout, stderr = run_program("pool/thread_objects.py", "a_thread_that_a_late_task_started_is_waited_for", executor)
     assert (stdout, stderr) == ("saved\n", "")
 
 
 def test_a_thread_that_an_asyncio_call_started_is_waited_for() -> None:
-    stdout, stderr = run_script(
-        SAVE
-        + """
-import asyncio
-from pyants import AsyncPool
-
-async def main():
-    async with AsyncPool(2) as pool:
-        await pool.run(lambda: threading.Thread(target=save).start())
-
-asyncio.run(main())
-"""
-    )
+    stdout, stderr = run_program("pool/thread_objects.py", "a_thread_that_an_asyncio_call_started_is_waited_for")
     assert (stdout, stderr) == ("saved\n", "")
 
 
@@ -363,44 +289,13 @@ def test_the_set_during_a_slow_initializer() -> None:
 
 @ON_LINUX
 @pytest.mark.parametrize(
-    "use",
-    [
-        "with Pool(3) as pool: start(pool, 3)",
-        "pool = Pool(3); start(pool, 3); pool.release_timeout(50)",
-        "pool = Pool(3, expiry_duration=0.001); start(pool, 3); time.sleep(0.002); pool.release_timeout(50)",
-        "with MultiPool(2, 2) as pool: start(pool, 4)",
-        "with PoolExecutor(3) as pool: start(pool, 3)",
-        "pool = PoolExecutor(3); start(pool, 3); pool.shutdown()",
-        "pool = PoolExecutor(3); start(pool, 3); pool.shutdown(wait=False); pool.shutdown()",
-        "asyncio.run(use_loop())",
-    ],
+    "use", ["with block", "release", "expiry", "multi-pool", "executor", "shutdown", "two shutdowns", "loop"]
 )
 def test_a_fork_after_the_end_finds_no_threads(use: str) -> None:
-    stdout, stderr = run_script(
-        "import asyncio, os, time, warnings\n"
-        "from pyants import AsyncPool, MultiPool, Pool, PoolExecutor\n"
-        + NUM_THREADS
-        + f"""
-# From 3.12 on the fork of a process with threads is warned of.
-warnings.simplefilter("error")
-
-def start(pool, count):
-    for _ in range(count):
-        pool.submit(time.sleep, 0.001)
-
-async def use_loop():
-    async with AsyncPool(3) as pool:
-        await asyncio.gather(*(pool.run(time.sleep, 0.001) for _ in range(3)))
-
-for _ in range(100):
-    {use}
-    assert num_threads() == 1, num_threads()
-    if (pid := os.fork()) == 0:
-        os._exit(0)
-    os.waitpid(pid, 0)
-print("done")
-""",
-        prelude=False,
+    stdout, stderr = run_program(
+        "pool/thread_forks.py",
+        "a_fork_after_the_end_finds_no_threads",
+        use,
     )
     assert (stdout, stderr) == ("done\n", "")
 
@@ -409,63 +304,20 @@ print("done")
 @pytest.mark.parametrize(
     ("options", "leave"),
     [
-        ("disable_purge=True", "pool.tune(1)"),
-        ("expiry_duration=0.01", "pass"),
-        ("disable_purge=True", "pool.release(); wait_equal(pool.running, 0); pool.reboot()"),
+        ("disable_purge=True", "tune"),
+        ("expiry_duration=0.01", "expire"),
+        ("disable_purge=True", "reboot"),
     ],
 )
 def test_threads_that_left_do_not_pile_up(options: str, leave: str) -> None:
     # A thread that has ended keeps its stack, of two mappings, until it is joined.
-    stdout, _ = run_script(f"""
-        def mappings():
-            with open("/proc/self/maps") as maps:
-                return len(maps.readlines())
-
-        pool = Pool(20, stack_size=4 << 20, {options})
-
-        def cycle():
-            pool.tune(20)
-            with Gate() as gate:
-                for _ in range(20):
-                    pool.submit(gate.hold)
-                gate.wait_entered(20)
-            assert pool.wait_idle(20)
-            {leave}
-            wait_until(lambda: pool.running() <= 1)
-
-        for _ in range(3):
-            cycle()
-        before = mappings()
-        for _ in range(40):
-            cycle()
-        assert mappings() < before + 200, (before, mappings())
-        assert pool.stats().spawned > 700, pool.stats()
-        print("done")
-    """)
+    stdout, _ = run_program("pool/thread_objects.py", "threads_that_left_do_not_pile_up", options, leave)
     assert stdout == "done\n"
 
 
 @ON_LINUX
 def test_idle_pools_keep_no_stacks() -> None:
-    stdout, _ = run_script("""
-        def mappings():
-            with open("/proc/self/maps") as maps:
-                return len(maps.readlines())
-
-        # Larger stacks than glibc keeps for later.
-        pools = [Pool(5, stack_size=64 << 20, expiry_duration=0.01) for _ in range(20)]
-        before = mappings()
-        for pool in pools:
-            with Gate() as gate:
-                for _ in range(5):
-                    pool.submit(gate.hold)
-                gate.wait_entered(5)
-            pool.wait_idle(20)
-            wait_equal(pool.running, 0)
-        # There are two for each expiry thread, and two for each of the places where glibc has threads allocate.
-        wait_until(lambda: mappings() < before + 2 * 20 + 2 * 30, "the end of the stacks")
-        print("done")
-    """)
+    stdout, _ = run_program("pool/thread_objects.py", "idle_pools_keep_no_stacks")
     assert stdout == "done\n"
 
 
@@ -474,118 +326,19 @@ def test_idle_pools_keep_no_stacks() -> None:
 
 @ON_LINUX
 def test_a_fork_in_a_task() -> None:
-    stdout, stderr = run_script(
-        IN_CHILD
-        + """
-from pyants import PoolExecutor
-executor = PoolExecutor(3, "forked")
-gate = Gate()
-for _ in range(2):
-    executor.submit(gate.hold)
-gate.wait_entered(2)
-others = list(executor._threads)
-
-def child():
-    thread = threading.current_thread()
-    assert thread is threading.main_thread()
-    assert thread is worker
-    assert thread.is_alive()
-    assert thread.name.startswith("forked_")
-    assert not thread.daemon
-    assert thread.ident == threading.get_ident()
-    assert threading.enumerate() == [thread], threading.enumerate()
-    assert repr(thread)
-    for other in others:
-        assert not other.is_alive()
-        other.join()
-        other.join(5)
-        assert "stopped" in repr(other)
-    done = threading.Event()
-    # As long as the child's main thread runs.
-    waiting = threading.Thread(target=lambda: (threading.main_thread().join(), done.set()))
-    waiting.start()
-    waiting.join(0.1)
-    assert waiting.is_alive()
-    # A pool of the child's own, with threads of its own.
-    with PoolExecutor(2) as own:
-        assert own.submit(threading.current_thread).result(20) is not thread
-        assert own.submit(lambda: threading.current_thread().is_alive()).result(20)
-    # What multiprocessing does at the end of a child.
-    threading._shutdown()
-    assert done.is_set()
-    print("child")
-
-def task():
-    global worker
-    worker = threading.current_thread()
-    in_child(child)
-    assert worker.is_alive()
-    assert type(worker) is type(others[0])
-    assert threading.current_thread() is worker
-
-executor.submit(task).result(40)
-gate.open()
-executor.shutdown()
-assert not worker.is_alive()
-print("parent")
-"""
-    )
+    stdout, stderr = run_program("pool/thread_forks.py", "a_fork_in_a_task")
     assert (stdout, stderr) == ("child\nparent\n", "")
 
 
 @ON_LINUX
 def test_a_fork_outside_finds_no_workers() -> None:
-    stdout, stderr = run_script(
-        IN_CHILD
-        + """
-pool = Pool(2)
-gate = Gate()
-threads = []
-for _ in range(2):
-    pool.submit(lambda: (threads.append(threading.current_thread()), gate.hold()))
-gate.wait_entered(2)
-
-def child():
-    assert threading.enumerate() == [threading.main_thread()]
-    for thread in threads:
-        assert not thread.is_alive()
-        thread.join()
-    threads.clear()
-    with Pool(2) as own:
-        own.submit(print, "child")
-
-in_child(child)
-assert all(thread.is_alive() for thread in threads)
-gate.open()
-pool.release_timeout(20)
-assert not any(thread.is_alive() for thread in threads)
-print("parent")
-"""
-    )
+    stdout, stderr = run_program("pool/thread_forks.py", "a_fork_outside_finds_no_workers")
     assert (stdout, stderr) == ("child\nparent\n", "")
 
 
 @ON_LINUX
 def test_a_process_of_multiprocessing_from_a_task() -> None:
-    stdout, stderr = run_script(
-        """
-import multiprocessing, warnings
-warnings.simplefilter("ignore", DeprecationWarning)
-from pyants import PoolExecutor
-
-faulthandler.cancel_dump_traceback_later()
-context = multiprocessing.get_context("fork")
-
-def start():
-    process = context.Process(target=print, args=("child",))
-    process.start()
-    process.join(30)
-    return process.exitcode
-
-with PoolExecutor(1) as executor:
-    print(executor.submit(start).result(40))
-"""
-    )
+    stdout, stderr = run_program("pool/thread_forks.py", "a_process_of_multiprocessing_from_a_task")
     assert (stdout, stderr) == ("child\n0\n", "")
 
 
@@ -593,28 +346,7 @@ with PoolExecutor(1) as executor:
 
 
 def test_a_patched_thread_class_is_not_ours() -> None:
-    stdout, stderr = run_script("""
-        made = []
-
-        class Patched(threading.Thread):
-            def __init__(self, *args, **kwargs):
-                made.append(self)
-                super().__init__(*args, **kwargs)
-
-        init = threading.Thread.__init__
-
-        def patched(self, *args, **kwargs):
-            made.append(self)
-            init(self, *args, **kwargs)
-
-        threading.Thread.__init__ = patched
-        threading.Thread = Patched
-        kinds = []
-        with Pool(2) as pool:
-            for _ in range(2):
-                pool.submit(lambda: kinds.append(type(threading.current_thread()).__name__))
-        print(kinds, made)
-    """)
+    stdout, stderr = run_program("pool/thread_objects.py", "a_patched_thread_class_is_not_ours")
     assert (stdout, stderr) == ("['WorkerThread', 'WorkerThread'] []\n", "")
 
 
@@ -641,26 +373,7 @@ with Pool(1, name="plain") as pool:
 
 @pytest.mark.parametrize("setter", ["setprofile", "settrace"])
 def test_a_trace_function_that_asks_for_the_thread(setter: str) -> None:
-    stdout, stderr = run_script(f"""
-        names = set()
-
-        def hook(frame, event, argument):
-            names.add(threading.current_thread().name)
-            threading.enumerate()
-            return hook
-
-        def traced():
-            return 1
-
-        threading.{setter}(hook)
-        for _ in range(20):
-            with Pool(2, name="traced") as pool:
-                pool.submit(traced)
-                pool.submit(traced)
-        threading.{setter}(None)
-        assert not any(name.startswith("Dummy") for name in names), names
-        print(len([t for t in threading.enumerate() if t is not threading.main_thread()]))
-    """)
+    stdout, stderr = run_program("pool/thread_objects.py", "a_trace_function_that_asks_for_the_thread", setter)
     assert (stdout, stderr) == ("0\n", "")
 
 

@@ -9,7 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support import DEADLINE, Background, Gate, run_script, wait_until
+from support import DEADLINE, Background, Gate, run_program, wait_until
 
 import pyants
 
@@ -262,34 +262,5 @@ def test_the_collector_need_not_see_it() -> None:
 
 
 def test_ctrl_c_while_one_waits_for_it_to_be_free() -> None:
-    out, _ = run_script(
-        """
-        import signal
-        condition = pyants.Future()._condition
-        held, free = threading.Event(), threading.Event()
-
-        def hold():
-            with condition:
-                held.set()
-                free.wait()
-
-        holder = threading.Thread(target=hold)
-        holder.start()
-        held.wait()
-
-        def interrupt(signum, frame):
-            raise KeyboardInterrupt
-
-        signal.signal(signal.SIGALRM, interrupt)
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
-        try:
-            condition.acquire()
-        except KeyboardInterrupt:
-            print("interrupted")
-        free.set()
-        holder.join()
-        with condition:
-            print("free")
-        """
-    )
+    out, _ = run_program("executor/future_condition.py", "ctrl_c_while_one_waits_for_it_to_be_free")
     assert out.split() == ["interrupted", "free"]

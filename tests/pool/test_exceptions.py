@@ -10,7 +10,19 @@ import weakref
 from typing import NoReturn
 
 import pytest
-from support import KINDS, Background, Face, Gate, Kind, Sum, nap, own_logger, run_script, wait_equal, wait_until
+from support import (
+    KINDS,
+    Background,
+    Face,
+    Gate,
+    Kind,
+    Sum,
+    nap,
+    own_logger,
+    run_program,
+    wait_equal,
+    wait_until,
+)
 
 from pyants import Pool
 
@@ -176,14 +188,7 @@ def test_no_exception_whatsoever_ends_a_worker(kind: Kind, error: type[BaseExcep
 
 @pytest.mark.ants("D3", "B68")
 def test_exit_and_interrupt_in_a_task_do_not_end_the_process() -> None:
-    stdout, stderr = run_script("""
-        def leave(): sys.exit(3)
-        def interrupt(): raise KeyboardInterrupt("in a task")
-        with Pool(1) as pool:
-            pool.submit(leave)
-            pool.submit(interrupt)
-            pool.submit(print, "still here")
-    """)
+    stdout, stderr = run_program("pool/exceptions.py", "exit_and_interrupt_in_a_task_do_not_end_the_process")
     assert stdout == "still here\n"
     assert "SystemExit: 3" in stderr
     assert "KeyboardInterrupt: in a task" in stderr

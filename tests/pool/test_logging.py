@@ -7,7 +7,7 @@ import logging
 from typing import NoReturn, cast
 
 import pytest
-from support import KINDS, Face, Kind, nap, own_logger, run_script, wait_equal
+from support import KINDS, Face, Kind, nap, own_logger, run_program, run_script, wait_equal
 
 from pyants import Pool, PoolWithFunc
 
@@ -148,31 +148,7 @@ def test_a_handler_that_raises_is_logged_with_both_exceptions(kind: Kind) -> Non
 
 @pytest.mark.ants("B73", "D2")
 def test_if_logging_itself_fails_the_unraisable_hook_hears_of_it() -> None:
-    stdout, _ = run_script("""
-        seen = []
-        sys.unraisablehook = lambda info: seen.append(info)
-
-        class Broken:
-            def error(self, *args, **kwargs):
-                raise OSError("the log is full")
-
-        def fail():
-            raise ValueError("the task")
-
-        with Pool(1, logger=Broken(), disable_purge=True) as pool:
-            pool.submit(fail)
-            assert pool.wait_idle(10)
-            pool.submit(int)
-            assert pool.wait_idle(10)
-            assert (pool.stats().failed, pool.stats().completed, pool.running()) == (1, 1, 1)
-        chain = []
-        for info in seen:
-            error = info.exc_value
-            while error is not None:
-                chain.append(type(error).__name__)
-                error = error.__context__
-        print(" ".join(chain))
-    """)
+    stdout, _ = run_program("pool/logging.py", "if_logging_itself_fails_the_unraisable_hook_hears_of_it")
     # Neither failure is lost.
     assert "OSError" in stdout
     assert "ValueError" in stdout

@@ -8,7 +8,7 @@ import time
 from datetime import timedelta
 
 import pytest
-from support import KINDS, Face, Gate, Kind, nap, run_script, wait_equal, wait_gone, wait_until
+from support import KINDS, Face, Gate, Kind, nap, run_program, wait_equal, wait_gone, wait_until
 
 from pyants import Pool
 
@@ -172,54 +172,12 @@ ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads the kernel'
 @ON_LINUX
 @pytest.mark.thread_unsafe(reason="counts the threads of a process")
 def test_pools_that_ran_and_rest_keep_no_thread_each() -> None:
-    stdout, _ = run_script("""
-        def threads():
-            return len(os.listdir("/proc/self/task"))
-
-        def ran(expiry):
-            pool = Pool(1, expiry_duration=expiry)
-            pool.submit(int)
-            return pool
-
-        before = threads()
-        pools = [ran(0.02) for _ in range(2000)]
-        wait_until(lambda: not any(pool.running() for pool in pools))
-        wait_equal(threads, before)
-        # One of them that works, and then rests, has one thread more for all.
-        rest = [ran(1000) for _ in range(20)]
-        wait_equal(threads, before + 20 + 1)
-        for pool in rest:
-            pool.release_timeout(20)
-        assert threads() == before
-        print(sum(pool.stats().expired for pool in pools))
-    """)
+    stdout, _ = run_program("pool/purge.py", "pools_that_ran_and_rest_keep_no_thread_each")
     assert stdout == "2000\n"
 
 
 @pytest.mark.thread_unsafe(reason="starts processes")
 def test_a_handler_is_never_dropped_on_a_small_stack() -> None:
     # Each level takes some hundred bytes of the C stack, at least.
-    stdout, _ = run_script("""
-        dropped = []
-
-        class Handler:
-            def __call__(self, error):
-                pass
-
-            def __del__(self):
-                dropped.append(deep(150))
-
-        def deep(depth):
-            return max([depth], key=lambda depth: depth and deep(depth - 1))
-
-        for number in range(60):
-            pool = Pool(2, expiry_duration=0.002, panic_handler=Handler())
-            pool.submit(int)
-            pool.submit(int)
-            if number % 3:
-                wait_equal(pool.running, 0)
-            del pool
-        wait_equal(lambda: len(dropped), 60)
-        print("done")
-    """)
+    stdout, _ = run_program("pool/purge.py", "a_handler_is_never_dropped_on_a_small_stack")
     assert stdout == "done\n"

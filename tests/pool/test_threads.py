@@ -22,6 +22,7 @@ from support import (
     ignore,
     nap,
     own_logger,
+    run_program,
     run_script,
     stack_size,
     wait_equal,
@@ -141,23 +142,7 @@ def test_tasks_do_not_see_the_submitters_context() -> None:
 
 @pytest.mark.parametrize("setter", ["setprofile", "settrace"])
 def test_profile_and_trace_functions_of_threading_are_applied(setter: str) -> None:
-    stdout, _ = run_script(f"""
-        calls = set()
-
-        def hook(frame, event, argument):
-            if event == "call":
-                calls.add(frame.f_code.co_name)
-
-        def traced():
-            pass
-
-        threading.{setter}(hook)
-        with Pool(1) as pool:
-            pool.submit(traced)
-            assert pool.wait_idle(10)
-        threading.{setter}(None)
-        print("traced" in calls)
-    """)
+    stdout, _ = run_program("pool/threads.py", "profile_and_trace_functions_of_threading_are_applied", setter)
     assert stdout == "True\n"
 
 
@@ -293,22 +278,7 @@ def test_the_smallest_stack_is_enough_to_run() -> None:
 def test_the_default_stack_size_is_that_of_threading() -> None:
     # A process for each size: glibc gives a new thread the stack of an ended one if that is large enough.
     for wanted in (0, 2 * 1024 * 1024):
-        stdout, _ = run_script(f"""
-            threading.stack_size({wanted})
-            sizes = []
-            running = threading.Event()
-            def measure():
-                sizes.append(stack_size())
-                running.wait()
-            thread = threading.Thread(target=measure)
-            thread.start()
-            with Pool(1) as pool:
-                pool.submit(measure)
-                running.set()
-            thread.join()
-            # Asked without an argument it would be set to 0.
-            print(*(size >> 16 for size in sizes), threading.stack_size({wanted}))
-        """)
+        stdout, _ = run_program("pool/threads.py", "the_default_stack_size_is_that_of_threading", wanted)
         first, second, kept = map(int, stdout.split())
         assert abs(first - second) <= 1
         assert kept == wanted

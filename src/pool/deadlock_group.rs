@@ -166,7 +166,7 @@ impl DeadlockGroup {
     /// There is a worker in one of the pools, or about to be.
     pub fn has_workers(&self) -> bool {
         // Signed: one may leave before it is counted.
-        self.workers.load(Ordering::SeqCst).cast_signed() > 0
+        self.workers.load(Ordering::SeqCst) as isize > 0
     }
 
     /// A pool is closed, or opened again.

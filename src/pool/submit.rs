@@ -346,12 +346,9 @@ impl<H: Host> Core<H> {
             }
             settled => settled.map(|_| None),
         };
-        if let Err(SubmitError {
-            error: Error::Overload { .. },
-            ..
-        }) = &result
-            && !is_spare
-        {
+        let is_overload =
+            |refusal: &SubmitError<_>| matches!(refusal.error, Error::Overload { .. });
+        if !is_spare && result.as_ref().is_err_and(is_overload) {
             self.tallies.rejected.fetch_add(1, Ordering::Relaxed);
         }
         result
@@ -484,11 +481,11 @@ impl<H: Host> Core<H> {
             self.wake_if_due();
         }
         let mut waiters = waiters.lock();
-        if let Some(most) = self.options.max_blocking_tasks
-            && !joining.is_spare()
-            && waiters.submitters() >= most.saturating_mul(waiters.waiters().pools())
-        {
-            return Err(self.overload_by(Limit::Waiting(most), task));
+        let most = (self.options.max_blocking_tasks).filter(|_| !joining.is_spare());
+        if let Some(most) = most {
+            if waiters.submitters() >= most.saturating_mul(waiters.waiters().pools()) {
+                return Err(self.overload_by(Limit::Waiting(most), task));
+            }
         }
         let waiter = match joining {
             Joining::As(waiter_kind) => waiters.join(task, waiter_kind),
@@ -558,10 +555,8 @@ impl<H: Host> Core<H> {
 
     /// Lets in as many from the line as there is room for.
     pub fn let_in(self: &Arc<Self>) {
-        if let Some((commons, _)) = &self.commons
-            && commons.is_ready()
-            && self.take_turns()
-        {
+        let commons = self.commons.as_ref().map(|(commons, _)| commons);
+        if let Some(commons) = commons.filter(|commons| commons.is_ready() && self.take_turns()) {
             // Every other time one of those who will do with any pool goes first: a line that is never empty does not keep
             // them out for ever.
             let ahead = Served {

@@ -201,10 +201,14 @@ impl<H: Host> Core<H> {
     pub fn find_seat(&self) -> u32 {
         // Seats that expired workers left on top of the idle stack are as good as vacant. Should another thread be
         // faster, and the seat below with a worker at rest be popped instead, the worker looks around and rests again.
-        while let Some(top) = self.idle.top()
-            && self.seats.get(top).is_left()
-            && let Some(seat) = self.idle.pop(&self.seats)
+        while self
+            .idle
+            .top()
+            .is_some_and(|top| self.seats.get(top).is_left())
         {
+            let Some(seat) = self.idle.pop(&self.seats) else {
+                break;
+            };
             self.call(seat, Call::Look);
         }
         self.vacant

@@ -38,7 +38,7 @@ impl Host for Numbers {
     fn live(&self, worker: &Worker, body: impl FnOnce(&mut Life)) {
         let starts = self.starts.fetch_add(1, Ordering::SeqCst);
         if self.is_barren.load(Ordering::SeqCst)
-            || self.is_fickle.load(Ordering::SeqCst) && starts.is_multiple_of(2)
+            || self.is_fickle.load(Ordering::SeqCst) && starts % 2 == 0
         {
             return;
         }

@@ -215,7 +215,7 @@ impl Front {
     pub fn note_withdrawn(&self, py: Python<'_>) {
         const MANY: usize = 1024;
         let withdrawn = self.withdrawn.fetch_add(1, Ordering::Relaxed) + 1;
-        if withdrawn.is_multiple_of(MANY) && withdrawn * 2 >= self.sum(Pool::queued) {
+        if withdrawn % MANY == 0 && withdrawn * 2 >= self.sum(Pool::queued) {
             self.clear_withdrawn(py);
         }
     }
@@ -474,7 +474,7 @@ impl Base {
             )?;
             *submitted += 1;
             // A loop in native code: now and then it lets other threads in, and Ctrl-C through.
-            if submitted.is_multiple_of(64) && switch.pause_if_due(py) {
+            if *submitted % 64 == 0 && switch.pause_if_due(py) {
                 py.check_signals()?;
             }
         }
@@ -575,17 +575,17 @@ impl Base {
         let numbers = [
             stats.capacity.map_or(-1, i64::from),
             i64::from(stats.running),
-            stats.busy.cast_signed(),
+            stats.busy as i64,
             i64::from(stats.idle),
             i64::try_from(stats.waiting).unwrap_or(i64::MAX),
-            stats.queued.cast_signed(),
-            stats.submitted.cast_signed(),
-            stats.completed.cast_signed(),
-            stats.failed.cast_signed(),
-            stats.cancelled.cast_signed(),
-            stats.rejected.cast_signed(),
-            stats.spawned.cast_signed(),
-            stats.expired.cast_signed(),
+            stats.queued as i64,
+            stats.submitted as i64,
+            stats.completed as i64,
+            stats.failed as i64,
+            stats.cancelled as i64,
+            stats.rejected as i64,
+            stats.spawned as i64,
+            stats.expired as i64,
             i64::from(stats.peak_running),
         ];
         lookup::POOL_STATS

@@ -94,7 +94,7 @@ mod with_gil {
                 // The task has forked, and this is the child: the gate is the parent's.
                 return false;
             }
-            if self.vain < Self::FEW_IN_VAIN || self.vain.is_multiple_of(Self::ONE_OF) {
+            if self.vain < Self::FEW_IN_VAIN || self.vain % Self::ONE_OF == 0 {
                 return true;
             }
             self.vain += 1;

@@ -723,9 +723,11 @@ impl Future {
         };
         let mut outcome = Some(outcome.unbind());
         let mut _before = None;
-        if word.is_watched()
-            && let Some(extras) = lock(&this.extras).as_deref_mut()
-            && let Some(fields) = &mut extras.fields
+        if let Some(fields) = word
+            .is_watched()
+            .then(|| lock(&this.extras))
+            .as_mut()
+            .and_then(|extras| extras.as_deref_mut()?.fields.as_mut())
         {
             to = State::Written;
             _before = std::mem::replace(fields.get(field), outcome.take());

@@ -19,6 +19,15 @@
 //! assert_eq!(sum.load(Ordering::Relaxed), 499_500);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! A task whose value is wanted has a [`JoinHandle`]:
+//!
+//! ```
+//! let pool = pyants::Pool::builder().capacity(4).build()?;
+//! let handle = pool.submit_value(|| 6 * 7)?;
+//! assert_eq!(handle.join()?, 42);
+//! # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+//! ```
 
 mod per_process;
 pub mod pool;
@@ -26,6 +35,6 @@ pub mod pool;
 mod python;
 
 pub use pool::{
-    Builder, Closure, Closures, Error, Host, MultiPool, OptionsError, Pool, Stats, Strategy,
-    SubmitError,
+    Builder, Closure, Closures, Error, Host, JoinError, JoinHandle, MultiPool, OptionsError, Panic,
+    Pool, Stats, Strategy, SubmitError,
 };

@@ -4,6 +4,7 @@ use super::error::Error;
 use super::sync::processors;
 use super::threads::Exit;
 use std::any::Any;
+use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -104,18 +105,34 @@ pub trait Host: Send + Sync + Sized + 'static {
 ///
 /// A closure that is `Send` need not be `Sync`, but an error that hands it back had better be, for `?` to turn it into a
 /// `Box<dyn Error + Send + Sync>`. So it lies in a mutex, which nobody ever locks.
-pub struct Closure(Mutex<Box<dyn FnOnce() + Send>>);
+pub struct Closure(Mutex<Box<Body>>);
+
+/// A closure that says how its run ended.
+type Body = dyn FnOnce() -> Outcome<Infallible> + Send;
 
 impl Closure {
     /// Runs the task here and now.
     pub fn run(self) {
-        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)();
+        self.call();
+    }
+
+    pub(super) fn with_outcome(
+        body: impl FnOnce() -> Outcome<Infallible> + Send + 'static,
+    ) -> Self {
+        Closure(Mutex::new(Box::new(body)))
+    }
+
+    fn call(self) -> Outcome<Infallible> {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)()
     }
 }
 
 impl<F: FnOnce() + Send + 'static> From<F> for Closure {
     fn from(task: F) -> Self {
-        Closure(Mutex::new(Box::new(task)))
+        Closure::with_outcome(move || {
+            task();
+            Outcome::Completed
+        })
     }
 }
 
@@ -143,8 +160,11 @@ impl Host for Closures {
     }
 
     fn run(&self, _context: &mut (), task: Closure) -> Outcome<Closure> {
-        match catch_unwind(AssertUnwindSafe(|| task.run())) {
-            Ok(()) => Outcome::Completed,
+        match catch_unwind(AssertUnwindSafe(|| task.call())) {
+            Ok(Outcome::Completed) => Outcome::Completed,
+            Ok(Outcome::Failed) => Outcome::Failed,
+            Ok(Outcome::Cancelled) => Outcome::Cancelled,
+            Ok(Outcome::Unfinished(never)) => match never {},
             Err(payload) => {
                 // The panic hook has already printed the message. A handler that panics is printed by it too, and
                 // contained here: no task ends a worker.

@@ -23,6 +23,7 @@ mod idle_stack;
 #[cfg(any(loom, shuttle))]
 #[doc(hidden)]
 pub mod idle_stack;
+mod join;
 mod lifecycle;
 mod multi;
 mod options;
@@ -53,6 +54,7 @@ mod worker_count;
 
 pub use error::{Error, Limit, OptionsError, SubmitError};
 pub use host::{Closure, Closures, Host, Outcome, PanicHandler, Worker};
+pub use join::{JoinError, JoinHandle, Panic};
 pub use multi::{MultiPool, Strategy};
 pub use options::{Builder, Options};
 pub use pool::Pool;

@@ -167,6 +167,10 @@ impl<H: Host> MultiPool<H> {
         &self.pools
     }
 
+    pub(super) fn deadlock_group_id(&self) -> usize {
+        self.deadlock_group.id()
+    }
+
     fn least_tasks(&self) -> usize {
         let tasks = |pool: &Pool<H>| pool.core.in_flight() + pool.core.waiting() as u64;
         (0..self.pools.len())

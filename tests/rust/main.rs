@@ -10,6 +10,7 @@ mod deadlock;
 mod errands;
 mod expiry;
 mod hosts;
+mod join;
 mod lifecycle;
 mod multi;
 mod once;

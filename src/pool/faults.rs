@@ -1,6 +1,11 @@
 //! What the tests may break on purpose: thread starts, and (in model checks only) the steps of the protocol.
 
 use std::io;
+
+/// A build for tests can be broken; any other is as if this file were not there. (The models are release builds, and so is the Python
+/// package, whose tests run against it as users install it.)
+const ENABLED: bool = cfg!(any(debug_assertions, loom, shuttle, feature = "faults"));
+
 #[cfg(not(any(loom, shuttle)))]
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -17,7 +22,13 @@ std::thread_local! {
 
 /// Makes the next `count` thread starts of the process fail as if the operating system had no more threads to give;
 /// a negative `count` fails all of them until this is called with 0.
+///
+/// # Panics
+/// In a release build without the feature `faults`.
 pub fn fail_spawns(count: i64) {
+    if !ENABLED {
+        panic!("a release build fails nothing on purpose without the feature `faults`");
+    }
     #[cfg(not(any(loom, shuttle)))]
     FAILING_SPAWNS.store(count, Ordering::Relaxed);
     #[cfg(any(loom, shuttle))]
@@ -44,7 +55,7 @@ pub fn failing_spawns() -> i64 {
 }
 
 pub(super) fn spawn_fails() -> io::Result<()> {
-    if is_to_fail() {
+    if ENABLED && is_to_fail() {
         Err(io::Error::new(
             io::ErrorKind::WouldBlock,
             "thread start refused by a test",
@@ -84,5 +95,15 @@ pub(super) fn skipped(step: Step) -> bool {
     {
         let _ = step;
         false
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    #[test]
+    fn a_release_build_breaks_nothing_unless_it_asks_to() {
+        let asked = std::panic::catch_unwind(|| super::fail_spawns(0));
+        let is_for_tests = cfg!(any(debug_assertions, feature = "faults"));
+        assert_eq!(asked.is_ok(), is_for_tests);
     }
 }

@@ -185,68 +185,6 @@ impl<H: Host> MultiPool<H> {
         }
     }
 
-    /// Offers a task to the pool chosen, then to all others that may have room.
-    #[doc(hidden)]
-    pub fn offer(&self, task: H::Task) -> (usize, Offer<H::Task>) {
-        if self.is_closed() {
-            return (self.broken().unwrap_or(0), Offer::Closed(task));
-        }
-        let chosen = self.choose();
-        if self.waiters.is_ready() {
-            return (chosen, Offer::Full(task)); // Nobody overtakes those who wait.
-        }
-        let mut offer = self.pools[chosen].offer(task);
-        for step in 1..self.pools.len() {
-            let Offer::Full(task) = offer else { break };
-            let index = (chosen + step) % self.pools.len();
-            offer = self.pools[index].offer(task);
-            if !matches!(offer, Offer::Full(_)) {
-                return (index, offer);
-            }
-        }
-        (chosen, offer)
-    }
-
-    /// The second half of a submit, which began with an offer by the pool with this index. Without `wait_limit` it does not
-    /// wait for room.
-    #[doc(hidden)]
-    pub fn follow_up(
-        &self,
-        mut index: usize,
-        mut offer: Offer<H::Task>,
-        mut wait_limit: Option<&mut WaitLimit<'_>>,
-    ) -> Result<(), SubmitError<H::Task>> {
-        let let_in = || self.offer_permits();
-        if wait_limit.is_some() && matches!(offer, Offer::Full(_)) && self.spin_for_permit(index) {
-            let Offer::Full(task) = offer else {
-                unreachable!("it was looked at just now")
-            };
-            (index, offer) = self.offer(task);
-        }
-        while let Some(task) = self.bring_to_end(index, offer, true, |core, offer| {
-            core.follow_up(offer, wait_limit.as_deref_mut(), Some(&let_in))
-        })? {
-            (index, offer) = self.offer(task);
-        }
-        Ok(())
-    }
-
-    /// As `follow_up`, without waiting: a task that finds no room stands in line by itself (`Some`), for any pool. Should it be
-    /// refused later the host of one of them gets it.
-    #[doc(hidden)]
-    pub fn submit_detached(
-        &self,
-        index: usize,
-        offer: Offer<H::Task>,
-        accounting: Accounting,
-    ) -> Result<Option<Detached<H>>, SubmitError<H::Task>> {
-        let let_in = || self.offer_permits();
-        let counts = accounting == Accounting::Counted;
-        self.bring_to_end(index, offer, counts, |core, offer| {
-            core.submit_detached(offer, accounting, Some(&let_in))
-        })
-    }
-
     /// Has each pool let in whom it has room for, of those in the common line.
     fn offer_permits(&self) {
         self.pools.iter().for_each(|pool| pool.core.offer_permits());
@@ -367,14 +305,6 @@ impl<H: Host> MultiPool<H> {
             .map_err(|(error, _)| error)
     }
 
-    /// The pool with this index has a worker at rest, while workers of others are awake.
-    #[doc(hidden)]
-    pub fn is_crowded(&self, index: usize) -> bool {
-        !self.pools[index].core.idle.is_empty()
-            && (0..self.pools.len())
-                .any(|other| other != index && self.pools[other].core.awake() > 0)
-    }
-
     /// The numbers of all pools, summed.
     pub fn stats(&self) -> Stats {
         self.pools
@@ -409,10 +339,92 @@ impl<H: Host> MultiPool<H> {
         was_open && was_whole
     }
 
+    /// Opens the pools if they are closed.
+    pub fn reboot(&self) {
+        let _lifecycle = lock(&self.lifecycle);
+        if self.is_closed() {
+            self.turns.restart();
+            self.pools.iter().for_each(Pool::reboot);
+        }
+    }
+
+    /// No task is accepted: the pools were released, together or one by one, or one of them closed itself.
+    pub fn is_closed(&self) -> bool {
+        self.deadlock_group.is_closed()
+    }
+}
+
+/// What `pool::internal` is for, of several pools.
+#[doc(hidden)]
+impl<H: Host> MultiPool<H> {
+    /// Offers a task to the chosen pool, then to all others that may have a permit.
+    pub fn offer(&self, task: H::Task) -> (usize, Offer<H::Task>) {
+        if self.is_closed() {
+            return (self.broken().unwrap_or(0), Offer::Closed(task));
+        }
+        let chosen = self.choose();
+        if self.waiters.is_ready() {
+            return (chosen, Offer::Full(task)); // Nobody overtakes the waiters.
+        }
+        let mut offer = self.pools[chosen].offer(task);
+        for step in 1..self.pools.len() {
+            let Offer::Full(task) = offer else { break };
+            let index = (chosen + step) % self.pools.len();
+            offer = self.pools[index].offer(task);
+            if !matches!(offer, Offer::Full(_)) {
+                return (index, offer);
+            }
+        }
+        (chosen, offer)
+    }
+
+    /// The second half of a submit, for an offer by the pool with this index. Without `wait_limit` it does not wait.
+    pub fn follow_up(
+        &self,
+        mut index: usize,
+        mut offer: Offer<H::Task>,
+        mut wait_limit: Option<&mut WaitLimit<'_>>,
+    ) -> Result<(), SubmitError<H::Task>> {
+        let let_in = || self.offer_permits();
+        if wait_limit.is_some() && matches!(offer, Offer::Full(_)) && self.spin_for_permit(index) {
+            let Offer::Full(task) = offer else {
+                unreachable!("it was looked at just now")
+            };
+            (index, offer) = self.offer(task);
+        }
+        while let Some(task) = self.bring_to_end(index, offer, true, |core, offer| {
+            core.follow_up(offer, wait_limit.as_deref_mut(), Some(&let_in))
+        })? {
+            (index, offer) = self.offer(task);
+        }
+        Ok(())
+    }
+
+    /// As `follow_up`, but the caller never waits: a task that finds no permit waits for any pool by itself (`Some`).
+    /// If it is refused later, the host of one of the pools gets it.
+    pub fn submit_detached(
+        &self,
+        index: usize,
+        offer: Offer<H::Task>,
+        accounting: Accounting,
+    ) -> Result<Option<Detached<H>>, SubmitError<H::Task>> {
+        let let_in = || self.offer_permits();
+        let counts = accounting == Accounting::Counted;
+        self.bring_to_end(index, offer, counts, |core, offer| {
+            core.submit_detached(offer, accounting, Some(&let_in))
+        })
+    }
+
+    /// The pool with this index has a resting worker, while workers of other pools are awake.
+    pub fn is_crowded(&self, index: usize) -> bool {
+        !self.pools[index].core.idle.is_empty()
+            && (0..self.pools.len())
+                .any(|other| other != index && self.pools[other].core.awake() > 0)
+    }
+
     /// Waits until all pools are idle, or `wait_limit` ends.
-    #[doc(hidden)]
     pub fn watch_idle(&self, wait_limit: &mut WaitLimit<'_>) -> Result<(), Error> {
-        // A task may submit to a pool already seen idle: only a round in which nothing came in anywhere counts.
+        // A task may submit to a pool already seen idle: only a round in which no task entered anywhere counts.
         let entered = || {
             self.pools
                 .iter()
@@ -431,8 +443,7 @@ impl<H: Host> MultiPool<H> {
         }
     }
 
-    /// Waits until every worker of all pools has left. The pools that have not when `wait_limit` ends, by index.
-    #[doc(hidden)]
+    /// Waits until all workers of all pools have left; else returns the indices of the pools that still have some.
     pub fn watch_gone(&self, wait_limit: &mut WaitLimit<'_>) -> Result<(), (Error, Vec<usize>)> {
         for (index, pool) in self.pools.iter().enumerate() {
             if let Err(error) = pool.watch_gone(wait_limit) {
@@ -443,20 +454,6 @@ impl<H: Host> MultiPool<H> {
             }
         }
         Ok(())
-    }
-
-    /// Opens the pools if they are closed.
-    pub fn reboot(&self) {
-        let _lifecycle = lock(&self.lifecycle);
-        if self.is_closed() {
-            self.turns.restart();
-            self.pools.iter().for_each(Pool::reboot);
-        }
-    }
-
-    /// No task is accepted: the pools were released, together or one by one, or one of them closed itself.
-    pub fn is_closed(&self) -> bool {
-        self.deadlock_group.is_closed()
     }
 }
 

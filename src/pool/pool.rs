@@ -6,7 +6,6 @@ use super::error::{Error, OptionsError, SubmitError};
 use super::host::{Closures, Host};
 use super::options::{Builder, Options};
 use super::stats::Stats;
-use super::submit::{Accounting, Detached, Offer};
 use super::sync::{Arc, WaitLimit, atomic};
 use super::waiters::Waiters;
 use std::time::Duration;
@@ -153,88 +152,6 @@ impl<H: Host> Pool<H> {
         self.submit_with(task.into(), &mut WaitLimit::new(Some(timeout)))
     }
 
-    /// As [`submit`](Self::submit), with the `wait_limit` given.
-    #[doc(hidden)]
-    pub fn submit_with(
-        &self,
-        task: H::Task,
-        wait_limit: &mut WaitLimit<'_>,
-    ) -> Result<(), SubmitError<H::Task>> {
-        self.follow_up(self.core.offer(task), Some(wait_limit))
-    }
-
-    /// The first half of a submit, which neither waits nor makes a system call.
-    #[doc(hidden)]
-    #[inline]
-    pub fn offer(&self, task: H::Task) -> Offer<H::Task> {
-        self.core.offer(task)
-    }
-
-    /// The second half of a submit. Without `wait_limit` it does not wait for room.
-    #[doc(hidden)]
-    #[inline]
-    pub fn follow_up(
-        &self,
-        offer: Offer<H::Task>,
-        wait_limit: Option<&mut WaitLimit<'_>>,
-    ) -> Result<(), SubmitError<H::Task>> {
-        match offer {
-            Offer::Accepted { wake_due: false } => Ok(()),
-            offer => self.bring_to_end(offer, wait_limit),
-        }
-    }
-
-    fn bring_to_end(
-        &self,
-        mut offer: Offer<H::Task>,
-        mut wait_limit: Option<&mut WaitLimit<'_>>,
-    ) -> Result<(), SubmitError<H::Task>> {
-        while let Some(task) = self
-            .core
-            .follow_up(offer, wait_limit.as_deref_mut(), None)?
-        {
-            offer = self.core.offer(task);
-        }
-        Ok(())
-    }
-
-    /// A submit whose caller goes on at once: a task that finds no room stands in line by itself (`Some`). Should it be
-    /// refused later the host gets it.
-    #[doc(hidden)]
-    pub fn submit_detached(
-        &self,
-        offer: Offer<H::Task>,
-        accounting: Accounting,
-    ) -> Result<Option<Detached<H>>, SubmitError<H::Task>> {
-        self.core.submit_detached(offer, accounting, None)
-    }
-
-    /// Takes back the wanted ones of the tasks that wait for a worker, and counts them as cancelled.
-    #[doc(hidden)]
-    pub fn extract_if(&self, wanted: impl FnMut(&H::Task) -> bool) -> Vec<H::Task> {
-        self.extract_at_most(usize::MAX, wanted)
-    }
-
-    /// As `extract_if`, but takes back the oldest wanted one only.
-    #[doc(hidden)]
-    pub fn extract_one(&self, wanted: impl FnMut(&H::Task) -> bool) -> Option<H::Task> {
-        self.extract_at_most(1, wanted).pop()
-    }
-
-    fn extract_at_most(&self, most: usize, wanted: impl FnMut(&H::Task) -> bool) -> Vec<H::Task> {
-        let tasks = self.core.extract_if(most, wanted);
-        if !tasks.is_empty() {
-            self.core.count_cancelled(tasks.len() as u64);
-        }
-        tasks
-    }
-
-    /// The id that tells the pool, or the `MultiPool` it belongs to, from every other: for a `ResultWait` that waits for its tasks.
-    #[doc(hidden)]
-    pub fn deadlock_group_id(&self) -> usize {
-        self.core.deadlock_group.id()
-    }
-
     /// The workers there are, idle ones included.
     pub fn running(&self) -> u32 {
         self.core.worker_count.running()
@@ -249,13 +166,6 @@ impl<H: Host> Pool<H> {
     pub fn free(&self) -> Option<i64> {
         self.capacity()
             .map(|capacity| i64::from(capacity) - i64::from(self.running()))
-    }
-
-    /// Starts workers until there is one for every task in flight, as far as there may be so many: those that the tasks
-    /// would get one after another if none of them ended meanwhile.
-    #[doc(hidden)]
-    pub fn muster(&self) {
-        self.core.muster();
     }
 
     /// The submitters that wait for room.
@@ -320,15 +230,6 @@ impl<H: Host> Pool<H> {
         self.watch_idle(&mut WaitLimit::new(timeout)).is_ok()
     }
 
-    /// As [`wait_idle`](Self::wait_idle), with the `wait_limit` given.
-    #[doc(hidden)]
-    pub fn watch_idle(&self, wait_limit: &mut WaitLimit<'_>) -> Result<(), Error> {
-        self.core.refuse_waiting_for_itself(wait_limit)?;
-        self.core
-            .watch
-            .wait_until(|| self.core.is_idle(), wait_limit)
-    }
-
     /// Closes the pool without waiting: tasks already accepted still run, submitters that wait are refused, idle workers
     /// leave. `false`: it was closed already.
     pub fn release(&self) -> bool {
@@ -376,36 +277,9 @@ impl<H: Host> Pool<H> {
         self.watch_gone(&mut WaitLimit::new(timeout))
     }
 
-    /// Waits until the accepted tasks are done and the workers have left, which they do once the pool is closed.
-    #[doc(hidden)]
-    pub fn watch_gone(&self, wait_limit: &mut WaitLimit<'_>) -> Result<(), Error> {
-        self.core.refuse_waiting_for_itself(wait_limit)?;
-        self.core.wait_gone(wait_limit)
-    }
-
-    /// No thread of the pool is left, nor any trace of one.
-    #[doc(hidden)]
-    pub fn is_without_threads(&self) -> bool {
-        self.core.threads.count() == 0
-    }
-
     /// Opens a closed pool.
     pub fn reboot(&self) {
         self.core.reboot();
-    }
-
-    /// Tells every worker at rest to leave, as if it were overdue.
-    #[doc(hidden)]
-    pub fn expire_all(&self) {
-        self.core.expire_all();
-    }
-}
-
-impl<H: Host> Pool<H> {
-    /// The remains of the pool: what is left when it is dropped, until its last worker has left.
-    #[doc(hidden)]
-    pub fn remains(&self) -> Remains<H> {
-        Remains(Arc::downgrade(&self.core))
     }
 }
 
@@ -424,40 +298,6 @@ impl<H: Host> std::fmt::Debug for Pool<H> {
 impl<H: Host> Drop for Pool<H> {
     fn drop(&mut self) {
         self.release();
-    }
-}
-
-/// The remains of a pool, perhaps dropped already, while a worker of it is alive.
-#[doc(hidden)]
-pub struct Remains<H: Host>(std::sync::Weak<Core<H>>);
-
-impl<H: Host> Remains<H> {
-    /// Nothing is left.
-    pub fn are_gone(&self) -> bool {
-        self.0.strong_count() == 0
-    }
-
-    /// How many workers there are.
-    pub fn running(&self) -> u32 {
-        self.0
-            .upgrade()
-            .map_or(0, |core| core.worker_count.running())
-    }
-
-    /// Looks at the host, where something is left.
-    pub fn with_host<R>(&self, look: impl FnOnce(&H) -> R) -> Option<R> {
-        self.0.upgrade().map(|core| look(&core.host))
-    }
-
-    /// Has a worker see to what the host has for it besides tasks (`Host::has_errand`); `false`: there is no worker, nor
-    /// can one be had.
-    pub fn summon(&self) -> bool {
-        self.0.upgrade().is_some_and(|core| core.summon())
-    }
-
-    /// A handle to wait by. Dropping it releases the pool.
-    pub fn reopen(&self) -> Option<Pool<H>> {
-        self.0.upgrade().map(|core| Pool { core })
     }
 }
 

@@ -19,6 +19,7 @@ impl Default for Watch {
 }
 
 impl Watch {
+    /// Nobody waits yet.
     pub fn new() -> Self {
         Watch {
             watchers: AtomicUsize::new(0),

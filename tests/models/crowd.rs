@@ -1,7 +1,8 @@
 //! Larger scenarios, for shuttle only: three submitters, three workers, and everything that may come between them.
 
 use super::ledger::{Books, options};
-use pyants::pool::{Options, faults};
+use pyants::pool::Options;
+use pyants::pool::internal::faults;
 use shuttle::thread;
 
 fn crowd(queue_size: Option<u64>) {

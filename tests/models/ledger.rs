@@ -3,10 +3,9 @@
 //! The books are plain atomics of the standard library, which no model checker explores: they add no states. They are
 //! closed when the pool's last part is dropped, which is after its last thread has left.
 
-use pyants::pool::sync::WaitLimit;
-use pyants::pool::{
-    Accounting, Detached, Error, Host, Options, Outcome, Pool, SubmitError, Worker,
-};
+use pyants::pool::internal::sync::WaitLimit;
+use pyants::pool::internal::{Accounting, Detached};
+use pyants::pool::{Error, Host, Options, Outcome, Pool, SubmitError, Worker};
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::Relaxed};

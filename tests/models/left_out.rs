@@ -1,6 +1,6 @@
 //! Steps of the protocol that are left out, each in a test of its own, and the scenario that has to notice it.
 
-use pyants::pool::faults::{self, Step};
+use pyants::pool::internal::faults::{self, Step};
 use std::process::Command;
 
 /// `explore` is to fail when `step` is left out. It does so in a process of its own: where a model is broken off, so are
@@ -44,7 +44,7 @@ macro_rules! left_out {
     ($explore:expr => $($test:ident $step:ident $scenario:ident $preemptions:literal)*) => {
         $(#[test]
         fn $test() {
-            left_out::fails_without(pyants::pool::faults::Step::$step, || {
+            left_out::fails_without(pyants::pool::internal::faults::Step::$step, || {
                 $explore($preemptions, scenarios::$scenario)
             });
         })*

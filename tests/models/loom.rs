@@ -13,11 +13,11 @@ mod left_out;
 mod scenarios;
 
 use loom::thread;
-use pyants::pool::expiry::Expiry;
-use pyants::pool::idle_stack::{IdleStack, Links};
-use pyants::pool::seat::{Call, Seats};
-use pyants::pool::sync::atomic::{AtomicU32, Ordering};
-use pyants::pool::sync::{self, atomic};
+use pyants::pool::internal::parts::Expiry;
+use pyants::pool::internal::parts::{Call, Seats};
+use pyants::pool::internal::parts::{IdleStack, Links};
+use pyants::pool::internal::sync::atomic::{AtomicU32, Ordering};
+use pyants::pool::internal::sync::{self, atomic};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};

@@ -4,9 +4,9 @@
 //! fails if a thread sleeps for ever, if a task runs twice or not at all, or if more run at once than may.
 
 use super::ledger::{Books, Ledger, Start, Task, options};
-use pyants::pool::faults::fail_spawns;
-use pyants::pool::result_wait::ResultWait;
-use pyants::pool::sync::{AdaptiveSpin, Condvar, Mutex, WaitLimit, lock, wait};
+use pyants::pool::internal::ResultWait;
+use pyants::pool::internal::faults::fail_spawns;
+use pyants::pool::internal::sync::{AdaptiveSpin, Condvar, Mutex, WaitLimit, lock, wait};
 use pyants::pool::{Error, MultiPool, Strategy, SubmitError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

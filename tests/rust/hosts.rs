@@ -2,7 +2,7 @@
 
 use super::counters::assert_adds_up;
 use super::support::{Gate, QUEUE_SIZES, assert_is, eventually, limited, refused, watch};
-use pyants::pool::sync::WaitLimit;
+use pyants::pool::internal::sync::WaitLimit;
 use pyants::pool::{Host, Options, Outcome, Worker};
 use pyants::{Error, Pool};
 use std::panic::resume_unwind;

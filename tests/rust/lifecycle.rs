@@ -4,7 +4,7 @@ use super::support::{
     Gate, Journal, QUEUE_SIZES, assert_is, beside, busy, close, drain, eventually, join, limited,
     open, refused,
 };
-use pyants::pool::sync::WaitLimit;
+use pyants::pool::internal::sync::WaitLimit;
 use pyants::{Error, Pool};
 use std::cell::RefCell;
 use std::sync::mpsc::channel;
@@ -230,12 +230,14 @@ fn whoever_waits_for_the_end_finds_no_threads() {
             std::thread::sleep(Duration::from_micros(round * 10));
             assert!(pool.release());
             let other = beside(&pool, |pool| {
-                pool.watch_gone(&mut pyants::pool::sync::WaitLimit::new(None))
+                pool.watch_gone(&mut pyants::pool::internal::sync::WaitLimit::new(None))
                     .expect("nothing hinders it");
                 threads_named("endtest")
             });
-            pool.watch_gone(&mut pyants::pool::sync::WaitLimit::new(Some(LONG)))
-                .expect("nothing hinders it");
+            pool.watch_gone(&mut pyants::pool::internal::sync::WaitLimit::new(Some(
+                LONG,
+            )))
+            .expect("nothing hinders it");
             assert_eq!(threads_named("endtest"), 0);
             assert_eq!(other.join().expect("it does not panic"), 0);
         }

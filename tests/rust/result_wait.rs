@@ -1,8 +1,8 @@
 //! Waits for what another task comes to: told of a deadlock where nothing will ever come.
 
 use super::support::{Gate, assert_is, drain, eventually, join, limited, open, refused};
-use pyants::pool::result_wait::ResultWait;
-use pyants::pool::sync::{AdaptiveSpin, WaitLimit};
+use pyants::pool::internal::ResultWait;
+use pyants::pool::internal::sync::{AdaptiveSpin, WaitLimit};
 use pyants::{Error, Pool};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

@@ -8,10 +8,11 @@ use super::support::{
     Gate, Journal, Ledger, QUEUE_SIZES, assert_is, beside, busy, drain, eventually, join,
     limited_alone, open, open_multi, refused,
 };
-use pyants::pool::faults::{fail_spawns, failing_spawns};
-use pyants::pool::result_wait::ResultWait;
-use pyants::pool::sync::{AdaptiveSpin, WaitLimit};
-use pyants::pool::{Accounting, Limit};
+use pyants::pool::Limit;
+use pyants::pool::internal::Accounting;
+use pyants::pool::internal::ResultWait;
+use pyants::pool::internal::faults::{fail_spawns, failing_spawns};
+use pyants::pool::internal::sync::{AdaptiveSpin, WaitLimit};
 use pyants::{Builder, Error, Pool, Strategy};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};

@@ -2,8 +2,9 @@
 
 use super::counters::assert_adds_up;
 use super::support::{Gate, assert_is, beside, eventually, join, limited, refused, watch};
-use pyants::pool::sync::WaitLimit;
-use pyants::pool::{Accounting, Detached, Host, Options, Outcome, SubmitError, Worker};
+use pyants::pool::internal::sync::WaitLimit;
+use pyants::pool::internal::{Accounting, Detached};
+use pyants::pool::{Host, Options, Outcome, SubmitError, Worker};
 use pyants::{Error, MultiPool, Pool, Strategy};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};

@@ -1,6 +1,7 @@
 //! What the tests share: deadlines, gates, and the watch over every pool and thread they leave behind.
 
-use pyants::pool::{Builder, Error, Host, Pool, SubmitError, faults};
+use pyants::pool::internal::faults;
+use pyants::pool::{Builder, Error, Host, Pool, SubmitError};
 use pyants::{MultiPool, Strategy};
 use std::cell::RefCell;
 use std::fmt::Debug;

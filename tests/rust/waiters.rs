@@ -3,7 +3,7 @@
 use super::support::{
     Gate, Journal, assert_is, beside, busy, drain, eventually, join, limited, open, refused,
 };
-use pyants::pool::sync::WaitLimit;
+use pyants::pool::internal::sync::WaitLimit;
 use pyants::{Error, Pool};
 use std::sync::Arc;
 use std::thread::JoinHandle;

@@ -2,7 +2,7 @@
 
 use super::base::{Base, check_callable};
 use crate::pool::Error;
-use crate::pool::sync::lock;
+use crate::pool::internal::sync::lock;
 use crate::python::interpreter::call::{self, Guarded};
 use crate::python::interpreter::context;
 use crate::python::interpreter::wait::detached;

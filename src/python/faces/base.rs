@@ -1,11 +1,9 @@
 //! The base of all kinds of pools.
 
 use crate::per_process::PerProcess;
-use crate::pool::sync::WaitLimit;
-use crate::pool::{
-    Accounting, Detached, Error, MultiPool, Offer, Options, OptionsError, Pool, Stats, Strategy,
-    SubmitError,
-};
+use crate::pool::internal::sync::WaitLimit;
+use crate::pool::internal::{Accounting, Detached, Offer};
+use crate::pool::{Error, MultiPool, Options, OptionsError, Pool, Stats, Strategy, SubmitError};
 use crate::python::interpreter::call::{self, Guarded};
 use crate::python::interpreter::context;
 use crate::python::interpreter::exit::{self, Closer};

@@ -6,7 +6,7 @@
 #[cfg(not(Py_GIL_DISABLED))]
 mod with_gil {
     use crate::per_process::PerProcess;
-    use crate::pool::sync::{AdaptiveSpin, lock, thread};
+    use crate::pool::internal::sync::{AdaptiveSpin, lock, thread};
     use crate::python::interpreter::process::generation;
     use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
     use std::sync::{Mutex, MutexGuard};

@@ -27,8 +27,8 @@
 //! where it would be Returned or Raised.
 
 use crate::pool::Error;
-use crate::pool::result_wait::ResultWait;
-use crate::pool::sync::lock;
+use crate::pool::internal::ResultWait;
+use crate::pool::internal::sync::lock;
 use crate::python::interpreter::call::Guarded;
 use crate::python::interpreter::condition::{Condition, Held};
 use crate::python::interpreter::instance::{self, Layout};

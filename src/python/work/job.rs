@@ -6,8 +6,8 @@
 //! item waits behind another that is slow. A share ends when there is no item for it; if more items come, the feed submits
 //! another.
 
-use crate::pool::result_wait::ResultWait;
-use crate::pool::sync::{full_fence, lock};
+use crate::pool::internal::ResultWait;
+use crate::pool::internal::sync::{full_fence, lock};
 use crate::pool::{Error, Outcome};
 use crate::python::interpreter::call::{self, Guarded};
 use crate::python::interpreter::process;

@@ -7,7 +7,7 @@
 //! looks out for their results for a moment, if that has paid lately.
 
 use super::awaitable::{Awaitable, Letter, Post};
-use crate::pool::sync::{AdaptiveSpin, lock};
+use crate::pool::internal::sync::{AdaptiveSpin, lock};
 use crate::python::interpreter::call::{self, Guarded};
 use crate::python::interpreter::gil;
 use crate::python::interpreter::lookup;

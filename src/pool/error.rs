@@ -41,7 +41,7 @@ impl std::fmt::Display for Limit {
     }
 }
 
-/// Why a pool did not do what it was asked.
+/// Why a pool did not do what it was asked. [`SubmitError`] has an example.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -76,6 +76,25 @@ pub enum Error {
 /// A task that was not accepted, and why.
 ///
 /// Its message is that of the error, and its source is the error's: it adds the task and no link to the chain.
+///
+/// ```
+/// use pyants::{Error, Pool};
+///
+/// let pool = Pool::builder().capacity(1).nonblocking(true).build()?;
+/// for number in 0..10 {
+///     if let Err(refusal) = pool.submit(move || println!("{number}")) {
+///         match refusal.error {
+///             Error::Overload { in_flight, .. } => {
+///                 println!("with {in_flight} tasks in flight the caller runs number {number} itself");
+///                 refusal.into_task().run();
+///             }
+///             Error::Closed => break,
+///             _ => return Err(refusal.into()),
+///         }
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
 pub struct SubmitError<T> {
     /// Why.
     pub error: Error,

@@ -34,6 +34,52 @@ pub struct Worker {
 }
 
 /// The world that a pool runs its tasks in.
+///
+/// Pools of closures have [`Closures`]. A host of one's own has tasks of any type, and gives each worker a context for its
+/// life: a connection, say, or, as here, a buffer that is used again and again.
+///
+/// ```
+/// use pyants::Pool;
+/// use pyants::pool::{Host, Options, Outcome, Worker};
+/// use std::sync::mpsc::{Sender, channel};
+///
+/// struct Reverser {
+///     reversed: Sender<String>,
+/// }
+///
+/// impl Host for Reverser {
+///     type Task = String;
+///     type Context<'a> = Vec<char>;
+///
+///     fn live(&self, _worker: &Worker, body: impl FnOnce(&mut Vec<char>)) {
+///         body(&mut Vec::new());
+///     }
+///
+///     fn run(&self, buffer: &mut Vec<char>, task: String) -> Outcome<String> {
+///         buffer.clear();
+///         buffer.extend(task.chars().rev());
+///         match self.reversed.send(buffer.iter().collect()) {
+///             Ok(()) => Outcome::Completed,
+///             Err(_) => Outcome::Failed,
+///         }
+///     }
+///
+///     fn idle<R>(&self, _buffer: &mut Vec<char>, wait: impl FnOnce() -> R) -> R {
+///         wait()
+///     }
+///
+///     fn cancelled(&self, tasks: Vec<String>) {
+///         eprintln!("{} strings are not reversed", tasks.len());
+///     }
+/// }
+///
+/// let (sender, reversed) = channel();
+/// let options = Options { capacity: Some(2), ..Options::default() };
+/// let pool = Pool::with_host(Reverser { reversed: sender }, options)?;
+/// pool.submit("stressed")?;
+/// assert_eq!(reversed.recv()?, "desserts");
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
 pub trait Host: Send + Sync + Sized + 'static {
     /// The tasks that are submitted.
     type Task: Send + 'static;

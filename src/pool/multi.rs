@@ -32,8 +32,11 @@ pub enum Strategy {
 ///
 /// let pools = MultiPool::new(2, Strategy::LeastTasks, &Pool::builder().capacity(4))?;
 /// pools.submit(|| println!("in one of the two"))?;
-/// assert_eq!(pools.stats().capacity, Some(8));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// assert_eq!(pools.submit_value(|| 6 * 7)?.join()?, 42);
+/// assert_eq!(pools.stats().capacity, Some(8)); // Of both together; of each:
+/// assert!(pools.pools().iter().all(|pool| pool.capacity() == Some(4)));
+/// pools.release_timeout(std::time::Duration::from_secs(60))?;
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 /// ```
 pub struct MultiPool<H: Host = Closures> {
     pools: Vec<Pool<H>>,

@@ -133,10 +133,16 @@ impl<T> std::fmt::Debug for SubmitError<T> {
     }
 }
 
-/// Options that no pool can be made with.
+/// Options that no pool can be made with, or a capacity that it cannot change to.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OptionsError {
+    /// No pool works without workers.
+    #[error("the capacity has to be above 0, or None for any number of workers")]
+    ZeroCapacity,
+    /// An unlimited pool has no capacity to change, and a pre-allocated one has reserved for the one it has.
+    #[error("the capacity of an unlimited or pre-allocated pool cannot change")]
+    FixedCapacity,
     /// `pre_alloc` needs a capacity to reserve for.
     #[error("pre_alloc needs a capacity above 0: an unlimited pool has no size to reserve")]
     PreAllocWithoutCapacity,

@@ -1,7 +1,7 @@
 //! Tune, release, reboot.
 
 use super::core::Core;
-use super::error::Error;
+use super::error::{Error, OptionsError};
 use super::host::Host;
 use super::idle_stack::Links;
 use super::options::MAX_CAPACITY;
@@ -13,15 +13,15 @@ use std::time::Duration;
 
 impl<H: Host> Core<H> {
     /// Changes how many workers there may be. Unlimited and pre-allocated pools keep what they have.
-    pub fn tune(self: &Arc<Self>, capacity: u32) {
+    pub fn tune(self: &Arc<Self>, capacity: u32) -> Result<(), OptionsError> {
         {
             let _lifecycle = lock(&self.lifecycle);
             let capacity = capacity.min(MAX_CAPACITY);
-            let Some(before) = self.worker_count.capacity() else {
-                return;
-            };
-            if capacity == 0 || capacity == before || self.options.pre_alloc {
-                return;
+            match self.worker_count.capacity() {
+                _ if capacity == 0 => return Err(OptionsError::ZeroCapacity),
+                Some(before) if capacity == before => return Ok(()),
+                Some(_) if !self.options.pre_alloc => {}
+                _ => return Err(OptionsError::FixedCapacity),
             }
             self.worker_count.set_capacity(capacity);
             self.admission
@@ -36,6 +36,7 @@ impl<H: Host> Core<H> {
         // bound, with no hope for another any more.
         self.call_surplus();
         self.deadlock_group.break_deadlock();
+        Ok(())
     }
 
     /// Wakes as many workers at rest as there are too many; they look around and leave.

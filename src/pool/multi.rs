@@ -318,8 +318,11 @@ impl<H: Host> MultiPool<H> {
     }
 
     /// Sets the capacity of each pool.
-    pub fn tune(&self, capacity: u32) {
-        self.pools.iter().for_each(|pool| pool.tune(capacity));
+    ///
+    /// # Errors
+    /// As [`Pool::tune`].
+    pub fn tune(&self, capacity: u32) -> Result<(), OptionsError> {
+        self.pools.iter().try_for_each(|pool| pool.tune(capacity))
     }
 
     /// A pool that closed itself, because a worker could not be set up.

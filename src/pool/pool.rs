@@ -194,16 +194,21 @@ impl<H: Host> Pool<H> {
     }
 
     /// Changes how many workers there may be. More: submitters that wait are let in. Fewer: surplus workers leave, those
-    /// at rest now and those at work when their tasks are done. Ignored for unlimited and pre-allocated pools, and for 0.
+    /// at rest now and those at work when their tasks are done.
+    ///
+    /// # Errors
+    /// [`OptionsError::ZeroCapacity`] for 0, and [`OptionsError::FixedCapacity`] for unlimited and pre-allocated pools, unless
+    /// it is the capacity that they have: nothing changes then.
     ///
     /// ```
     /// let pool = pyants::Pool::builder().capacity(2).build()?;
-    /// pool.tune(8);
+    /// pool.tune(8)?;
     /// assert_eq!(pool.capacity(), Some(8));
+    /// assert!(pool.tune(0).is_err());
     /// # Ok::<(), pyants::OptionsError>(())
     /// ```
-    pub fn tune(&self, capacity: u32) {
-        self.core.tune(capacity);
+    pub fn tune(&self, capacity: u32) -> Result<(), OptionsError> {
+        self.core.tune(capacity)
     }
 
     /// No task is in flight, and nobody waits to bring one in.

@@ -22,9 +22,9 @@ fn crowd_with(options: Options) {
     }
     for disturb in [
         |pool: &Books| {
-            pool.tune(1);
-            pool.tune(3);
-            pool.tune(2);
+            pool.tune(1).expect("it has a capacity");
+            pool.tune(3).expect("it has a capacity");
+            pool.tune(2).expect("it has a capacity");
         },
         |pool: &Books| {
             pool.expire_all();

@@ -346,7 +346,7 @@ pub fn tune_down_against_submit() {
     let pool = Books::open(options(2, QUEUE), 2);
     pool.put(0);
     pool.put(1);
-    let tuner = beside(&pool, |pool| pool.tune(1));
+    let tuner = beside(&pool, |pool| pool.tune(1).expect("it has a capacity"));
     pool.put(2);
     pool.drain();
     end(tuner);
@@ -358,7 +358,7 @@ pub fn hand_off_tune_down() {
     let pool = Books::open(options(2, HAND_OFF), 2);
     pool.put(0);
     pool.put(1);
-    let tuner = beside(&pool, |pool| pool.tune(1));
+    let tuner = beside(&pool, |pool| pool.tune(1).expect("it has a capacity"));
     pool.put(2);
     end(tuner);
     until(|| pool.running() <= 1);
@@ -368,7 +368,7 @@ pub fn hand_off_tune_down() {
 pub fn tune_up_against_blocked_submit() {
     let pool = Books::open(options(1, HAND_OFF), 2);
     pool.put(0);
-    let tuner = beside(&pool, |pool| pool.tune(2));
+    let tuner = beside(&pool, |pool| pool.tune(2).expect("it has a capacity"));
     pool.put(1);
     end(tuner);
 }
@@ -378,7 +378,7 @@ pub fn tuning_up_lets_in() {
     let pool = Books::open(options(1, HAND_OFF), 2);
     let (pass, open) = gate();
     pool.put_action(0, pass);
-    let tuner = beside(&pool, |pool| pool.tune(2));
+    let tuner = beside(&pool, |pool| pool.tune(2).expect("it has a capacity"));
     pool.put_action(1, open);
     pool.drain();
     end(tuner);
@@ -389,7 +389,7 @@ pub fn tuning_up_serves_the_queue() {
     let pool = Books::open(options(1, QUEUE), 2);
     let (pass, open) = gate();
     pool.put_action(0, pass);
-    let tuner = beside(&pool, |pool| pool.tune(2));
+    let tuner = beside(&pool, |pool| pool.tune(2).expect("it has a capacity"));
     pool.put_action(1, open);
     end(tuner);
     pool.drain();
@@ -798,7 +798,7 @@ fn leave_unfinished(queue_size: Option<u64>) {
     let pool = Books::open(options(2, queue_size), 2);
     pool.put_in_parts(0);
     pool.put_in_parts(1);
-    let tuner = beside(&pool, |pool| pool.tune(1));
+    let tuner = beside(&pool, |pool| pool.tune(1).expect("it has a capacity"));
     pool.drain();
     end(tuner);
     until(|| pool.running() <= 1);
@@ -894,7 +894,7 @@ fn tune_up_without_threads(queue_size: Option<u64>) {
     fail_spawns(0);
     pool.put(0);
     fail_spawns(1);
-    let tuner = beside(&pool, |pool| pool.tune(2));
+    let tuner = beside(&pool, |pool| pool.tune(2).expect("it has a capacity"));
     pool.put(1);
     pool.put(2);
     end(tuner);
@@ -916,7 +916,7 @@ pub fn failing_spawn_against_expire() {
     fail_spawns(0);
     pool.put(0);
     fail_spawns(-1);
-    let tuner = beside(&pool, |pool| pool.tune(2));
+    let tuner = beside(&pool, |pool| pool.tune(2).expect("it has a capacity"));
     let expiry = beside(&pool, |pool| pool.expire_all());
     let put = pool.try_hard(1);
     assert!(put.is_ok_or(|error| matches!(error, Error::Spawn(_))));
@@ -960,7 +960,7 @@ pub fn detached_against_tune_up() {
     let (pass, open) = gate();
     pool.put_action(0, pass);
     pool.put_action_to_wait(1, open);
-    pool.tune(2);
+    pool.tune(2).expect("it has a capacity");
     pool.drain();
 }
 
@@ -976,7 +976,7 @@ pub fn tune_down_to_a_deadlock() {
         );
     });
     pool.put(1);
-    let tuner = beside(&pool, |pool| pool.tune(1));
+    let tuner = beside(&pool, |pool| pool.tune(1).expect("it has a capacity"));
     pool.drain();
     end(tuner);
 }

@@ -90,7 +90,7 @@ fn as_many_tasks_run_at_once_as_there_may_be_workers() {
 #[test]
 fn an_unlimited_pool_has_a_worker_for_every_task() {
     limited(|| {
-        for builder in [Pool::builder(), Pool::builder().capacity(0)] {
+        for builder in [Pool::builder(), Pool::builder().capacity(None)] {
             let pool = open(builder);
             assert_eq!((pool.capacity(), pool.free()), (None, None));
             let gate = Gate::new();

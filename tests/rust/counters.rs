@@ -66,7 +66,7 @@ fn counters_add_up_at_every_instant() {
     const SUBMITTERS: u64 = 3;
     const TASKS: u64 = 3_000;
     limited(|| {
-        for capacity in [2, 0] {
+        for capacity in [Some(2), None] {
             for queue_size in QUEUE_SIZES {
                 let pool = open(Pool::builder().capacity(capacity).queue_size(queue_size));
                 let ended = Arc::new(AtomicBool::new(false));

@@ -27,7 +27,12 @@ const DEADLOCK: &str = "deadlock: every worker of the pool waits for the pool it
 #[test]
 fn a_task_may_submit_to_its_own_pool_while_there_is_a_permit() {
     limited(|| {
-        for (capacity, queue_size) in [(2, Some(0)), (1, Some(1)), (1, None), (0, Some(0))] {
+        for (capacity, queue_size) in [
+            (Some(2), Some(0)),
+            (Some(1), Some(1)),
+            (Some(1), None),
+            (None, Some(0)),
+        ] {
             let pool = open(Pool::builder().capacity(capacity).queue_size(queue_size));
             let (gate, answers) = (Gate::new(), Journal::new());
             gate.open();
@@ -132,7 +137,7 @@ fn a_tune_down_that_leaves_only_waiting_workers_is_a_deadlock() {
             .expect("a worker is free");
         eventually("the task stands in line", || pool.waiting() == 1);
         // The other worker will leave instead of letting anybody in.
-        pool.tune(1);
+        pool.tune(1).expect("it has a capacity");
         other.open();
         drain(&pool);
         assert_eq!(answers.entries(), [DEADLOCK]);
@@ -151,7 +156,7 @@ fn a_tune_up_lets_the_waiting_workers_in() {
         pool.submit(nested(&pool, &gate, &answers))
             .expect("a worker is free");
         eventually("the task stands in line", || pool.waiting() == 1);
-        pool.tune(3);
+        pool.tune(3).expect("it has a capacity");
         eventually("it is let in", || answers.entries() == ["accepted"]);
         other.open();
         drain(&pool);

@@ -247,7 +247,7 @@ fn tune_release_and_reboot_reach_every_pool() {
     limited(|| {
         for strategy in [Strategy::RoundRobin, Strategy::LeastTasks] {
             let multi = open_multi(3, strategy, &Pool::builder().capacity(1));
-            multi.tune(2);
+            multi.tune(2).expect("it has a capacity");
             assert_eq!(multi.stats().capacity, Some(6));
             let gate = Gate::new();
             fill(&multi, &gate, 6);

@@ -11,7 +11,7 @@ fn every_accepted_task_runs_exactly_once() {
     const SUBMITTERS: usize = 4;
     const TASKS: usize = 2_000;
     limited(|| {
-        for capacity in [1, 4, 0] {
+        for capacity in [Some(1), Some(4), None] {
             for queue_size in QUEUE_SIZES {
                 let pool = open(Pool::builder().capacity(capacity).queue_size(queue_size));
                 let ledger = Ledger::of(SUBMITTERS * TASKS);

@@ -199,7 +199,7 @@ fn a_tune_down_that_leaves_only_waiting_workers_is_a_deadlock() {
         pool.submit(move || *said.lock().unwrap() = Some(end(&begin(&inner, &waits, true), None)))
             .expect("a worker is free");
         eventually("it waits", || list.lock().unwrap().len() == 1);
-        pool.tune(1);
+        pool.tune(1).expect("it has a capacity");
         gate.open(); // The other worker ends its task and leaves.
         drain(&pool);
         assert_is!(answer.lock().unwrap().take(), Some(Err(Error::Deadlock)));
@@ -245,7 +245,7 @@ fn a_tune_down_that_takes_the_last_hope_is_a_deadlock() {
         eventually("both wait", || list.lock().unwrap().len() == 2);
         // A third worker might be started, and help.
         assert!(answers.lock().unwrap().is_empty());
-        pool.tune(2);
+        pool.tune(2).expect("it has a capacity");
         drain(&pool);
         let mut answers = answers.lock().unwrap().clone();
         answers.sort_unstable();

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 #[test]
 fn without_any_worker_the_task_comes_back_with_the_error_of_the_system() {
     limited_alone(|| {
-        for capacity in [2, 0] {
+        for capacity in [Some(2), None] {
             for queue_size in QUEUE_SIZES {
                 let pool = open(Pool::builder().capacity(capacity).queue_size(queue_size));
                 let journal = Journal::new();
@@ -59,7 +59,7 @@ fn without_any_worker_the_task_comes_back_with_the_error_of_the_system() {
 #[test]
 fn a_handed_off_task_waits_for_a_worker_that_is_alive() {
     limited_alone(|| {
-        for capacity in [4, 0] {
+        for capacity in [Some(4), None] {
             let pool = open(Pool::builder().capacity(capacity).expiry(None));
             let (gate, journal) = (Gate::new(), Journal::new());
             pool.submit(gate.task()).expect("a worker is free");
@@ -197,7 +197,7 @@ fn tune_up_without_threads_loses_no_waiter() {
         });
         eventually("both stand in line", || pool.waiting() == 2);
         fail_spawns(-1);
-        pool.tune(3);
+        pool.tune(3).expect("it has a capacity");
         assert_eq!((pool.running(), pool.waiting()), (1, 2));
         gate.open();
         for submitter in submitters {
@@ -251,7 +251,12 @@ fn no_task_is_lost_while_threads_are_refused_at_random() {
     const SUBMITTERS: usize = 3;
     const TASKS: usize = 3_000;
     limited_alone(|| {
-        for (capacity, queue_size) in [(3, Some(0)), (3, Some(2)), (3, None), (0, Some(0))] {
+        for (capacity, queue_size) in [
+            (Some(3), Some(0)),
+            (Some(3), Some(2)),
+            (Some(3), None),
+            (None, Some(0)),
+        ] {
             let pool = open(
                 Pool::builder()
                     .capacity(capacity)
@@ -307,7 +312,12 @@ fn a_refused_thread_is_not_asked_for_again_with_each_task() {
     const TASKS: usize = 2_000;
     const FAILING: i64 = 1 << 40;
     limited_alone(|| {
-        for (capacity, queue_size) in [(200, Some(0)), (0, Some(0)), (200, Some(8)), (200, None)] {
+        for (capacity, queue_size) in [
+            (Some(200), Some(0)),
+            (None, Some(0)),
+            (Some(200), Some(8)),
+            (Some(200), None),
+        ] {
             let pool = open(
                 Pool::builder()
                     .capacity(capacity)

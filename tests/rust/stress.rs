@@ -83,7 +83,9 @@ fn disturb(pool: &Pool, _: &Admitted, ended: &AtomicBool) {
             }
             2 => pool.expire_all(),
             3 => drop(pool.wait_idle(Some(Duration::from_micros(random.below(100))))),
-            _ => pool.tune(1 + random.below(MOST.into()) as u32),
+            _ => pool
+                .tune(1 + random.below(MOST.into()) as u32)
+                .expect("it has a capacity"),
         }
         thread::yield_now();
     }
@@ -146,7 +148,7 @@ fn stress(queue_size: Option<u64>, expiry: Option<Duration>) {
     assert!(stats.peak_running <= MOST);
 
     // It still is a pool.
-    pool.tune(MOST);
+    pool.tune(MOST).expect("it has a capacity");
     pool.submit(|| {}).expect("it was rebooted");
     drain(&pool);
     assert!(pool.release());

@@ -297,7 +297,7 @@ fn a_waiter_of_a_pool_that_breaks_is_told_so() {
         submit_detached(&pool, Task::Note(1)).expect("there is room in the queue");
         submit_detached(&pool, Task::Note(2)).expect("it may wait");
         pool.host().is_barren.store(true, Ordering::SeqCst);
-        pool.tune(2); // Another worker is started for what waits, and cannot be set up.
+        pool.tune(2).expect("it has a capacity"); // Another worker is started for what waits, and cannot be set up.
         submit_detached(&pool, Task::Note(3)).ok();
         eventually("the pool is broken", || pool.is_broken());
         gate.0.open();
@@ -637,7 +637,7 @@ fn a_worker_too_many_leaves_its_task_to_another_between_two_goes() {
             eventually("all of them have begun", || {
                 pool.running() == 3 && pool.stats().queued == 0
             });
-            pool.tune(1);
+            pool.tune(1).expect("it has a capacity");
             eventually("one worker is left", || pool.running() == 1);
             // Without a queue all that came in counts as busy.
             let busy = if queue_size == Some(0) { 3 } else { 1 };
@@ -700,7 +700,7 @@ fn a_host_that_is_told_of_a_refusal_may_turn_to_the_pools() {
                 *pool.host().when_refused.lock().unwrap() = Some(Box::new(move || {
                     let multi = inner.upgrade().expect("it is in use");
                     multi.release();
-                    multi.tune(2);
+                    multi.tune(2).expect("it has a capacity");
                     multi.reboot();
                 }));
                 stand(pool, 5);

@@ -600,7 +600,9 @@ impl Base {
         let front = self.front(py)?;
         if let Some(capacity) = options::read_capacity("capacity", capacity)? {
             call::detach(py, || {
-                front.pools().iter().for_each(|pool| pool.tune(capacity))
+                for pool in front.pools() {
+                    let _ = pool.tune(capacity); // A pool whose capacity is fixed keeps it.
+                }
             });
         }
         Ok(())

@@ -28,6 +28,15 @@
 //! assert_eq!(handle.join()?, 42);
 //! # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 //! ```
+//!
+//! # Features
+//!
+//! * `parking_lot`, on by default: the locks are that crate's. Turn it off (`default-features = false`) for a program that forks
+//!   and goes on with pools in the child.
+//! * `python`: the bindings. They always have the standard library's locks.
+//! * `faults`: tests may make thread starts fail in release builds, too.
+//!
+//! The crate needs Rust 1.85.
 
 mod per_process;
 pub mod pool;

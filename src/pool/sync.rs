@@ -1,8 +1,9 @@
 //! The synchronisation that the core is built on: the standard library's, or a model checker's, chosen in one place.
 //!
-//! The locks are the standard library's and not parking_lot's for the sake of `fork`: parking_lot keeps the threads
+//! For Python the locks are the standard library's and not parking_lot's, for the sake of `fork`: parking_lot keeps the threads
 //! that wait in one table of the process, and a child forked while another thread holds a bucket of that table finds
-//! the bucket locked for ever. The standard locks hold all their state in themselves.
+//! the bucket locked for ever. The standard locks hold all their state in themselves. Rust programs, which seldom fork without
+//! an `exec`, have parking_lot's, unless they turn the feature off.
 
 #[cfg(loom)]
 pub use loom::thread_local;
@@ -12,24 +13,76 @@ pub use shuttle::thread_local;
 #[path = "../../tests/models/standins.rs"]
 mod standins;
 #[cfg(any(loom, shuttle))]
-pub use standins::{Condvar, Instant, Mutex, MutexGuard, RunQueue, atomic, may_spin, spin};
+pub use standins::{Instant, RunQueue, atomic, may_spin, spin};
 #[cfg(not(any(loom, shuttle)))]
-pub use std::{
-    sync::{Condvar, Mutex, MutexGuard, atomic},
-    thread_local,
-    time::Instant,
-};
+pub use std::{sync::atomic, thread_local, time::Instant};
 
+pub use locks::{Condvar, Mutex, MutexGuard, lock, wait};
 pub use std::sync::Arc;
 
 use atomic::{Ordering, fence};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
-use std::sync::{OnceLock, PoisonError};
 use std::time::Duration;
 
-/// Locks; a lock poisoned by a panic is taken all the same, since no code of a user runs under any lock of the core.
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// The standard library's locks, or a model checker's.
+#[cfg(any(not(feature = "parking_lot"), feature = "python", loom, shuttle))]
+mod locks {
+    #[cfg(any(loom, shuttle))]
+    pub use super::standins::{Condvar, Mutex, MutexGuard};
+    #[cfg(not(any(loom, shuttle)))]
+    pub use std::sync::{Condvar, Mutex, MutexGuard};
+
+    use std::sync::PoisonError;
+    use std::time::Duration;
+
+    /// Locks; a lock poisoned by a panic is taken all the same, since no code of a user runs under any lock of the core.
+    pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+        mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits on `condvar` until rung, spuriously woken, or `limit` is over (`None`: without limit).
+    pub fn wait<'a, T>(
+        condvar: &Condvar,
+        guard: MutexGuard<'a, T>,
+        limit: Option<Duration>,
+    ) -> MutexGuard<'a, T> {
+        match limit {
+            None => condvar.wait(guard).unwrap_or_else(PoisonError::into_inner),
+            Some(limit) => {
+                condvar
+                    .wait_timeout(guard, limit)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0
+            }
+        }
+    }
+}
+
+/// parking_lot's locks, which no panic poisons.
+#[cfg(not(any(not(feature = "parking_lot"), feature = "python", loom, shuttle)))]
+mod locks {
+    pub use parking_lot::{Condvar, Mutex, MutexGuard};
+
+    use std::time::Duration;
+
+    /// Locks.
+    pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+        mutex.lock()
+    }
+
+    /// Waits on `condvar` until rung, spuriously woken, or `limit` is over (`None`: without limit).
+    pub fn wait<'a, T>(
+        condvar: &Condvar,
+        mut guard: MutexGuard<'a, T>,
+        limit: Option<Duration>,
+    ) -> MutexGuard<'a, T> {
+        match limit {
+            None => condvar.wait(&mut guard),
+            Some(limit) => drop(condvar.wait_for(&mut guard, limit)),
+        }
+        guard
+    }
 }
 
 /// Runs code of a host, whose panic must not get any further; `None`: it panicked. (The hook has printed the message. In a
@@ -43,23 +96,6 @@ pub fn contain<R>(body: impl FnOnce() -> R) -> Option<R> {
         Err(payload) => {
             std::mem::forget(payload); // Its drop may panic, too.
             None
-        }
-    }
-}
-
-/// Waits on `condvar` until rung, spuriously woken, or `limit` is over (`None`: without limit).
-pub fn wait<'a, T>(
-    condvar: &Condvar,
-    guard: MutexGuard<'a, T>,
-    limit: Option<Duration>,
-) -> MutexGuard<'a, T> {
-    match limit {
-        None => condvar.wait(guard).unwrap_or_else(PoisonError::into_inner),
-        Some(limit) => {
-            condvar
-                .wait_timeout(guard, limit)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0
         }
     }
 }

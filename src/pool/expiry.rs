@@ -1,5 +1,4 @@
-//! The expiry thread tells workers that have rested for too long to leave. One thread serves all the pools of a
-//! process.
+//! The expiry thread tells workers that have rested for too long to leave. One thread serves all pools of a process.
 //!
 //! A worker that rests is entered into a *book*, at the time when it will be overdue, unless an earlier rest has left
 //! an entry: so a worker that is called a thousand times within an expiry duration is entered once. The thread sleeps

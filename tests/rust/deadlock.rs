@@ -1,4 +1,4 @@
-//! Tasks that submit to their own pool: served where that is possible, told so where it is not, never left to hang.
+//! Tasks that submit to their own pool are served if possible, else get a deadlock error, and never hang.
 
 use super::support::{
     Gate, Journal, assert_is, beside, drain, eventually, join, limited, open, open_multi, refused,
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A task that submits another one to its own pool, and notes what came of it.
+/// A task that submits another one to its own pool, and records the result.
 fn nested(
     pool: &Arc<Pool>,
     gate: &Arc<Gate>,
@@ -53,7 +53,7 @@ fn the_last_worker_to_wait_for_its_own_full_pool_is_told_of_the_deadlock() {
             gate.await_arrivals(capacity as usize);
             gate.open();
             drain(&pool);
-            // The one told so ends its task, which lets in another, and so on.
+            // The refused task ends, which lets in another, and so on.
             let answers = answers.entries();
             assert_eq!(answers.len(), capacity as usize);
             let deadlocks = answers.iter().filter(|&answer| answer == DEADLOCK).count();
@@ -131,7 +131,7 @@ fn a_tune_down_that_leaves_only_waiting_workers_is_a_deadlock() {
         pool.submit(nested(&pool, &gate, &answers))
             .expect("a worker is free");
         eventually("the task stands in line", || pool.waiting() == 1);
-        // The other worker will leave instead of letting anybody in.
+        // The other worker will leave without letting anybody in.
         pool.tune(1);
         other.open();
         drain(&pool);
@@ -192,7 +192,7 @@ fn nested_submits_never_hang_under_stress() {
     });
 }
 
-/// Waits until all pools are idle, each time starting anew.
+/// Waits until all pools are idle, all checked anew each time.
 fn drain_all(multi: &MultiPool) {
     eventually("all pools are at rest", || {
         multi.pools().iter().all(Pool::is_at_rest)
@@ -239,7 +239,8 @@ fn a_worker_that_waits_for_one_pool_is_served_by_any_pool_of_the_front() {
             .expect("a worker is free");
         multi.submit(second.task()).expect("a worker is free");
         second.await_arrivals(1);
-        // Round robin: the first pool's worker waits in its own line, for itself. The second pool has room to give.
+        // Round robin: the first pool's worker waits for its own pool, that is for itself. The second pool has a free
+        // permit.
         first.open();
         eventually("the task stands in line", || {
             multi.pools()[0].waiting() == 1

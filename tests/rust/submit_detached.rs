@@ -1,4 +1,4 @@
-//! Tasks that stand in line by themselves, that are taken back, and that do not come to their end in one go.
+//! Detached tasks, which wait by themselves; tasks that are taken back; tasks that end in several rounds.
 
 use super::counters::assert_adds_up;
 use super::support::{Gate, assert_is, beside, eventually, join, limited, refused, watch};
@@ -16,17 +16,17 @@ const SOON: Option<Duration> = Some(Duration::from_secs(60));
 enum Task {
     /// Waits at the gate.
     Hold(Arc<Held>),
-    /// Notes its number.
+    /// Records its number.
     Note(u32),
-    /// Somebody took it back while it waited.
+    /// It was taken back while it waited.
     TakenBack,
-    /// Notes its number so many times, once in each go.
+    /// Records its number that many times, once per round.
     Rounds(u32, u32),
-    /// Goes on, one go after another, until it is told that it is over.
+    /// Continues, round after round, until it is told to stop.
     Until(Arc<AtomicBool>),
 }
 
-/// A gate that can be shown.
+/// A gate that implements `Debug`.
 #[derive(Default)]
 struct Held(Gate);
 
@@ -45,7 +45,7 @@ impl Task {
     }
 }
 
-/// A world that keeps a diary.
+/// A host that records what it does.
 #[derive(Default)]
 struct Diary {
     is_barren: AtomicBool,
@@ -118,7 +118,7 @@ fn open(options: Options) -> Arc<Pool<Diary>> {
     watch(Pool::with_host(Diary::default(), options).expect("the options are good"))
 }
 
-/// A pool of one worker, which is busy until the gate is opened.
+/// A pool of one worker, busy until the gate is opened.
 fn busy(options: Options) -> (Arc<Pool<Diary>>, Arc<Held>) {
     let pool = open(options);
     let gate = Arc::new(Held::default());
@@ -133,7 +133,7 @@ fn submit_detached(pool: &Pool<Diary>, task: Task) -> Result<(), SubmitError<Tas
         .map(drop)
 }
 
-/// The task's place in line.
+/// Submits a task that must wait, and returns its handle.
 fn stand(pool: &Pool<Diary>, number: u32) -> Detached<Diary> {
     pool.submit_detached(pool.offer(Task::Note(number)), Accounting::Counted)
         .expect("it may wait")
@@ -166,7 +166,7 @@ fn a_task_without_a_permit_waits_while_its_submitter_goes_on() {
             submit_detached(&pool, Task::Note(number)).expect("it may wait");
         }
         assert_eq!((pool.waiting(), pool.stats().submitted), (3, 1));
-        // What stands in line is still to be done.
+        // The waiting tasks are still to be done.
         assert!(!pool.wait_idle(Some(Duration::from_millis(5))));
         gate.0.open();
         drain(&pool);
@@ -220,7 +220,7 @@ fn a_spare_task_waits_in_its_turn_and_takes_no_place() {
         let (error, _) = refused(submit_detached(&pool, Task::Note(5)));
         assert_is!(error, Error::Overload { .. });
         assert_eq!(pool.stats().rejected, 1);
-        // What stands in line is still to be done.
+        // The waiting tasks are still to be done.
         assert!(!pool.wait_idle(Some(Duration::from_millis(5))));
         gate.0.open();
         drain(&pool);
@@ -296,7 +296,7 @@ fn a_waiter_of_a_pool_that_breaks_is_told_so() {
         submit_detached(&pool, Task::Note(1)).expect("there is room in the queue");
         submit_detached(&pool, Task::Note(2)).expect("it may wait");
         pool.host().is_barren.store(true, Ordering::SeqCst);
-        pool.tune(2); // Another worker is started for what waits, and cannot be set up.
+        pool.tune(2); // Another worker is started for the waiting tasks, and cannot be set up.
         submit_detached(&pool, Task::Note(3)).ok();
         eventually("the pool is broken", || pool.is_broken());
         gate.0.open();
@@ -304,7 +304,7 @@ fn a_waiter_of_a_pool_that_breaks_is_told_so() {
         for (_, error) in pool.host().refused.lock().unwrap().iter() {
             assert_is!(error, Error::Broken);
         }
-        // The one that the worker was busy with and the one in the queue; those in line came in, if room was made, or not.
+        // The task that kept the worker busy and the one in the queue entered; those that waited may have.
         assert_adds_up(&pool.stats(), 2..=4);
     });
 }
@@ -354,14 +354,14 @@ fn a_waiting_task_that_is_withdrawn_leaves_its_place_at_once() {
             assert!(place.withdraw().is_none(), "it is taken back once");
             assert_eq!(pool.waiting(), 1 - index);
         }
-        // Their share of the places is free again, and those who come later are served in order.
+        // Their places are free again, and later tasks are served in order.
         let other = stand(&pool, 3);
         submit_detached(&pool, Task::Note(4)).expect("there is a place");
         gate.0.open();
         drain(&pool);
         assert_eq!(*pool.host().ran.lock().unwrap(), [3, 4]);
         assert!(other.withdraw().is_none(), "it was let in");
-        // What was withdrawn was never accepted.
+        // A withdrawn task was never accepted.
         let stats = pool.stats();
         assert_eq!(
             (stats.submitted, stats.completed, stats.cancelled),
@@ -382,7 +382,7 @@ fn withdrawing_the_last_waiter_leaves_the_pool_at_rest() {
             assert_eq!(pool.waiting(), 5 - withdrawn);
             gate.0.open();
             drain(&pool);
-            // Room is found as before anybody stood in line.
+            // Permits are free as before anybody waited.
             pool.try_submit(Task::Note(7)).expect("there is room");
             drain(&pool);
             let mut expected = Vec::from_iter(1..=5 - withdrawn as u32);
@@ -413,7 +413,7 @@ fn withdrawing_a_great_many_costs_each_a_few_steps() {
         const TASKS: u32 = 100_000;
         let (pool, gate) = busy(options(1, Some(0)));
         let places: Vec<_> = (1..=TASKS).map(|number| stand(&pool, number)).collect();
-        // From both ends, and every other one first: a search for each would take minutes.
+        // From both ends, and every other one first: searching for each would take minutes.
         let evens = places.iter().step_by(2);
         for place in evens.chain(places.iter().rev().skip(1).step_by(2).rev()) {
             place.withdraw();
@@ -638,7 +638,7 @@ fn a_worker_too_many_leaves_its_task_to_another_between_two_goes() {
             });
             pool.tune(1);
             eventually("one worker is left", || pool.running() == 1);
-            // Without a queue all that came in counts as busy.
+            // Without a queue every task that entered counts as busy.
             let busy = if queue_size == Some(0) { 3 } else { 1 };
             eventually("two tasks wait for it", || pool.stats().busy == busy);
             let stats = pool.stats();
@@ -661,11 +661,11 @@ fn a_task_that_is_not_at_its_end_is_one_task_until_it_is() {
                 for number in 1..=6 {
                     pool.submit(Task::Rounds(number, 100))
                         .expect("the pool is open");
-                    // One that goes from worker to worker meanwhile may be seen with both, or with none.
+                    // A task that moves between workers meanwhile may be seen twice, or not at all.
                     let stats = pool.stats();
                     assert!(stats.submitted <= 6 + u64::from(capacity), "{stats:?}");
                 }
-                // Accepted is accepted: a close waits for all of its rounds.
+                // An accepted task is finished: closing waits for all of its rounds.
                 pool.release_timeout(Duration::from_secs(60))
                     .expect("the workers leave");
                 assert_eq!(pool.host().ran.lock().unwrap().len(), 600);
@@ -771,7 +771,7 @@ fn a_waiter_of_any_pool_is_not_kept_out_by_waiters_of_one() {
     });
 }
 
-/// Two pools of one worker, each busy until its gate is opened.
+/// Two pools of one worker each, busy until its gate is opened.
 fn two_busy() -> (MultiPool<Diary>, [Arc<Held>; 2]) {
     let options = options(1, Some(0));
     let multi = MultiPool::with_hosts(2, Strategy::RoundRobin, &options, Diary::default)

@@ -1,4 +1,4 @@
-//! The submitters that wait for room: first come, first served, and nobody longer than need be.
+//! The submitters that wait for a permit are served first come, first served, and wait no longer than necessary.
 
 use super::support::{
     Gate, Journal, assert_is, beside, busy, drain, eventually, join, limited, open, refused,
@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Too long to be over before a test is.
+/// Longer than any test may take.
 const LONG: Duration = Duration::from_secs(3600);
 
-/// Submitters that wait in line, in this order.
+/// Starts submitters that wait, in this order.
 fn wait_for_permit(
     pool: &Arc<Pool>,
     journal: &Journal<usize>,
@@ -89,7 +89,7 @@ fn a_blocked_submitter_is_released_by_the_first_free_worker() {
             }
             let journal = Journal::new();
             let submitters = wait_for_permit(&pool, &journal, 1);
-            // The others stay shut: one worker is all it takes.
+            // The others stay shut: one worker is enough.
             gates[1].open();
             submitters.into_iter().for_each(join);
             eventually("the task has run", || journal.entries() == [0]);
@@ -135,7 +135,7 @@ fn no_more_may_wait_than_max_blocking_tasks() {
         gate.open();
         submitters.into_iter().for_each(join);
         drain(&pool);
-        // There is room again, also to wait.
+        // A permit is free again, and a place to wait, too.
         pool.submit(task).expect("a worker is free");
         drain(&pool);
         assert_eq!(journal.entries(), [0, 1, 9]);
@@ -187,7 +187,7 @@ fn a_submitter_whose_time_runs_out_gets_its_task_back() {
 fn a_submitter_in_time_is_let_in() {
     limited(|| {
         let (pool, gate) = busy(Pool::builder().capacity(1));
-        // The second deadline is too far away to be told by any clock.
+        // No clock can represent the second deadline.
         for timeout in [LONG, Duration::MAX] {
             let submitter = beside(&pool, move |pool| pool.submit_timeout(|| {}, timeout));
             eventually("it stands in line", || pool.waiting() == 1);
@@ -280,7 +280,7 @@ fn a_waiter_that_is_passed_over_does_not_keep_a_pool_at_rest_closed() {
                 let mut wait_limit = WaitLimit::new(None).interruptible(&mut look);
                 pool.submit_with(task.into(), &mut wait_limit)
             });
-            // As a signal handler does that takes its time.
+            // Like a signal handler that takes its time.
             looking.await_arrivals(1);
             gate.open();
             drain(&pool);
@@ -316,7 +316,7 @@ fn whoever_looks_whether_it_is_interrupted_keeps_its_place() {
         let later = beside(&pool, |pool| pool.submit(second));
         eventually("both stand in line", || pool.waiting() == 2);
         looking.open();
-        // From here on it is not passed over, but for moments: it is let in by the next who is done.
+        // From here on it is passed over only for moments: the next worker that is done lets it in.
         eventually("it has looked", || looking.arrived() > 1);
         gate.open();
         join(waiter).expect("it is let in");

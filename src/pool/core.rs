@@ -311,7 +311,7 @@ mod tests {
     use std::sync::mpsc::channel;
 
     #[test]
-    fn what_was_taken_never_falls_and_is_no_more_than_what_came_in() {
+    fn taken_never_falls_and_never_exceeds_entered() {
         let pool = Pool::builder().capacity(1).queue_size(None).build();
         let pool = pool.expect("the options are good");
         let (open, gate) = channel::<()>();

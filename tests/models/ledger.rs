@@ -291,7 +291,7 @@ impl Books {
     }
 
     /// Submits task `number`, waiting for a permit while `wait_limit` lasts.
-    pub fn try_patiently(
+    pub fn try_within(
         &self,
         number: usize,
         mut wait_limit: WaitLimit<'_>,

@@ -645,7 +645,7 @@ pub fn let_in_against_wait_idle() {
 fn assert_open_to(pool: &Books, number: usize) {
     pool.drain();
     pool.offer_once(number)
-        .expect("there is room, and nobody in line");
+        .expect("there is room, and nobody waits");
     pool.drain();
 }
 
@@ -655,7 +655,7 @@ const MOMENT: Duration = Duration::from_millis(1);
 pub fn submit_timeout_against_finish() {
     let pool = Books::open(options(1, HAND_OFF), 1);
     pool.put(0);
-    let late = pool.try_patiently(1, WaitLimit::new(Some(MOMENT)));
+    let late = pool.try_within(1, WaitLimit::new(Some(MOMENT)));
     assert!(late.is_ok_or(|error| matches!(error, Error::Timeout)));
     assert_open_to(&pool, 2);
 }
@@ -665,7 +665,7 @@ pub fn submit_timeout_before_another() {
     let pool = Books::open(options(1, HAND_OFF), 1);
     pool.put(0);
     let other = beside(&pool, |pool| pool.put(1));
-    let late = pool.try_patiently(2, WaitLimit::new(Some(MOMENT)));
+    let late = pool.try_within(2, WaitLimit::new(Some(MOMENT)));
     assert!(late.is_ok_or(|error| matches!(error, Error::Timeout)));
     end(other);
     assert_open_to(&pool, 3);
@@ -678,7 +678,7 @@ fn interrupt(interrupted: bool, other: bool) {
     let other = other.then(|| beside(&pool, |pool| pool.put(1)));
     let mut is_interrupted = || interrupted;
     let wait_limit = WaitLimit::new(None).interruptible(&mut is_interrupted);
-    let stopped = pool.try_patiently(2, wait_limit);
+    let stopped = pool.try_within(2, wait_limit);
     assert!(stopped.is_ok_or(|error| interrupted && matches!(error, Error::Interrupted)));
     other.into_iter().for_each(end);
     assert_open_to(&pool, 3);

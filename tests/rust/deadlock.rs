@@ -89,7 +89,7 @@ fn a_submitter_from_outside_does_not_hide_a_deadlock() {
             .expect("a worker is free");
         gate.await_arrivals(1);
         let outside = beside(&pool, |pool| pool.submit(|| {}));
-        eventually("it stands in line", || pool.waiting() == 1);
+        eventually("it waits", || pool.waiting() == 1);
         gate.open();
         join(outside).expect("it is let in once the task has ended");
         drain(&pool);
@@ -112,7 +112,7 @@ fn tasks_of_another_pool_are_no_deadlock() {
         outer
             .submit(move || noted.note(full.submit(|| {}).is_ok()))
             .expect("a worker is free");
-        eventually("the task stands in line", || inner.waiting() == 1);
+        eventually("the task waits", || inner.waiting() == 1);
         gate.open();
         drain(&outer);
         assert_eq!(answers.entries(), [true]);
@@ -130,7 +130,7 @@ fn a_tune_down_that_leaves_only_waiting_workers_is_a_deadlock() {
         other.await_arrivals(1);
         pool.submit(nested(&pool, &gate, &answers))
             .expect("a worker is free");
-        eventually("the task stands in line", || pool.waiting() == 1);
+        eventually("the task waits", || pool.waiting() == 1);
         // The other worker will leave without letting anybody in.
         pool.tune(1);
         other.open();
@@ -150,7 +150,7 @@ fn a_tune_up_lets_the_waiting_workers_in() {
         pool.submit(other.task()).expect("a worker is free");
         pool.submit(nested(&pool, &gate, &answers))
             .expect("a worker is free");
-        eventually("the task stands in line", || pool.waiting() == 1);
+        eventually("the task waits", || pool.waiting() == 1);
         pool.tune(3);
         eventually("it is let in", || answers.entries() == ["accepted"]);
         other.open();
@@ -242,9 +242,7 @@ fn a_worker_that_waits_for_one_pool_is_served_by_any_pool_of_the_front() {
         // Round robin: the first pool's worker waits for its own pool, that is for itself. The second pool has a free
         // permit.
         first.open();
-        eventually("the task stands in line", || {
-            multi.pools()[0].waiting() == 1
-        });
+        eventually("the task waits", || multi.pools()[0].waiting() == 1);
         second.open();
         eventually("it is let in", || answers.entries() == [true]);
         drain_all(&multi);

@@ -42,7 +42,7 @@ fn a_release_refuses_blocked_submitters_and_returns_their_tasks() {
             let task = journal.task(number);
             beside(&pool, |pool| pool.submit(task))
         });
-        eventually("all stand in line", || pool.waiting() == 3);
+        eventually("all wait", || pool.waiting() == 3);
         assert!(pool.release());
         for submitter in submitters {
             let (error, task) = refused(join(submitter));
@@ -214,7 +214,7 @@ fn threads_named(prefix: &str) -> usize {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn whoever_waits_for_the_end_finds_no_threads() {
+fn no_threads_are_left_after_waiting_for_the_end() {
     limited(|| {
         for round in 0..200 {
             let pool = open(
@@ -289,7 +289,7 @@ fn wait_idle_waits_for_blocked_submitters_too() {
         let journal = Journal::new();
         let task = journal.task(());
         let submitter = beside(&pool, |pool| pool.submit(task));
-        eventually("it stands in line", || pool.waiting() == 1);
+        eventually("it waits", || pool.waiting() == 1);
         let waiter = {
             let journal = journal.clone();
             beside(&pool, move |pool| {

@@ -66,7 +66,7 @@ fn least_tasks_counts_those_that_wait_too() {
         let submitters = [1, 2].map(|waiting| {
             let task = gate.task();
             let submitter = beside(&multi, |multi| multi.submit(task));
-            eventually("it stands in line", || multi.stats().waiting == waiting);
+            eventually("it waits", || multi.stats().waiting == waiting);
             submitter
         });
         let waiting: Vec<_> = multi.pools().iter().map(Pool::waiting).collect();
@@ -114,7 +114,7 @@ fn where_no_pool_has_a_permit_the_submitter_waits_until_one_does() {
             let submitters: Vec<_> = (0..size)
                 .map(|index| {
                     let submitter = beside(&multi, |multi| multi.submit(|| {}));
-                    eventually("it stands in line", || multi.stats().waiting == index + 1);
+                    eventually("it waits", || multi.stats().waiting == index + 1);
                     assert_eq!(multi.pools()[index].waiting(), 1);
                     submitter
                 })
@@ -148,7 +148,7 @@ fn a_task_taken_back_from_any_pool_frees_a_permit_for_waiters() {
             }
             gate.await_arrivals(2);
             let submitter = beside(&multi, |multi| multi.submit(|| {}));
-            eventually("it stands in line", || multi.stats().waiting == 1);
+            eventually("it waits", || multi.stats().waiting == 1);
             assert!(multi.pools()[index].extract_one(|_| true).is_some());
             join(submitter).expect("it is let in");
             gate.open();
@@ -174,7 +174,7 @@ fn nobody_overtakes_those_who_wait_for_any_pool() {
                         gate.pass();
                     })
                 });
-                eventually("it stands in line", || multi.stats().waiting == number + 1);
+                eventually("it waits", || multi.stats().waiting == number + 1);
                 submitter
             })
             .collect();

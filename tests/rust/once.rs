@@ -78,7 +78,7 @@ fn no_task_waits_while_a_worker_rests() {
 }
 
 #[test]
-fn what_a_task_owns_is_dropped_once_it_has_run() {
+fn a_task_drops_its_captures_once_it_has_run() {
     limited(|| {
         for queue_size in QUEUE_SIZES {
             let pool = open(Pool::builder().capacity(2).queue_size(queue_size));

@@ -41,7 +41,7 @@ fn every_refusal_returns_the_task() {
         );
         let waits = task();
         let submitter = beside(&pool, |pool| pool.submit(waits));
-        eventually("it stands in line", || pool.waiting() == 1);
+        eventually("it waits", || pool.waiting() == 1);
         assert_is!(
             run_refused(pool.submit(task()), &journal),
             Error::Overload { .. }

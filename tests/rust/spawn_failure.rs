@@ -71,7 +71,7 @@ fn a_handed_off_task_waits_for_a_worker_that_is_alive() {
             );
             let task = journal.task("ran");
             let submitter = beside(&pool, |pool| pool.submit(task));
-            eventually("it stands in line", || pool.waiting() == 1);
+            eventually("it waits", || pool.waiting() == 1);
             assert!(journal.entries().is_empty());
             gate.open();
             join(submitter).expect("the worker that is alive takes it");
@@ -193,7 +193,7 @@ fn tune_up_without_threads_loses_no_waiter() {
             let task = journal.task(number);
             beside(&pool, |pool| pool.submit(task))
         });
-        eventually("both stand in line", || pool.waiting() == 2);
+        eventually("both wait", || pool.waiting() == 2);
         fail_spawns(-1);
         pool.tune(3);
         assert_eq!((pool.running(), pool.waiting()), (1, 2));
@@ -660,7 +660,7 @@ fn a_waiter_of_several_pools_asks_again_for_the_pool_that_got_no_thread() {
 }
 
 #[test]
-fn what_a_closed_pool_has_in_its_queue_gets_the_thread_that_was_refused() {
+fn a_task_queued_in_a_closed_pool_gets_the_thread_that_was_refused() {
     limited_alone(|| {
         let pool = open(Pool::builder().capacity(2).queue_size(None).expiry(None));
         let (gate, journal) = (Gate::new(), Journal::new());

@@ -134,7 +134,7 @@ fn submit_detached(pool: &Pool<Diary>, task: Task) -> Result<(), SubmitError<Tas
 }
 
 /// Submits a task that must wait, and returns its handle.
-fn stand(pool: &Pool<Diary>, number: u32) -> Detached<Diary> {
+fn submit_waiting(pool: &Pool<Diary>, number: u32) -> Detached<Diary> {
     pool.submit_detached(pool.offer(Task::Note(number)), Accounting::Counted)
         .expect("it may wait")
         .expect("there is no room")
@@ -193,7 +193,7 @@ fn detached_tasks_and_blocked_submitters_are_served_first_come_first_served() {
                     pool.submit(Task::Note(number)).expect("it is let in");
                 }));
             }
-            eventually("it stands in line", || pool.waiting() == number as usize);
+            eventually("it waits", || pool.waiting() == number as usize);
         }
         gate.0.open();
         submitters.into_iter().for_each(join);
@@ -343,19 +343,19 @@ fn a_waiting_task_that_is_withdrawn_leaves_its_place_at_once() {
             max_blocking_tasks: Some(2),
             ..options(1, Some(0))
         });
-        let places = [1, 2].map(|number| stand(&pool, number));
+        let places = [1, 2].map(|number| submit_waiting(&pool, number));
         assert_is!(
             refused(submit_detached(&pool, Task::Note(9))).0,
             Error::Overload { .. }
         );
         for (index, place) in places.iter().enumerate() {
-            let task = place.withdraw().expect("it is in line");
+            let task = place.withdraw().expect("it waits");
             assert_eq!(task.number() as usize, index + 1);
             assert!(place.withdraw().is_none(), "it is taken back once");
             assert_eq!(pool.waiting(), 1 - index);
         }
         // Their places are free again, and later tasks are served in order.
-        let other = stand(&pool, 3);
+        let other = submit_waiting(&pool, 3);
         submit_detached(&pool, Task::Note(4)).expect("there is a place");
         gate.0.open();
         drain(&pool);
@@ -375,9 +375,11 @@ fn withdrawing_the_last_waiter_leaves_the_pool_at_rest() {
     limited(|| {
         for withdrawn in 1..=5 {
             let (pool, gate) = busy(options(1, Some(0)));
-            let places: Vec<_> = (1..=5).map(|number| stand(&pool, number)).collect();
+            let places: Vec<_> = (1..=5)
+                .map(|number| submit_waiting(&pool, number))
+                .collect();
             for place in places.iter().rev().take(withdrawn) {
-                place.withdraw().expect("it is in line");
+                place.withdraw().expect("it waits");
             }
             assert_eq!(pool.waiting(), 5 - withdrawn);
             gate.0.open();
@@ -393,10 +395,10 @@ fn withdrawing_the_last_waiter_leaves_the_pool_at_rest() {
 }
 
 #[test]
-fn what_is_withdrawn_from_a_closed_pool_was_refused_before() {
+fn a_task_withdrawn_from_a_closed_pool_was_refused_before() {
     limited(|| {
         let (pool, gate) = busy(options(1, Some(0)));
-        let places = [1, 2, 3].map(|number| stand(&pool, number));
+        let places = [1, 2, 3].map(|number| submit_waiting(&pool, number));
         assert!(places[1].withdraw().is_some());
         assert!(pool.release());
         assert!(places.iter().all(|place| place.withdraw().is_none()));
@@ -412,7 +414,9 @@ fn withdrawing_a_great_many_costs_each_a_few_steps() {
     limited(|| {
         const TASKS: u32 = 100_000;
         let (pool, gate) = busy(options(1, Some(0)));
-        let places: Vec<_> = (1..=TASKS).map(|number| stand(&pool, number)).collect();
+        let places: Vec<_> = (1..=TASKS)
+            .map(|number| submit_waiting(&pool, number))
+            .collect();
         // From both ends, and every other one first: searching for each would take minutes.
         let evens = places.iter().step_by(2);
         for place in evens.chain(places.iter().rev().skip(1).step_by(2).rev()) {
@@ -553,7 +557,7 @@ fn a_task_taken_back_frees_a_permit_for_waiters() {
         let submitter = beside(&pool, |pool| {
             pool.submit(Task::Note(3)).expect("it is let in");
         });
-        eventually("it stands in line", || pool.waiting() == 1);
+        eventually("it waits", || pool.waiting() == 1);
         submit_detached(&pool, Task::Note(4)).expect("it may wait");
         assert_eq!(pool.extract_if(|_| true).len(), 2);
         join(submitter);
@@ -702,7 +706,7 @@ fn a_host_that_is_told_of_a_refusal_may_turn_to_the_pools() {
                     multi.tune(2);
                     multi.reboot();
                 }));
-                stand(pool, 5);
+                submit_waiting(pool, 5);
                 gate
             });
             let own = Arc::clone(&multi);
@@ -744,9 +748,9 @@ fn a_waiter_of_any_pool_is_not_kept_out_by_waiters_of_one() {
             }
             gate.0.await_arrivals(size);
             for number in 1..=TASKS {
-                stand(&multi.pools()[0], number);
+                submit_waiting(&multi.pools()[0], number);
                 if size == 2 {
-                    stand(&multi.pools()[1], number);
+                    submit_waiting(&multi.pools()[1], number);
                 }
             }
             let submitter = {

@@ -19,7 +19,7 @@ fn tune_up_lets_in_as_many_blocked_submitters_as_fit() {
                     beside(&pool, |pool| pool.submit(task))
                 })
                 .collect();
-            eventually("all stand in line", || pool.waiting() == 4);
+            eventually("all wait", || pool.waiting() == 4);
             pool.tune(3);
             // Two more entered before `tune` returned; none has left meanwhile.
             assert_eq!((pool.capacity(), pool.waiting()), (Some(3), 2));
@@ -111,7 +111,7 @@ fn after_tune_down_no_more_tasks_come_in_than_the_new_capacity() {
         let journal = Journal::new();
         let task = journal.task(());
         let submitter = beside(&pool, |pool| pool.submit(task));
-        eventually("it stands in line", || pool.waiting() == 1);
+        eventually("it waits", || pool.waiting() == 1);
         gate.let_one();
         join(submitter).expect("it is let in");
         drain(&pool);

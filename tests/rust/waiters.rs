@@ -23,7 +23,7 @@ fn wait_for_permit(
         .map(|number| {
             let task = journal.task(number);
             let submitter = beside(pool, |pool| pool.submit(task).expect("it is let in"));
-            eventually("the submitter stands in line", || {
+            eventually("the submitter waits", || {
                 pool.waiting() == before + number + 1
             });
             submitter
@@ -109,7 +109,7 @@ fn each_worker_that_becomes_free_lets_in_one() {
                 beside(&pool, |pool| pool.submit(task).expect("it is let in"))
             })
             .collect();
-        eventually("all stand in line", || pool.waiting() == 4);
+        eventually("all wait", || pool.waiting() == 4);
         for left in (0..4).rev() {
             gate.let_one();
             eventually("one more is let in", || pool.waiting() == left);
@@ -190,7 +190,7 @@ fn a_submitter_in_time_is_let_in() {
         // No clock can represent the second deadline.
         for timeout in [LONG, Duration::MAX] {
             let submitter = beside(&pool, move |pool| pool.submit_timeout(|| {}, timeout));
-            eventually("it stands in line", || pool.waiting() == 1);
+            eventually("it waits", || pool.waiting() == 1);
             gate.let_one();
             join(submitter).expect("it is let in");
             drain(&pool);
@@ -212,11 +212,11 @@ fn those_behind_one_who_gives_up_keep_their_order() {
             let mut wait_limit = WaitLimit::new(None).interruptible(&mut stop);
             pool.submit_with(task.into(), &mut wait_limit)
         });
-        eventually("it stands in line", || pool.waiting() == 2);
+        eventually("it waits", || pool.waiting() == 2);
         for number in [1, 2] {
             let task = journal.task(number);
             submitters.push(beside(&pool, |pool| pool.submit(task).expect("let in")));
-            eventually("it stands in line", || {
+            eventually("it waits", || {
                 pool.waiting() >= 2 + number || gives_up.is_finished()
             });
         }
@@ -298,7 +298,7 @@ fn a_waiter_that_is_passed_over_does_not_keep_a_pool_at_rest_closed() {
 }
 
 #[test]
-fn whoever_looks_whether_it_is_interrupted_keeps_its_place() {
+fn a_waiter_that_checks_for_an_interrupt_keeps_its_place() {
     limited(|| {
         let (pool, gate) = busy(Pool::builder().capacity(1));
         let (looking, journal) = (Gate::new(), Journal::new());
@@ -314,7 +314,7 @@ fn whoever_looks_whether_it_is_interrupted_keeps_its_place() {
         looking.await_arrivals(1);
         let second = journal.task(2);
         let later = beside(&pool, |pool| pool.submit(second));
-        eventually("both stand in line", || pool.waiting() == 2);
+        eventually("both wait", || pool.waiting() == 2);
         looking.open();
         // From here on it is passed over only for moments: the next worker that is done lets it in.
         eventually("it has looked", || looking.arrived() > 1);

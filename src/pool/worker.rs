@@ -53,11 +53,11 @@ pub(super) fn run<H: Host>(
 /// How long a worker may spin for the next task: longer than it takes a submitter that is let in, or gets a result, to
 /// submit again if it need not be woken.
 const MOST_SPIN: Duration = Duration::from_micros(15);
-/// How long a watchman dozes between two looks: the first time, and at most.
+/// How long a standby worker dozes between two looks: at first, and at most.
 const SHORTEST_DOZE: Duration = Duration::from_micros(50);
 const LONGEST_DOZE: Duration = Duration::from_millis(1);
-/// A worker that takes a task every so many nanoseconds is not waiting for anything.
-/// (In a model, where no time passes, nothing more is asked of them.)
+/// Workers that take a task at least this often, in nanoseconds, wait for nothing. (In a model, where no time passes,
+/// every one that takes tasks counts.)
 const QUICKLY: u64 = if cfg!(any(loom, shuttle)) {
     u64::MAX
 } else {

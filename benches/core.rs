@@ -5,9 +5,8 @@
 //! the workers and by the submitters; an entry in it by what runs them. Times are per batch, throughputs per task.
 //! `make bench` runs all of it three times over, so that the peers' rounds are interleaved.
 //!
-//! Every peer uses its own means, and only peers with the same limit are compared: rayon, tokio, rusty_pool and
-//! threadpool have no bounded queue. Each task counts itself, so that the end is noticed, which costs the same for all
-//! of them.
+//! Every peer uses its own means, and only those with the same limit are compared: rayon, tokio, rusty_pool and
+//! threadpool have no bounded queue. Each task counts itself, so that the end is noticed, at the same cost for all.
 
 #[cfg(not(any(loom, shuttle)))]
 mod bench {

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! * `closed`: no task enters any more. The number of tasks that entered before is known at that instant.
-//! * `waiting`: submitters wait for a permit, and nobody overtakes them: only the holder of the waiters' lock gives a permit.
+//! * `waiting`: submitters wait for a permit, and nobody overtakes: only the waiters' lock's holder lets tasks in.
 //!
 //! No wake-up is lost, by this step: a worker that gives back a permit raises `left`, then reads the flag; a submitter
 //! that begins to wait raises the flag, then reads `left`. The writes and the reads are SeqCst, so one of the two sees
@@ -77,8 +77,7 @@ pub enum Count {
     Exact,
     /// The same, but a task that enters may count others that have just left.
     Lagging,
-    /// Without a limit nobody needs the number at once: tasks that end do not call `leave`, and the workers' tallies
-    /// serve.
+    /// Without a limit nobody needs the number at once: tasks that end do not call `leave`; workers' tallies serve.
     Tallied,
 }
 

@@ -16,7 +16,7 @@ thread_local! {
     static HOME: RefCell<Option<Weak<DeadlockGroup>>> = RefCell::new(None);
 }
 
-/// What the pools of a group ask of each other.
+/// The requests that the pools of a group make of each other.
 pub trait Member: Send + Sync {
     /// A worker may be started.
     fn may_grow(&self) -> bool;
@@ -24,8 +24,8 @@ pub trait Member: Send + Sync {
     fn try_to_grow(self: Arc<Self>);
     /// Asks for a worker that the system refused, if there is work for it. Runs no user code.
     fn ask_for_thread(self: Arc<Self>);
-    /// Lets in as many of the group's shared waiters as it has permits for; returns whether the system refused a thread
-    /// for one of them.
+    /// Lets in as many of the group's shared waiters as it has permits for; returns whether the system refused one a
+    /// thread.
     fn offer_permits(self: Arc<Self>) -> bool;
     /// Refuses the youngest of the blocked submitters with `Deadlock`; returns whether there was one.
     fn refuse_blocked(self: Arc<Self>) -> bool;

@@ -159,8 +159,8 @@ impl Expiry {
         is_served
     }
 
-    /// Asks for a thread for this pool again in `after` nanoseconds, unless it is closed; `false`: the system refused
-    /// the expiry thread, too.
+    /// Asks again for a thread for this pool in `after` nanoseconds, unless it is closed; `false`: the system refuses
+    /// the expiry thread.
     pub fn ask_again(
         &'static self,
         seats: &Arc<Seats>,

@@ -62,8 +62,7 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// As `release`, but the caller delivers the answers to the waiters when it holds no lock; `None`: it was closed
-    /// already.
+    /// As `release`, but the caller delivers the answers to the waiters when it holds no lock; `None`: already closed.
     #[must_use]
     pub fn close(self: &Arc<Self>) -> Option<Answers<H::Task>> {
         let answers = {
@@ -95,8 +94,7 @@ impl<H: Host> Core<H> {
         Some(answers)
     }
 
-    /// Waits until all accepted tasks are done and all workers have left. If the pool is closed then, its threads have
-    /// ended.
+    /// Waits until all accepted tasks are done and all workers have left, and in a closed pool their threads have ended.
     pub fn wait_gone(self: &Arc<Self>, wait_limit: &mut WaitLimit<'_>) -> Result<(), Error> {
         // The expiry thread knows no closed pool: a thread that was refused is asked for again here.
         let is_refused = || self.shortage.was_refused() && !self.queue.is_empty();
@@ -122,8 +120,7 @@ impl<H: Host> Core<H> {
         let lifecycle = lock(&self.lifecycle);
         if self.admission.is_closed() {
             self.broken.store(false, Ordering::Relaxed);
-            // In this order: a worker that gets on the stack and then checks finds the pool open, and enters itself for
-            // expiry.
+            // In this order: a worker that gets on the stack and then checks finds the pool open, and will expire.
             self.admission.open();
             self.deadlock_group.count_closed(false);
             self.idle.open();

@@ -90,7 +90,8 @@ impl<H: Host> Pool<H> {
 
     /// Submits a task. Blocks while the pool is full, unless the pool is nonblocking.
     ///
-    /// # Errors Hands the task back with the error if the pool is closed, if it is full and the caller may not wait, if
+    /// # Errors
+    /// Hands the task back with the error if the pool is closed, if it is full and the caller may not wait, if
     /// every worker of the pool would then wait for the pool, or if no thread can be started and none is alive.
     ///
     /// ```
@@ -300,8 +301,7 @@ impl<H: Host> Pool<H> {
         self.core.is_idle()
     }
 
-    /// Blocks until every accepted task is done, for at most `timeout` (`None`: no limit); returns whether that
-    /// happened.
+    /// Blocks until every accepted task is done, for at most `timeout` (`None`: no limit); returns whether they are.
     ///
     /// A task that waits for its own pool would wait for itself: without a timeout it gets `false` at once.
     ///
@@ -337,8 +337,8 @@ impl<H: Host> Pool<H> {
 
     /// Closes the pool and blocks until the accepted tasks are done and the workers have left.
     ///
-    /// # Errors [`Error::Closed`] if the pool was closed already, [`Error::Timeout`] when the time runs out; the pool
-    /// stays closed.
+    /// # Errors
+    /// [`Error::Closed`] if it was closed already, [`Error::Timeout`] when the time runs out; the pool stays closed.
     ///
     /// ```
     /// use std::time::Duration;
@@ -362,8 +362,8 @@ impl<H: Host> Pool<H> {
     /// (`None`: no limit): after [`release`](Self::release), or after a [`release_timeout`](Self::release_timeout) that
     /// timed out.
     ///
-    /// # Errors [`Error::Timeout`] when the time runs out, [`Error::Deadlock`] if a task waits for its own pool without
-    /// a timeout.
+    /// # Errors
+    /// [`Error::Timeout`] when the time runs out, [`Error::Deadlock`] if a task waits for its own pool without one.
     ///
     /// ```
     /// let pool = pyants::Pool::builder().capacity(2).build()?;
@@ -403,7 +403,7 @@ impl<H: Host> Pool<H> {
 }
 
 impl<H: Host> Pool<H> {
-    /// What is left of the pool after it is dropped, until its last worker has left.
+    /// The rest of the pool after it is dropped, until its last worker has left.
     #[doc(hidden)]
     pub fn remains(&self) -> Remains<H> {
         Remains(Arc::downgrade(&self.core))
@@ -428,7 +428,7 @@ impl<H: Host> Drop for Pool<H> {
     }
 }
 
-/// What is left of a pool, perhaps dropped already, while one of its workers is alive.
+/// The rest of a pool, perhaps dropped already, while one of its workers is alive.
 #[doc(hidden)]
 pub struct Remains<H: Host>(std::sync::Weak<Core<H>>);
 
@@ -450,8 +450,8 @@ impl<H: Host> Remains<H> {
         self.0.upgrade().map(|core| look(&core.host))
     }
 
-    /// Makes a worker do what the host has for it besides tasks (`Host::has_errand`); `false`: there is no worker and
-    /// none can be started.
+    /// Makes a worker do what the host has for it besides tasks (`Host::has_errand`); `false`: there is no worker to be
+    /// had.
     pub fn summon(&self) -> bool {
         self.0.upgrade().is_some_and(|core| core.summon())
     }

@@ -1,4 +1,4 @@
-//! What the pools of a process share: the expiry thread, and the list of threads to be joined.
+//! The state that all pools of a process share: the expiry thread, and the list of threads to be joined.
 
 use super::expiry::Expiry;
 use super::threads::Left;

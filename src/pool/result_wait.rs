@@ -1,8 +1,7 @@
 //! A wait for something that a task of a pool brings about, its result for example.
 //!
 //! A worker that waits like this, without a time limit, for a task of its own deadlock group is *blocked*, as one that
-//! waits for a permit is (see `deadlock_group.rs`): when all workers are, no result will ever come, and the last gets
-//! the error.
+//! waits for a permit is (see `deadlock_group.rs`): when all workers are, no result will come, and the last is refused.
 
 use super::deadlock_group::{DeadlockGroup, Waiting};
 use super::error::Error;

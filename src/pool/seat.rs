@@ -202,8 +202,7 @@ impl Seat {
     /// The worker begins a rest. It must put the seat on the idle stack next.
     pub fn park(&self, now: u64) {
         self.resting_since.store(now, Ordering::Relaxed);
-        // Relaxed read: only the worker moves the word while it is awake. Release: the expiry thread reads the time
-        // after it.
+        // Relaxed read: only the worker moves the word while it is awake. Release: the time is read after it.
         self.word.store(
             self.word(Ordering::Relaxed).next_rest().0,
             Ordering::Release,
@@ -321,8 +320,7 @@ impl Seat {
             .then(|| (Rest(word), self.resting_since()))
     }
 
-    /// For the expiry thread: tells the worker to leave; `false`: that rest is over, or the worker has fallen asleep
-    /// since.
+    /// For the expiry thread: tells the worker to leave; `false`: that rest is over, or the worker now sleeps.
     pub fn expire(&self, rest: Rest) -> bool {
         let expired = self.replace(rest.0, rest.0.with(State::Overdue)).is_ok();
         if expired && rest.0.state() == State::Asleep {

@@ -28,8 +28,7 @@ pub enum Offer<T> {
     Closed(T),
 }
 
-/// A handle to a task that waits by itself, with which the task can be taken back. It keeps neither task nor pool
-/// alive.
+/// A handle to take back a task that waits by itself. It keeps neither task nor pool alive.
 pub struct Detached<H: Host> {
     core: Weak<Core<H>>,
     waiter: Weak<Waiter<H::Task>>,
@@ -563,8 +562,7 @@ impl<H: Host> Core<H> {
             && commons.is_ready()
             && self.take_turns()
         {
-            // Every other time a shared waiter goes first: a pool whose own list is never empty does not keep it out
-            // for ever.
+            // Every other time a shared waiter goes first: a list that is never empty does not keep it out for ever.
             let ahead = Served {
                 ahead: true,
                 ..Served::default()
@@ -574,8 +572,7 @@ impl<H: Host> Core<H> {
         self.serve_own(self.waiters.lock());
     }
 
-    /// Returns whether the shared waiters go first, as they do every other time. (Two calls at once may get the same
-    /// answer.)
+    /// Returns whether the shared waiters go first, as they do every other time. (Calls at once may agree.)
     fn take_turns(&self) -> bool {
         let is_turn = self.is_commons_turn.load(Ordering::Relaxed);
         self.is_commons_turn.store(!is_turn, Ordering::Relaxed);
@@ -597,8 +594,7 @@ impl<H: Host> Core<H> {
         (commons.is_ready() && self.admission.has_permit()).then_some(&**commons)
     }
 
-    /// As `serve`, for the pool's own waiters; then the shared ones, which were passed over while the pool's flag was
-    /// set.
+    /// As `serve`, for the pool's own waiters; then the shared ones, passed over while the pool's flag was set.
     fn serve_own(self: &Arc<Self>, waiters: Locked<'_, H::Task>) {
         self.serve(waiters);
         self.offer_permits();
@@ -631,8 +627,7 @@ impl<H: Host> Core<H> {
         let which = waiters.waiters();
         let is_own = self.is_own(&waiters);
         let mut sent_back = None;
-        // A waiter whose task needs a worker of its own leaves the list first, since no lock is held while that is
-        // started.
+        // A waiter whose task needs a worker of its own leaves the list first, since that is started without a lock.
         while let Some((waiter, task)) = self.let_in_first(&mut waiters, &mut served) {
             self.let_go(waiters);
             let task = match self.spawn_worker(Some(task), false) {
@@ -670,8 +665,7 @@ impl<H: Host> Core<H> {
         served.refused
     }
 
-    /// Lets in waiters as long as they find a worker to count on; returns the next, which entered but needs its own
-    /// worker.
+    /// Lets in waiters as long as they find a worker to count on; returns the next, which needs its own worker.
     fn let_in_first(
         &self,
         waiters: &mut Locked<'_, H::Task>,
@@ -758,8 +752,7 @@ struct Served {
 
 impl<H: Host> Member for Core<H> {
     fn may_grow(&self) -> bool {
-        // Under the spawn lock no worker is in the worker count but not yet in the deadlock group, or not yet there at
-        // all.
+        // Under the spawn lock no worker is in the worker count but not yet in the deadlock group, or not yet there.
         let _spawning = lock(&self.spawning);
         self.worker_count.is_below_capacity() && !self.shortage.is_on()
     }

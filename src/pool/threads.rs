@@ -201,8 +201,7 @@ impl Left {
         true
     }
 
-    /// Joins two of the first threads that have ended, if there are any: joining one would only keep their number
-    /// steady.
+    /// Joins two of the first threads that have ended, if there are any: joining one would not reduce their number.
     pub fn join_ended(&self) {
         for _ in 0..2 {
             // If the system cannot tell which have ended, the first of a crowd will have.

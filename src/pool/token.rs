@@ -23,7 +23,7 @@ use std::sync::atomic::AtomicU64 as Plain;
 const HELD: u32 = 1;
 const STANDBY: u32 = 2;
 
-/// Who will look into the run queue.
+/// Tells which worker will look into the run queue.
 pub enum Searching {
     /// Nobody, unless a busy worker does after its task.
     Nobody,
@@ -45,7 +45,7 @@ pub struct Look {
 /// See the module's description.
 pub struct Token {
     word: CachePadded<AtomicU32>,
-    /// What the thread that handed the token over saw of the queue. Only speed depends on it, so no model explores it.
+    /// The state of the queue when the token was handed over. Only speed depends on it, so no model explores it.
     taken: Plain,
     at: Plain,
 }
@@ -65,7 +65,7 @@ impl Token {
         self.at.store(look.at, Ordering::Relaxed);
     }
 
-    /// What the thread that handed the token to the caller saw of the queue.
+    /// The state of the queue when the token was handed to the caller.
     pub fn handed_over(&self) -> Look {
         Look {
             taken: self.taken.load(Ordering::Relaxed),
@@ -73,7 +73,7 @@ impl Token {
         }
     }
 
-    /// Who will look into the queue. Call after a full fence: tasks put there before that are found.
+    /// Tells which worker will look into the queue. Call after a full fence: tasks put there before that are found.
     #[inline]
     pub fn state(&self) -> Searching {
         match self.word.load(Ordering::Relaxed) {

@@ -60,8 +60,7 @@ pub struct WaiterKind {
     pub common: bool,
     /// Nobody waits: the task is detached, and its submitter has gone on.
     pub absent: bool,
-    /// Nor would anybody miss the task: it is let in in its turn, but is counted neither as waiting nor, if refused, as
-    /// rejected.
+    /// Nor would anybody miss the task: it is let in in its turn, but not counted as waiting or, if refused, rejected.
     pub spare: bool,
 }
 
@@ -492,8 +491,7 @@ impl<T> Waiters<T> {
                 Some(answer) => return answer,
                 None => {}
             }
-            // A submitter that reports an interrupt must not have its task accepted, so it is passed over during the
-            // check.
+            // A submitter that reports an interrupt must not have its task accepted, so it is passed over meanwhile.
             if !interrupted && wait_limit.is_look_due() && hold(true) {
                 interrupted = wait_limit.is_interrupted();
                 if !interrupted {

@@ -54,8 +54,7 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// A worker may be started to search. Not if every task has a worker of its own: `lacks_workers` alone starts
-    /// those.
+    /// A worker may be started to search. Not if every task has a worker of its own: `lacks_workers` starts those.
     #[inline]
     fn may_start_searcher(&self) -> bool {
         !self.hand_off
@@ -136,8 +135,7 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Starts workers until every task in flight has one, or as many as may be are alive; from now on it starts no
-    /// others.
+    /// Starts workers until every task in flight has one, or as many as may be are alive; from now on no others.
     pub fn muster(self: &Arc<Self>) {
         self.counted.store(true, Ordering::Relaxed);
         while self.worker_count.is_below_capacity()
@@ -280,8 +278,7 @@ impl<H: Host> Core<H> {
         if arriving {
             self.arriving.fetch_add(1, Ordering::Relaxed);
         }
-        // The task is handed over in a parcel that both sides can open, since a thread that fails to start drops its
-        // closure.
+        // The task is handed over in a parcel that both sides can open, since a failed start drops its closure.
         let parcel = Arc::new(Mutex::new(task));
         let thread = {
             let parcel = Arc::clone(&parcel);

@@ -66,12 +66,12 @@ const QUICKLY: u64 = if cfg!(any(loom, shuttle)) {
 /// A queue that is empty so soon was not worth waking anybody for.
 const SOON: Duration = Duration::from_micros(5);
 
-/// The pause before another worker is started after one could not be set up: after the first failure, and how often it
+/// The pause before the next worker is started if one could not be set up: after the first failure, and how often it
 /// is doubled.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const MOST_DOUBLINGS: u32 = 9;
 
-/// What a worker does after a rest.
+/// The worker's next step after a rest.
 enum Next {
     Look,
     Leave,
@@ -125,8 +125,7 @@ impl<H: Host> Shift<'_, H> {
             match self.idle(context, Self::rest) {
                 Some(Next::Look) => {}
                 Some(Next::Leave) => return,
-                // The worker cannot rest with such a host. Another takes its place, unless a task is on its way to just
-                // this one.
+                // The worker cannot rest with such a host. Another takes its place, unless a task is on its way to it.
                 None if self.leave() => return,
                 None => thread::yield_now(),
             }
@@ -190,8 +189,7 @@ impl<H: Host> Shift<'_, H> {
                 return Some(rest);
             }
             Err(payload) => {
-                // A panic of the host itself, from dropping another panic's payload for example. This payload is not
-                // dropped.
+                // A panic of the host itself, from dropping another panic's payload for example. It is not dropped.
                 std::mem::forget(payload);
                 &tally.failed
             }

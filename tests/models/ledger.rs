@@ -96,8 +96,7 @@ impl Ledger {
         ledger
     }
 
-    /// At most `most_allowed` tasks may ever run at once. The second worker awake is already one too many and goes on
-    /// standby.
+    /// At most `most_allowed` tasks may ever run at once. A second worker awake already goes on standby.
     fn of(most_allowed: usize) -> Self {
         let mut ledger = Ledger::default();
         ledger.most_allowed = most_allowed;

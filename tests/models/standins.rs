@@ -1,5 +1,4 @@
-//! Replaces the standard library in a model, as a module of the core's `pool::sync`. All use of a checker goes through
-//! it.
+//! Replaces the standard library in a model, as a module of the core's `pool::sync`. It alone uses the checker.
 //!
 //! **SeqCst.** loom takes SeqCst accesses for acquire and release ones: it does not know their single total order. The
 //! atomics here add what is missing to each access that is SeqCst and to no other, so that a model checks the core's

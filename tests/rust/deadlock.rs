@@ -239,8 +239,7 @@ fn a_worker_that_waits_for_one_pool_is_served_by_any_pool_of_the_front() {
             .expect("a worker is free");
         multi.submit(second.task()).expect("a worker is free");
         second.await_arrivals(1);
-        // Round robin: the first pool's worker waits for its own pool, that is for itself. The second pool has a free
-        // permit.
+        // Round robin: the first pool's worker waits for its own pool, that is for itself. The second has a permit.
         first.open();
         eventually("the task waits", || multi.pools()[0].waiting() == 1);
         second.open();

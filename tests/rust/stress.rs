@@ -25,7 +25,7 @@ impl Random {
     }
 }
 
-/// What one submitter counted.
+/// The counts of one submitter.
 #[derive(Default)]
 struct Seen {
     accepted: Vec<usize>,

@@ -24,7 +24,7 @@ pub struct Stats {
     pub failed: u64,
     /// Accepted tasks that will never run.
     pub cancelled: u64,
-    /// Tasks refused by overload, time-out or deadlock.
+    /// Tasks refused by overload, timeout or deadlock.
     pub rejected: u64,
     /// Workers started so far. An expired worker that comes back for a late task counts again.
     pub spawned: u64,

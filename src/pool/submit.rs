@@ -240,7 +240,7 @@ impl<H: Host> Core<H> {
         }
         let task = match self.spawn_worker(Some(task), false) {
             Spawn::Started => return Ok(()),
-            // All workers that may be are alive, and will check the queue before they leave or rest.
+            // The capacity is used up, and the workers alive will check the queue before they leave or rest.
             Spawn::NotNeeded(task) => task,
             Spawn::Failed(task, error) => {
                 // Under the spawn lock no thread is half started: one that was about to be there is there.
@@ -409,7 +409,7 @@ impl<H: Host> Core<H> {
             Answer::Retry(task) => Ok(Some(task)),
             Answer::Refused(Error::Closed, task) => Err(self.closed(task)),
             Answer::Refused(error, task) => {
-                // It may have given up: others may no longer need to wait behind it.
+                // If it gave up, the waiting flag may have to be cleared, or others let in.
                 self.let_in();
                 self.watch.notify();
                 Err(SubmitError::new(error, task))
@@ -544,7 +544,7 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// As `finish`, for something that is no task, and is counted in any case.
+    /// As `finish`, but for errands too, and counted in any case.
     #[inline]
     pub fn go_out(self: &Arc<Self>) {
         if self.admission.leave() {
@@ -572,7 +572,7 @@ impl<H: Host> Core<H> {
         self.serve_own(self.waiters.lock());
     }
 
-    /// Returns whether the shared waiters go first, as they do every other time. (Calls at once may agree.)
+    /// Returns whether the shared waiters go first, as they do every other time. (Two concurrent calls may agree.)
     fn take_turns(&self) -> bool {
         let is_turn = self.is_commons_turn.load(Ordering::Relaxed);
         self.is_commons_turn.store(!is_turn, Ordering::Relaxed);
@@ -632,7 +632,7 @@ impl<H: Host> Core<H> {
             self.let_go(waiters);
             let task = match self.spawn_worker(Some(task), false) {
                 Spawn::Started => None,
-                // All workers that may be are alive, and will check the queue before they leave or rest.
+                // The capacity is used up, and the workers alive will check the queue before they leave or rest.
                 Spawn::NotNeeded(task) => task,
                 Spawn::Failed(task, _) if self.worker_count.present() > 0 && !self.hand_off => task,
                 Spawn::Failed(task, _) => {
@@ -684,8 +684,8 @@ impl<H: Host> Core<H> {
             };
             let lacks_worker = self.lacks_worker(in_flight);
             if lacks_worker && (served.refused || !self.may_start()) {
-                // In vain, while the system gives no thread. The next worker that is done tries again: one of any pool,
-                // for the shared waiters. If there is none, all waiters try by themselves, and get the system's error.
+                // Vain while the system gives no thread. The next worker that is done tries again: one of any pool, for
+                // the shared waiters. If there is none, all waiters try by themselves, and get the system's error.
                 self.undo(served);
                 let has_workers = if is_own {
                     self.worker_count.present() > 0

@@ -403,7 +403,7 @@ impl<H: Host> Pool<H> {
 }
 
 impl<H: Host> Pool<H> {
-    /// The rest of the pool after it is dropped, until its last worker has left.
+    /// The remains of the pool after it is dropped, until its last worker has left.
     #[doc(hidden)]
     pub fn remains(&self) -> Remains<H> {
         Remains(Arc::downgrade(&self.core))
@@ -428,7 +428,7 @@ impl<H: Host> Drop for Pool<H> {
     }
 }
 
-/// The rest of a pool, perhaps dropped already, while one of its workers is alive.
+/// The remains of a pool, perhaps dropped already, while one of its workers is alive.
 #[doc(hidden)]
 pub struct Remains<H: Host>(std::sync::Weak<Core<H>>);
 
@@ -450,8 +450,7 @@ impl<H: Host> Remains<H> {
         self.0.upgrade().map(|core| look(&core.host))
     }
 
-    /// Makes a worker do what the host has for it besides tasks (`Host::has_errand`); `false`: there is no worker to be
-    /// had.
+    /// Makes a worker do what the host has for it besides tasks (`Host::has_errand`); `false`: no worker can be had.
     pub fn summon(&self) -> bool {
         self.0.upgrade().is_some_and(|core| core.summon())
     }

@@ -94,7 +94,8 @@ impl<H: Host> Core<H> {
         Some(answers)
     }
 
-    /// Waits until all accepted tasks are done and all workers have left, and if closed their threads have ended.
+    /// Waits until all accepted tasks are done and all workers have left; in a closed pool also until their threads
+    /// have ended.
     pub fn wait_gone(self: &Arc<Self>, wait_limit: &mut WaitLimit<'_>) -> Result<(), Error> {
         // The expiry thread knows no closed pool: a thread that was refused is asked for again here.
         let is_refused = || self.shortage.was_refused() && !self.queue.is_empty();

@@ -376,7 +376,7 @@ pub struct Waiters<T> {
     places: Mutex<Places<T>>,
     /// How many submitters wait, to be read without the lock.
     len: AtomicUsize,
-    /// A waiter is to be let in when a permit is free: there are some, and not all are held.
+    /// A waiter is to be let in when a permit is free: there are waiters, and not all are held.
     ready: CachePadded<AtomicBool>,
     homes: Arc<[AtomicUsize]>,
     /// Whether it pays to spin for an answer before sleeping.
@@ -454,7 +454,7 @@ impl<T> Waiters<T> {
         self.homes.len().max(1)
     }
 
-    /// How many wait for whom this one of several pools was chosen.
+    /// How many shared waiters there are for which the pool with this index was chosen.
     pub fn len_at(&self, home: usize) -> usize {
         self.homes[home].load(Ordering::Relaxed)
     }

@@ -1,8 +1,8 @@
 //! A worker pool in the manner of Go's [ants](https://github.com/panjf2000/ants).
 //!
-//! * [`pool`] is the core: OS threads started on demand, recycled and purged when idle, a bound on the tasks in flight
-//!   that can be tuned while the pool runs, release and reboot. No line of it knows of Python.
-//! * `python` (feature `python`) is the face the Python package `pyants` shows of it.
+//! * [`pool`] is the core: OS threads started on demand, recycled and purged when idle, a limit on the tasks in flight
+//!   that can be tuned while the pool runs, release and reboot. It knows nothing of Python.
+//! * `python` (feature `python`) binds it to the Python package `pyants`.
 //!
 //! ```
 //! use pyants::Pool;

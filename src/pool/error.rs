@@ -1,20 +1,20 @@
-//! Everything that can be refused.
+//! The errors of a pool.
 
 use std::io;
 use thiserror::Error;
 
-/// The limit that an overload has met, and the options that set it.
+/// The limit that an overload has hit, and the options that set it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Limit {
-    /// As many tasks are in flight as there may be.
+    /// As many tasks are in flight as may be.
     Tasks {
-        /// The workers there may be.
+        /// The maximum number of workers.
         capacity: u32,
         /// The tasks that may wait for a worker.
         queue_size: u64,
     },
-    /// So many submitters wait for room already.
+    /// This many submitters wait already.
     Waiting(usize),
     /// The operating system gives no further thread.
     Threads,
@@ -51,12 +51,12 @@ pub enum Error {
     /// The pool closed itself because a worker could not be set up.
     #[error("the pool is broken: a worker could not be set up")]
     Broken,
-    /// No worker is to be had and the caller may not wait.
+    /// No worker is free and the caller may not wait.
     #[error("the pool is overloaded: {in_flight} tasks are in flight, {limit}")]
     Overload {
         /// The tasks accepted and not yet done.
         in_flight: u64,
-        /// The limit that was met.
+        /// The limit that was hit.
         limit: Limit,
     },
     /// Every worker of the pool waits for the pool.
@@ -75,7 +75,7 @@ pub enum Error {
 
 /// A task that was not accepted, and why.
 ///
-/// Its message is that of the error, and its source is the error's: it adds the task and no link to the chain.
+/// Its message is the error's, and its source is the error's source: it adds the task, but no link to the chain.
 ///
 /// ```
 /// use pyants::{Error, Pool};
@@ -133,7 +133,7 @@ impl<T> std::fmt::Debug for SubmitError<T> {
     }
 }
 
-/// Options that no pool can be made with, or a capacity that it cannot change to.
+/// Options from which no pool can be made, or a capacity that it cannot change to.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OptionsError {

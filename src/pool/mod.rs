@@ -1,8 +1,8 @@
-//! The pool. README.md beside this file tells the protocol, and why no task is lost or run twice.
+//! The pool. README.md beside this file explains the protocol, and why no task is lost or run twice.
 //!
-//! The story of a task: `submit.rs` lets it in or has it wait in `waiters.rs`; `wake.rs` finds or starts a worker;
-//! `worker.rs` runs it. The parts that keep count: `admission.rs` (tasks), `worker_count.rs` (workers), `deadlock_group.rs` (who waits for
-//! whom). The parts that keep order: `run_queue.rs`, `idle_stack.rs`, `seat.rs`.
+//! A task's way: `submit.rs` lets it in or has it wait in `waiters.rs`; `wake.rs` finds or starts a worker; `worker.rs`
+//! runs it. What is counted: `admission.rs` (tasks), `worker_count.rs` (workers), `deadlock_group.rs` (blocked
+//! workers). What is kept in order: `run_queue.rs`, `idle_stack.rs`, `seat.rs`.
 
 #![forbid(unsafe_code)]
 // The models reach parts that nobody else does.

@@ -1,4 +1,4 @@
-//! Several pools behind one front: less contention, at the price of a choice.
+//! Several pools behind one front: less contention, in return for choosing a pool.
 
 use super::core::Core;
 use super::deadlock_group::DeadlockGroup;
@@ -21,7 +21,7 @@ use std::time::Duration;
 pub enum Strategy {
     /// One after another.
     RoundRobin,
-    /// The one with the fewest tasks: running, queued, or waiting to come in; of several the first.
+    /// The one with the fewest tasks: running, queued or waiting for a permit; of several the first.
     LeastTasks,
 }
 
@@ -41,7 +41,7 @@ pub enum Strategy {
 pub struct MultiPool<H: Host = Closures> {
     pools: Vec<Pool<H>>,
     deadlock_group: Arc<DeadlockGroup>,
-    /// Those who find no room in any pool, and are let in by whichever has some first.
+    /// The submitters that find no permit in any pool; the first pool with a permit lets them in.
     waiters: Arc<Waiters<H::Task>>,
     strategy: Strategy,
     turns: Turns,
@@ -49,8 +49,8 @@ pub struct MultiPool<H: Host = Closures> {
     lifecycle: Mutex<()>,
 }
 
-/// The pool that is next in turn. A thread that submits one task after another takes a whole run of turns at once, and goes through them
-/// by itself: some times round, so that they come out even.
+/// The pool whose turn is next. A thread that submits one task after another takes a whole run of turns at once and
+/// uses them up by itself: a multiple of the number of pools, so that they get equal shares.
 struct Turns {
     next: CachePadded<AtomicU64>,
     /// Tells these turns from all others, and from those before a reboot.
@@ -63,17 +63,17 @@ struct Run {
     id: u64,
     next: u64,
     left: u64,
-    /// How many it has had, up to `Turns::RUN`.
+    /// How many turns it has had, up to `Turns::RUN`.
     had: u64,
 }
 
 thread_local! {
-    /// Of the pools that this thread last submitted to.
+    /// The turns in the pools to which this thread last submitted.
     static RUN: Cell<Run> = const { Cell::new(Run { id: 0, next: 0, left: 0, had: 0 }) };
 }
 
 impl Turns {
-    /// How many a thread takes at once, more or less, when it has taken as many one by one.
+    /// About how many turns a thread takes at once, after it has taken that many one by one.
     const RUN: u64 = 64;
 
     fn new() -> Self {
@@ -130,7 +130,7 @@ impl<H: Host> std::fmt::Debug for MultiPool<H> {
 }
 
 impl<H: Host> MultiPool<H> {
-    /// `size` pools with the same options; `host` makes each its host. The pools' names are `{name}-{index}`.
+    /// Makes `size` pools with the same options; `host` makes the host of each. Their names are `{name}-{index}`.
     pub fn with_hosts(
         size: usize,
         strategy: Strategy,
@@ -149,7 +149,7 @@ impl<H: Host> MultiPool<H> {
                     ..options.clone()
                 };
                 let commons = Some((Arc::clone(&waiters), index));
-                // To know the pool with the fewest tasks takes a look at one number of each.
+                // So that the pool with the fewest tasks is found by one number of each pool.
                 let counted = strategy == Strategy::LeastTasks;
                 Pool::of_group(host(), options, &deadlock_group, commons, counted)
             })
@@ -188,13 +188,13 @@ impl<H: Host> MultiPool<H> {
         }
     }
 
-    /// Has each pool let in whom it has room for, of those in the common line.
+    /// Each pool lets in as many of the shared waiters as it has permits for.
     fn offer_permits(&self) {
         self.pools.iter().for_each(|pool| pool.core.offer_permits());
     }
 
-    /// Has the pool with this index bring its offer to an end, or others, one after another, where the system gives it no
-    /// thread: those with room first. `counts`: a refusal is counted, by one of them.
+    /// Settles the offer in the pool with this index or, if the system gives that no thread, in others, one after
+    /// another, those with a permit first. `counts`: one of them counts a refusal.
     fn bring_to_end<R>(
         &self,
         index: usize,
@@ -247,7 +247,7 @@ impl<H: Host> MultiPool<H> {
         })
     }
 
-    /// As a pool does before a submitter stands in its line, but looks at all pools.
+    /// As a pool does before a submitter waits, but for a permit of any pool.
     fn spin_for_permit(&self, index: usize) -> bool {
         let core = &self.pools[index].core;
         core.may_spin_for_permit()
@@ -259,7 +259,7 @@ impl<H: Host> MultiPool<H> {
             })
     }
 
-    /// Submits a task to the pool chosen, or to one that has room; where none has waits until one does.
+    /// Submits a task to the chosen pool, or to one that has a permit; if none has, waits until one does.
     pub fn submit(&self, task: impl Into<H::Task>) -> Result<(), SubmitError<H::Task>> {
         let (index, offer) = self.offer(task.into());
         self.follow_up(index, offer, Some(&mut WaitLimit::new(None)))
@@ -281,8 +281,8 @@ impl<H: Host> MultiPool<H> {
         self.follow_up(index, offer, Some(&mut WaitLimit::new(Some(timeout))))
     }
 
-    /// Waits until every accepted task is done, for at most `timeout` (`None`: for ever); whether that came true. As
-    /// [`Pool::wait_idle`].
+    /// Waits until every accepted task is done, for at most `timeout` (`None`: no limit); returns whether that
+    /// happened. As [`Pool::wait_idle`].
     pub fn wait_idle(&self, timeout: Option<Duration>) -> bool {
         self.watch_idle(&mut WaitLimit::new(timeout)).is_ok()
     }
@@ -325,7 +325,7 @@ impl<H: Host> MultiPool<H> {
         self.pools.iter().try_for_each(|pool| pool.tune(capacity))
     }
 
-    /// A pool that closed itself, because a worker could not be set up.
+    /// The index of a pool that closed itself because a worker could not be set up.
     fn broken(&self) -> Option<usize> {
         self.pools.iter().position(Pool::is_broken)
     }
@@ -463,7 +463,7 @@ impl<H: Host> MultiPool<H> {
     }
 }
 
-/// A pool was given no thread; another may have a worker.
+/// The system refused the pool a thread; another pool may have a worker.
 fn lacks_thread(error: &Error) -> bool {
     matches!(
         error,
@@ -476,7 +476,7 @@ fn lacks_thread(error: &Error) -> bool {
 }
 
 impl MultiPool {
-    /// `size` pools of Rust closures, each as `builder` has it, with the same panic handler.
+    /// Makes `size` pools of Rust closures with the options and the panic handler of `builder`.
     pub fn new(size: usize, strategy: Strategy, builder: &Builder) -> Result<Self, OptionsError> {
         Self::with_hosts(size, strategy, &builder.options, || builder.host.clone())
     }

@@ -1,4 +1,4 @@
-//! How a pool is to be, fixed when it is made; only the capacity can change later. And the builder of pools of closures.
+//! The options of a pool, fixed when it is made except for the capacity, and the builder of pools of closures.
 
 use super::error::OptionsError;
 use super::host::Closures;
@@ -6,13 +6,13 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The capacity of an unlimited pool, and the largest there is.
+/// The capacity of an unlimited pool, and the largest possible one.
 pub(super) const MAX_CAPACITY: u32 = i32::MAX as u32;
 
 /// The options of a pool.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How many workers there may be, at least 1; `None`: as many as there are tasks.
+    /// The maximum number of workers, at least 1; `None`: as many as there are tasks.
     pub capacity: Option<u32>,
     /// How many accepted tasks may wait for a worker; `None`: any number.
     pub queue_size: Option<u64>,
@@ -93,7 +93,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// How many workers there may be, at least 1; `None`: any number, which is the default.
+    /// The maximum number of workers, at least 1; `None`: any number, which is the default.
     pub fn capacity(mut self, workers: impl Into<Option<u32>>) -> Self {
         self.options.capacity = workers.into();
         self
@@ -123,7 +123,7 @@ impl Builder {
         self
     }
 
-    /// Reserve the seats of all workers now. Needs a capacity, which then stays.
+    /// Reserve the seats of all workers now. Needs a capacity, which is then fixed.
     pub fn pre_alloc(mut self, pre_alloc: bool) -> Self {
         self.options.pre_alloc = pre_alloc;
         self
@@ -141,8 +141,8 @@ impl Builder {
         self
     }
 
-    /// The function that is called, on the worker's thread, with the payload of a task's panic. Without one the panic is printed by
-    /// the panic hook, as any thread's.
+    /// A function called on the worker's thread with the payload of a task's panic. Without one, the panic hook alone
+    /// reports the panic.
     pub fn panic_handler(
         mut self,
         handler: impl Fn(Box<dyn Any + Send>) + Send + Sync + 'static,

@@ -1,4 +1,4 @@
-//! `Pool`: its public methods, each a line or two.
+//! `Pool` and its public methods, each a line or two.
 
 use super::core::Core;
 use super::deadlock_group::{DeadlockGroup, Member};
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// A pool of worker threads.
 ///
-/// Dropping it releases it: accepted tasks run to their end, then the threads leave; the drop does not wait for them.
+/// Dropping it releases it without waiting: accepted tasks run to their end, then the threads leave.
 ///
 /// ```
 /// use pyants::Pool;
@@ -27,7 +27,7 @@ pub struct Pool<H: Host = Closures> {
 }
 
 impl Pool {
-    /// Options of a pool of Rust closures, all at their defaults: unlimited, blocking, no queue, expiry after 1 s.
+    /// A builder of a pool of Rust closures, with the defaults: unlimited, blocking, no queue, expiry after 1 s.
     ///
     /// ```
     /// use pyants::Pool;
@@ -74,12 +74,12 @@ impl<H: Host> Pool<H> {
         Arc::downgrade(&(Arc::clone(&self.core) as Arc<dyn Member>))
     }
 
-    /// The world that the tasks run in.
+    /// The host that runs the tasks.
     pub fn host(&self) -> &H {
         &self.core.host
     }
 
-    /// The options that the pool was made with, and its present capacity.
+    /// The options that the pool was made with, with its present capacity.
     pub fn options(&self) -> Options {
         Options {
             capacity: self.capacity(),
@@ -87,11 +87,11 @@ impl<H: Host> Pool<H> {
         }
     }
 
-    /// Submits a task. Waits while the pool is full, unless it is nonblocking.
+    /// Submits a task. Blocks while the pool is full, unless the pool is nonblocking.
     ///
     /// # Errors
-    /// The task is handed back with the error if the pool is closed, if it is full and nobody (more) may wait, if every
-    /// worker waits for the pool as this one would, or if no thread can be started and none is alive.
+    /// Hands the task back with the error if the pool is closed, if it is full and the caller may not wait, if
+    /// every worker of the pool would then wait for the pool, or if no thread can be started and none is alive.
     ///
     /// ```
     /// use pyants::{Error, Pool};
@@ -109,7 +109,7 @@ impl<H: Host> Pool<H> {
         self.submit_with(task.into(), &mut WaitLimit::new(None))
     }
 
-    /// As [`submit`](Self::submit), but never waits.
+    /// As [`submit`](Self::submit), but never blocks.
     ///
     /// ```
     /// use pyants::{Error, Pool};
@@ -128,7 +128,7 @@ impl<H: Host> Pool<H> {
         self.follow_up(self.core.offer(task.into()), None)
     }
 
-    /// As [`submit`](Self::submit), but waits for at most `timeout`.
+    /// As [`submit`](Self::submit), but blocks for at most `timeout`.
     ///
     /// ```
     /// use pyants::{Error, Pool};
@@ -152,23 +152,23 @@ impl<H: Host> Pool<H> {
         self.submit_with(task.into(), &mut WaitLimit::new(Some(timeout)))
     }
 
-    /// The workers there are, idle ones included.
+    /// The number of workers, idle ones included.
     pub fn running(&self) -> u32 {
         self.core.worker_count.running()
     }
 
-    /// The workers there may be; `None`: any number.
+    /// The maximum number of workers; `None`: any number.
     pub fn capacity(&self) -> Option<u32> {
         self.core.worker_count.capacity()
     }
 
-    /// The workers that may still be started: below 0 while more are running than there may be; `None`: any number.
+    /// How many more workers may be started, below 0 while there are too many; `None`: any number.
     pub fn free(&self) -> Option<i64> {
         self.capacity()
             .map(|capacity| i64::from(capacity) - i64::from(self.running()))
     }
 
-    /// The submitters that wait for room.
+    /// The submitters that wait for a permit.
     pub fn waiting(&self) -> usize {
         self.core.waiting()
     }
@@ -178,7 +178,7 @@ impl<H: Host> Pool<H> {
         self.core.queued()
     }
 
-    /// All numbers of the pool.
+    /// All statistics of the pool.
     pub fn stats(&self) -> Stats {
         self.core.stats()
     }
@@ -193,8 +193,8 @@ impl<H: Host> Pool<H> {
         self.core.broken.load(atomic::Ordering::Relaxed)
     }
 
-    /// Changes how many workers there may be. More: submitters that wait are let in. Fewer: surplus workers leave, those
-    /// at rest now and those at work when their tasks are done.
+    /// Changes the maximum number of workers. If raised, waiting submitters are let in. If lowered, surplus workers
+    /// leave: idle ones now, busy ones after their task.
     ///
     /// # Errors
     /// [`OptionsError::ZeroCapacity`] for 0, and [`OptionsError::FixedCapacity`] for unlimited and pre-allocated pools, unless
@@ -211,14 +211,14 @@ impl<H: Host> Pool<H> {
         self.core.tune(capacity)
     }
 
-    /// No task is in flight, and nobody waits to bring one in.
+    /// No task is in flight, and no submitter waits.
     pub fn is_at_rest(&self) -> bool {
         self.core.is_idle()
     }
 
-    /// Waits until every accepted task is done, for at most `timeout` (`None`: for ever); whether that came true.
+    /// Blocks until every accepted task is done, for at most `timeout` (`None`: no limit); returns whether they are.
     ///
-    /// A task that waits so for its own pool would wait for itself; without a time-out the answer is `false` at once.
+    /// A task that waits for its own pool would wait for itself: without a timeout it gets `false` at once.
     ///
     /// ```
     /// use std::time::Duration;
@@ -235,16 +235,16 @@ impl<H: Host> Pool<H> {
         self.watch_idle(&mut WaitLimit::new(timeout)).is_ok()
     }
 
-    /// Closes the pool without waiting: tasks already accepted still run, submitters that wait are refused, idle workers
-    /// leave. `false`: it was closed already.
+    /// Closes the pool without waiting: accepted tasks still run, waiting submitters are refused, idle workers leave.
+    /// `false`: it was closed already.
     pub fn release(&self) -> bool {
         self.core.release()
     }
 
-    /// Closes the pool and waits until the accepted tasks are done and the workers have left.
+    /// Closes the pool and blocks until the accepted tasks are done and the workers have left.
     ///
     /// # Errors
-    /// [`Error::Closed`] on a closed pool, [`Error::Timeout`] when the time runs out; the pool stays closed.
+    /// [`Error::Closed`] if it was closed already, [`Error::Timeout`] when the time runs out; the pool stays closed.
     ///
     /// ```
     /// use std::time::Duration;
@@ -264,11 +264,12 @@ impl<H: Host> Pool<H> {
         self.watch_gone(&mut WaitLimit::new(Some(timeout)))
     }
 
-    /// Waits until the accepted tasks of a closed pool are done and its workers have left, for at most `timeout` (`None`: for ever):
-    /// after a [`release`](Self::release), or once more after a [`release_timeout`](Self::release_timeout) that ran out of time.
+    /// Blocks until the accepted tasks of a closed pool are done and its workers have left, for at most `timeout`
+    /// (`None`: no limit): after [`release`](Self::release), or after a [`release_timeout`](Self::release_timeout) that
+    /// timed out.
     ///
     /// # Errors
-    /// [`Error::Timeout`] when the time runs out, [`Error::Deadlock`] where a task waits so for its own pool without a time-out.
+    /// [`Error::Timeout`] when the time runs out, [`Error::Deadlock`] if a task waits for its own pool without one.
     ///
     /// ```
     /// let pool = pyants::Pool::builder().capacity(2).build()?;
@@ -307,7 +308,7 @@ impl<H: Host> Drop for Pool<H> {
 }
 
 impl Builder {
-    /// The pool.
+    /// Builds the pool.
     pub fn build(self) -> Result<Pool, OptionsError> {
         Pool::with_host(self.host, self.options)
     }

@@ -1,4 +1,4 @@
-//! Larger scenarios, for shuttle only: three submitters, three workers, and everything that may come between them.
+//! Larger scenarios, for shuttle only: three submitters, three workers, and everything that may interfere.
 
 use super::ledger::{Books, options};
 use pyants::pool::Options;
@@ -65,7 +65,7 @@ pub fn crowd_of_bounded_queue() {
     crowd(Some(1));
 }
 
-/// With the expiry thread, for which time passes as it waits for it.
+/// With the expiry thread, whose waits let time pass.
 pub fn crowd_of_expiry() {
     let mut options = options(3, Some(1));
     options.expiry = Some(std::time::Duration::from_millis(5));

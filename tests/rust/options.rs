@@ -1,4 +1,4 @@
-//! Thread names, stacks, and seats reserved beforehand.
+//! Thread names, stack sizes, and seats reserved in advance.
 
 use super::support::{Gate, Journal, assert_is, busy, drain, limited, open, refused};
 use pyants::pool::{Limit, Options};
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-/// The names of the threads that run so many tasks at once.
+/// The names of the threads that run `tasks` tasks at once.
 fn names(pool: &Pool, tasks: usize) -> BTreeSet<String> {
     let (journal, gate) = (Journal::new(), Gate::new());
     for _ in 0..tasks {
@@ -48,7 +48,7 @@ fn a_worker_has_the_stack_asked_for() {
         }
     }
     limited(|| {
-        // Twice the default of 2 MiB is used; without the option the process would be at its end.
+        // Uses twice the default of 2 MiB; without the option the process would crash.
         let pool = open(Pool::builder().capacity(1).stack_size(64 << 20));
         let journal = Journal::new();
         let noted = journal.clone();

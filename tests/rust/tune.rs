@@ -1,4 +1,4 @@
-//! The capacity, changed while the pool runs.
+//! Changing the capacity while the pool runs.
 
 use super::support::{
     Gate, Journal, assert_is, beside, busy, drain, eventually, join, limited, open, open_multi,
@@ -20,9 +20,9 @@ fn tune_up_lets_in_as_many_blocked_submitters_as_fit() {
                     beside(&pool, |pool| pool.submit(task))
                 })
                 .collect();
-            eventually("all stand in line", || pool.waiting() == 4);
+            eventually("all wait", || pool.waiting() == 4);
             pool.tune(3).expect("it has a capacity");
-            // Two more came in before `tune` returned; nobody has left meanwhile.
+            // Two more entered before `tune` returned; none has left meanwhile.
             assert_eq!((pool.capacity(), pool.waiting()), (Some(3), 2));
             gate.await_arrivals(3);
             assert_eq!((pool.running(), pool.queued() as u64), (3, queue_size));
@@ -62,7 +62,7 @@ fn tune_down_retires_idle_workers_at_once() {
         pool.tune(3).expect("it has a capacity");
         eventually("the surplus has left", || pool.running() == 3);
         assert_eq!((pool.free(), pool.stats().expired), (Some(0), 0));
-        // The three that are left are good for three tasks at once.
+        // The three workers left can run three tasks at once.
         let gate = Gate::new();
         for _ in 0..3 {
             pool.try_submit(gate.task()).expect("a worker is free");
@@ -112,7 +112,7 @@ fn after_tune_down_no_more_tasks_come_in_than_the_new_capacity() {
         let journal = Journal::new();
         let task = journal.task(());
         let submitter = beside(&pool, |pool| pool.submit(task));
-        eventually("it stands in line", || pool.waiting() == 1);
+        eventually("it waits", || pool.waiting() == 1);
         gate.let_one();
         join(submitter).expect("it is let in");
         drain(&pool);

@@ -1,13 +1,12 @@
-//! What a task costs: empty closures through the pool and through its peers, until the last of them is done.
+//! The cost of a task: empty closures through the pool and through its peers, until the last of them is done.
 //!
-//! `cargo bench --bench core` (all of it), `QUICK=1 cargo bench --bench core` (a look, in about a minute), and either
-//! with `-- 'unbounded/8 workers'` or the like to choose. A group is named by how tasks wait for a worker, by the workers
-//! and by the submitters; an entry in it by who runs them. Times are per batch, throughputs per task. `make bench` runs all
-//! of it three times over, for the peers' rounds to be interleaved.
+//! `cargo bench --bench core` (all of it), `QUICK=1 cargo bench --bench core` (a quick look, about a minute), and
+//! either with `-- 'unbounded/8 workers'` or the like to choose. A group is named by how tasks wait for a worker, by
+//! the workers and by the submitters; an entry in it by what runs them. Times are per batch, throughputs per task.
+//! `make bench` runs all of it three times over, so that the peers' rounds are interleaved.
 //!
-//! Every peer does what it does with its own means, and only peers with the same bound are compared: rayon, tokio,
-//! rusty_pool and threadpool have no bounded queue. What a task does is to count itself, for the end to be noticed; that
-//! is the same for all of them, and so is the cost of that.
+//! Every peer uses its own means, and only those with the same limit are compared: rayon, tokio, rusty_pool and
+//! threadpool have no bounded queue. Each task counts itself, so that the end is noticed, at the same cost for all.
 
 #[cfg(not(any(loom, shuttle)))]
 mod bench {
@@ -26,7 +25,7 @@ mod bench {
         std::env::var("QUICK").is_ok_and(|value| !value.is_empty() && value != "0")
     }
 
-    /// Tells the thread that made it when the last of a batch of tasks is done.
+    /// Tells the thread that made it when the last task of a batch is done.
     struct Batch {
         left: AtomicUsize,
         waiter: Thread,
@@ -40,7 +39,7 @@ mod bench {
             })
         }
 
-        /// What each task does.
+        /// Called by each task.
         #[inline]
         fn count(&self) {
             if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -55,7 +54,7 @@ mod bench {
         }
     }
 
-    /// What runs tasks.
+    /// Something that runs tasks.
     trait Runner: Sync {
         fn submit(&self, task: impl FnOnce() + Send + 'static);
     }
@@ -66,7 +65,7 @@ mod bench {
         }
     }
 
-    /// Threads that share a channel: what one would write by hand.
+    /// Threads that share a channel: a hand-written pool.
     struct Channel {
         tasks: Option<Sender<Box<dyn FnOnce() + Send>>>,
         threads: Vec<JoinHandle<()>>,
@@ -185,7 +184,7 @@ mod bench {
             let mut make = Some(make);
             self.group.throughput(Throughput::Elements(tasks as u64));
             self.group.bench_function(name, |bencher| {
-                // Made here, so that nothing is made of what was not chosen; and once, so that its threads are warm.
+                // Made here, so that nothing is made that was not chosen; and once, so that its threads are warm.
                 if let Some(make) = make.take() {
                     runner = Some(make());
                 }
@@ -220,7 +219,7 @@ mod bench {
         format!("{submitters} submitter{ending}")
     }
 
-    /// Measures something for each number of workers and of submitters.
+    /// Measures each combination of workers and submitters.
     fn settings(criterion: &mut Criterion, name: &str, mut measure: impl FnMut(&mut Setting<'_>)) {
         for workers in WORKERS {
             for submitters in SUBMITTERS {
@@ -236,7 +235,7 @@ mod bench {
         }
     }
 
-    /// A task comes in only when a worker is free for it.
+    /// A task enters only when a worker is free for it.
     fn hand_off(criterion: &mut Criterion) {
         let tasks = if is_quick() { 400 } else { 4_000 };
         settings(criterion, "hand-off", |setting| {
@@ -269,7 +268,7 @@ mod bench {
             });
             setting.measure("tokio spawn_blocking", tasks, || {
                 tokio::runtime::Builder::new_multi_thread()
-                    .worker_threads(1) // They take no part in it.
+                    .worker_threads(1) // They run no tasks.
                     .max_blocking_threads(workers)
                     .build()
                     .expect("there are threads")
@@ -284,7 +283,7 @@ mod bench {
         });
     }
 
-    /// What a pool saves: as many threads as tasks, so only few tasks.
+    /// The cost that a pool saves: as many threads as tasks, so only few tasks.
     fn thread_per_task(criterion: &mut Criterion) {
         for submitters in SUBMITTERS {
             let title = format!("a thread per task/{}", from(submitters));
@@ -298,7 +297,7 @@ mod bench {
         }
     }
 
-    /// All of it.
+    /// Runs everything.
     pub fn main() {
         let criterion = if is_quick() {
             Criterion::default()

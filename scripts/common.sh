@@ -40,5 +40,5 @@ main_interpreter() {
 }
 
 need_cargo() {
-  command -v cargo >/dev/null || die 'cargo is missing: install Rust 1.88 or newer'
+  command -v cargo >/dev/null || die 'cargo is missing: install Rust 1.85 or newer'
 }

@@ -1,7 +1,7 @@
 //! A value that each process has for itself.
 //!
-//! A forked child has none of its parent's threads but one, and its parent's locks may be held by those for ever. So what a
-//! child inherits it leaves alone: it makes a value of its own, and the parent's stays where it is.
+//! A forked child has only one of its parent's threads, and the others may hold the parent's locks for ever. So the
+//! child leaves alone what it inherits: it makes a value of its own, and the parent's stays where it is.
 
 #![cfg_attr(not(feature = "python"), allow(dead_code))] // The core needs less of it than the bindings.
 
@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-/// See the module's description. Callers say which process this is, by whatever number tells theirs apart.
+/// See the module's description. Callers pass a number that identifies their process.
 pub struct PerProcess<T> {
     entry: AtomicPtr<Entry<T>>,
     owns: PhantomData<T>,
@@ -29,7 +29,7 @@ impl<T: Send + Sync> PerProcess<T> {
         }
     }
 
-    /// With the value of this process.
+    /// Starts with a value of this process.
     pub fn new(process: u64, value: T) -> Self {
         PerProcess {
             entry: AtomicPtr::new(Entry::leak(process, value)),
@@ -37,15 +37,15 @@ impl<T: Send + Sync> PerProcess<T> {
         }
     }
 
-    /// The value of this process; `None`: it has none, or one that a parent made.
+    /// The value of this process; `None`: it has none, or a parent made it.
     #[inline]
     pub fn get(&self, process: u64) -> Option<&T> {
         let entry = self.entry_at(self.entry.load(Ordering::Acquire))?;
         (entry.process == process).then_some(&entry.value)
     }
 
-    /// The value of this process. Where there is none, `make` makes it, and may look at a parent's for that; should another
-    /// thread be faster, what was made is dropped.
+    /// The value of this process. If there is none, `make` makes it, and may look at a parent's for that; if another
+    /// thread is faster, the one just made is dropped.
     #[inline]
     pub fn get_or_make<E>(
         &self,
@@ -80,24 +80,24 @@ impl<T: Send + Sync> PerProcess<T> {
         })
     }
 
-    /// Puts the value there where there never was one; else it is handed back.
+    /// Stores the value if there never was one; else hands it back.
     pub fn set(&self, process: u64, value: T) -> Result<(), T> {
         self.replace(ptr::null_mut(), process, value)
             .map(drop)
             .map_err(|(_, value)| value)
     }
 
-    /// Puts a value in the place of the former entry, which is leaked; else the value that is there, and this one back.
+    /// Replaces the former entry, which is leaked, by a value; else returns the current value, and this one back.
     fn replace(&self, former: *mut Entry<T>, process: u64, value: T) -> Result<&T, (&T, T)> {
         let new = Entry::leak(process, value);
-        // AcqRel: whoever reads the pointer sees what it points to.
+        // AcqRel: a reader of the pointer sees what it points to.
         match (self.entry).compare_exchange(former, new, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => {
                 // SAFETY: as in `entry_at`.
                 Ok(unsafe { &(*new).value })
             }
             Err(now) => {
-                // SAFETY: it was leaked above, and nobody else has seen it.
+                // SAFETY: it was leaked above, and no other thread has seen it.
                 let Entry { value, .. } = *unsafe { Box::from_raw(new) };
                 let now = self
                     .entry_at(now)
@@ -107,27 +107,27 @@ impl<T: Send + Sync> PerProcess<T> {
         }
     }
 
-    /// In a child that was just forked: nothing of a parent's is ever taken for its own, whatever its number.
+    /// Called in a child that was just forked: it never takes a parent's value for its own, whatever its process id.
     pub fn forget(&self) {
         self.entry.store(ptr::null_mut(), Ordering::Release);
     }
 
-    /// Drops the value, if it is this process's.
+    /// Drops the value, if this process made it.
     pub fn give_up(&mut self, process: u64) {
         let entry = std::mem::replace(self.entry.get_mut(), ptr::null_mut());
         if self
             .entry_at(entry)
             .is_some_and(|entry| entry.process == process)
         {
-            // SAFETY: it was leaked by `Entry::leak`, the place that held it is empty, and whoever borrowed from it borrowed
+            // SAFETY: it was leaked by `Entry::leak`, its place is empty now, and anybody who borrowed from it borrowed
             // `self`, which nobody else has now.
             drop(unsafe { Box::from_raw(entry) });
         }
     }
 
     fn entry_at(&self, entry: *mut Entry<T>) -> Option<&Entry<T>> {
-        // SAFETY: the pointer is null, or was in `self.entry`, and so comes from `Entry::leak`. It is freed by `give_up` only,
-        // which nobody can call while `self` is borrowed.
+        // SAFETY: the pointer is null, or was in `self.entry`, and so comes from `Entry::leak`. Only `give_up` frees
+        // it, which nobody can call while `self` is borrowed.
         unsafe { entry.as_ref() }
     }
 }
@@ -157,7 +157,7 @@ mod tests {
             (number + 9, Arc::clone(value))
         });
         assert_eq!(made.0, 10);
-        // The parent's, this one, and the one here.
+        // The parent's, this process's, and the local one.
         assert_eq!(Arc::strong_count(&value), 3);
         place.give_up(2);
         assert_eq!(Arc::strong_count(&value), 2);

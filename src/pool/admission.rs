@@ -1,24 +1,24 @@
-//! Who may come in: a task does while fewer than `limit` tasks are in flight (accepted and not yet done).
+//! Admission: a task gets a permit while fewer than `limit` tasks are in flight (accepted and not yet done).
 //!
-//! Two counters that only grow: the tasks that came in, and those that went out again. The first shares its word with
-//! two flags, so that coming in is judged together with them:
+//! Two counters that only grow: the tasks that entered, and those that left again. The first shares its word with two
+//! flags, so that an entry is judged together with them:
 //!
 //! ```text
 //!  63       62        61..0
-//!  +--------+---------+---------------------+
-//!  | closed | waiting | tasks that came in  |
-//!  +--------+---------+---------------------+
+//!  +--------+---------+---------------+
+//!  | closed | waiting | tasks entered |
+//!  +--------+---------+---------------+
 //! ```
 //!
-//! * `closed`: nobody comes in any more. The tasks that came in before are known at that instant.
-//! * `waiting`: submitters stand in line, and nobody overtakes them: only who holds the line's lock lets anybody in.
+//! * `closed`: no task enters any more. The number of tasks that entered before is known at that instant.
+//! * `waiting`: submitters wait for a permit, and nobody overtakes: only the waiters' lock's holder lets tasks in.
 //!
-//! The step that no wake-up is lost by: who goes out raises `left`, then reads the flag; who stands in line raises the
-//! flag, then reads `left`. The writes and the reads are SeqCst, so one of the two sees the other (README.md tells the
-//! whole).
+//! No wake-up is lost, by this step: a worker that gives back a permit raises `left`, then reads the flag; a submitter
+//! that begins to wait raises the flag, then reads `left`. The writes and the reads are SeqCst, so one of the two sees
+//! the other (README.md has the whole proof).
 //!
-//! Who comes in and who goes out do not take lines of memory from each other where they need not: who comes in counts by
-//! what was last seen of `left`, as long as that leaves room, and who goes out reads the flag from where nobody counts.
+//! Submitters and workers avoid taking cache lines from each other: a submitter counts by the last value it saw of
+//! `left` as long as that leaves a permit, and a worker reads a copy of the flag where submitters do not write.
 
 use super::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crossbeam_utils::CachePadded;
@@ -44,41 +44,40 @@ impl Word {
     }
 }
 
-/// What came of a try to come in.
+/// The result of an attempt to enter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Entry {
-    /// The task is in flight, as one of so many (see `Count`; of 0 where they are tallied).
+    /// The task is in flight. The number in flight, itself included (see `Count`; meaningless where tasks are tallied).
     In(u64),
-    /// There is no room, or others wait for it.
+    /// No permit is free, or others wait for one.
     Full,
     /// The pool is closed.
     Closed,
 }
 
-/// What those who come in write.
+/// Written by submitters.
 struct Entrance {
     entered: AtomicU64,
-    /// What `left` was at some time. It only grows, so this errs to the safe side.
+    /// A former value of `left`. As `left` only grows, this errs on the safe side.
     seen_left: AtomicU64,
 }
 
-/// What is seldom written.
+/// Seldom written.
 struct Terms {
     /// How many tasks may be in flight; `u64::MAX`: any number.
     limit: AtomicU64,
-    /// As the flag in `entered`, for those who go out.
+    /// A copy of the flag in `entered`, for tasks that leave.
     waiting: AtomicBool,
 }
 
 /// How tasks in flight are counted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Count {
-    /// Each task that comes in knows as one of how many, and each that ends is told to `leave`.
+    /// Each task that enters learns how many are in flight, and each that ends calls `leave`.
     Exact,
-    /// The same, but a task that comes in may take others for in flight that have just left.
+    /// The same, but a task that enters may count others that have just left.
     Lagging,
-    /// Without a limit nobody needs to know at once: tasks that end are not told to `leave`, and the workers' own tallies
-    /// serve.
+    /// Without a limit nobody needs the number at once: tasks that end do not call `leave`; workers' tallies serve.
     Tallied,
 }
 
@@ -108,7 +107,7 @@ impl Admission {
         }
     }
 
-    /// Every task that ends is told to `leave`.
+    /// Every task that ends calls `leave`.
     pub fn is_counted(&self) -> bool {
         self.count != Count::Tallied
     }
@@ -117,17 +116,17 @@ impl Admission {
         Word(self.entrance.entered.load(Ordering::SeqCst))
     }
 
-    /// Comes in behind those who wait.
+    /// Enters unless others wait.
     pub fn enter(&self) -> Entry {
         self.enter_if(|word| !word.has_waiting())
     }
 
-    /// Comes in as one who waits. The caller holds the line's lock.
+    /// Enters as a waiter. The caller holds the waiters' lock.
     pub fn enter_as_waiter(&self) -> Entry {
         self.enter_if(|_| true)
     }
 
-    /// Comes in besides the tasks, whether or not there is room: a worker, which does something else for a while.
+    /// Counts a worker in flight that does something other than a task, whether or not a permit is free.
     pub fn enter_besides(&self) {
         self.entrance.entered.fetch_add(1, Ordering::SeqCst);
     }
@@ -160,8 +159,8 @@ impl Admission {
         }
     }
 
-    /// How many tasks are in flight, as far as who comes in needs to know; `None`: as many as may be. `word` may be old, then
-    /// the CAS that follows fails.
+    /// The number of tasks in flight, as exact as a submitter needs it; `None`: no permit is free. `word` may be old:
+    /// then the CAS that follows fails.
     #[inline]
     fn count_in(&self, word: Word) -> Option<u64> {
         if self.count == Count::Tallied {
@@ -175,7 +174,7 @@ impl Admission {
                 return Some(in_flight);
             }
         }
-        // SeqCst: one who stands in line reads it after raising the flag.
+        // SeqCst: a submitter that begins to wait reads this after raising the flag.
         let left = self.left.load(Ordering::SeqCst);
         if self.count == Count::Lagging {
             self.entrance.seen_left.store(left, Ordering::Relaxed);
@@ -184,7 +183,7 @@ impl Admission {
         (in_flight < limit).then_some(in_flight)
     }
 
-    /// A task could come in, with nobody in line before it.
+    /// A task could enter, with no waiter before it.
     pub fn has_permit(&self) -> bool {
         let word = self.word();
         let in_flight = word.entered().saturating_sub(self.left());
@@ -193,7 +192,7 @@ impl Admission {
             && in_flight < self.terms.limit.load(Ordering::SeqCst)
     }
 
-    /// A task goes out. `true`: somebody stands in line, and the caller is to let them in.
+    /// A task leaves. `true`: submitters wait, and the caller must let them in.
     #[must_use]
     pub fn leave(&self) -> bool {
         self.leave_many(1)
@@ -206,8 +205,7 @@ impl Admission {
         self.terms.waiting.load(Ordering::SeqCst)
     }
 
-    /// Raises or lowers the flag that submitters stand in line; whether the pool is closed. The caller holds the
-    /// line's lock.
+    /// Sets the flag that submitters wait; returns whether the pool is closed. The caller holds the waiters' lock.
     pub fn set_waiting(&self, waiting: bool) -> bool {
         let entered = &self.entrance.entered;
         let before = if waiting {
@@ -219,7 +217,7 @@ impl Admission {
         Word(before).is_closed()
     }
 
-    /// Lets nobody in any more; `false`: it was so already.
+    /// Lets no task in any more; `false`: the pool was closed already.
     pub fn close(&self) -> bool {
         let before = self
             .entrance
@@ -239,12 +237,12 @@ impl Admission {
         self.word().is_closed()
     }
 
-    /// The tasks that ever came in.
+    /// The tasks that ever entered.
     pub fn entered(&self) -> u64 {
         self.word().entered()
     }
 
-    /// The tasks that were told to `leave`.
+    /// The tasks that called `leave`.
     pub fn left(&self) -> u64 {
         self.left.load(Ordering::SeqCst)
     }

@@ -21,10 +21,10 @@ use super::worker_count::WorkerCount;
 use crossbeam_utils::CachePadded;
 use std::time::Duration;
 
-/// Counts of what happens seldom.
+/// Counts of rare events.
 #[derive(Default)]
 pub(super) struct Tallies {
-    /// Tasks that came in but were sent back: their worker could not be started.
+    /// Tasks that entered but were sent back because no worker could be started for them.
     pub undone: AtomicU64,
     pub cancelled: AtomicU64,
     pub rejected: AtomicU64,
@@ -36,60 +36,60 @@ pub(super) struct Tallies {
 pub(super) struct Core<H: Host> {
     pub host: H,
     pub options: Options,
-    /// Every accepted task has a worker of its own: there is no waiting in the run queue.
+    /// Every accepted task has a worker of its own: none waits in the run queue.
     pub hand_off: bool,
     pub admission: Admission,
     pub waiters: Waiters<H::Task>,
-    /// The line of a `MultiPool`, and which of its pools this one is.
+    /// The waiters that the pools of a `MultiPool` share, and the index of this pool.
     pub commons: Option<(Arc<Waiters<H::Task>>, usize)>,
-    /// Whether one of those goes first when room is made the next time.
+    /// Whether the next free permit goes to those shared waiters first.
     pub is_commons_turn: AtomicBool,
-    /// Whether it pays to look out for room before standing in line.
+    /// Whether it pays to spin for a permit before waiting.
     pub permit_spin: AdaptiveSpin,
-    /// Whether it pays to look out for a worker before starting another.
+    /// Whether it pays to spin for a worker before starting another.
     pub worker_spin: AdaptiveSpin,
     pub queue: RunQueue<H::Task>,
     pub worker_count: WorkerCount,
     pub deadlock_group: Arc<DeadlockGroup>,
-    /// Whoever keeps the time for the workers that rest knows these, and nothing else of the pool.
+    /// The expiry thread knows these, and nothing else of the pool.
     pub seats: Arc<Seats>,
-    /// Seats whose workers rest.
+    /// Seats of resting workers.
     pub idle: IdleStack,
     /// Seats without workers.
     pub vacant: IdleStack,
-    /// Whether somebody will look into the run queue, so that nobody need be woken. See wake.rs.
+    /// Whether some worker will look into the run queue, so that nobody need be woken. See wake.rs.
     pub token: Token,
     /// The workers that rest, or are about to.
     pub resting: CachePadded<AtomicU32>,
     /// Held while a thread is started.
     pub spawning: Mutex<()>,
-    /// Somebody counts the workers: there are never to be more of them than tasks in flight when one is started. (An atomic
-    /// of the standard library, which no model explores: no task hangs on it.)
+    /// An executor shows its workers: no worker is started while there is one for each task in flight. (A standard
+    /// library atomic, which no model explores: no task depends on it.)
     pub counted: std::sync::atomic::AtomicBool,
-    /// All threads of the pool, to their very end.
+    /// All threads of the pool, until each has ended.
     pub threads: Arc<Threads>,
     pub process: &'static Process,
     pub watch: Watch,
-    /// The highest that `taken` was. (As above.)
+    /// The highest value that `taken` had. (A standard library atomic, as above.)
     most_taken: std::sync::atomic::AtomicU64,
     /// Held by tune, release and reboot.
     pub lifecycle: Mutex<()>,
     pub broken: AtomicBool,
     /// Whether the system gives threads.
     pub shortage: Shortage,
-    /// Workers that were started to look for a task, but run somebody's code first.
+    /// Workers that were started to look for a task, but run user code first.
     pub arriving: AtomicU32,
     /// How many workers in a row could not be set up.
     pub failures: AtomicU32,
-    /// Somebody is to start another worker in the place of those.
+    /// A thread is about to start another worker in their place.
     pub mending: AtomicBool,
     pub tallies: Tallies,
-    /// How many tasks can make headway at a time.
+    /// How many tasks can make progress at a time.
     pub parallelism: u32,
 }
 
 impl<H: Host> Core<H> {
-    /// `counted`: the tasks in flight are to be known at once.
+    /// `counted`: the number of tasks in flight must be available at once.
     pub fn new(
         host: H,
         options: Options,
@@ -97,7 +97,7 @@ impl<H: Host> Core<H> {
         commons: Option<(Arc<Waiters<H::Task>>, usize)>,
         counted: bool,
     ) -> Self {
-        // Without a bound on the workers every task gets its own, and none ever waits for one.
+        // Without a limit on the workers every task gets its own, and none ever waits for one.
         let hand_off = options.queue_size.is_some()
             && (options.queue_size == Some(0) || options.capacity.is_none());
         let core = Core {
@@ -159,9 +159,9 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Tasks accepted and not yet done. Where tasks are not counted one by one this looks at every seat.
+    /// Tasks accepted and not yet done. Where tasks are not counted one by one this reads every seat.
     pub fn in_flight(&self) -> u64 {
-        // The ends first: a task ends after it came in, so a sum of 0 was true when the ends were read.
+        // The ends first: a task ends after it entered, so a result of 0 was true when the ends were read.
         let mut ended = self.admission.left();
         if !self.admission.is_counted() {
             for seat in self.seats.iter() {
@@ -172,23 +172,23 @@ impl<H: Host> Core<H> {
         self.admission.entered().saturating_sub(ended)
     }
 
-    /// Nothing is in flight, and nobody waits to bring something in.
+    /// No task is in flight, and no submitter waits.
     pub fn is_idle(&self) -> bool {
-        // A task may end, and let a waiting submitter's in, between two looks; the line is looked at in the middle:
-        // if nothing came in from the first look to the last, nobody left the line for the pool.
+        // Between two reads a task may end and a waiter's task enter. The waiters are read in the middle: if no task
+        // entered from the first read to the last, no waiter's task did.
         let before = self.admission.entered();
         self.in_flight() == 0 && !self.waiters.is_ready() && self.admission.entered() == before
     }
 
-    /// The submitters that wait for room.
+    /// The submitters that wait for a permit.
     pub fn waiting(&self) -> usize {
         let roaming = self.commons.as_ref();
         self.waiters.len() + roaming.map_or(0, |(waiters, index)| waiters.len_at(*index))
     }
 
-    /// How many tasks were ever taken out of the queue, more or less: for those who want to see it move. It never falls.
+    /// How many tasks were ever taken out of the queue, roughly: enough to see the queue move. It never falls.
     pub fn taken(&self) -> u64 {
-        // Tasks that came in between the two looks are not counted, and one that was put back into the queue is counted once.
+        // Tasks that enter between the two reads are not counted, and one that was put back is counted once.
         let taken = (self.admission.entered()).saturating_sub(self.queue.len() as u64);
         let most = self.most_taken.load(Ordering::Relaxed);
         if taken <= most {
@@ -206,13 +206,13 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Changes with every task that comes in and with every one that is taken out of the queue.
+    /// Changes with every task that enters and with every one that is taken out of the queue.
     pub fn stirs(&self) -> u64 {
         let entered = self.admission.entered();
         (2 * entered).wrapping_sub(self.queue.len() as u64)
     }
 
-    /// The workers that do not rest. To be used after a full fence where a decision hangs on it.
+    /// The workers that do not rest. Call after a full fence if a decision depends on it.
     pub fn awake(&self) -> u32 {
         let resting = self.resting.load(Ordering::Relaxed);
         self.worker_count.running().saturating_sub(resting)
@@ -223,7 +223,7 @@ impl<H: Host> Core<H> {
         self.waiting_of(self.queue.len() as u64) as usize
     }
 
-    /// How many of so many tasks in the queue wait for a worker. Those beyond its bound have one, that is on its way.
+    /// How many of `queued` tasks wait for a worker. Those beyond `queue_size` have one on its way.
     fn waiting_of(&self, queued: u64) -> u64 {
         match self.options.queue_size {
             _ if self.hand_off => 0,
@@ -232,13 +232,13 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Every accepted task is done, and every worker has left, though its thread may have yet to be joined.
+    /// Every accepted task is done and every worker has left, though its thread may not be joined yet.
     pub fn is_gone(&self) -> bool {
-        // In this order: nothing comes in any more, and a thread is counted before it looks whether it is needed.
+        // In this order: no task enters any more, and a thread is counted before it checks whether it is needed.
         self.in_flight() == 0 && self.threads.present() == 0
     }
 
-    /// A task of the pool that waited for the pool without limit would wait for itself.
+    /// A task that waited for its own pool without a time limit would wait for itself.
     pub fn refuse_waiting_for_itself(&self, wait_limit: &WaitLimit<'_>) -> Result<(), Error> {
         if wait_limit.is_endless() && self.deadlock_group.is_home() {
             Err(Error::Deadlock)
@@ -248,8 +248,8 @@ impl<H: Host> Core<H> {
     }
 
     pub fn stats(&self) -> Stats {
-        // The tasks that came in first, then those that went out: of more tasks than could be in flight nothing is ever said. What
-        // comes in and goes out in between counts as done, and raises `submitted` by as much.
+        // Entries first, then ends, so that the numbers never show more tasks than could be in flight. A task that
+        // enters and ends in between counts as done, and raises `submitted` by one.
         let undone = self.tallies.undone.load(Ordering::Acquire);
         let entered = self.admission.entered();
         let cancelled = self.tallies.cancelled.load(Ordering::Acquire);
@@ -281,18 +281,18 @@ impl<H: Host> Core<H> {
     }
 }
 
-/// For how long a submitter may look out for room before it stands in line. Several at once had better not for long: they keep
-/// the workers from the processors.
+/// How long a submitter may spin for a permit before it waits. Longer would not pay: several that spin at once keep the
+/// workers from the processors.
 const MOST_SPIN: Duration = Duration::from_micros(15);
 
-/// For how long a submitter may look out for a worker before it starts one: about as long as that takes.
+/// How long a submitter may spin for a worker before it starts one: about as long as a start takes.
 const START: Duration = Duration::from_micros(50);
 
-/// Far more threads than this fit no process, and seats for them would be memory for nothing.
+/// No process has room for far more threads than this, and seats for them would be wasted memory.
 const MOST_RESERVED: u32 = 1 << 16;
 
 impl<H: Host> Core<H> {
-    /// Sums what the workers have counted: the tasks they run, and those that ended.
+    /// Sums the workers' tallies: the tasks they run, and those that ended.
     fn sum_tallies(&self) -> (u64, Ended) {
         let mut sum = (0, Ended::default());
         for seat in self.seats.iter() {
@@ -311,7 +311,7 @@ mod tests {
     use std::sync::mpsc::channel;
 
     #[test]
-    fn what_was_taken_never_falls_and_is_no_more_than_what_came_in() {
+    fn taken_never_falls_and_never_exceeds_entered() {
         let pool = Pool::builder().capacity(1).queue_size(None).build();
         let pool = pool.expect("the options are good");
         let (open, gate) = channel::<()>();
@@ -320,7 +320,7 @@ mod tests {
         for _ in 0..3 {
             pool.submit(|| ()).expect("the pool is open");
         }
-        // Tasks are taken out, and put back.
+        // Tasks are taken out and put back.
         let taken = Cell::new(0);
         let extracted = pool.extract_if(|_| {
             taken.set(pool.core.taken());

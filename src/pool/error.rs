@@ -1,20 +1,20 @@
-//! Everything that can be refused.
+//! The errors of a pool.
 
 use std::io;
 use thiserror::Error;
 
-/// The limit that an overload has met, and the options that set it.
+/// The limit that an overload has hit, and the options that set it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Limit {
-    /// As many tasks are in flight as there may be.
+    /// As many tasks are in flight as may be.
     Tasks {
-        /// The workers there may be.
+        /// The maximum number of workers.
         capacity: u32,
         /// The tasks that may wait for a worker.
         queue_size: u64,
     },
-    /// So many submitters wait for room already.
+    /// This many submitters wait already.
     Waiting(usize),
     /// The operating system gives no further thread.
     Threads,
@@ -41,7 +41,7 @@ impl std::fmt::Display for Limit {
     }
 }
 
-/// Why a pool did not do what it was asked.
+/// Why a pool did not do what it was asked. [`SubmitError`] has an example.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -51,12 +51,12 @@ pub enum Error {
     /// The pool closed itself because a worker could not be set up.
     #[error("the pool is broken: a worker could not be set up")]
     Broken,
-    /// No worker is to be had and the caller may not wait.
+    /// No worker is free and the caller may not wait.
     #[error("the pool is overloaded: {in_flight} tasks are in flight, {limit}")]
     Overload {
         /// The tasks accepted and not yet done.
         in_flight: u64,
-        /// The limit that was met.
+        /// The limit that was hit.
         limit: Limit,
     },
     /// Every worker of the pool waits for the pool.
@@ -75,7 +75,26 @@ pub enum Error {
 
 /// A task that was not accepted, and why.
 ///
-/// Its message is that of the error, and its source is the error's: it adds the task and no link to the chain.
+/// Its message is the error's, and its source is the error's source: it adds the task, but no link to the chain.
+///
+/// ```
+/// use pyants::{Error, Pool};
+///
+/// let pool = Pool::builder().capacity(1).nonblocking(true).build()?;
+/// for number in 0..10 {
+///     if let Err(refusal) = pool.submit(move || println!("{number}")) {
+///         match refusal.error {
+///             Error::Overload { in_flight, .. } => {
+///                 println!("with {in_flight} tasks in flight the caller runs number {number} itself");
+///                 refusal.into_task().run();
+///             }
+///             Error::Closed => break,
+///             _ => return Err(refusal.into()),
+///         }
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
 pub struct SubmitError<T> {
     /// Why.
     pub error: Error,
@@ -114,10 +133,16 @@ impl<T> std::fmt::Debug for SubmitError<T> {
     }
 }
 
-/// Options that no pool can be made with.
+/// Options from which no pool can be made, or a capacity that it cannot change to.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OptionsError {
+    /// No pool works without workers.
+    #[error("the capacity has to be above 0, or None for any number of workers")]
+    ZeroCapacity,
+    /// An unlimited pool has no capacity to change, and a pre-allocated one has reserved for the one it has.
+    #[error("the capacity of an unlimited or pre-allocated pool cannot change")]
+    FixedCapacity,
     /// `pre_alloc` needs a capacity to reserve for.
     #[error("pre_alloc needs a capacity above 0: an unlimited pool has no size to reserve")]
     PreAllocWithoutCapacity,

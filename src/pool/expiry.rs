@@ -1,17 +1,17 @@
-//! The expiry thread: tells workers that have rested for too long to leave. One serves all the pools of a process.
+//! The expiry thread tells workers that have rested for too long to leave. One thread serves all pools of a process.
 //!
-//! A worker that goes to rest is entered into a *book*, for the time when it will be overdue, unless it stands there from
-//! an earlier rest: so one that rests and is called a thousand times in an expiry duration is entered once. The thread
-//! sleeps until the first entry is due, strikes it out, and looks at that seat. A worker that is overdue is told to leave;
-//! one that has rested anew since is entered again, for later; one that is awake will be when it rests. No other seat is
-//! looked at.
+//! A worker that rests is entered into a *book*, at the time when it will be overdue, unless an earlier rest has left
+//! an entry: so a worker that is called a thousand times within an expiry duration is entered once. The thread sleeps
+//! until the first entry is due, removes it, and looks at that seat. It tells a worker that is overdue to leave, enters
+//! one that has rested anew since then again, for later, and forgets one that is awake, which enters itself when it
+//! rests. It looks at no other seat.
 //!
-//! A pool that was refused a thread is in the book, too, until it is time to ask again. The thread does so for it, and all that
-//! it starts is a worker that looks for something to do.
+//! A pool that was refused a thread is in the book, too, until it is time to ask again. The expiry thread then asks for
+//! it, and starts no more than a worker that looks for work.
 //!
-//! The thread is there while the book has entries. It knows nothing of a pool but its seats, and these only under the
-//! book's lock, and for a moment the pool that it asks the system for. A pool that is closed strikes its entries out, and waits
-//! for that moment's end. So the book never has the last reference to anything, and nothing that is a user's is run here.
+//! The thread exists while the book has entries. It knows nothing of a pool but its seats, and these only under the
+//! book's lock, and, for a moment, the pool for which it asks for a thread. A pool that is closed removes its entries
+//! and waits for that moment to end. So the book never has the last reference to anything, and no user code runs here.
 
 use super::deadlock_group::Member;
 use super::seat::Seats;
@@ -30,26 +30,26 @@ pub struct Expiry {
 
 #[derive(Default)]
 struct Book {
-    /// The seats whose workers rest, or did when last seen. The key: when to look at the seat, the address of its table, and its
-    /// number there.
+    /// The seats whose workers rest, or did when last seen. The key: when to look at the seat, the address of its
+    /// table, and its index there.
     entries: BTreeMap<(u64, usize, u32), Arc<Seats>>,
-    /// The pools that were refused a thread, the addresses of their tables of seats, and when to ask again.
+    /// The pools that were refused a thread: when to ask again, and the addresses of their tables of seats.
     refused: Vec<(u64, usize, Weak<dyn Member>)>,
-    /// The one that the thread is asking for.
+    /// The pool for which the thread is asking.
     asking: Option<usize>,
-    /// The thread. There is one as long as there are entries.
+    /// The thread, which exists while there are entries.
     serving: Option<Exit>,
-    /// The one before it, which has but to end.
+    /// The thread before it, which is about to end.
     former: Option<Exit>,
-    /// The system gave no thread: none is asked for before that time.
+    /// The system refused the expiry thread: ask for none before this time.
     refused_until: u64,
 }
 
 impl Book {
-    /// Enters a seat that is not in the book, and whose worker rests since then.
+    /// Enters a seat that is not in the book, and whose worker has rested since `since`.
     fn enter(&mut self, seats: &Arc<Seats>, index: u32, since: u64) {
-        // Workers that began to rest one shortly after another leave together: their pool is looked at a few times in an
-        // expiry duration, and however short that is, the thread looks once in a millisecond and does not spin.
+        // Workers that began to rest shortly after one another leave together: the thread looks at their pool a few
+        // times per expiry duration, and at most once in a millisecond, so that a short duration does not make it spin.
         let grain = (seats.expiry() / LOOKS).max(SHORTEST_PAUSE) / SHORTEST_PAUSE * SHORTEST_PAUSE;
         let overdue = since.saturating_add(seats.expiry());
         let due = (overdue / grain).saturating_add(1).saturating_mul(grain);
@@ -58,7 +58,7 @@ impl Book {
             .insert(Self::key(due, seats, index), Arc::clone(seats));
     }
 
-    /// Strikes a seat out, if it is in the book.
+    /// Removes a seat, if it is in the book.
     fn strike_out(&mut self, seats: &Arc<Seats>, index: u32) {
         let seat = seats.get(index);
         if let Some(due) = seat.due() {
@@ -78,7 +78,7 @@ impl Book {
         refused.chain(resting).min()
     }
 
-    /// Takes a pool out that is to be asked for now.
+    /// Removes and returns a pool for which a thread is to be asked for now.
     fn take_refused(&mut self, now: u64) -> Option<Arc<dyn Member>> {
         let index = self.refused.iter().position(|&(due, ..)| due <= now)?;
         let (_, address, pool) = self.refused.swap_remove(index);
@@ -87,14 +87,14 @@ impl Book {
         pool
     }
 
-    /// There are no entries: the thread, if there is one, goes.
+    /// There are no entries: the thread, if there is one, is to end.
     fn dismiss(&mut self) {
         if self.serving.is_some() {
             self.former = self.serving.take();
         }
     }
 
-    /// Looks at the seat that is due first: tells the worker there to leave if it is overdue.
+    /// Looks at the seat that is due first, and tells its worker to leave if it is overdue.
     fn look(&mut self, now: u64) {
         let Some(first) = self.entries.first_entry() else {
             return;
@@ -105,7 +105,7 @@ impl Book {
         let ((_, _, index), seats) = first.remove_entry();
         let seat = seats.get(index);
         seat.set_due(None);
-        // Out of the book, then a look whether the worker rests. A worker does the opposite.
+        // First removed from the book, then the check whether the worker rests. A worker does the opposite.
         full_fence();
         while let Some((rest, since)) = seat.resting() {
             if now.saturating_sub(since) < seats.expiry() {
@@ -132,8 +132,8 @@ impl Expiry {
         self.born.elapsed().as_nanos() as u64
     }
 
-    /// Sees to it that the worker in a seat will expire, which has put itself on the idle stack and a full fence after it, unless
-    /// its pool is closed; `false`: the system refused the thread.
+    /// Makes sure that the worker in a seat will expire, unless its pool is closed. The worker has put itself on the
+    /// idle stack and passed a full fence. `false`: the system refused the thread.
     #[inline]
     pub fn see_to(
         &'static self,
@@ -146,7 +146,7 @@ impl Expiry {
 
     fn enter(&'static self, seats: &Arc<Seats>, index: u32, is_closed: impl Fn() -> bool) -> bool {
         let mut book = lock(&self.book);
-        // In a closed pool the worker is called, if it has not been. Who closes it strikes out after that who is entered here.
+        // In a closed pool the worker is called, if it has not been: the closer removes the entries after closing.
         if seats.get(index).due().is_some() || is_closed() {
             return true;
         }
@@ -159,8 +159,8 @@ impl Expiry {
         is_served
     }
 
-    /// A pool was refused a thread: asks again `after` so many nanoseconds, unless it is closed; `false`: the system gives no thread
-    /// for that either.
+    /// Asks again for a thread for this pool in `after` nanoseconds, unless it is closed; `false`: the system refuses
+    /// the expiry thread.
     pub fn ask_again(
         &'static self,
         seats: &Arc<Seats>,
@@ -182,8 +182,8 @@ impl Expiry {
         is_served
     }
 
-    /// Sees to it that the thread is there for an entry that was just made, where the first one was due at `first`; `false`: the
-    /// system refuses it.
+    /// Makes sure that the thread serves an entry that was just made, where the first one was due at `first`; `false`:
+    /// the system refused it.
     fn serve_from(&'static self, book: &mut Book, first: Option<u64>) -> bool {
         if book.serving.is_none() {
             if self.now() < book.refused_until {
@@ -224,7 +224,7 @@ impl Expiry {
                         book.look(now);
                     }
                     let refused = book.take_refused(now);
-                    // Whoever wants to rest, or to close a pool, goes first.
+                    // A worker that is about to rest, or a thread that closes a pool, goes first.
                     drop(book);
                     match refused {
                         Some(pool) => pool.ask_for_thread(),
@@ -239,13 +239,13 @@ impl Expiry {
         }
     }
 
-    /// Looks at the seat that is due first, as if it were a certain time.
+    /// Looks at the seat that is due first, as if the time were `now`.
     #[cfg(any(loom, shuttle))]
     pub fn look_at_first(&self, now: u64) {
         lock(&self.book).look(now);
     }
 
-    /// A pool is closed: no worker of it will expire, and the thread goes unless other pools need it.
+    /// A pool is closed: none of its workers will expire, and the thread ends unless other pools need it.
     pub fn forget(&self, seats: &Arc<Seats>) {
         let mut book = lock(&self.book);
         for index in 0..seats.used() {
@@ -253,18 +253,18 @@ impl Expiry {
         }
         let address = Arc::as_ptr(seats) as usize;
         book.refused.retain(|&(_, other, _)| other != address);
-        // Whoever closes the pool has a reference to it, which is dropped after the thread's.
+        // The closer has a reference to the pool, which it drops after the thread has dropped its own.
         while book.asking == Some(address) {
             book = wait(&self.condvar, book, None);
         }
-        // While the thread asks for another pool it may be needed again.
+        // While the thread asks for another pool, that pool may enter itself again.
         if book.first_due().is_none() && book.asking.is_none() {
             book.dismiss();
             self.condvar.notify_all();
         }
     }
 
-    /// Waits until a thread that is not needed any more has ended.
+    /// Waits until a thread that is no longer needed has ended.
     pub fn join_former(&self) {
         let former = lock(&self.book).former.clone();
         if let Some(former) = former {
@@ -273,15 +273,15 @@ impl Expiry {
     }
 }
 
-/// How often the thread looks for the workers of a pool in one expiry duration, at most.
+/// How often the thread looks at a pool in one expiry duration, at most.
 const LOOKS: u64 = 8;
 /// However short the expiry duration.
 const SHORTEST_PAUSE: u64 = 1_000_000;
-/// For how long no thread is asked for where the system gave none.
+/// How long to ask for no thread after the system refused one.
 const PAUSE: u64 = 100_000_000;
-/// How many workers are told to leave before others may have the book.
+/// How many seats to look at before others may lock the book.
 const AT_A_TIME: usize = 64;
-/// The thread calls nothing deep.
+/// The thread makes no deep calls.
 const STACK: usize = 64 * 1024;
 
 #[cfg(all(test, not(any(loom, shuttle))))]

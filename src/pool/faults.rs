@@ -1,6 +1,11 @@
-//! What the tests may break on purpose: thread starts, and (in model checks only) the steps of the protocol.
+//! Faults that tests inject: failing thread starts, and (in models only) steps of the protocol left out.
 
 use std::io;
+
+/// A build for tests can be broken; any other is as if this file were not there. (The models are release builds, and so is the Python
+/// package, whose tests run against it as users install it.)
+const ENABLED: bool = cfg!(any(debug_assertions, loom, shuttle, feature = "faults"));
+
 #[cfg(not(any(loom, shuttle)))]
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -8,23 +13,29 @@ use std::sync::atomic::{AtomicI64, Ordering};
 #[cfg(not(any(loom, shuttle)))]
 static FAILING_SPAWNS: AtomicI64 = AtomicI64::new(0);
 
-// All threads of a model share one thread of the system: what is broken here is broken in that model alone.
+// All threads of a model run on one thread of the system, so a fault affects that model only.
 #[cfg(any(loom, shuttle))]
 std::thread_local! {
     static FAILING_SPAWNS: std::cell::Cell<i64> = const { std::cell::Cell::new(0) };
     static SKIPPED: std::cell::Cell<Option<Step>> = const { std::cell::Cell::new(None) };
 }
 
-/// Makes the next `count` thread starts of the process fail as if the operating system had no more threads to give;
-/// a negative `count` fails all of them until this is called with 0.
+/// Makes the next `count` thread starts of the process fail as if the operating system had no more threads; a negative
+/// `count` fails all of them until this is called with 0.
+///
+/// # Panics
+/// In a release build without the feature `faults`.
 pub fn fail_spawns(count: i64) {
+    if !ENABLED {
+        panic!("a release build fails nothing on purpose without the feature `faults`");
+    }
     #[cfg(not(any(loom, shuttle)))]
     FAILING_SPAWNS.store(count, Ordering::Relaxed);
     #[cfg(any(loom, shuttle))]
     FAILING_SPAWNS.set(count);
 }
 
-/// Counts one thread start; whether it is to fail.
+/// Counts one thread start; returns whether it must fail.
 fn is_to_fail() -> bool {
     let next = |left: i64| (left != 0).then(|| if left < 0 { left } else { left - 1 });
     #[cfg(not(any(loom, shuttle)))]
@@ -37,14 +48,14 @@ fn is_to_fail() -> bool {
         .is_some()
 }
 
-/// How many of the next thread starts fail, of those that were made to.
+/// How many of the injected failures are left.
 #[cfg(not(any(loom, shuttle)))]
 pub fn failing_spawns() -> i64 {
     FAILING_SPAWNS.load(Ordering::Relaxed)
 }
 
 pub(super) fn spawn_fails() -> io::Result<()> {
-    if is_to_fail() {
+    if ENABLED && is_to_fail() {
         Err(io::Error::new(
             io::ErrorKind::WouldBlock,
             "thread start refused by a test",
@@ -54,16 +65,16 @@ pub(super) fn spawn_fails() -> io::Result<()> {
     }
 }
 
-/// A step of the protocol that a model check leaves out to show that it notices.
+/// A step of the protocol that a model leaves out to show that it notices.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
     /// A worker that has put itself on the idle stack looks into the run queue once more.
     LookAgainBeforeParking,
-    /// Whoever gives a permit back looks for a submitter that began to wait meanwhile.
+    /// A worker that gives back a permit checks for a submitter that began to wait meanwhile.
     LookAgainAfterGivingBack,
     /// A worker that is no longer counted looks for a task whose submitter had counted on it.
     LookAgainAfterLeaving,
-    /// Whoever lays the search token down looks for a task whose submitter had trusted the searcher.
+    /// The thread that lays down the search token checks for a task whose submitter had trusted the searcher.
     LookAgainAfterSearching,
     /// A worker that comes back because it is needed after all takes the search token again.
     SearchAgainAfterComingBack,
@@ -75,7 +86,7 @@ pub fn skip(step: Option<Step>) {
     SKIPPED.set(step);
 }
 
-/// Whether a model check left `step` out. Always false, and compiled away, outside of model checks.
+/// A model left `step` out. Always false, and compiled away, outside of models.
 #[inline]
 pub(super) fn skipped(step: Step) -> bool {
     #[cfg(any(loom, shuttle))]
@@ -84,5 +95,15 @@ pub(super) fn skipped(step: Step) -> bool {
     {
         let _ = step;
         false
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    #[test]
+    fn a_release_build_breaks_nothing_unless_it_asks_to() {
+        let asked = std::panic::catch_unwind(|| super::fail_spawns(0));
+        let is_for_tests = cfg!(any(debug_assertions, feature = "faults"));
+        assert_eq!(asked.is_ok(), is_for_tests);
     }
 }

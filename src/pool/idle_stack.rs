@@ -1,8 +1,8 @@
 //! A lock-free stack of seats, last in, first out (a Treiber stack).
 //!
 //! The stack holds indices. The links lie in the seats, and seats are never freed, so following a stale link reads
-//! memory that is still a seat. A stale link can do no harm either: every change of the head raises its sequence
-//! number, and the compare-and-swap that would install the stale link fails.
+//! memory that is still a seat. A stale link does no harm either: every change of the head raises its sequence number,
+//! and the compare-and-swap that would install the stale link fails.
 //!
 //! ```text
 //!  63       62..32            31..0
@@ -11,8 +11,8 @@
 //!  +--------+-----------------+-------------------------------+
 //! ```
 //!
-//! The sequence number has 31 bits: a thread would have to be held up between its load and its compare-and-swap for an
-//! exact multiple of two billion changes to be deceived.
+//! The sequence number has 31 bits: to be deceived, a thread would have to be delayed between its load and its
+//! compare-and-swap for an exact multiple of two billion changes.
 //!
 //! Orderings: a push publishes the seat and its link with a release; a pop acquires them. Every change of the head is a
 //! read-modify-write, none a plain store, so each continues the release sequence of the pushes before it, and a pop
@@ -21,13 +21,13 @@
 use super::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crossbeam_utils::CachePadded;
 
-/// Where the links of the stacked seats lie.
+/// Gives access to the links of the stacked seats.
 pub trait Links {
     /// The link of seat `index`.
     fn link(&self, index: u32) -> &AtomicU32;
 }
 
-/// The stack is closed: nothing can be put on it.
+/// The stack is closed: nothing can be pushed.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Closed;
 
@@ -43,7 +43,7 @@ impl Head {
         self.0 & Self::CLOSED != 0
     }
 
-    /// The top seat's index plus 1, 0 where the stack is empty: what a link holds.
+    /// The top seat's index plus 1, or 0 if the stack is empty: the value that a link holds.
     fn link(self) -> u32 {
         self.0 as u32
     }
@@ -77,7 +77,7 @@ impl IdleStack {
         }
     }
 
-    /// Puts seat `index`, which is on no stack, on top.
+    /// Pushes seat `index`, which is on no stack.
     pub fn push(&self, links: &impl Links, index: u32) -> Result<(), Closed> {
         // Relaxed: nothing is read through the head here, the CAS confirms it.
         let mut head = Head(self.head.load(Ordering::Relaxed));
@@ -96,7 +96,7 @@ impl IdleStack {
         }
     }
 
-    /// Takes the top seat.
+    /// Pops the top seat.
     pub fn pop(&self, links: &impl Links) -> Option<u32> {
         // Acquire: the link of the top seat is read next.
         let mut head = Head(self.head.load(Ordering::Acquire));
@@ -119,12 +119,12 @@ impl IdleStack {
             .checked_sub(1)
     }
 
-    /// Whether the stack holds no seat. To be used after a full fence where a decision hangs on it.
+    /// The stack holds no seat. Call after a full fence if a decision depends on it.
     pub fn is_empty(&self) -> bool {
         Head(self.head.load(Ordering::Relaxed)).link() == 0
     }
 
-    /// Closes the stack and takes all seats, to be walked with [`Links`] from the index returned.
+    /// Closes the stack and takes all seats; follow the [`Links`] from the returned index.
     pub fn close(&self) -> Option<u32> {
         let mut head = Head(self.head.load(Ordering::Acquire));
         loop {
@@ -138,14 +138,14 @@ impl IdleStack {
     /// Opens a closed stack.
     pub fn open(&self) {
         let mut head = Head(self.head.load(Ordering::Relaxed));
-        // Release: whoever gets on the stack then, and passes a full fence, sees what was done before this.
+        // Release: a worker that gets on the stack afterwards and passes a full fence sees everything done before this.
         while let Err(now) = self.replace(head, head.next(head.link()).open(), Ordering::Release) {
             head = now;
         }
     }
 
     fn replace(&self, old: Head, new: Head, success: Ordering) -> Result<(), Head> {
-        // Acquire on failure: the caller goes on with the head it reads here.
+        // Acquire on failure: the caller continues with the head read here.
         self.head
             .compare_exchange_weak(old.0, new.0, success, Ordering::Acquire)
             .map(drop)

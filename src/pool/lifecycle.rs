@@ -1,7 +1,7 @@
 //! Tune, release, reboot.
 
 use super::core::Core;
-use super::error::Error;
+use super::error::{Error, OptionsError};
 use super::host::Host;
 use super::idle_stack::Links;
 use super::options::MAX_CAPACITY;
@@ -12,35 +12,36 @@ use super::waiters::Answers;
 use std::time::Duration;
 
 impl<H: Host> Core<H> {
-    /// Changes how many workers there may be. Unlimited and pre-allocated pools keep what they have.
-    pub fn tune(self: &Arc<Self>, capacity: u32) {
+    /// Changes the maximum number of workers. Ignored by unlimited and pre-allocated pools.
+    pub fn tune(self: &Arc<Self>, capacity: u32) -> Result<(), OptionsError> {
         {
             let _lifecycle = lock(&self.lifecycle);
             let capacity = capacity.min(MAX_CAPACITY);
-            let Some(before) = self.worker_count.capacity() else {
-                return;
-            };
-            if capacity == 0 || capacity == before || self.options.pre_alloc {
-                return;
+            match self.worker_count.capacity() {
+                _ if capacity == 0 => return Err(OptionsError::ZeroCapacity),
+                Some(before) if capacity == before => return Ok(()),
+                Some(_) if !self.options.pre_alloc => {}
+                _ => return Err(OptionsError::FixedCapacity),
             }
             self.worker_count.set_capacity(capacity);
             self.admission
                 .set_limit(Self::limit(&self.options, Some(capacity)));
         }
-        // More room: for those in line, and for workers to take what is in the queue.
+        // There may be more permits, for waiters, and more workers, for queued tasks.
         self.let_in();
-        // The line may be empty now, and what was let in done already.
+        // There may be no waiters now, and their tasks may be done already.
         self.watch.notify();
         self.wake_if_due();
-        // Less room: workers at rest go at once, the others when they have done their tasks. Those that are left may all be
-        // bound, with no hope for another any more.
+        // There may be too many workers: those at rest leave at once, the others after their tasks. Those left may all
+        // be blocked, without hope for another worker.
         self.call_surplus();
         self.deadlock_group.break_deadlock();
+        Ok(())
     }
 
-    /// Wakes as many workers at rest as there are too many; they look around and leave.
+    /// Wakes as many resting workers as there are too many; they check and leave.
     pub fn call_surplus(&self) {
-        // The capacity is lowered; now look who rests. A worker does the opposite before it sleeps.
+        // The capacity is lowered first, then the check who rests. A worker does the opposite before it sleeps.
         full_fence();
         for _ in 0..self.worker_count.surplus() {
             let Some(seat) = self.idle.pop(&self.seats) else {
@@ -50,7 +51,7 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Lets nobody in any more, refuses those in line, and tells the workers to leave when the accepted tasks are done;
+    /// Lets no task in any more, refuses the waiters, and tells the workers to leave when the accepted tasks are done;
     /// `false`: the pool was closed already.
     pub fn release(self: &Arc<Self>) -> bool {
         match self.close() {
@@ -62,8 +63,7 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// As `release`, but what those in line are to be told is for the caller to deliver when it holds no lock; `None`: the
-    /// pool was closed already.
+    /// As `release`, but the caller delivers the answers to the waiters when it holds no lock; `None`: already closed.
     #[must_use]
     pub fn close(self: &Arc<Self>) -> Option<Answers<H::Task>> {
         let answers = {
@@ -74,7 +74,7 @@ impl<H: Host> Core<H> {
             let mut waiters = self.waiters.lock();
             waiters.refuse_all(|| Error::Closed);
             let mut answers = self.unlock(waiters);
-            // Those who would do with any of several pools do not get into any from now on.
+            // From now on the shared waiters get into none of the pools.
             self.deadlock_group.count_closed(true);
             if let Some((commons, _)) = &self.commons {
                 let mut waiters = commons.lock();
@@ -83,11 +83,11 @@ impl<H: Host> Core<H> {
             }
             let mut next = self.idle.close();
             while let Some(seat) = next {
-                // The link first: a worker that is called may rest again, and link its seat anew.
+                // The link first: a called worker may rest again and overwrite its seat's link.
                 next = self.seats.link(seat).load(Ordering::Relaxed).checked_sub(1);
                 self.call(seat, Call::Look);
             }
-            // Before the pool can be opened again: whoever rests then is not struck out.
+            // Before the pool can be opened again: the entry of a worker that rests after that stays.
             self.process.expiry.forget(&self.seats);
             answers
         };
@@ -95,10 +95,10 @@ impl<H: Host> Core<H> {
         Some(answers)
     }
 
-    /// Waits until every accepted task is done and every worker has left. If the pool is closed then, all its threads have
-    /// ended.
+    /// Waits until all accepted tasks are done and all workers have left; in a closed pool also until their threads
+    /// have ended.
     pub fn wait_gone(self: &Arc<Self>, wait_limit: &mut WaitLimit<'_>) -> Result<(), Error> {
-        // Of a closed pool the expiry thread knows nothing: a thread that was refused is asked for again here.
+        // The expiry thread knows no closed pool: a thread that was refused is asked for again here.
         let is_refused = || self.shortage.was_refused() && !self.queue.is_empty();
         let pause = || is_refused().then(|| Duration::from_nanos(self.shortage.pause()));
         let ask = || {
@@ -107,7 +107,7 @@ impl<H: Host> Core<H> {
             }
         };
         (self.watch).wait_and_act(|| self.is_gone(), wait_limit, pause, ask)?;
-        // A worker that has left, and is still in its thread's last deeds, cannot wait for its own end.
+        // A worker that has left, and runs the destructors of its thread-locals, cannot wait for its own end.
         if !self.threads.is_home() {
             self.process
                 .left
@@ -122,7 +122,7 @@ impl<H: Host> Core<H> {
         let lifecycle = lock(&self.lifecycle);
         if self.admission.is_closed() {
             self.broken.store(false, Ordering::Relaxed);
-            // In this order: a worker that gets on the stack, and looks then, finds the pool open, and sees to its expiry.
+            // In this order: a worker that gets on the stack and then checks finds the pool open, and will expire.
             self.admission.open();
             self.deadlock_group.count_closed(false);
             self.idle.open();
@@ -133,9 +133,9 @@ impl<H: Host> Core<H> {
 }
 
 impl<H: Host> Core<H> {
-    /// A worker has gone to rest: sees to it that it will expire. The caller has put itself on the idle stack and a full
-    /// fence after it.
-    /// How long the worker is to sleep before it leaves by itself, if the system gave no thread; `None`: it sleeps until it is called.
+    /// Makes sure that a worker that rests will expire. The caller has put itself on the idle stack and passed a full
+    /// fence. Returns how long the worker is to sleep before it leaves by itself, if the system refused the expiry
+    /// thread; `None`: until it is called.
     #[inline]
     pub fn expire_later(&self, seat: u32) -> Option<Duration> {
         let expiry = self.options.expiry?;
@@ -144,7 +144,7 @@ impl<H: Host> Core<H> {
         (!is_seen_to).then_some(expiry)
     }
 
-    /// Tells every worker at rest to leave, as if it were overdue.
+    /// Tells every resting worker to leave, as if it were overdue.
     pub fn expire_all(&self) {
         for seat in self.seats.iter() {
             if let Some((rest, _)) = seat.resting() {

@@ -1,4 +1,4 @@
-//! Several pools behind one front: less contention, at the price of a choice.
+//! Several pools behind one front: less contention, in return for choosing a pool.
 
 use super::core::Core;
 use super::deadlock_group::DeadlockGroup;
@@ -21,7 +21,7 @@ use std::time::Duration;
 pub enum Strategy {
     /// One after another.
     RoundRobin,
-    /// The one with the fewest tasks: running, queued, or waiting to come in; of several the first.
+    /// The one with the fewest tasks: running, queued or waiting for a permit; of several the first.
     LeastTasks,
 }
 
@@ -32,13 +32,16 @@ pub enum Strategy {
 ///
 /// let pools = MultiPool::new(2, Strategy::LeastTasks, &Pool::builder().capacity(4))?;
 /// pools.submit(|| println!("in one of the two"))?;
-/// assert_eq!(pools.stats().capacity, Some(8));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// assert_eq!(pools.submit_value(|| 6 * 7)?.join()?, 42);
+/// assert_eq!(pools.stats().capacity, Some(8)); // Of both together; of each:
+/// assert!(pools.pools().iter().all(|pool| pool.capacity() == Some(4)));
+/// pools.release_timeout(std::time::Duration::from_secs(60))?;
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 /// ```
 pub struct MultiPool<H: Host = Closures> {
     pools: Vec<Pool<H>>,
     deadlock_group: Arc<DeadlockGroup>,
-    /// Those who find no room in any pool, and are let in by whichever has some first.
+    /// The submitters that find no permit in any pool; the first pool with a permit lets them in.
     waiters: Arc<Waiters<H::Task>>,
     strategy: Strategy,
     turns: Turns,
@@ -46,8 +49,8 @@ pub struct MultiPool<H: Host = Closures> {
     lifecycle: Mutex<()>,
 }
 
-/// The pool that is next in turn. A thread that submits one task after another takes a whole run of turns at once, and goes through them
-/// by itself: some times round, so that they come out even.
+/// The pool whose turn is next. A thread that submits one task after another takes a whole run of turns at once and
+/// uses them up by itself: a multiple of the number of pools, so that they get equal shares.
 struct Turns {
     next: CachePadded<AtomicU64>,
     /// Tells these turns from all others, and from those before a reboot.
@@ -60,17 +63,17 @@ struct Run {
     id: u64,
     next: u64,
     left: u64,
-    /// How many it has had, up to `Turns::RUN`.
+    /// How many turns it has had, up to `Turns::RUN`.
     had: u64,
 }
 
 thread_local! {
-    /// Of the pools that this thread last submitted to.
+    /// The turns in the pools to which this thread last submitted.
     static RUN: Cell<Run> = const { Cell::new(Run { id: 0, next: 0, left: 0, had: 0 }) };
 }
 
 impl Turns {
-    /// How many a thread takes at once, more or less, when it has taken as many one by one.
+    /// About how many turns a thread takes at once, after it has taken that many one by one.
     const RUN: u64 = 64;
 
     fn new() -> Self {
@@ -127,7 +130,7 @@ impl<H: Host> std::fmt::Debug for MultiPool<H> {
 }
 
 impl<H: Host> MultiPool<H> {
-    /// `size` pools with the same options; `host` makes each its host. The pools' names are `{name}-{index}`.
+    /// Makes `size` pools with the same options; `host` makes the host of each. Their names are `{name}-{index}`.
     pub fn with_hosts(
         size: usize,
         strategy: Strategy,
@@ -146,7 +149,7 @@ impl<H: Host> MultiPool<H> {
                     ..options.clone()
                 };
                 let commons = Some((Arc::clone(&waiters), index));
-                // To know the pool with the fewest tasks takes a look at one number of each.
+                // So that the pool with the fewest tasks is found by one number of each pool.
                 let counted = strategy == Strategy::LeastTasks;
                 Pool::of_group(host(), options, &deadlock_group, commons, counted)
             })
@@ -167,6 +170,10 @@ impl<H: Host> MultiPool<H> {
         &self.pools
     }
 
+    pub(super) fn deadlock_group_id(&self) -> usize {
+        self.deadlock_group.id()
+    }
+
     fn least_tasks(&self) -> usize {
         let tasks = |pool: &Pool<H>| pool.core.in_flight() + pool.core.waiting() as u64;
         (0..self.pools.len())
@@ -181,75 +188,13 @@ impl<H: Host> MultiPool<H> {
         }
     }
 
-    /// Offers a task to the pool chosen, then to all others that may have room.
-    #[doc(hidden)]
-    pub fn offer(&self, task: H::Task) -> (usize, Offer<H::Task>) {
-        if self.is_closed() {
-            return (self.broken().unwrap_or(0), Offer::Closed(task));
-        }
-        let chosen = self.choose();
-        if self.waiters.is_ready() {
-            return (chosen, Offer::Full(task)); // Nobody overtakes those who wait.
-        }
-        let mut offer = self.pools[chosen].offer(task);
-        for step in 1..self.pools.len() {
-            let Offer::Full(task) = offer else { break };
-            let index = (chosen + step) % self.pools.len();
-            offer = self.pools[index].offer(task);
-            if !matches!(offer, Offer::Full(_)) {
-                return (index, offer);
-            }
-        }
-        (chosen, offer)
-    }
-
-    /// The second half of a submit, which began with an offer by the pool with this index. Without `wait_limit` it does not
-    /// wait for room.
-    #[doc(hidden)]
-    pub fn follow_up(
-        &self,
-        mut index: usize,
-        mut offer: Offer<H::Task>,
-        mut wait_limit: Option<&mut WaitLimit<'_>>,
-    ) -> Result<(), SubmitError<H::Task>> {
-        let let_in = || self.offer_permits();
-        if wait_limit.is_some() && matches!(offer, Offer::Full(_)) && self.spin_for_permit(index) {
-            let Offer::Full(task) = offer else {
-                unreachable!("it was looked at just now")
-            };
-            (index, offer) = self.offer(task);
-        }
-        while let Some(task) = self.bring_to_end(index, offer, true, |core, offer| {
-            core.follow_up(offer, wait_limit.as_deref_mut(), Some(&let_in))
-        })? {
-            (index, offer) = self.offer(task);
-        }
-        Ok(())
-    }
-
-    /// As `follow_up`, without waiting: a task that finds no room stands in line by itself (`Some`), for any pool. Should it be
-    /// refused later the host of one of them gets it.
-    #[doc(hidden)]
-    pub fn submit_detached(
-        &self,
-        index: usize,
-        offer: Offer<H::Task>,
-        accounting: Accounting,
-    ) -> Result<Option<Detached<H>>, SubmitError<H::Task>> {
-        let let_in = || self.offer_permits();
-        let counts = accounting == Accounting::Counted;
-        self.bring_to_end(index, offer, counts, |core, offer| {
-            core.submit_detached(offer, accounting, Some(&let_in))
-        })
-    }
-
-    /// Has each pool let in whom it has room for, of those in the common line.
+    /// Each pool lets in as many of the shared waiters as it has permits for.
     fn offer_permits(&self) {
         self.pools.iter().for_each(|pool| pool.core.offer_permits());
     }
 
-    /// Has the pool with this index bring its offer to an end, or others, one after another, where the system gives it no
-    /// thread: those with room first. `counts`: a refusal is counted, by one of them.
+    /// Settles the offer in the pool with this index or, if the system gives that no thread, in others, one after
+    /// another, those with a permit first. `counts`: one of them counts a refusal.
     fn bring_to_end<R>(
         &self,
         index: usize,
@@ -302,7 +247,7 @@ impl<H: Host> MultiPool<H> {
         })
     }
 
-    /// As a pool does before a submitter stands in its line, but looks at all pools.
+    /// As a pool does before a submitter waits, but for a permit of any pool.
     fn spin_for_permit(&self, index: usize) -> bool {
         let core = &self.pools[index].core;
         core.may_spin_for_permit()
@@ -314,7 +259,7 @@ impl<H: Host> MultiPool<H> {
             })
     }
 
-    /// Submits a task to the pool chosen, or to one that has room; where none has waits until one does.
+    /// Submits a task to the chosen pool, or to one that has a permit; if none has, waits until one does.
     pub fn submit(&self, task: impl Into<H::Task>) -> Result<(), SubmitError<H::Task>> {
         let (index, offer) = self.offer(task.into());
         self.follow_up(index, offer, Some(&mut WaitLimit::new(None)))
@@ -336,8 +281,8 @@ impl<H: Host> MultiPool<H> {
         self.follow_up(index, offer, Some(&mut WaitLimit::new(Some(timeout))))
     }
 
-    /// Waits until every accepted task is done, for at most `timeout` (`None`: for ever); whether that came true. As
-    /// [`Pool::wait_idle`].
+    /// Waits until every accepted task is done, for at most `timeout` (`None`: no limit); returns whether that
+    /// happened. As [`Pool::wait_idle`].
     pub fn wait_idle(&self, timeout: Option<Duration>) -> bool {
         self.watch_idle(&mut WaitLimit::new(timeout)).is_ok()
     }
@@ -363,14 +308,6 @@ impl<H: Host> MultiPool<H> {
             .map_err(|(error, _)| error)
     }
 
-    /// The pool with this index has a worker at rest, while workers of others are awake.
-    #[doc(hidden)]
-    pub fn is_crowded(&self, index: usize) -> bool {
-        !self.pools[index].core.idle.is_empty()
-            && (0..self.pools.len())
-                .any(|other| other != index && self.pools[other].core.awake() > 0)
-    }
-
     /// The numbers of all pools, summed.
     pub fn stats(&self) -> Stats {
         self.pools
@@ -381,11 +318,14 @@ impl<H: Host> MultiPool<H> {
     }
 
     /// Sets the capacity of each pool.
-    pub fn tune(&self, capacity: u32) {
-        self.pools.iter().for_each(|pool| pool.tune(capacity));
+    ///
+    /// # Errors
+    /// As [`Pool::tune`].
+    pub fn tune(&self, capacity: u32) -> Result<(), OptionsError> {
+        self.pools.iter().try_for_each(|pool| pool.tune(capacity))
     }
 
-    /// A pool that closed itself, because a worker could not be set up.
+    /// The index of a pool that closed itself because a worker could not be set up.
     fn broken(&self) -> Option<usize> {
         self.pools.iter().position(Pool::is_broken)
     }
@@ -405,10 +345,92 @@ impl<H: Host> MultiPool<H> {
         was_open && was_whole
     }
 
+    /// Opens the pools if they are closed.
+    pub fn reboot(&self) {
+        let _lifecycle = lock(&self.lifecycle);
+        if self.is_closed() {
+            self.turns.restart();
+            self.pools.iter().for_each(Pool::reboot);
+        }
+    }
+
+    /// No task is accepted: the pools were released, together or one by one, or one of them closed itself.
+    pub fn is_closed(&self) -> bool {
+        self.deadlock_group.is_closed()
+    }
+}
+
+/// What `pool::internal` is for, of several pools.
+#[doc(hidden)]
+impl<H: Host> MultiPool<H> {
+    /// Offers a task to the chosen pool, then to all others that may have a permit.
+    pub fn offer(&self, task: H::Task) -> (usize, Offer<H::Task>) {
+        if self.is_closed() {
+            return (self.broken().unwrap_or(0), Offer::Closed(task));
+        }
+        let chosen = self.choose();
+        if self.waiters.is_ready() {
+            return (chosen, Offer::Full(task)); // Nobody overtakes the waiters.
+        }
+        let mut offer = self.pools[chosen].offer(task);
+        for step in 1..self.pools.len() {
+            let Offer::Full(task) = offer else { break };
+            let index = (chosen + step) % self.pools.len();
+            offer = self.pools[index].offer(task);
+            if !matches!(offer, Offer::Full(_)) {
+                return (index, offer);
+            }
+        }
+        (chosen, offer)
+    }
+
+    /// The second half of a submit, for an offer by the pool with this index. Without `wait_limit` it does not wait.
+    pub fn follow_up(
+        &self,
+        mut index: usize,
+        mut offer: Offer<H::Task>,
+        mut wait_limit: Option<&mut WaitLimit<'_>>,
+    ) -> Result<(), SubmitError<H::Task>> {
+        let let_in = || self.offer_permits();
+        if wait_limit.is_some() && matches!(offer, Offer::Full(_)) && self.spin_for_permit(index) {
+            let Offer::Full(task) = offer else {
+                unreachable!("it was looked at just now")
+            };
+            (index, offer) = self.offer(task);
+        }
+        while let Some(task) = self.bring_to_end(index, offer, true, |core, offer| {
+            core.follow_up(offer, wait_limit.as_deref_mut(), Some(&let_in))
+        })? {
+            (index, offer) = self.offer(task);
+        }
+        Ok(())
+    }
+
+    /// As `follow_up`, but the caller never waits: a task that finds no permit waits for any pool by itself (`Some`).
+    /// If it is refused later, the host of one of the pools gets it.
+    pub fn submit_detached(
+        &self,
+        index: usize,
+        offer: Offer<H::Task>,
+        accounting: Accounting,
+    ) -> Result<Option<Detached<H>>, SubmitError<H::Task>> {
+        let let_in = || self.offer_permits();
+        let counts = accounting == Accounting::Counted;
+        self.bring_to_end(index, offer, counts, |core, offer| {
+            core.submit_detached(offer, accounting, Some(&let_in))
+        })
+    }
+
+    /// The pool with this index has a resting worker, while workers of other pools are awake.
+    pub fn is_crowded(&self, index: usize) -> bool {
+        !self.pools[index].core.idle.is_empty()
+            && (0..self.pools.len())
+                .any(|other| other != index && self.pools[other].core.awake() > 0)
+    }
+
     /// Waits until all pools are idle, or `wait_limit` ends.
-    #[doc(hidden)]
     pub fn watch_idle(&self, wait_limit: &mut WaitLimit<'_>) -> Result<(), Error> {
-        // A task may submit to a pool already seen idle: only a round in which nothing came in anywhere counts.
+        // A task may submit to a pool already seen idle: only a round in which no task entered anywhere counts.
         let entered = || {
             self.pools
                 .iter()
@@ -427,8 +449,7 @@ impl<H: Host> MultiPool<H> {
         }
     }
 
-    /// Waits until every worker of all pools has left. The pools that have not when `wait_limit` ends, by index.
-    #[doc(hidden)]
+    /// Waits until all workers of all pools have left; else returns the indices of the pools that still have some.
     pub fn watch_gone(&self, wait_limit: &mut WaitLimit<'_>) -> Result<(), (Error, Vec<usize>)> {
         for (index, pool) in self.pools.iter().enumerate() {
             if let Err(error) = pool.watch_gone(wait_limit) {
@@ -440,23 +461,9 @@ impl<H: Host> MultiPool<H> {
         }
         Ok(())
     }
-
-    /// Opens the pools if they are closed.
-    pub fn reboot(&self) {
-        let _lifecycle = lock(&self.lifecycle);
-        if self.is_closed() {
-            self.turns.restart();
-            self.pools.iter().for_each(Pool::reboot);
-        }
-    }
-
-    /// No task is accepted: the pools were released, together or one by one, or one of them closed itself.
-    pub fn is_closed(&self) -> bool {
-        self.deadlock_group.is_closed()
-    }
 }
 
-/// A pool was given no thread; another may have a worker.
+/// The system refused the pool a thread; another pool may have a worker.
 fn lacks_thread(error: &Error) -> bool {
     matches!(
         error,
@@ -469,7 +476,7 @@ fn lacks_thread(error: &Error) -> bool {
 }
 
 impl MultiPool {
-    /// `size` pools of Rust closures, each as `builder` has it, with the same panic handler.
+    /// Makes `size` pools of Rust closures with the options and the panic handler of `builder`.
     pub fn new(size: usize, strategy: Strategy, builder: &Builder) -> Result<Self, OptionsError> {
         Self::with_hosts(size, strategy, &builder.options, || builder.host.clone())
     }

@@ -1,4 +1,4 @@
-//! How a pool is to be, fixed when it is made; only the capacity can change later. And the builder of pools of closures.
+//! The options of a pool, fixed when it is made except for the capacity, and the builder of pools of closures.
 
 use super::error::OptionsError;
 use super::host::Closures;
@@ -6,13 +6,13 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The capacity of an unlimited pool, and the largest there is.
+/// The capacity of an unlimited pool, and the largest possible one.
 pub(super) const MAX_CAPACITY: u32 = i32::MAX as u32;
 
 /// The options of a pool.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How many workers there may be; `None`: as many as there are tasks.
+    /// The maximum number of workers, at least 1; `None`: as many as there are tasks.
     pub capacity: Option<u32>,
     /// How many accepted tasks may wait for a worker; `None`: any number.
     pub queue_size: Option<u64>,
@@ -47,10 +47,10 @@ impl Default for Options {
 
 impl Options {
     pub(super) fn validate(mut self) -> Result<Self, OptionsError> {
-        self.capacity = self
-            .capacity
-            .filter(|&capacity| capacity > 0)
-            .map(|capacity| capacity.min(MAX_CAPACITY));
+        if self.capacity == Some(0) {
+            return Err(OptionsError::ZeroCapacity);
+        }
+        self.capacity = self.capacity.map(|capacity| capacity.min(MAX_CAPACITY));
         if self.pre_alloc && self.capacity.is_none() {
             return Err(OptionsError::PreAllocWithoutCapacity);
         }
@@ -62,6 +62,29 @@ impl Options {
 }
 
 /// Makes a [`Pool`](super::Pool) of Rust closures.
+///
+/// Where there may be a limit, `None` is that there is none.
+///
+/// ```
+/// use pyants::{OptionsError, Pool};
+/// use std::time::Duration;
+///
+/// let pool = Pool::builder()
+///     .capacity(8) // At most eight workers,
+///     .queue_size(1000) // a thousand tasks that wait for one of them,
+///     .max_blocking_tasks(16) // and sixteen threads that wait in `submit` for room.
+///     .expiry(Duration::from_secs(30)) // Workers leave when they have had no task for so long.
+///     .name("hashing") // Threads are named hashing_0, hashing_1 and so on.
+///     .stack_size(256 << 10)
+///     .panic_handler(|payload| eprintln!("a task panicked: {:?}", payload.downcast_ref::<&str>()))
+///     .build()?;
+/// assert_eq!(pool.options().queue_size, Some(1000));
+///
+/// let lasting = Pool::builder().queue_size(None).expiry(None).build()?; // Any number of tasks; workers stay.
+/// assert_eq!(lasting.capacity(), None);
+/// assert_eq!(Pool::builder().capacity(0).build().unwrap_err(), OptionsError::ZeroCapacity);
+/// # Ok::<(), OptionsError>(())
+/// ```
 #[derive(Clone, Default)]
 #[must_use = "a builder does nothing until its pool is built"]
 pub struct Builder {
@@ -70,9 +93,9 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// How many workers there may be; 0: any number.
-    pub fn capacity(mut self, workers: u32) -> Self {
-        self.options.capacity = Some(workers);
+    /// The maximum number of workers, at least 1; `None`: any number, which is the default.
+    pub fn capacity(mut self, workers: impl Into<Option<u32>>) -> Self {
+        self.options.capacity = workers.into();
         self
     }
 
@@ -94,13 +117,13 @@ impl Builder {
         self
     }
 
-    /// How many submitters may wait at once; 0: any number.
-    pub fn max_blocking_tasks(mut self, submitters: usize) -> Self {
-        self.options.max_blocking_tasks = (submitters > 0).then_some(submitters);
+    /// How many submitters may wait at once; `None`: any number, which is the default.
+    pub fn max_blocking_tasks(mut self, submitters: impl Into<Option<usize>>) -> Self {
+        self.options.max_blocking_tasks = submitters.into();
         self
     }
 
-    /// Reserve the seats of all workers now. Needs a capacity, which then stays.
+    /// Reserve the seats of all workers now. Needs a capacity, which is then fixed.
     pub fn pre_alloc(mut self, pre_alloc: bool) -> Self {
         self.options.pre_alloc = pre_alloc;
         self
@@ -118,8 +141,8 @@ impl Builder {
         self
     }
 
-    /// The function that is called, on the worker's thread, with the payload of a task's panic. Without one the panic is printed by
-    /// the panic hook, as any thread's.
+    /// A function called on the worker's thread with the payload of a task's panic. Without one, the panic hook alone
+    /// reports the panic.
     pub fn panic_handler(
         mut self,
         handler: impl Fn(Box<dyn Any + Send>) + Send + Sync + 'static,

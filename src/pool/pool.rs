@@ -1,4 +1,4 @@
-//! `Pool`: its public methods, each a line or two.
+//! `Pool` and its public methods, each a line or two.
 
 use super::core::Core;
 use super::deadlock_group::{DeadlockGroup, Member};
@@ -6,14 +6,13 @@ use super::error::{Error, OptionsError, SubmitError};
 use super::host::{Closures, Host};
 use super::options::{Builder, Options};
 use super::stats::Stats;
-use super::submit::{Accounting, Detached, Offer};
 use super::sync::{Arc, WaitLimit, atomic};
 use super::waiters::Waiters;
 use std::time::Duration;
 
 /// A pool of worker threads.
 ///
-/// Dropping it releases it: accepted tasks run to their end, then the threads leave; the drop does not wait for them.
+/// Dropping it releases it without waiting: accepted tasks run to their end, then the threads leave.
 ///
 /// ```
 /// use pyants::Pool;
@@ -28,7 +27,7 @@ pub struct Pool<H: Host = Closures> {
 }
 
 impl Pool {
-    /// Options of a pool of Rust closures, all at their defaults: unlimited, blocking, no queue, expiry after 1 s.
+    /// A builder of a pool of Rust closures, with the defaults: unlimited, blocking, no queue, expiry after 1 s.
     ///
     /// ```
     /// use pyants::Pool;
@@ -75,12 +74,12 @@ impl<H: Host> Pool<H> {
         Arc::downgrade(&(Arc::clone(&self.core) as Arc<dyn Member>))
     }
 
-    /// The world that the tasks run in.
+    /// The host that runs the tasks.
     pub fn host(&self) -> &H {
         &self.core.host
     }
 
-    /// The options that the pool was made with, and its present capacity.
+    /// The options that the pool was made with, with its present capacity.
     pub fn options(&self) -> Options {
         Options {
             capacity: self.capacity(),
@@ -88,11 +87,11 @@ impl<H: Host> Pool<H> {
         }
     }
 
-    /// Submits a task. Waits while the pool is full, unless it is nonblocking.
+    /// Submits a task. Blocks while the pool is full, unless the pool is nonblocking.
     ///
     /// # Errors
-    /// The task is handed back with the error if the pool is closed, if it is full and nobody (more) may wait, if every
-    /// worker waits for the pool as this one would, or if no thread can be started and none is alive.
+    /// Hands the task back with the error if the pool is closed, if it is full and the caller may not wait, if
+    /// every worker of the pool would then wait for the pool, or if no thread can be started and none is alive.
     ///
     /// ```
     /// use pyants::{Error, Pool};
@@ -110,7 +109,7 @@ impl<H: Host> Pool<H> {
         self.submit_with(task.into(), &mut WaitLimit::new(None))
     }
 
-    /// As [`submit`](Self::submit), but never waits.
+    /// As [`submit`](Self::submit), but never blocks.
     ///
     /// ```
     /// use pyants::{Error, Pool};
@@ -129,7 +128,7 @@ impl<H: Host> Pool<H> {
         self.follow_up(self.core.offer(task.into()), None)
     }
 
-    /// As [`submit`](Self::submit), but waits for at most `timeout`.
+    /// As [`submit`](Self::submit), but blocks for at most `timeout`.
     ///
     /// ```
     /// use pyants::{Error, Pool};
@@ -153,112 +152,23 @@ impl<H: Host> Pool<H> {
         self.submit_with(task.into(), &mut WaitLimit::new(Some(timeout)))
     }
 
-    /// As [`submit`](Self::submit), with the `wait_limit` given.
-    #[doc(hidden)]
-    pub fn submit_with(
-        &self,
-        task: H::Task,
-        wait_limit: &mut WaitLimit<'_>,
-    ) -> Result<(), SubmitError<H::Task>> {
-        self.follow_up(self.core.offer(task), Some(wait_limit))
-    }
-
-    /// The first half of a submit, which neither waits nor makes a system call.
-    #[doc(hidden)]
-    #[inline]
-    pub fn offer(&self, task: H::Task) -> Offer<H::Task> {
-        self.core.offer(task)
-    }
-
-    /// The second half of a submit. Without `wait_limit` it does not wait for room.
-    #[doc(hidden)]
-    #[inline]
-    pub fn follow_up(
-        &self,
-        offer: Offer<H::Task>,
-        wait_limit: Option<&mut WaitLimit<'_>>,
-    ) -> Result<(), SubmitError<H::Task>> {
-        match offer {
-            Offer::Accepted { wake_due: false } => Ok(()),
-            offer => self.bring_to_end(offer, wait_limit),
-        }
-    }
-
-    fn bring_to_end(
-        &self,
-        mut offer: Offer<H::Task>,
-        mut wait_limit: Option<&mut WaitLimit<'_>>,
-    ) -> Result<(), SubmitError<H::Task>> {
-        while let Some(task) = self
-            .core
-            .follow_up(offer, wait_limit.as_deref_mut(), None)?
-        {
-            offer = self.core.offer(task);
-        }
-        Ok(())
-    }
-
-    /// A submit whose caller goes on at once: a task that finds no room stands in line by itself (`Some`). Should it be
-    /// refused later the host gets it.
-    #[doc(hidden)]
-    pub fn submit_detached(
-        &self,
-        offer: Offer<H::Task>,
-        accounting: Accounting,
-    ) -> Result<Option<Detached<H>>, SubmitError<H::Task>> {
-        self.core.submit_detached(offer, accounting, None)
-    }
-
-    /// Takes back the wanted ones of the tasks that wait for a worker, and counts them as cancelled.
-    #[doc(hidden)]
-    pub fn extract_if(&self, wanted: impl FnMut(&H::Task) -> bool) -> Vec<H::Task> {
-        self.extract_at_most(usize::MAX, wanted)
-    }
-
-    /// As `extract_if`, but takes back the oldest wanted one only.
-    #[doc(hidden)]
-    pub fn extract_one(&self, wanted: impl FnMut(&H::Task) -> bool) -> Option<H::Task> {
-        self.extract_at_most(1, wanted).pop()
-    }
-
-    fn extract_at_most(&self, most: usize, wanted: impl FnMut(&H::Task) -> bool) -> Vec<H::Task> {
-        let tasks = self.core.extract_if(most, wanted);
-        if !tasks.is_empty() {
-            self.core.count_cancelled(tasks.len() as u64);
-        }
-        tasks
-    }
-
-    /// The id that tells the pool, or the `MultiPool` it belongs to, from every other: for a `ResultWait` that waits for its tasks.
-    #[doc(hidden)]
-    pub fn deadlock_group_id(&self) -> usize {
-        self.core.deadlock_group.id()
-    }
-
-    /// The workers there are, idle ones included.
+    /// The number of workers, idle ones included.
     pub fn running(&self) -> u32 {
         self.core.worker_count.running()
     }
 
-    /// The workers there may be; `None`: any number.
+    /// The maximum number of workers; `None`: any number.
     pub fn capacity(&self) -> Option<u32> {
         self.core.worker_count.capacity()
     }
 
-    /// The workers that may still be started: below 0 while more are running than there may be; `None`: any number.
+    /// How many more workers may be started, below 0 while there are too many; `None`: any number.
     pub fn free(&self) -> Option<i64> {
         self.capacity()
             .map(|capacity| i64::from(capacity) - i64::from(self.running()))
     }
 
-    /// Starts workers until there is one for every task in flight, as far as there may be so many: those that the tasks
-    /// would get one after another if none of them ended meanwhile.
-    #[doc(hidden)]
-    pub fn muster(&self) {
-        self.core.muster();
-    }
-
-    /// The submitters that wait for room.
+    /// The submitters that wait for a permit.
     pub fn waiting(&self) -> usize {
         self.core.waiting()
     }
@@ -268,7 +178,7 @@ impl<H: Host> Pool<H> {
         self.core.queued()
     }
 
-    /// All numbers of the pool.
+    /// All statistics of the pool.
     pub fn stats(&self) -> Stats {
         self.core.stats()
     }
@@ -283,27 +193,32 @@ impl<H: Host> Pool<H> {
         self.core.broken.load(atomic::Ordering::Relaxed)
     }
 
-    /// Changes how many workers there may be. More: submitters that wait are let in. Fewer: surplus workers leave, those
-    /// at rest now and those at work when their tasks are done. Ignored for unlimited and pre-allocated pools, and for 0.
+    /// Changes the maximum number of workers. If raised, waiting submitters are let in. If lowered, surplus workers
+    /// leave: idle ones now, busy ones after their task.
+    ///
+    /// # Errors
+    /// [`OptionsError::ZeroCapacity`] for 0, and [`OptionsError::FixedCapacity`] for unlimited and pre-allocated pools, unless
+    /// it is the capacity that they have: nothing changes then.
     ///
     /// ```
     /// let pool = pyants::Pool::builder().capacity(2).build()?;
-    /// pool.tune(8);
+    /// pool.tune(8)?;
     /// assert_eq!(pool.capacity(), Some(8));
+    /// assert!(pool.tune(0).is_err());
     /// # Ok::<(), pyants::OptionsError>(())
     /// ```
-    pub fn tune(&self, capacity: u32) {
-        self.core.tune(capacity);
+    pub fn tune(&self, capacity: u32) -> Result<(), OptionsError> {
+        self.core.tune(capacity)
     }
 
-    /// No task is in flight, and nobody waits to bring one in.
+    /// No task is in flight, and no submitter waits.
     pub fn is_at_rest(&self) -> bool {
         self.core.is_idle()
     }
 
-    /// Waits until every accepted task is done, for at most `timeout` (`None`: for ever); whether that came true.
+    /// Blocks until every accepted task is done, for at most `timeout` (`None`: no limit); returns whether they are.
     ///
-    /// A task that waits so for its own pool would wait for itself; without a time-out the answer is `false` at once.
+    /// A task that waits for its own pool would wait for itself: without a timeout it gets `false` at once.
     ///
     /// ```
     /// use std::time::Duration;
@@ -320,25 +235,16 @@ impl<H: Host> Pool<H> {
         self.watch_idle(&mut WaitLimit::new(timeout)).is_ok()
     }
 
-    /// As [`wait_idle`](Self::wait_idle), with the `wait_limit` given.
-    #[doc(hidden)]
-    pub fn watch_idle(&self, wait_limit: &mut WaitLimit<'_>) -> Result<(), Error> {
-        self.core.refuse_waiting_for_itself(wait_limit)?;
-        self.core
-            .watch
-            .wait_until(|| self.core.is_idle(), wait_limit)
-    }
-
-    /// Closes the pool without waiting: tasks already accepted still run, submitters that wait are refused, idle workers
-    /// leave. `false`: it was closed already.
+    /// Closes the pool without waiting: accepted tasks still run, waiting submitters are refused, idle workers leave.
+    /// `false`: it was closed already.
     pub fn release(&self) -> bool {
         self.core.release()
     }
 
-    /// Closes the pool and waits until the accepted tasks are done and the workers have left.
+    /// Closes the pool and blocks until the accepted tasks are done and the workers have left.
     ///
     /// # Errors
-    /// [`Error::Closed`] on a closed pool, [`Error::Timeout`] when the time runs out; the pool stays closed.
+    /// [`Error::Closed`] if it was closed already, [`Error::Timeout`] when the time runs out; the pool stays closed.
     ///
     /// ```
     /// use std::time::Duration;
@@ -358,11 +264,12 @@ impl<H: Host> Pool<H> {
         self.watch_gone(&mut WaitLimit::new(Some(timeout)))
     }
 
-    /// Waits until the accepted tasks of a closed pool are done and its workers have left, for at most `timeout` (`None`: for ever):
-    /// after a [`release`](Self::release), or once more after a [`release_timeout`](Self::release_timeout) that ran out of time.
+    /// Blocks until the accepted tasks of a closed pool are done and its workers have left, for at most `timeout`
+    /// (`None`: no limit): after [`release`](Self::release), or after a [`release_timeout`](Self::release_timeout) that
+    /// timed out.
     ///
     /// # Errors
-    /// [`Error::Timeout`] when the time runs out, [`Error::Deadlock`] where a task waits so for its own pool without a time-out.
+    /// [`Error::Timeout`] when the time runs out, [`Error::Deadlock`] if a task waits for its own pool without one.
     ///
     /// ```
     /// let pool = pyants::Pool::builder().capacity(2).build()?;
@@ -376,36 +283,9 @@ impl<H: Host> Pool<H> {
         self.watch_gone(&mut WaitLimit::new(timeout))
     }
 
-    /// Waits until the accepted tasks are done and the workers have left, which they do once the pool is closed.
-    #[doc(hidden)]
-    pub fn watch_gone(&self, wait_limit: &mut WaitLimit<'_>) -> Result<(), Error> {
-        self.core.refuse_waiting_for_itself(wait_limit)?;
-        self.core.wait_gone(wait_limit)
-    }
-
-    /// No thread of the pool is left, nor any trace of one.
-    #[doc(hidden)]
-    pub fn is_without_threads(&self) -> bool {
-        self.core.threads.count() == 0
-    }
-
     /// Opens a closed pool.
     pub fn reboot(&self) {
         self.core.reboot();
-    }
-
-    /// Tells every worker at rest to leave, as if it were overdue.
-    #[doc(hidden)]
-    pub fn expire_all(&self) {
-        self.core.expire_all();
-    }
-}
-
-impl<H: Host> Pool<H> {
-    /// The remains of the pool: what is left when it is dropped, until its last worker has left.
-    #[doc(hidden)]
-    pub fn remains(&self) -> Remains<H> {
-        Remains(Arc::downgrade(&self.core))
     }
 }
 
@@ -427,42 +307,8 @@ impl<H: Host> Drop for Pool<H> {
     }
 }
 
-/// The remains of a pool, perhaps dropped already, while a worker of it is alive.
-#[doc(hidden)]
-pub struct Remains<H: Host>(std::sync::Weak<Core<H>>);
-
-impl<H: Host> Remains<H> {
-    /// Nothing is left.
-    pub fn are_gone(&self) -> bool {
-        self.0.strong_count() == 0
-    }
-
-    /// How many workers there are.
-    pub fn running(&self) -> u32 {
-        self.0
-            .upgrade()
-            .map_or(0, |core| core.worker_count.running())
-    }
-
-    /// Looks at the host, where something is left.
-    pub fn with_host<R>(&self, look: impl FnOnce(&H) -> R) -> Option<R> {
-        self.0.upgrade().map(|core| look(&core.host))
-    }
-
-    /// Has a worker see to what the host has for it besides tasks (`Host::has_errand`); `false`: there is no worker, nor
-    /// can one be had.
-    pub fn summon(&self) -> bool {
-        self.0.upgrade().is_some_and(|core| core.summon())
-    }
-
-    /// A handle to wait by. Dropping it releases the pool.
-    pub fn reopen(&self) -> Option<Pool<H>> {
-        self.0.upgrade().map(|core| Pool { core })
-    }
-}
-
 impl Builder {
-    /// The pool.
+    /// Builds the pool.
     pub fn build(self) -> Result<Pool, OptionsError> {
         Pool::with_host(self.host, self.options)
     }

@@ -1,13 +1,12 @@
-//! The pools of a process share two things: the thread that keeps the time for all of them, and the list of threads that are
-//! yet to be joined.
+//! The state that all pools of a process share: the expiry thread, and the list of threads to be joined.
 
 use super::expiry::Expiry;
 use super::threads::Left;
 #[cfg(not(any(loom, shuttle)))]
 use crate::per_process::PerProcess;
 
-/// See the module's description. A forked child gets another one: its parent's locks may be held by threads that are not
-/// there.
+/// See the module's description. A forked child gets a new one: the parent's locks may be held by threads that the
+/// child does not have.
 pub struct Process {
     pub expiry: Expiry,
     pub left: Left,
@@ -24,22 +23,21 @@ impl Process {
         }
     }
 
-    /// The one of this process, for the pools that are made in it. It is known by the process's number, since some forks are
-    /// not told of.
+    /// The one of this process, for pools made in it. Found by the process id, since some forks are not announced.
     #[cfg(not(any(loom, shuttle)))]
     pub fn current() -> &'static Process {
         let id = u64::from(std::process::id());
         CURRENT.get_or_init(id, |_| Process::new())
     }
 
-    /// This is a child that was just forked: it has nothing in common with the pools of its parent, nor of another ancestor
-    /// whose number it may have been given.
+    /// Called in a child that was just forked: it shares nothing with its parent's pools, nor with those of an ancestor
+    /// whose process id it may have been given.
     #[cfg(not(any(loom, shuttle)))]
     pub fn forget() {
         CURRENT.forget();
     }
 
-    /// In a model each pool is alone.
+    /// In a model each pool has its own.
     #[cfg(any(loom, shuttle))]
     pub fn current() -> &'static Process {
         Box::leak(Box::new(Process::new()))

@@ -1,7 +1,7 @@
-//! A wait for something that a task of a pool brings about: its result, say.
+//! A wait for something that a task of a pool brings about, its result for example.
 //!
-//! A worker that waits so, without limit of time, for a task of its own family is *bound* as one that waits in line is
-//! (see `deadlock_group.rs`): when all workers are, nothing will ever come, and the last to come is told so.
+//! A worker that waits like this, without a time limit, for a task of its own deadlock group is *blocked*, as one that
+//! waits for a permit is (see `deadlock_group.rs`): when all workers are, no result will come, and the last is refused.
 
 use super::deadlock_group::{DeadlockGroup, Waiting};
 use super::error::Error;
@@ -17,24 +17,24 @@ enum Fate {
 
 struct WaitState {
     fate: Fate,
-    /// The thread is counted as bound in its family.
+    /// The thread is counted as blocked in its deadlock group.
     blocked: bool,
-    /// The thread sleeps on the bell; else it need not be rung, which would be a system call.
+    /// The thread sleeps on the condvar; otherwise no notification, a system call, is needed.
     asleep: bool,
 }
 
-/// One thread's wait. Whoever brings about what it waits for settles it, once, and rings.
+/// One thread's wait. The thread that brings about the result settles it, once, and notifies it.
 pub struct ResultWait {
     wait_state: Mutex<WaitState>,
     condvar: Condvar,
-    /// There is an end to it: for a thread that spins. Which one is read under the lock.
+    /// The wait is over, for a thread that spins. How it ended is read under the lock.
     settled: AtomicBool,
-    /// The family of the thread, a worker of it, that is to be bound.
+    /// The deadlock group in which the thread, a worker of it, is to be blocked.
     deadlock_group: Option<Arc<DeadlockGroup>>,
 }
 
 impl ResultWait {
-    /// A wait of this thread for a task of the family with this id (0: of none); `endless`: without limit of time.
+    /// A wait of this thread for a task of the group with this id (0: of none); `endless`: without a time limit.
     pub fn new(deadlock_group: usize, endless: bool) -> Arc<Self> {
         let deadlock_group = endless
             .then(|| DeadlockGroup::home(deadlock_group))
@@ -51,8 +51,8 @@ impl ResultWait {
         })
     }
 
-    /// From here on the thread counts as bound, if it is to. To be called where what it waits for cannot come about
-    /// unseen: a thread that counts as bound while its wait is over would make others see a deadlock that is none.
+    /// From here on the thread counts as blocked, if it is to. Must be called where the result cannot come about
+    /// unseen: a thread that counted as blocked after its wait was over would make others see a deadlock that is none.
     pub fn block(self: &Arc<Self>) {
         if let Some(deadlock_group) = &self.deadlock_group {
             lock(&self.wait_state).blocked = true;
@@ -60,7 +60,7 @@ impl ResultWait {
         }
     }
 
-    /// Nothing will ever settle this, unless the caller is about to: to be asked once it can be found by whoever would.
+    /// Refuses this wait if nothing will ever settle it. Called once the thread that would settle it can find it.
     pub fn refuse_if_stuck(&self) {
         if let Some(deadlock_group) = &self.deadlock_group {
             deadlock_group.refuse_if_stuck_waiting(self);
@@ -73,7 +73,7 @@ impl ResultWait {
             return (false, false);
         }
         wait_state.fate = fate;
-        // Under the lock: it is not bound any more when it wakes up.
+        // Under the lock: the thread is no longer blocked when it wakes up.
         if let (true, Some(deadlock_group)) = (
             std::mem::take(&mut wait_state.blocked),
             &self.deadlock_group,
@@ -84,18 +84,18 @@ impl ResultWait {
         (true, wait_state.asleep)
     }
 
-    /// It has come about. `true`: the thread sleeps, and the caller is to `ring`, at once or as soon as it may.
+    /// The result is there. `true`: the thread sleeps, and the caller must call `ring`, at once or as soon as it may.
     #[must_use]
     pub fn settle(&self) -> bool {
         self.end(Fate::Woken).1
     }
 
-    /// Wakes the thread after it was settled; a system call.
+    /// Wakes the thread after its wait was settled; a system call.
     pub fn ring(&self) {
         self.condvar.notify_one();
     }
 
-    /// Tells the thread that there is a deadlock; `false`: its wait is over anyhow.
+    /// Tells the thread that there is a deadlock; `false`: its wait is over anyway.
     pub fn refuse(&self) -> bool {
         let (refused, asleep) = self.end(Fate::Deadlocked);
         if asleep {
@@ -104,7 +104,7 @@ impl ResultWait {
         refused
     }
 
-    /// Waits until settled, or until `wait_limit` ends, looking out for a moment before it goes to sleep.
+    /// Waits until settled, or until `wait_limit` ends, spinning for a moment before it sleeps.
     pub fn wait(
         &self,
         wait_limit: &mut WaitLimit<'_>,
@@ -133,7 +133,7 @@ impl ResultWait {
         }
     }
 
-    /// The thread does not wait any more, for whatever reason.
+    /// The thread waits no longer, for whatever reason.
     pub fn leave(self: &Arc<Self>) {
         self.end(Fate::Woken);
         if let Some(deadlock_group) = &self.deadlock_group {

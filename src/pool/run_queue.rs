@@ -23,7 +23,7 @@ mod real {
             self.0.pop()
         }
 
-        /// To be used after a full fence where a decision hangs on it.
+        /// Call after a full fence if a decision depends on it.
         pub fn is_empty(&self) -> bool {
             self.0.is_empty()
         }

@@ -1,7 +1,7 @@
-//! A worker's seat: where it is found while it is idle, where it sleeps, and where it counts.
+//! A worker's seat: where others find it while it is idle, where it sleeps, and where it counts.
 //!
 //! Seats are made on demand, used by one worker after another, and never freed while the pool lives. Exactly one thread
-//! owns a seat at a time: the worker in it, or (vacant) whoever popped it from the stack of vacant seats.
+//! owns a seat at a time: the worker in it, or (vacant) the thread that popped it from the stack of vacant seats.
 //!
 //! The state word of a seat, and who may move it where:
 //!
@@ -11,17 +11,17 @@
 //!  Awake          no worker, or one that runs or looks for a task       the worker      Parked
 //!  Parked         on the idle stack, not yet asleep                     the worker      Asleep
 //!                                                                       the popper      Called, CalledToSearch
-//!                                                                       the expiry      Overdue
-//!  Asleep         on the idle stack, asleep on the seat's bell          as Parked, but the bell must be rung
+//!                                                                       expiry thread   Overdue
+//!  Asleep         on the idle stack, asleep on the condvar             as Parked, and the caller must notify it
 //!  Overdue        on the idle stack, told to leave                      the worker      Left
 //!                                                                       the popper      Called, CalledToSearch
-//!  Called         popped: look around (closed? over capacity?)          the worker      Awake
+//!  Called         popped: check (closed? over capacity?)                the worker      Awake
 //!  CalledToSearch popped and given the search token: find a task        the worker      Awake
 //!  Left           on the idle stack, without a worker                   the popper      Awake, and vacates it
 //! ```
 //!
-//! The upper bits count how often the seat was parked in, so that an expiry that looked at an earlier rest of the
-//! worker cannot end a later one.
+//! The upper bits count how often the seat was parked in, so that the expiry thread, having seen an earlier rest of the
+//! worker, cannot end a later one.
 
 use super::idle_stack::Links;
 use super::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -77,18 +77,18 @@ impl Word {
     }
 }
 
-/// Why a worker woke up.
+/// Why a worker was called.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Call {
-    /// To look around: the pool may be closed or over its capacity.
+    /// To check: the pool may be closed or over its capacity.
     Look,
-    /// To find a task; it holds the search token now.
+    /// To find a task; the worker holds the search token now.
     Search,
-    /// It has been idle for too long, and has left the seat.
+    /// The worker was idle for too long, and has left the seat.
     Leave,
 }
 
-/// The tasks a worker has begun and ended. Only the worker in the seat writes them.
+/// The tasks that a worker has begun and ended. Written only by the worker in the seat.
 #[derive(Default)]
 pub struct Tally {
     /// Tasks begun.
@@ -101,7 +101,7 @@ pub struct Tally {
     pub cancelled: AtomicU64,
 }
 
-/// The tasks that came to an end with a worker.
+/// The tasks that ended on a worker.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct Ended {
     pub completed: u64,
@@ -126,7 +126,7 @@ impl std::ops::AddAssign for Ended {
 impl Tally {
     /// Adds 1 to a counter that only this thread writes.
     pub fn count(counter: &AtomicU64) {
-        // A single writer needs no read-modify-write. Release: who reads an end counter also sees the start before it.
+        // A single writer needs no read-modify-write. Release: a reader of an end also sees the start before it.
         counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Release);
     }
 
@@ -137,7 +137,7 @@ impl Tally {
 
     /// Tasks ended.
     pub fn ended(&self) -> Ended {
-        // Acquire: who sees an end also sees what the task did before it.
+        // Acquire: a reader of an end also sees what the task did before it.
         Ended {
             completed: self.completed.load(Ordering::Acquire),
             failed: self.failed.load(Ordering::Acquire),
@@ -147,7 +147,7 @@ impl Tally {
 
     /// Tasks begun and ended, as they were at one moment; the first is at most 1 more than the second.
     pub fn read(&self) -> (u64, Ended) {
-        // Each counter is at least as new as what the one read before it implies.
+        // Each counter is at least as new as the one read before it implies.
         let mut before = self.ended();
         loop {
             let started = self.started.load(Ordering::Acquire);
@@ -164,11 +164,11 @@ impl Tally {
 pub struct Seat {
     link: AtomicU32,
     word: AtomicU32,
-    /// When the present rest began, by the clock of the expiry.
+    /// When the present rest began, by the expiry clock.
     resting_since: AtomicU64,
-    /// When the expiry will look at the seat; 0: it will not. Changed under the lock of its book.
+    /// When the expiry thread will look at the seat; 0: never. Changed under its book's lock.
     due: AtomicU64,
-    /// Held by a worker from falling asleep to waking up, and by nobody else for longer than it takes to ring.
+    /// Held by a worker from before it sleeps until after it wakes, and by others only to notify it.
     mutex: Mutex<()>,
     condvar: Condvar,
     pub(super) tally: Tally,
@@ -192,24 +192,24 @@ impl Seat {
     }
 
     fn replace(&self, old: Word, new: Word) -> Result<(), Word> {
-        // AcqRel: hands over what the mover did before (the search token, the seat itself), and takes it.
+        // AcqRel: hands over what the mover did before (the search token, the seat itself), and takes it over.
         self.word
             .compare_exchange(old.0, new.0, Ordering::AcqRel, Ordering::Acquire)
             .map(drop)
             .map_err(Word)
     }
 
-    /// The worker: begins a rest. It must put the seat on the idle stack next.
+    /// The worker begins a rest. It must put the seat on the idle stack next.
     pub fn park(&self, now: u64) {
         self.resting_since.store(now, Ordering::Relaxed);
-        // Relaxed read: only the worker moves the word while it is awake. Release: the expiry reads the time after it.
+        // Relaxed read: only the worker moves the word while it is awake. Release: the time is read after it.
         self.word.store(
             self.word(Ordering::Relaxed).next_rest().0,
             Ordering::Release,
         );
     }
 
-    /// The worker: does not rest after all; the seat did not get on the stack.
+    /// The worker does not rest after all; the seat did not get on the stack.
     pub fn unpark(&self) {
         self.word.store(
             self.word(Ordering::Relaxed).with(State::Awake).0,
@@ -217,16 +217,16 @@ impl Seat {
         );
     }
 
-    /// The worker: sleeps until called; `Some`: for so long at most, then it leaves of itself. After `Call::Leave` the seat
-    /// is not the worker's any more.
+    /// The worker sleeps until called. `own_expiry`: how long to sleep before it leaves by itself; `None`: until
+    /// called. After `Call::Leave` the seat is no longer the worker's.
     pub fn sleep(&self, own_expiry: Option<Duration>) -> Call {
         let parked = self.word(Ordering::Acquire);
         let asleep = parked.with(State::Asleep);
         let mut word = parked;
         if word.state() == State::Parked {
             let mut mutex = lock(&self.mutex);
-            // From here a caller sees that the bell must be rung, and it cannot ring before the wait has begun,
-            // since it takes the lock to do so.
+            // From here a caller sees that it must notify, and it cannot do so before the wait has begun, since it
+            // takes the lock first.
             word = self
                 .replace(parked, asleep)
                 .map_or_else(|now| now, |()| asleep);
@@ -246,7 +246,7 @@ impl Seat {
             }
         }
         if word.state() == State::Overdue {
-            // From here the seat belongs to whoever pops it.
+            // From here the seat belongs to the thread that pops it.
             match self.replace(word, word.with(State::Left)) {
                 Ok(()) => return Call::Leave,
                 Err(now) => word = now, // Called after all.
@@ -260,7 +260,7 @@ impl Seat {
         }
     }
 
-    /// Whoever popped the seat: calls the worker in it. `false`: the worker has left, and the caller is to vacate the seat.
+    /// Calls the worker in a seat just popped. `false`: the worker has left, and the caller must vacate the seat.
     pub fn call(&self, call: Call) -> bool {
         let called = if call == Call::Search {
             State::CalledToSearch
@@ -276,7 +276,7 @@ impl Seat {
             };
             match self.replace(word, word.with(next)) {
                 Ok(()) => {
-                    // Whoever found the worker overdue rings for it.
+                    // The expiry thread has notified an overdue worker.
                     if word.state() == State::Asleep {
                         self.ring();
                     }
@@ -297,13 +297,13 @@ impl Seat {
         self.word(Ordering::Acquire).state() == State::Left
     }
 
-    /// When the expiry will look at the seat. To be used after a full fence where a decision hangs on it, or under the lock of
-    /// the expiry's book.
+    /// When the expiry thread will look at the seat. Call after a full fence if a decision depends on it, or under the
+    /// book's lock.
     pub fn due(&self) -> Option<u64> {
         Some(self.due.load(Ordering::Relaxed)).filter(|&due| due > 0)
     }
 
-    /// The expiry, under the lock of its book.
+    /// Called by the expiry thread's book, under its lock.
     pub fn set_due(&self, due: Option<u64>) {
         self.due.store(due.unwrap_or(0), Ordering::Relaxed);
     }
@@ -313,14 +313,14 @@ impl Seat {
         self.resting_since.load(Ordering::Relaxed)
     }
 
-    /// The expiry: the word of a worker that rests, with the time since when.
+    /// For the expiry thread: the word of a worker that rests, and the time since when.
     pub fn resting(&self) -> Option<(Rest, u64)> {
         let word = self.word(Ordering::Acquire);
         word.is_resting()
             .then(|| (Rest(word), self.resting_since()))
     }
 
-    /// The expiry: tells the worker to leave; `false`: its rest is not the same any more, or it has fallen asleep since.
+    /// For the expiry thread: tells the worker to leave; `false`: that rest is over, or the worker now sleeps.
     pub fn expire(&self, rest: Rest) -> bool {
         let expired = self.replace(rest.0, rest.0.with(State::Overdue)).is_ok();
         if expired && rest.0.state() == State::Asleep {
@@ -330,15 +330,15 @@ impl Seat {
     }
 }
 
-/// One rest of a worker, as the expiry saw it.
+/// One rest of a worker, as the expiry thread saw it.
 pub struct Rest(Word);
 
 /// All seats of a pool, by index. The table grows in buckets that never move.
 pub struct Seats {
     buckets: [OnceLock<Box<[CachePadded<Seat>]>>; Seats::BUCKETS],
-    /// How many seats have been given out at least once.
+    /// How many seats have been used at least once.
     used: AtomicU32,
-    /// For how long a worker may rest, in nanoseconds.
+    /// How long a worker may rest, in nanoseconds.
     expiry: u64,
 }
 
@@ -357,12 +357,12 @@ impl Seats {
         }
     }
 
-    /// For how long a worker may rest, in nanoseconds.
+    /// How long a worker may rest, in nanoseconds.
     pub fn expiry(&self) -> u64 {
         self.expiry
     }
 
-    /// The bucket of a seat and its place there.
+    /// The bucket of a seat and its place in it.
     fn place(index: u32) -> (usize, usize) {
         let step = index / Self::FIRST + 1;
         let bucket = step.ilog2();
@@ -378,18 +378,18 @@ impl Seats {
         })
     }
 
-    /// Makes room for `count` seats.
+    /// Allocates `count` seats.
     pub fn reserve(&self, count: u32) {
         for bucket in 0..=Self::place(count.saturating_sub(1)).0 {
             self.bucket(bucket);
         }
     }
 
-    /// A seat never given out before. Called by one thread at a time (under the spawn lock).
+    /// A seat never used before. Called by one thread at a time (under the spawn lock).
     pub fn fresh(&self) -> u32 {
         let index = self.used.load(Ordering::Relaxed);
         self.bucket(Self::place(index).0);
-        // Release: who sees the index also finds the bucket.
+        // Release: a reader of the index also finds the bucket.
         self.used.store(index + 1, Ordering::Release);
         index
     }

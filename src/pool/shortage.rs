@@ -1,26 +1,26 @@
-//! Whether the system gives threads.
+//! Whether the system refuses threads.
 //!
-//! A thread that was refused may be had a moment later, so the next task asks for it again, and so does the expiry thread after
-//! a pause, should nothing happen until then. Where some were refused in a row, none is asked for until a worker leaves, or the
-//! pause is over, which grows; or else each task that ends would ask in vain for as long as the shortage lasts. There is no
-//! pause where no worker is alive: then the submitter gets the system's error.
+//! A refused thread may be available a moment later, so the next task asks again; if nothing happens, the expiry thread
+//! asks after a pause. After some refusals in a row none is asked for until a worker leaves or the pause is over, which
+//! grows: otherwise each task that ends would ask in vain while the shortage lasts. There is no pause while no worker
+//! is alive: then the submitter gets the system's error.
 
 use super::sync::atomic::{AtomicBool, Ordering};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// See the module's description. (The times are guesses: atomics of the standard library, which no model explores.)
+/// See the module's description. (The times are guesses: standard library atomics, which no model explores.)
 pub struct Shortage {
-    /// The last start came to nothing.
+    /// The last start failed.
     on: AtomicBool,
-    /// Until when none is tried, in nanoseconds since the pool was made.
+    /// Until when to ask for none, in nanoseconds since the pool was made.
     until: AtomicU64,
     /// How many were refused in a row.
     refusals: AtomicU32,
 }
 
 impl Shortage {
-    /// How many refusals in a row are answered without a pause.
+    /// How many refusals in a row cause no pause.
     const WAIT_LIMIT: u32 = 8;
     const FIRST_PAUSE: Duration = Duration::from_millis(1);
     const DOUBLINGS: u32 = 3;
@@ -33,7 +33,7 @@ impl Shortage {
         }
     }
 
-    /// The last start came to nothing: whoever waits for room does not count on a further worker.
+    /// The last start failed: waiters do not count on a further worker.
     pub fn is_on(&self) -> bool {
         self.on.load(Ordering::Relaxed)
     }
@@ -44,7 +44,7 @@ impl Shortage {
         self.refusals.load(Relaxed) > 0
     }
 
-    /// It is too early to try again. (No time passes in a model: there it never is.)
+    /// It is too early to ask again. (Never in a model, where no time passes.)
     pub fn is_pausing(&self, now: impl FnOnce() -> u64) -> bool {
         !cfg!(any(loom, shuttle)) && self.is_on() && now() < self.until.load(Relaxed)
     }
@@ -57,7 +57,7 @@ impl Shortage {
         self.on.store(true, Ordering::Relaxed);
     }
 
-    /// For how long to wait before the next try, in nanoseconds.
+    /// How long to wait before asking again, in nanoseconds.
     pub fn pause(&self) -> u64 {
         let doublings = (self.refusals.load(Relaxed)).saturating_sub(Self::WAIT_LIMIT + 1);
         (Self::FIRST_PAUSE * (1 << doublings.min(Self::DOUBLINGS))).as_nanos() as u64
@@ -68,7 +68,7 @@ impl Shortage {
         self.on.store(true, Ordering::Relaxed);
     }
 
-    /// There may be a thread to be had now: the next start is tried at once.
+    /// A thread may be available now: the next start is tried at once.
     pub fn end_pause(&self) {
         if self.is_on() {
             self.until.store(0, Relaxed);

@@ -4,15 +4,15 @@
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Stats {
-    /// How many workers there may be; `None`: any number.
+    /// The maximum number of workers; `None`: any number.
     pub capacity: Option<u32>,
-    /// The workers there are.
+    /// The workers alive.
     pub running: u32,
     /// Tasks that a worker runs, or (without a queue) is on its way to run.
     pub busy: u64,
     /// The workers without a task.
     pub idle: u32,
-    /// Submitters that wait.
+    /// The submitters that wait for a permit.
     pub waiting: usize,
     /// Accepted tasks that wait for a worker.
     pub queued: u64,
@@ -24,13 +24,13 @@ pub struct Stats {
     pub failed: u64,
     /// Accepted tasks that will never run.
     pub cancelled: u64,
-    /// Tasks refused by overload, time-out or deadlock.
+    /// Tasks refused by overload, timeout or deadlock.
     pub rejected: u64,
-    /// Workers started so far. One that had expired, and comes back for a task of the last moment, counts as another one.
+    /// Workers started so far. An expired worker that comes back for a late task counts again.
     pub spawned: u64,
     /// Workers that left because they were idle for too long.
     pub expired: u64,
-    /// The most workers there ever were at once.
+    /// The most workers alive at once.
     pub peak_running: u32,
 }
 

@@ -1,4 +1,4 @@
-//! The way of a task into the pool: admission, then a worker of its own, the run queue, or the line.
+//! How a task gets into the pool: admission, then a worker of its own, the run queue, or a wait for a permit.
 
 use super::admission::Entry;
 use super::core::Core;
@@ -13,30 +13,30 @@ use super::wake::Spawn;
 use std::sync::Weak;
 use std::time::Duration;
 
-/// What came of a task offered without waiting.
+/// The result of offering a task without waiting.
 pub enum Offer<T> {
     /// It is accepted.
     Accepted {
-        /// Somebody has to be woken or started, which the second half of the submit does.
+        /// A worker must be woken or started, which the second half of the submit does.
         wake_due: bool,
     },
-    /// It came in, but a worker has to be started for it first: `Core::place` goes on from here.
+    /// It has a permit, but a worker must be started for it first: `Core::place` continues.
     In(T),
-    /// There is no room for it: `Core::submit` may wait for some.
+    /// No permit is free: `Core::settle` may wait for one.
     Full(T),
     /// The pool is closed.
     Closed(T),
 }
 
-/// The place in line of a task that nobody waits with, for whoever may want the task back. It keeps neither.
+/// A handle to take back a task that waits by itself. It keeps neither task nor pool alive.
 pub struct Detached<H: Host> {
     core: Weak<Core<H>>,
     waiter: Weak<Waiter<H::Task>>,
 }
 
 impl<H: Host> Detached<H> {
-    /// Takes the task out of the line; `None`: it is there no more, or is just being tried again, and then the host gets
-    /// it, as refused, unless it has come in.
+    /// Takes the task back; `None`: it no longer waits, or is just being tried again, and then the host gets it, as
+    /// refused, unless it is let in.
     pub fn withdraw(&self) -> Option<H::Task> {
         let core = self.core.upgrade()?;
         let waiter = self.waiter.upgrade()?;
@@ -44,20 +44,20 @@ impl<H: Host> Detached<H> {
             .waiters_of(waiter.is_common())
             .lock()
             .withdraw(&waiter)?;
-        // The line may be empty now, and the pool at rest.
+        // There may be no waiters now, and the pool may be at rest.
         core.let_in();
         core.watch.notify();
         Some(task)
     }
 }
 
-/// Somebody, or something, in line.
+/// A waiting submitter, or a task that waits by itself.
 type Standing<H> = Arc<Waiter<<H as Host>::Task>>;
 
-/// How a task comes to stand in line.
+/// How a task comes to wait.
 enum Joining<T> {
     As(WaiterKind),
-    /// As this one, that was there before.
+    /// As this waiter, which waited before.
     Again(Arc<Waiter<T>>),
 }
 
@@ -70,17 +70,17 @@ impl<T> Joining<T> {
     }
 }
 
-/// How a task stands in line that its submitter does not wait with.
+/// How a detached task, which waits without its submitter, is accounted for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Accounting {
-    /// It is counted if it is refused.
+    /// It is counted as rejected if it is refused.
     Counted,
-    /// Nobody would miss it: it takes no place that others could have waited at, and is not counted if it is refused.
+    /// Nobody would miss it: it counts neither against `max_blocking_tasks` nor, if refused, as rejected.
     Spare,
 }
 
 impl<H: Host> Core<H> {
-    /// Offers a task. Never waits, nor makes a system call.
+    /// Offers a task. Neither blocks nor makes a system call.
     #[inline]
     pub fn offer(&self, task: H::Task) -> Offer<H::Task> {
         match self.admission.enter() {
@@ -96,8 +96,8 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// A task that just came in, as one of so many, has no worker to count on. A worker seen here, after the task
-    /// came in, does not leave without a look for that task (`Core::is_needed`).
+    /// A task that just entered, as one of `in_flight`, has no worker to count on. A worker counted here, after the
+    /// task entered, does not leave without checking for that task (`Core::is_needed`).
     #[inline]
     fn lacks_worker(&self, in_flight: u64) -> bool {
         let present = self.worker_count.present();
@@ -108,8 +108,8 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Brings an offer to its end. Without `wait_limit` the caller does not wait for room. `others`: it will do with any of
-    /// several pools, and this has each let in whom it has room for. `Some`: the task is to be offered anew.
+    /// Settles an offer. Without `wait_limit` the caller does not wait. `others`: the caller waits for any of several
+    /// pools, and this makes each let in those it has permits for. `Some`: the task must be offered again.
     pub fn follow_up(
         self: &Arc<Self>,
         offer: Offer<H::Task>,
@@ -148,7 +148,7 @@ impl<H: Host> Core<H> {
         self.wait_for_permit(task, wait_limit, others)
     }
 
-    /// Does what an offer came to; `Some`: there was no room.
+    /// Acts on the result of an offer; `Some`: no permit was free.
     fn take_in(
         self: &Arc<Self>,
         offer: Offer<H::Task>,
@@ -173,9 +173,9 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Looks out for room for a moment, where that has paid lately and nobody stands in line; `true`: there was some. To
-    /// stand in line costs both sides more than a short task does. Not so where one of them at a time can make headway: a
-    /// worker that finds its next task in line goes on with it at once.
+    /// Spins for a permit for a moment, if that has paid lately and nobody waits; `true`: one is free. Waiting costs
+    /// both sides more than a short task does. It does not pay where only one task at a time can make progress: a
+    /// worker that finds its next task waiting goes on with it at once.
     fn spin_for_permit(&self) -> bool {
         self.may_spin_for_permit()
             && self.waiters.len() == 0
@@ -183,12 +183,12 @@ impl<H: Host> Core<H> {
     }
 
     pub fn may_spin_for_permit(&self) -> bool {
-        // Room that no thread can be had for is none.
+        // A permit is useless if no thread can be started for it.
         may_spin() && self.parallelism > 1 && !self.options.nonblocking && !self.shortage.is_on()
     }
 
-    /// Looks out for a worker that is done, where that has paid lately, before another is started: a thread costs as much as
-    /// many a short task. `true`: there is one for each task in flight, which counts as `lacks_worker` tells.
+    /// Spins for a worker that is done, if that has paid lately, before another is started: a thread costs as much as
+    /// many short tasks. `true`: each task in flight has a worker, which counts as it does in `lacks_worker`.
     fn spin_for_worker(&self) -> bool {
         may_spin()
             && self.hand_off
@@ -215,7 +215,7 @@ impl<H: Host> Core<H> {
                     queue_size,
                 }
             }
-            // Where there is no other limit it is this one.
+            // If there is no other limit it is this one.
             _ => Limit::Threads,
         };
         self.overload_by(limit, task)
@@ -231,8 +231,8 @@ impl<H: Host> Core<H> {
         )
     }
 
-    /// Finds a worker for a task that came in, starting one if need be. If the system gives none, the task goes out
-    /// again: as an overload if workers are alive whom it may wait for, else with the system's error.
+    /// Finds a worker for a task that entered, and starts one if need be. If the system gives none, the task leaves
+    /// again: as an overload if there are workers to wait for, else with the system's error.
     fn place(self: &Arc<Self>, task: H::Task) -> Result<(), SubmitError<H::Task>> {
         if self.spin_for_worker() {
             self.enqueue(task);
@@ -240,10 +240,10 @@ impl<H: Host> Core<H> {
         }
         let task = match self.spawn_worker(Some(task), false) {
             Spawn::Started => return Ok(()),
-            // As many workers as may be are alive, and will look into the queue before they leave or rest.
+            // The capacity is used up, and the workers alive will check the queue before they leave or rest.
             Spawn::NotNeeded(task) => task,
             Spawn::Failed(task, error) => {
-                // Under the spawn lock no thread is half started: one that is there in a moment is there.
+                // Under the spawn lock no thread is half started: one that was about to be there is there.
                 let spawning = lock(&self.spawning);
                 let present = self.worker_count.present();
                 drop(spawning);
@@ -263,7 +263,7 @@ impl<H: Host> Core<H> {
         Ok(())
     }
 
-    /// Puts a task that came in where any worker finds it, and wakes or starts one if need be.
+    /// Puts a task that entered into the queue, and wakes or starts a worker if need be.
     fn enqueue(self: &Arc<Self>, task: H::Task) {
         self.queue.push(task);
         if self.is_wake_due() {
@@ -271,7 +271,7 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// A task that came in goes out again, undone. Where nobody is alive to let those in line in, they try again by
+    /// A task that entered leaves again, undone. If no worker is alive to let the waiters in, they try again by
     /// themselves, as the caller did.
     fn send_back(self: &Arc<Self>, nobody_alive: bool) {
         self.tallies.undone.fetch_add(1, Ordering::Release);
@@ -290,8 +290,8 @@ impl<H: Host> Core<H> {
         self.watch.notify();
     }
 
-    /// Brings an offer to its end without waiting: a task that finds no room stands in line by itself (`Some`), and the
-    /// caller goes on. Should it be refused later, the host gets it. `others`: as with `follow_up`.
+    /// Settles an offer without waiting: a task that finds no permit waits by itself (`Some`). If it is refused later,
+    /// the host gets it. `others`: as with `follow_up`.
     pub fn submit_detached(
         self: &Arc<Self>,
         offer: Offer<H::Task>,
@@ -310,7 +310,7 @@ impl<H: Host> Core<H> {
         }))
     }
 
-    /// How somebody stands in the pool's own line, or in the common one.
+    /// How a task waits: for this pool alone, or for any of several.
     fn waiter_kind(&self, others: Option<&dyn Fn()>) -> WaiterKind {
         match &self.commons {
             Some((_, home)) if others.is_some() => WaiterKind {
@@ -346,18 +346,15 @@ impl<H: Host> Core<H> {
             }
             settled => settled.map(|_| None),
         };
-        if let Err(SubmitError {
-            error: Error::Overload { .. },
-            ..
-        }) = &result
-            && !is_spare
-        {
+        let is_overload =
+            |refusal: &SubmitError<_>| matches!(refusal.error, Error::Overload { .. });
+        if !is_spare && result.as_ref().is_err_and(is_overload) {
             self.tallies.rejected.fetch_add(1, Ordering::Relaxed);
         }
         result
     }
 
-    /// Tells those who have left the line. The caller holds no lock.
+    /// Delivers the answers to waiters that have left the list. The caller holds no lock.
     pub fn deliver(self: &Arc<Self>, answers: Answers<H::Task>) {
         for (waiter, answer) in answers {
             if !waiter.is_absent() {
@@ -385,7 +382,7 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Waits in line until the task is accepted (`None`), or is to be offered anew.
+    /// Waits until the task is accepted (`None`), or must be offered again.
     fn wait_for_permit(
         self: &Arc<Self>,
         task: H::Task,
@@ -409,7 +406,7 @@ impl<H: Host> Core<H> {
             Answer::Retry(task) => Ok(Some(task)),
             Answer::Refused(Error::Closed, task) => Err(self.closed(task)),
             Answer::Refused(error, task) => {
-                // It may have given up, and be missed in the line.
+                // If it gave up, the waiting flag may have to be cleared, or others let in.
                 self.let_in();
                 self.watch.notify();
                 Err(SubmitError::new(error, task))
@@ -417,8 +414,8 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Where the system refused a thread, and the expiry thread, too, a submitter in line asks again, since nobody else might; and
-    /// after how long it does so once more.
+    /// If the system refused a thread, and the expiry thread too, a waiting submitter asks again, since nobody else
+    /// might. Returns after how long it does so once more.
     fn ask_while_waiting(self: &Arc<Self>, others: Option<&dyn Fn()>) -> Option<Duration> {
         if !self.deadlock_group.is_unattended()
             || others.is_none() && !self.worker_count.is_below_capacity()
@@ -436,7 +433,7 @@ impl<H: Host> Core<H> {
         Some(Duration::from_nanos(self.shortage.pause()))
     }
 
-    /// Passes over a submitter in line, or does so no longer; `false`: it is not in line.
+    /// Begins or ends passing over a waiting submitter; `false`: it does not wait.
     fn hold(
         self: &Arc<Self>,
         waiters: &Waiters<H::Task>,
@@ -448,10 +445,10 @@ impl<H: Host> Core<H> {
             return false;
         }
         if held {
-            // Where nobody else waits, those who come may overtake it.
+            // If nobody else waits, newcomers may overtake it.
             self.let_go(waiters);
         } else if self.is_own(&waiters) {
-            // First the flag, then the look for room, which may have come up meanwhile.
+            // First the flag, then the check for a permit, which may have become free meanwhile.
             self.admission.set_waiting(true);
             self.serve_own(waiters);
         } else {
@@ -462,12 +459,12 @@ impl<H: Host> Core<H> {
         true
     }
 
-    /// It is the line of this pool alone.
+    /// These are the waiters of this pool alone.
     fn is_own(&self, waiters: &Locked<'_, H::Task>) -> bool {
         std::ptr::eq(waiters.waiters(), &self.waiters)
     }
 
-    /// Joins the line, and lets in whoever is first if there is room.
+    /// Begins to wait, and lets in the first waiters if permits are free.
     fn join_waiters(
         self: &Arc<Self>,
         waiters: &Waiters<H::Task>,
@@ -476,7 +473,7 @@ impl<H: Host> Core<H> {
         others: Option<&dyn Fn()>,
     ) -> Result<Standing<H>, SubmitError<H::Task>> {
         let blocked = matches!(joining, Joining::As(waiter_kind) if waiter_kind.blocked);
-        // A start that the system refused is tried again before somebody waits for what it was for.
+        // Before anybody waits for a thread that the system refused, it is asked for again.
         if self.shortage.is_on() {
             if blocked {
                 self.shortage.end_pause();
@@ -484,11 +481,11 @@ impl<H: Host> Core<H> {
             self.wake_if_due();
         }
         let mut waiters = waiters.lock();
-        if let Some(most) = self.options.max_blocking_tasks
-            && !joining.is_spare()
-            && waiters.submitters() >= most.saturating_mul(waiters.waiters().pools())
-        {
-            return Err(self.overload_by(Limit::Waiting(most), task));
+        let most = (self.options.max_blocking_tasks).filter(|_| !joining.is_spare());
+        if let Some(most) = most {
+            if waiters.submitters() >= most.saturating_mul(waiters.waiters().pools()) {
+                return Err(self.overload_by(Limit::Waiting(most), task));
+            }
         }
         let waiter = match joining {
             Joining::As(waiter_kind) => waiters.join(task, waiter_kind),
@@ -501,12 +498,12 @@ impl<H: Host> Core<H> {
             if self.deadlock_group.is_closed() {
                 waiters.refuse_all(|| Error::Closed);
             }
-            // The line is seen not to be empty when its lock is let go of; then the look for room, in each pool: who makes
-            // room after that look sees the line.
+            // Unlocking publishes that there are waiters; then the check for a permit in each pool: a worker that gives
+            // one back after that check sees the waiters.
             self.let_go(waiters);
             let_in();
         } else {
-            // First the flag, then the look for room: who makes room after that look sees the flag.
+            // First the flag, then the check for a permit: a worker that gives one back after that check sees the flag.
             if self.admission.set_waiting(true) {
                 waiters.refuse_all(|| Error::Closed);
             }
@@ -515,19 +512,19 @@ impl<H: Host> Core<H> {
         if blocked {
             Arc::clone(self).refuse_blocked();
         }
-        // The line may be empty now, and what was let in done already.
+        // There may be no waiters now, and their tasks may be done already.
         self.watch.notify();
         Ok(waiter)
     }
 
-    /// Lets go of the line's lock, after changes, and tells those who have left the line. The flag that submitters wait is
-    /// lowered where nobody is to be let in.
+    /// Unlocks the waiters after changes, and delivers their answers. Clears the flag that submitters wait if none is
+    /// to be let in.
     pub fn let_go(self: &Arc<Self>, waiters: Locked<'_, H::Task>) {
         let answers = self.unlock(waiters);
         self.deliver(answers);
     }
 
-    /// As `let_go`, for those who hold another lock, too: the answers, to be delivered when they hold none.
+    /// As `let_go`, for callers that hold another lock too: returns the answers, to be delivered when they hold none.
     #[must_use]
     pub fn unlock(&self, waiters: Locked<'_, H::Task>) -> Answers<H::Task> {
         if self.is_own(&waiters) && !waiters.is_ready() {
@@ -536,7 +533,7 @@ impl<H: Host> Core<H> {
         waiters.unlock()
     }
 
-    /// A task is done: its permit goes to the oldest in line, here or else in the family.
+    /// A task is done: its permit goes to the oldest waiter, of this pool or else of its deadlock group.
     #[inline]
     pub fn finish(self: &Arc<Self>) {
         if self.admission.is_counted() {
@@ -544,7 +541,7 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// As `finish`, for what is no task, and counted in any case.
+    /// As `finish`, but for errands too, and counted in any case.
     #[inline]
     pub fn go_out(self: &Arc<Self>) {
         if self.admission.leave() {
@@ -556,14 +553,11 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Lets in as many from the line as there is room for.
+    /// Lets in as many waiters as there are permits for.
     pub fn let_in(self: &Arc<Self>) {
-        if let Some((commons, _)) = &self.commons
-            && commons.is_ready()
-            && self.take_turns()
-        {
-            // Every other time one of those who will do with any pool goes first: a line that is never empty does not keep
-            // them out for ever.
+        let commons = self.commons.as_ref().map(|(commons, _)| commons);
+        if let Some(commons) = commons.filter(|commons| commons.is_ready() && self.take_turns()) {
+            // Every other time a shared waiter goes first: a list that is never empty does not keep it out for ever.
             let ahead = Served {
                 ahead: true,
                 ..Served::default()
@@ -573,15 +567,14 @@ impl<H: Host> Core<H> {
         self.serve_own(self.waiters.lock());
     }
 
-    /// Whether those who will do with any pool go first, which they do every other time. (Of two that ask at once both may
-    /// hear the same.)
+    /// Returns whether the shared waiters go first, as they do every other time. (Two concurrent calls may agree.)
     fn take_turns(&self) -> bool {
         let is_turn = self.is_commons_turn.load(Ordering::Relaxed);
         self.is_commons_turn.store(!is_turn, Ordering::Relaxed);
         is_turn
     }
 
-    /// Lets in as many as there is room for of those who will do with any of several pools.
+    /// Lets in as many shared waiters as there are permits for.
     #[inline]
     pub fn offer_permits(self: &Arc<Self>) {
         if let Some(commons) = self.ready_commons() {
@@ -589,20 +582,20 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// The line of those who will do with any of several pools, if somebody is to be let in there and there is room.
+    /// The shared waiters, if one is to be let in and a permit is free.
     #[inline]
     fn ready_commons(&self) -> Option<&Waiters<H::Task>> {
         let (commons, _) = self.commons.as_ref()?;
         (commons.is_ready() && self.admission.has_permit()).then_some(&**commons)
     }
 
-    /// As `serve`, of the pool's own line; then those who will do with any pool, who were passed over while its flag was up.
+    /// As `serve`, for the pool's own waiters; then the shared ones, passed over while the pool's flag was set.
     fn serve_own(self: &Arc<Self>, waiters: Locked<'_, H::Task>) {
         self.serve(waiters);
         self.offer_permits();
     }
 
-    /// Lets in as many from the line as there is room for, and lets go of its lock.
+    /// Lets in as many waiters as there are permits for, and unlocks them.
     fn serve(self: &Arc<Self>, waiters: Locked<'_, H::Task>) {
         self.serve_as(waiters, Served::default());
     }
@@ -611,16 +604,16 @@ impl<H: Host> Core<H> {
         let is_own = self.is_own(&waiters);
         if self.serve_alone(waiters, served) {
             if !is_own {
-                // Another pool may have found nobody in line meanwhile.
+                // Another pool may have found no waiters meanwhile.
                 self.deadlock_group.offer_permits();
             }
-            // A submitter that is in line again is bound again.
+            // A submitter that waits again is blocked again.
             self.deadlock_group.break_deadlock();
         }
     }
 
-    /// As `serve`; whether the system gave no thread for one of them, who is in line again: the other pools are the
-    /// caller's to ask.
+    /// As `serve`; returns whether the system refused a thread for a waiter, which waits again: the caller must ask the
+    /// other pools.
     fn serve_alone<'a>(
         self: &'a Arc<Self>,
         mut waiters: Locked<'a, H::Task>,
@@ -629,12 +622,12 @@ impl<H: Host> Core<H> {
         let which = waiters.waiters();
         let is_own = self.is_own(&waiters);
         let mut sent_back = None;
-        // One whose task needs a worker of its own leaves the line before that is started, since no lock is held meanwhile.
+        // A waiter whose task needs a worker of its own leaves the list first, since that is started without a lock.
         while let Some((waiter, task)) = self.let_in_first(&mut waiters, &mut served) {
             self.let_go(waiters);
             let task = match self.spawn_worker(Some(task), false) {
                 Spawn::Started => None,
-                // As many workers as may be are alive, and will look into the queue before they leave or rest.
+                // The capacity is used up, and the workers alive will check the queue before they leave or rest.
                 Spawn::NotNeeded(task) => task,
                 Spawn::Failed(task, _) if self.worker_count.present() > 0 && !self.hand_off => task,
                 Spawn::Failed(task, _) => {
@@ -661,13 +654,13 @@ impl<H: Host> Core<H> {
             self.wake();
         }
         if served.undone && !is_own {
-            // Somebody who waits for this pool alone may have found no room meanwhile.
+            // A waiter of this pool alone may have found no permit meanwhile.
             self.serve(self.waiters.lock());
         }
         served.refused
     }
 
-    /// Lets in as many from the line as find a worker to count on; the next, which came in but needs a worker of its own.
+    /// Lets in waiters as long as they find a worker to count on; returns the next, which needs its own worker.
     fn let_in_first(
         &self,
         waiters: &mut Locked<'_, H::Task>,
@@ -686,8 +679,8 @@ impl<H: Host> Core<H> {
             };
             let lacks_worker = self.lacks_worker(in_flight);
             if lacks_worker && (served.refused || !self.may_start()) {
-                // In vain, as long as the system gives no thread: the next worker that is done tries again, of any pool where
-                // one will do with that. Where there is none everybody in line tries alone, and meets the system's error.
+                // Vain while the system gives no thread. The next worker that is done tries again: one of any pool, for
+                // the shared waiters. If there is none, all waiters try by themselves, and get the system's error.
                 self.undo(served);
                 let has_workers = if is_own {
                     self.worker_count.present() > 0
@@ -715,7 +708,7 @@ impl<H: Host> Core<H> {
         served.undone |= self.admission.leave();
     }
 
-    /// One from the line has not come in after all.
+    /// A waiter has not been let in after all.
     fn put_back(
         &self,
         waiters: &mut Locked<'_, H::Task>,
@@ -739,22 +732,22 @@ impl<H: Host> Core<H> {
     }
 }
 
-/// What came of letting in those in line.
+/// The result of letting waiters in.
 #[derive(Default)]
 struct Served {
     /// Tasks were put into the run queue.
     queued: bool,
-    /// The system gave no thread for one of them.
+    /// The system refused a thread for one of them.
     refused: bool,
-    /// One went out again, undone, while others stood in the pool's own line.
+    /// One left again, undone, while others waited for this pool alone.
     undone: bool,
-    /// The first comes in before those in the pool's own line.
+    /// The first shared waiter enters before those of this pool alone.
     ahead: bool,
 }
 
 impl<H: Host> Member for Core<H> {
     fn may_grow(&self) -> bool {
-        // Under the spawn lock no worker is counted in the crew and not yet in the family, or not yet there at all.
+        // Under the spawn lock no worker is in the worker count but not yet in the deadlock group, or not yet there.
         let _spawning = lock(&self.spawning);
         self.worker_count.is_below_capacity() && !self.shortage.is_on()
     }
@@ -767,8 +760,8 @@ impl<H: Host> Member for Core<H> {
     }
 
     fn ask_for_thread(self: Arc<Self>) {
-        // Under the lines' locks: whoever is about to stand there has seen the pause, and is seen here. Should there be
-        // nobody, and the pause be a longer one by now, it is as if there were.
+        // Under the waiters' locks: a submitter about to wait has seen the pause, and is seen here. If there is none,
+        // and the pause has grown meanwhile, it is as if there were one.
         let is_ready = |waiters: &Waiters<H::Task>| waiters.lock().is_ready();
         let is_waited_for = || {
             is_ready(&self.waiters)
@@ -779,7 +772,7 @@ impl<H: Host> Member for Core<H> {
             && matches!(self.start_worker(None, false), Spawn::Started)
             && is_waited_for()
         {
-            // It lets them in, unless it finds something else to do first.
+            // It lets them in, unless it finds other work first.
             self.ask_again();
         }
     }
@@ -790,7 +783,7 @@ impl<H: Host> Member for Core<H> {
     }
 
     fn refuse_blocked(self: Arc<Self>) -> bool {
-        // Kept until no lock is held: one of these may be the last reference to its pool.
+        // Kept until no lock is held: one of them may be the last reference to its pool.
         let _members = self.deadlock_group.hold_members();
         let commons = self.commons.as_ref().map(|(waiters, _)| &**waiters);
         [Some(&self.waiters), commons]
@@ -798,7 +791,7 @@ impl<H: Host> Member for Core<H> {
             .flatten()
             .any(|waiters| {
                 let mut waiters = waiters.lock();
-                // Looked at again under the lock: whoever was let in meanwhile is bound no more.
+                // Checked again under the lock: a waiter that was let in meanwhile is no longer blocked.
                 let refused = self
                     .deadlock_group
                     .refuse_if_stuck(|| waiters.refuse_youngest_blocked(Error::Deadlock));

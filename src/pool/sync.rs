@@ -1,8 +1,9 @@
 //! The synchronisation that the core is built on: the standard library's, or a model checker's, chosen in one place.
 //!
-//! The locks are the standard library's and not parking_lot's for the sake of `fork`: parking_lot keeps the threads
-//! that wait in one table of the process, and a child forked while another thread holds a bucket of that table finds
-//! the bucket locked for ever. The standard locks hold all their state in themselves.
+//! For Python the locks are the standard library's and not parking_lot's, for the sake of `fork`: parking_lot keeps all waiting
+//! threads in one table of the process, and a child forked while another thread holds a bucket of that table finds it
+//! locked for ever. The standard locks hold all their state in themselves. Rust programs, which seldom fork without an
+//! `exec`, have parking_lot's, unless they turn the feature off.
 
 #[cfg(loom)]
 pub use loom::thread_local;
@@ -12,28 +13,79 @@ pub use shuttle::thread_local;
 #[path = "../../tests/models/standins.rs"]
 mod standins;
 #[cfg(any(loom, shuttle))]
-pub use standins::{Condvar, Instant, Mutex, MutexGuard, RunQueue, atomic, may_spin, spin};
+pub use standins::{Instant, RunQueue, atomic, may_spin, spin};
 #[cfg(not(any(loom, shuttle)))]
-pub use std::{
-    sync::{Condvar, Mutex, MutexGuard, atomic},
-    thread_local,
-    time::Instant,
-};
+pub use std::{sync::atomic, thread_local, time::Instant};
 
+pub use locks::{Condvar, Mutex, MutexGuard, lock, wait};
 pub use std::sync::Arc;
 
 use atomic::{Ordering, fence};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
-use std::sync::{OnceLock, PoisonError};
 use std::time::Duration;
 
-/// Locks; a lock poisoned by a panic is taken all the same, since no code of a user runs under any lock of the core.
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// The standard library's locks, or a model checker's.
+#[cfg(any(not(feature = "parking_lot"), feature = "python", loom, shuttle))]
+mod locks {
+    #[cfg(any(loom, shuttle))]
+    pub use super::standins::{Condvar, Mutex, MutexGuard};
+    #[cfg(not(any(loom, shuttle)))]
+    pub use std::sync::{Condvar, Mutex, MutexGuard};
+
+    use std::sync::PoisonError;
+    use std::time::Duration;
+
+    /// Locks; ignores poisoning, since no user code runs under any lock of the core.
+    pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+        mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits on `condvar` until notified, spuriously woken, or `limit` is over (`None`: no limit).
+    pub fn wait<'a, T>(
+        condvar: &Condvar,
+        guard: MutexGuard<'a, T>,
+        limit: Option<Duration>,
+    ) -> MutexGuard<'a, T> {
+        match limit {
+            None => condvar.wait(guard).unwrap_or_else(PoisonError::into_inner),
+            Some(limit) => {
+                condvar
+                    .wait_timeout(guard, limit)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0
+            }
+        }
+    }
 }
 
-/// Runs code of a host, whose panic must not get any further; `None`: it panicked. (The hook has printed the message. In a
-/// model a panic is the model checker's.)
+/// parking_lot's locks, which no panic poisons.
+#[cfg(not(any(not(feature = "parking_lot"), feature = "python", loom, shuttle)))]
+mod locks {
+    pub use parking_lot::{Condvar, Mutex, MutexGuard};
+
+    use std::time::Duration;
+
+    /// Locks.
+    pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+        mutex.lock()
+    }
+
+    /// Waits on `condvar` until notified, spuriously woken, or `limit` is over (`None`: no limit).
+    pub fn wait<'a, T>(
+        condvar: &Condvar,
+        mut guard: MutexGuard<'a, T>,
+        limit: Option<Duration>,
+    ) -> MutexGuard<'a, T> {
+        match limit {
+            None => condvar.wait(&mut guard),
+            Some(limit) => drop(condvar.wait_for(&mut guard, limit)),
+        }
+        guard
+    }
+}
+
+/// Runs code of a host and catches its panic (`None`), which the hook has reported. In a model the checker gets it.
 pub fn contain<R>(body: impl FnOnce() -> R) -> Option<R> {
     if cfg!(any(loom, shuttle)) {
         return Some(body());
@@ -43,23 +95,6 @@ pub fn contain<R>(body: impl FnOnce() -> R) -> Option<R> {
         Err(payload) => {
             std::mem::forget(payload); // Its drop may panic, too.
             None
-        }
-    }
-}
-
-/// Waits on `condvar` until rung, spuriously woken, or `limit` is over (`None`: without limit).
-pub fn wait<'a, T>(
-    condvar: &Condvar,
-    guard: MutexGuard<'a, T>,
-    limit: Option<Duration>,
-) -> MutexGuard<'a, T> {
-    match limit {
-        None => condvar.wait(guard).unwrap_or_else(PoisonError::into_inner),
-        Some(limit) => {
-            condvar
-                .wait_timeout(guard, limit)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0
         }
     }
 }
@@ -79,45 +114,45 @@ pub fn processors() -> u32 {
     })
 }
 
-/// With a single processor nobody else can do anything while a thread spins; and a model checker explores the same
+/// With a single processor nobody else makes progress while a thread spins; and a model checker explores the same
 /// without it.
 fn can_spin() -> bool {
     !cfg!(any(loom, shuttle)) && processors() > 1
 }
 
-/// A thread may look out before it does what costs more. A model takes the one look that the spin would begin with, or, as loom
-/// often has enough to explore without it, none.
+/// A thread may spin before it does what costs more. A model takes the one look with which the spin would begin or, as
+/// loom often has enough to explore, none.
 #[cfg(not(any(loom, shuttle)))]
 pub fn may_spin() -> bool {
     can_spin()
 }
 
-/// How threads that wait for something for a moment do so best, learnt from how it went the last times. (Relaxed, and not
+/// An adaptive spin: how long and how to wait actively, learnt from how it went the last times. (Relaxed, and not
 /// changed in one step: these are guesses.)
 pub struct AdaptiveSpin {
     most: Duration,
-    /// How often in a row it did not pay to look out before going to sleep.
+    /// How many spins in a row found nothing.
     misses: AtomicU32,
-    /// Whoever is waited for runs on the same processor: it is given away at once.
+    /// The awaited thread runs on the same processor, which is yielded to it at once.
     yields: AtomicBool,
-    /// How often that has helped since somebody last went to sleep instead.
+    /// How often a yield has helped since a thread last went to sleep instead.
     yielded: AtomicU32,
 }
 
 impl AdaptiveSpin {
-    /// For how long to look out where it is in vain.
+    /// How long to spin when it is in vain.
     const LEAST: Duration = Duration::from_micros(2);
-    /// After so many misses it is tried at length all the same: of two that wait for each other, one has to look out for
-    /// longer than it takes to wake it for both to find that it pays.
+    /// After this many misses a long spin is tried again: of two threads that wait for each other, one must spin for
+    /// longer than it takes to wake it before both find that it pays.
     const RETRY: u32 = 16;
-    /// How often to look in a row, and how many such rounds to take before giving the processor away all the same.
+    /// How many looks to take in a row, and after how many such rounds to yield the processor in any case.
     const LOOKS: u32 = 16;
     const ROUNDS: u32 = 8;
-    /// How often to give the processor away before going to sleep instead: two threads that take turns on one processor may
-    /// do so for long while another is free, but one that is woken is put where there is room.
+    /// How often to yield before sleeping instead: two threads may take turns on one processor for long while another
+    /// is free, but the scheduler puts a woken thread where there is room.
     const MOST_YIELDS: u32 = 8;
 
-    /// For how long it may pay to look out.
+    /// `most`: the longest spin that may pay.
     pub const fn new(most: Duration) -> Self {
         AdaptiveSpin {
             most,
@@ -127,7 +162,7 @@ impl AdaptiveSpin {
         }
     }
 
-    /// Looks out until `is_there`, or for as long as it pays; whether it was.
+    /// Spins until `is_there`, for as long as it pays; returns whether it was.
     pub fn spin(&self, is_there: impl Fn() -> bool) -> bool {
         let misses = self.misses.load(Relaxed);
         let limit = self.most / (1 << (misses % Self::RETRY));
@@ -137,7 +172,7 @@ impl AdaptiveSpin {
         found
     }
 
-    /// Looks out until `is_there`, or for so long; whether it was.
+    /// Spins until `is_there`, for `limit` at most; returns whether it was.
     pub fn spin_for(&self, limit: Duration, is_there: impl Fn() -> bool) -> bool {
         let mut start = None;
         self.spin_while(is_there, |now| {
@@ -145,7 +180,7 @@ impl AdaptiveSpin {
         })
     }
 
-    /// The processor was given away often enough; counted anew from here on.
+    /// The processor was yielded often enough; starts counting anew.
     fn should_sleep(&self) -> bool {
         let enough = self.yields.load(Relaxed) && self.yielded.load(Relaxed) >= Self::MOST_YIELDS;
         if enough {
@@ -155,8 +190,7 @@ impl AdaptiveSpin {
         enough
     }
 
-    /// Looks out until `is_there`, for as long as `may_go_on`; whether it was. Where spinning makes no sense it looks
-    /// once.
+    /// Spins until `is_there`, while `may_go_on`; returns whether it was. Looks once where spinning makes no sense.
     pub fn spin_while(
         &self,
         is_there: impl Fn() -> bool,
@@ -192,7 +226,7 @@ impl AdaptiveSpin {
     }
 }
 
-/// How long and how interruptibly a caller is willing to wait.
+/// How long a caller is willing to wait, and what may interrupt it.
 pub struct WaitLimit<'a> {
     deadline: Option<Instant>,
     interrupt: Option<Interrupt<'a>>,
@@ -204,12 +238,12 @@ struct Interrupt<'a> {
 }
 
 impl<'a> WaitLimit<'a> {
-    /// How often an interruptible wait looks whether it is interrupted.
+    /// How often an interruptible wait checks for an interrupt.
     const SLICE: Duration = Duration::from_millis(50);
 
-    /// Waits for so long at most; `None`: for ever.
+    /// Waits for `timeout` at most; `None`: no limit.
     pub fn new(timeout: Option<Duration>) -> Self {
-        // A deadline too far away to be represented is none.
+        // A deadline too far away to be represented counts as none.
         WaitLimit {
             deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
             interrupt: None,
@@ -225,7 +259,7 @@ impl<'a> WaitLimit<'a> {
         self
     }
 
-    /// There is no limit of time.
+    /// There is no time limit.
     pub fn is_endless(&self) -> bool {
         self.deadline.is_none()
     }
@@ -236,7 +270,7 @@ impl<'a> WaitLimit<'a> {
             .is_some_and(|deadline| Instant::now() >= deadline)
     }
 
-    /// How long to wait at most before looking up again; `None`: no need to look up.
+    /// How long to wait at most before the next check; `None`: no check is needed.
     pub fn next_wait(&self) -> Option<Duration> {
         let look = self.interrupt.as_ref().map(|interrupt| interrupt.next_look);
         let next = [self.deadline, look].into_iter().flatten().min()?;
@@ -250,7 +284,7 @@ impl<'a> WaitLimit<'a> {
             .is_some_and(|interrupt| Instant::now() >= interrupt.next_look)
     }
 
-    /// Somebody wants the wait to end. Asks only when a look is due.
+    /// The wait must end. Asks `is_interrupted` only when it is due.
     pub fn is_interrupted(&mut self) -> bool {
         if !self.is_look_due() {
             return false;
@@ -286,17 +320,17 @@ pub mod thread {
         }
     }
 
-    /// Linux lets a thread be joined a moment before it takes it off the process's books, by which CPython judges whether a
-    /// fork is one of a process with threads.
+    /// On Linux a join returns a moment before the kernel removes the thread from the process, by which CPython judges
+    /// whether a process that forks has threads.
     pub mod kernel {
         #[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
         use std::path::Path;
         use std::time::{Duration, Instant};
 
-        /// The kernel's number of a thread; `None` where there are no books to look into.
+        /// The kernel's id of a thread; `None` if the kernel cannot be asked.
         pub type Id = Option<i32>;
 
-        /// The kernel's number of this thread.
+        /// The kernel's id of this thread.
         pub fn id() -> Id {
             #[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
             {
@@ -307,7 +341,7 @@ pub mod thread {
             None
         }
 
-        /// The kernel knows no thread of this process by that number; `None`: there are no books to look into.
+        /// The process has no thread of that id any more; `None`: the kernel cannot be asked.
         pub fn has_ended(id: Id) -> Option<bool> {
             #[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
             return id.map(|id| !Path::new(&format!("/proc/self/task/{id}")).exists());
@@ -315,8 +349,8 @@ pub mod thread {
             id.map(|_| true)
         }
 
-        /// Waits until the kernel knows no thread of this process by that number. Should it have given it to another thread
-        /// already, the wait ends nevertheless.
+        /// Waits until the process has no thread of that id. If the id has been given to another thread already, the
+        /// wait ends nevertheless.
         pub fn wait_ended(id: Id) {
             const LIMIT: Duration = Duration::from_millis(50);
             let start = Instant::now();
@@ -341,7 +375,7 @@ pub mod thread {
         builder.spawn(body).map(JoinHandle)
     }
 
-    /// The model checker's threads have neither names nor stacks to choose.
+    /// The model checker's threads have neither names nor stack sizes.
     #[cfg(any(loom, shuttle))]
     pub fn spawn(
         _name: String,
@@ -352,7 +386,7 @@ pub mod thread {
         Ok(JoinHandle(threads::spawn(body)))
     }
 
-    /// Sleeps for so long, more or less. In a model, where no time passes, others go first.
+    /// Sleeps for about that long. In a model, where no time passes, other threads go first.
     pub fn doze(duration: std::time::Duration) {
         #[cfg(not(any(loom, shuttle)))]
         std::thread::sleep(duration);

@@ -1,8 +1,8 @@
 //! The threads of a pool, from just before they are started until the operating system has ended them.
 //!
-//! A thread is gone when it is joined: then its stack is free, and a fork finds no trace of it. It is joined by those who
-//! wait for its pool to be gone, and otherwise by threads, of any pool, that leave later and find that it has ended: so few
-//! ended threads ever wait to be joined, and no thread waits for another's last deeds.
+//! A thread is gone when it is joined: then its stack is free, and a fork finds no trace of it. It is joined by a
+//! thread that waits for its pool to be gone, or else by a worker, of any pool, that leaves later and finds that it has
+//! ended. So few ended threads ever wait to be joined, and no thread waits for another's destructors.
 
 use super::error::Error;
 use super::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,17 +14,17 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::OnceLock;
 
-/// The end of a thread, for those who wait for it.
+/// The end of a thread, to be waited for.
 #[derive(Clone)]
 pub struct Exit(Arc<Door>);
 
 struct Door {
-    /// The kernel's number of the thread, which the thread notes first of all.
+    /// The kernel's id of the thread, which the thread stores first of all.
     id: OnceLock<kernel::Id>,
-    /// The thread has nothing left to do but to end.
+    /// The thread does nothing more but end.
     left: AtomicBool,
     watch: Watch,
-    /// Taken by whoever joins the thread, and held until it has ended. The thread itself never locks it.
+    /// Locked by the thread that joins this one until it has ended. The thread itself never locks it.
     handle: Mutex<Option<thread::JoinHandle>>,
 }
 
@@ -41,7 +41,7 @@ impl Exit {
             watch: Watch::new(),
             handle: Mutex::new(None),
         }));
-        // Locked until the handle is there: whoever joins the thread may come before.
+        // Locked until the handle is there: another thread may want to join this one before.
         let mut handle = lock(&exit.0.handle);
         let own = exit.clone();
         *handle = Some(thread::spawn(name, stack_size, move || {
@@ -52,7 +52,7 @@ impl Exit {
         Ok(exit)
     }
 
-    /// The thread has nothing left to do but to end.
+    /// The thread does nothing more but end.
     pub fn has_left(&self) -> bool {
         self.0.left.load(Ordering::Acquire)
     }
@@ -73,7 +73,7 @@ impl Exit {
         self.0.id.get().copied().flatten()
     }
 
-    /// Joins the thread, which has nothing left to do but to end.
+    /// Joins the thread, which does nothing more but end.
     pub fn join(&self) {
         let mut handle = lock(&self.0.handle);
         if let Some(handle) = handle.take() {
@@ -100,8 +100,8 @@ impl std::fmt::Debug for Exit {
 }
 
 thread_local! {
-    /// The `Threads` that this thread is of; 0: it is of none. (Nothing is dropped with it: it can be read for as long as the
-    /// thread runs, from other thread-locals' destructors too.)
+    /// The `Threads` to which this thread belongs; 0: none. (Needs no drop: it can be read while the thread runs, also
+    /// from destructors of other thread-locals.)
     #[allow(clippy::missing_const_for_thread_local)] // The model checkers' macros know no `const`.
     static HOME: Cell<usize> = Cell::new(0);
 }
@@ -111,16 +111,16 @@ thread_local! {
 pub struct Threads {
     /// All that are not joined. A thread is counted before it is started.
     count: AtomicUsize,
-    /// Those that have not left. Unlike `worker_count.running` it counts them until they have nothing left to do but to end.
+    /// Those that have not left: unlike `worker_count.running`, it counts a worker until it does nothing more but end.
     present: AtomicUsize,
-    /// Those that have left and nobody joins yet. Changed under the lock of `Left` only.
+    /// Those that have left and that nobody joins yet. Changed only under the lock of `Left`.
     left: AtomicUsize,
-    /// For those who wait until all are joined.
+    /// For threads that wait until all are joined.
     watch: Watch,
 }
 
 impl Threads {
-    /// This thread is one of them from now on.
+    /// Makes this thread one of them.
     pub fn move_in(self: &Arc<Self>) {
         HOME.with(|home| home.set(self.address()));
     }
@@ -144,19 +144,19 @@ impl Threads {
         self.present.load(Ordering::SeqCst)
     }
 
-    /// Counts one that is about to be started.
+    /// Counts a thread about to be started.
     pub fn add(&self) {
         self.count.fetch_add(1, Ordering::SeqCst);
         self.present.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// One of them has nothing left to do but to end.
+    /// One of them does nothing more but end.
     pub fn leave(&self) {
         self.present.fetch_sub(1, Ordering::SeqCst);
         self.watch.notify();
     }
 
-    /// One that was counted is not started after all.
+    /// A thread that was counted is not started after all.
     pub fn take_back(&self) {
         self.present.fetch_sub(1, Ordering::SeqCst);
         self.count.fetch_sub(1, Ordering::SeqCst);
@@ -164,7 +164,7 @@ impl Threads {
     }
 }
 
-/// The threads of a process that have left and are to be joined, those first that left first.
+/// The threads of a process that have left and must be joined, in the order in which they left.
 #[derive(Default)]
 pub struct Left(Mutex<VecDeque<(Arc<Threads>, Exit)>>);
 
@@ -175,8 +175,8 @@ impl Left {
         threads.left.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Joins the first of those that may be joined, so far down the list; whether there was one. The caller holds no lock
-    /// and nothing that a thread may want as it ends.
+    /// Joins the first that may be joined among the first `depth`; returns whether there was one. The caller holds no
+    /// lock, and nothing that a thread may need in order to end.
     fn join_one(
         &self,
         depth: usize,
@@ -201,10 +201,10 @@ impl Left {
         true
     }
 
-    /// Joins two threads that have ended, if there are any among the first: one would leave as many as there are.
+    /// Joins two of the first threads that have ended, if there are any: joining one would not reduce their number.
     pub fn join_ended(&self) {
         for _ in 0..2 {
-            // Where the system does not tell, the first of a crowd will have.
+            // If the system cannot tell which have ended, the first of a crowd will have.
             let is_crowd = lock(&self.0).len() > CROWD;
             if !self.join_one(CROWD, |_, exit| {
                 kernel::has_ended(exit.kernel_id()).unwrap_or(is_crowd)
@@ -214,15 +214,15 @@ impl Left {
         }
     }
 
-    /// Joins all threads of a pool, who have left or are about to, as long as `is_closed`: a pool that is opened again keeps
-    /// what it has then.
+    /// Joins all threads of a pool, which have left or are about to, while `is_closed`: a pool that is opened again
+    /// keeps those it has then.
     pub fn join_all(&self, threads: &Arc<Threads>, is_closed: impl Fn() -> bool) {
         loop {
             while self.join_one(usize::MAX, |other, _| Arc::ptr_eq(other, threads)) {}
             if threads.count() == 0 || !is_closed() {
                 return;
             }
-            // Others join the rest: each has but to end.
+            // Others join the rest: each is about to end.
             let _ = threads.watch.wait_until(
                 || threads.count() == 0 || threads.left.load(Ordering::SeqCst) > 0 || !is_closed(),
                 &mut WaitLimit::new(None),
@@ -231,5 +231,5 @@ impl Left {
     }
 }
 
-/// How many threads are looked at for some that have ended.
+/// How many threads are checked for some that have ended.
 const CROWD: usize = 16;

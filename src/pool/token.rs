@@ -1,19 +1,19 @@
-//! The search token: who will look into the run queue, so that whoever puts a task there need wake nobody.
+//! The search token: its holder will look into the run queue, so that a submitter need wake nobody.
 //!
 //! ```text
 //!  31..2      1         0
 //!  +--------+---------+------+
-//!  |        | watched | held |
+//!  |        | standby | held |
 //!  +--------+---------+------+
 //! ```
 //!
-//! * `held`: a *searcher* has the token: a worker without a task (or somebody about to wake or start one) that will look
-//!   into the queue before it rests, and before it lays the token down.
-//! * `watched`: a *watchman* dozes: a worker without a task that looks every now and then whether the others get the
-//!   queue empty without it. There is one at most.
+//! * `held`: a *searcher* has the token: a worker without a task (or a thread about to wake or start one) that will
+//!   look into the run queue before it rests, and before it lays the token down.
+//! * `standby`: a *standby worker* dozes: a worker without a task that checks every now and then whether the others
+//!   empty the queue without it. There is one at most.
 //!
-//! While somebody searches, nobody need be woken. The same goes for a watchman while others are at work. A searcher that
-//! lays the token down while there is a watchman leaves the others to that.
+//! While somebody searches, nobody need be woken; nor while there is a standby worker and others are at work. A
+//! searcher that lays the token down beside a standby worker leaves the queue to that.
 
 use super::sync::atomic::{AtomicU32, Ordering};
 use super::sync::full_fence;
@@ -23,17 +23,17 @@ use std::sync::atomic::AtomicU64 as Plain;
 const HELD: u32 = 1;
 const STANDBY: u32 = 2;
 
-/// Who will look into the run queue.
+/// Tells which worker will look into the run queue.
 pub enum Searching {
-    /// Nobody, unless it is somebody at work.
+    /// Nobody, unless a busy worker does after its task.
     Nobody,
     /// A searcher, at once.
     Searcher,
-    /// A watchman, in a while.
+    /// A standby worker, in a while.
     Standby,
 }
 
-/// How far the queue had moved at some time.
+/// How far the queue had moved at a certain time.
 #[derive(Clone, Copy)]
 pub struct Look {
     /// How many tasks had been taken out of it.
@@ -45,7 +45,7 @@ pub struct Look {
 /// See the module's description.
 pub struct Token {
     word: CachePadded<AtomicU32>,
-    /// What whoever handed the token to another worker saw of the queue. Only speed hangs on it, so no model explores it.
+    /// The state of the queue when the token was handed over. Only speed depends on it, so no model explores it.
     taken: Plain,
     at: Plain,
 }
@@ -65,7 +65,7 @@ impl Token {
         self.at.store(look.at, Ordering::Relaxed);
     }
 
-    /// What was seen of the queue when the token was handed to the caller.
+    /// The state of the queue when the token was handed to the caller.
     pub fn handed_over(&self) -> Look {
         Look {
             taken: self.taken.load(Ordering::Relaxed),
@@ -73,7 +73,7 @@ impl Token {
         }
     }
 
-    /// Who will look into the queue. To be used after a full fence: what was put there before that is found.
+    /// Tells which worker will look into the queue. Call after a full fence: tasks put there before that are found.
     #[inline]
     pub fn state(&self) -> Searching {
         match self.word.load(Ordering::Relaxed) {
@@ -90,22 +90,22 @@ impl Token {
         self.word.fetch_or(HELD, Ordering::AcqRel) & HELD == 0
     }
 
-    /// Lays the token down. `true`: nobody is left who will look, and the caller has to, after this.
+    /// Lays the token down. `true`: nobody is left who will look, so the caller must, after this.
     pub fn lay_down(&self) -> bool {
-        // A read-modify-write and no store, for it to come after every vain try to take the token before it: what is read
-        // of the token from here on was written after this.
+        // A read-modify-write, not a store, so that it comes after every failed attempt to take the token before it:
+        // what is read of the token from here on was written after this.
         let unwatched = self.word.fetch_and(!HELD, Ordering::AcqRel) & STANDBY == 0;
         full_fence();
         unwatched
     }
 
-    /// The holder becomes the watchman; `false`: there is one.
+    /// The holder becomes the standby worker; `false`: there is one already.
     pub fn begin_standby(&self) -> bool {
         self.replace(HELD, STANDBY)
     }
 
-    /// The watchman watches no longer; whether it holds the token now. If not, another searcher has it, and the former
-    /// watchman has to look into the queue once more: that searcher may have laid it down in trust.
+    /// Ends the standby; returns whether the worker holds the token now. If not, another searcher has it, and this
+    /// worker must look into the queue once more: that searcher may have laid the token down trusting in it.
     pub fn end_standby(&self) -> bool {
         loop {
             if self.replace(STANDBY, HELD) {

@@ -1,7 +1,7 @@
-//! The submitters that wait for room, first come, first served.
+//! The submitters that wait for a permit, first come, first served.
 //!
-//! A waiting submitter leaves its task in the line. Whoever makes room takes the oldest one's task along and tells the
-//! submitter, which has then nothing left to do: the permit passes from hand to hand.
+//! A waiting submitter leaves its task here. The thread that frees a permit takes the oldest waiter's task along and
+//! tells the submitter, which then has nothing left to do: the permit is passed on directly.
 
 use super::deadlock_group::DeadlockGroup;
 use super::error::Error;
@@ -11,57 +11,56 @@ use crossbeam_utils::CachePadded;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// What a submitter in line is told.
+/// The answer to a waiting submitter.
 pub enum Answer<T> {
     /// The task was accepted.
     Accepted,
     /// The task was not accepted.
     Refused(Error, T),
-    /// The submitter is to try again by itself.
+    /// The submitter must try again by itself.
     Retry(T),
 }
 
 enum SlotState<T> {
-    /// The task of one who stands in line.
+    /// The task waits.
     Waiting(T),
-    /// The task is with somebody who took it out of the line, and an answer will come, or it will be in line again.
+    /// The task is with a thread that took it from the list: an answer will come, or the task will wait again.
     Lent,
     /// The answer, which the submitter has yet to take.
     Answered(Answer<T>),
-    /// The submitter has taken its answer; or nobody waited, and the task was taken back.
+    /// The submitter has taken its answer; or nobody waited for one, and the task was taken back.
     Empty,
 }
 
 struct Slot<T> {
     state: SlotState<T>,
-    /// The submitter sleeps on the bell; else it need not be rung, which would be a system call.
+    /// The submitter sleeps on the condvar; otherwise no notification, a system call, is needed.
     asleep: bool,
-    /// The submitter is to look up, although there is no answer.
+    /// The submitter must wake up, although there is no answer.
     nudged: bool,
 }
 
-/// One submitter in line.
+/// One waiting submitter.
 pub struct Waiter<T> {
     slot: Mutex<Slot<T>>,
     condvar: Condvar,
-    /// There is an answer on the desk: for a submitter that spins. What it says is read under the lock.
+    /// There is an answer in the slot, for a submitter that spins. Which one is read under the lock.
     answered: AtomicBool,
     kind: WaiterKind,
 }
 
-/// How somebody stands in line.
+/// How a submitter waits.
 #[derive(Clone, Copy, Default)]
 pub struct WaiterKind {
-    /// It is a worker of the pool's family and waits without limit of time.
+    /// It is a worker of the pool's deadlock group and waits without a time limit.
     pub blocked: bool,
-    /// The pool it was to wait for, where it will do with any of several.
+    /// The pool that was chosen for it, if it waits for any of several.
     pub home: usize,
-    /// It stands in the line of several pools, and will do with any of them.
+    /// It is a shared waiter: it waits for any of several pools.
     pub common: bool,
-    /// Nobody waits: the task was enlisted, and its submitter goes on.
+    /// Nobody waits: the task is detached, and its submitter has gone on.
     pub absent: bool,
-    /// Nor would anybody miss the task: it is let in in its turn, but counts neither as one that waits nor, if it is refused,
-    /// as one that was.
+    /// Nor would anybody miss the task: it is let in in its turn, but not counted as waiting or, if refused, rejected.
     pub spare: bool,
 }
 
@@ -84,7 +83,7 @@ impl<T> Waiter<T> {
         self.kind.absent
     }
 
-    /// It stands in the line of several pools.
+    /// It waits for any of several pools.
     pub fn is_common(&self) -> bool {
         self.kind.common
     }
@@ -94,7 +93,7 @@ impl<T> Waiter<T> {
         self.kind.spare
     }
 
-    /// Tells the submitter, which has left the line.
+    /// Answers the submitter, which has left the list.
     pub fn answer(&self, answer: Answer<T>) {
         let mut slot = lock(&self.slot);
         slot.state = SlotState::Answered(answer);
@@ -106,7 +105,7 @@ impl<T> Waiter<T> {
         }
     }
 
-    /// Has the submitter look up, which waits, or will.
+    /// Wakes the submitter, which waits or is about to, without an answer.
     pub fn nudge(&self) {
         let mut slot = lock(&self.slot);
         slot.nudged = true;
@@ -117,7 +116,7 @@ impl<T> Waiter<T> {
         }
     }
 
-    /// Takes the task of one who stands in line, and leaves `rest` in its place.
+    /// Takes the task of a waiter, and leaves `rest` in its place.
     fn take_task(&self, rest: SlotState<T>) -> Option<T> {
         let mut slot = lock(&self.slot);
         match std::mem::replace(&mut slot.state, rest) {
@@ -129,8 +128,8 @@ impl<T> Waiter<T> {
         }
     }
 
-    /// Takes back a task that nobody waits with, under the line's lock. One that somebody has taken out of the line gets no
-    /// place there any more (`Locked::join_again`).
+    /// Takes back a detached task, under the waiters' lock. If another thread has taken it from the list, it will not
+    /// wait again (`Locked::join_again`).
     fn withdraw(&self) -> Option<T> {
         let task = self.take_task(SlotState::Empty);
         if task.is_none() {
@@ -146,7 +145,7 @@ impl<T> Waiter<T> {
         matches!(lock(&self.slot).state, SlotState::Empty)
     }
 
-    /// Waits for the answer for at most as long as one look of `wait_limit`, and as `most`; `None`: none yet.
+    /// Waits once for the answer, as long as `wait_limit` and `most` allow; `None`: none yet.
     fn wait(&self, wait_limit: &WaitLimit<'_>, most: Option<Duration>) -> Option<Answer<T>> {
         let is_pending =
             |slot: &Slot<T>| matches!(slot.state, SlotState::Waiting(_) | SlotState::Lent);
@@ -154,7 +153,7 @@ impl<T> Waiter<T> {
         let mut slot = lock(&self.slot);
         let limit = wait_limit.next_wait().into_iter().chain(most).min();
         slot.asleep = true;
-        // One look where time is limited, since the caller has to see to the clock and to interrupts between two.
+        // Once if time is limited, since the caller has to check the clock and interrupts in between.
         if sleeps_on(&slot) {
             slot = wait(&self.condvar, slot, limit);
         }
@@ -174,13 +173,13 @@ impl<T> Waiter<T> {
 
 struct Place<T> {
     waiter: Arc<Waiter<T>>,
-    /// The submitter is seeing to an interrupt and may be about to give up: it is passed over meanwhile.
+    /// The submitter is checking for an interrupt and may be about to give up: it is passed over meanwhile.
     held: bool,
 }
 
-/// The answers for submitters that have left the line. Whoever held its lock delivers them after letting go of it.
+/// The answers for submitters that have left the list. The thread that held its lock delivers them after unlocking.
 pub struct Answers<T> {
-    /// Mostly there is one, which costs no memory of its own.
+    /// Usually there is one, which needs no allocation.
     first: Option<Told<T>>,
     rest: Vec<Told<T>>,
 }
@@ -193,7 +192,7 @@ impl<T> Answers<T> {
         rest: Vec::new(),
     };
 
-    /// Those of two lines.
+    /// Appends the answers of another list.
     pub fn append(&mut self, others: Answers<T>) {
         others.into_iter().for_each(|told| self.push(told));
     }
@@ -216,16 +215,16 @@ impl<T> IntoIterator for Answers<T> {
     }
 }
 
-/// The places in line, under the line's lock.
+/// The list of waiters, under its lock.
 pub struct Places<T> {
     queue: VecDeque<Place<T>>,
-    /// How many of the places are empty: their tasks were withdrawn. To take each out at once would cost a search for it.
+    /// How many places are empty because their tasks were withdrawn. Removing each at once would need a search.
     empty: usize,
-    /// How many of them are held.
+    /// How many places are held.
     held: usize,
-    /// How many of them are of spare tasks.
+    /// How many places are of spare tasks.
     spare: usize,
-    /// How many wait for each of several pools. (Atomics only for those who ask.)
+    /// How many wait for each of several pools. (Atomics only for threads that read without the lock.)
     homes: Arc<[AtomicUsize]>,
     deadlock_group: Arc<DeadlockGroup>,
     answers: Answers<T>,
@@ -236,12 +235,12 @@ impl<T> Places<T> {
         self.queue.len() - self.empty
     }
 
-    /// How many wait: all but the spare tasks.
+    /// How many submitters wait: all but the spare tasks.
     pub fn submitters(&self) -> usize {
         self.len() - self.spare
     }
 
-    /// Somebody is to be let in where there is room. Those who are passed over for the moment are not.
+    /// A waiter is to be let in when a permit is free. Those that are held do not count.
     pub fn is_ready(&self) -> bool {
         self.len() > self.held
     }
@@ -252,7 +251,7 @@ impl<T> Places<T> {
             .position(|place| Arc::ptr_eq(&place.waiter, waiter))
     }
 
-    /// The place of the oldest one that is not held.
+    /// The place of the oldest waiter that is not held.
     pub fn first(&mut self) -> Option<usize> {
         while self.is_empty_at(0) {
             self.leave(0);
@@ -268,8 +267,7 @@ impl<T> Places<T> {
                 .is_some_and(|place| place.waiter.is_withdrawn())
     }
 
-    /// Takes the submitter at `index` out of the line. It is not bound from this moment on, although it may sleep a
-    /// little longer.
+    /// Removes the submitter at `index`. It is no longer blocked from now on, although it may sleep a little longer.
     fn leave(&mut self, index: usize) -> Option<Arc<Waiter<T>>> {
         let is_empty = self.is_empty_at(index);
         let place = self.queue.remove(index)?;
@@ -287,39 +285,39 @@ impl<T> Places<T> {
         Some(place.waiter)
     }
 
-    /// The count of those who wait as this one does, where they will do with any of several pools.
+    /// The count of waiters with the same chosen pool, if they wait for any of several.
     fn count_at_home(&self, waiter: &Waiter<T>) -> Option<&AtomicUsize> {
         let kind = waiter.kind;
         self.homes.get(kind.home).filter(|_| !kind.spare)
     }
 
-    /// Takes the submitter at `index` out of the line, with its task. It is to be told something, or to join again.
+    /// Removes the submitter at `index` with its task. The caller must answer it, or have it join again.
     pub fn take(&mut self, index: usize) -> Option<(Arc<Waiter<T>>, T)> {
         let waiter = self.leave(index)?;
         let task = waiter.take_task(SlotState::Lent)?;
         Some((waiter, task))
     }
 
-    /// Has a submitter that was taken out of the line told something once the lock is let go of.
+    /// Answers a submitter that was removed, once the lock is released.
     pub fn tell(&mut self, waiter: Arc<Waiter<T>>, answer: Answer<T>) {
         self.answers.push((waiter, answer));
     }
 
-    /// Takes the submitter at `index` out of the line, with this answer.
+    /// Removes the submitter at `index` with this answer.
     fn dismiss(&mut self, index: usize, answer: impl FnOnce(T) -> Answer<T>) {
         if let Some((waiter, task)) = self.take(index) {
             self.tell(waiter, answer(task));
         }
     }
 
-    /// Takes back the task, no spare one, of one that nobody waits with; `None`: it is not in line.
+    /// Takes back a detached task, not a spare one; `None`: it does not wait.
     pub fn withdraw(&mut self, waiter: &Waiter<T>) -> Option<T> {
         let task = waiter.withdraw()?;
         self.empty += 1;
         if let Some(count) = self.count_at_home(waiter) {
             count.fetch_sub(1, Ordering::Relaxed);
         }
-        // As many steps as places are taken out, so that each withdrawal costs but a few.
+        // More than half of the places go at once, so that each withdrawal costs few steps.
         if self.empty * 2 > self.queue.len() {
             self.queue.retain(|place| !place.waiter.is_withdrawn());
             self.empty = 0;
@@ -327,21 +325,21 @@ impl<T> Places<T> {
         Some(task)
     }
 
-    /// Takes everybody out of the line with the same answer.
+    /// Removes all with the same answer.
     pub fn refuse_all(&mut self, error: impl Fn() -> Error) {
         while !self.queue.is_empty() {
             self.dismiss(0, |task| Answer::Refused(error(), task));
         }
     }
 
-    /// Takes everybody out of the line to try again by themselves.
+    /// Removes all, to try again by themselves.
     pub fn retry_all(&mut self) {
         while !self.queue.is_empty() {
             self.dismiss(0, Answer::Retry);
         }
     }
 
-    /// Takes the youngest of those that are bound out of the line with this answer; whether there was one.
+    /// Removes the youngest blocked submitter with this answer; returns whether there was one.
     pub fn refuse_youngest_blocked(&mut self, error: Error) -> bool {
         let youngest = self
             .queue
@@ -353,7 +351,7 @@ impl<T> Places<T> {
         youngest.is_some()
     }
 
-    /// Holds the place of a submitter, or holds it no longer; `false`: it is not in line.
+    /// Begins or ends passing over a submitter; `false`: it does not wait.
     pub fn hold(&mut self, waiter: &Arc<Waiter<T>>, held: bool) -> bool {
         let Some(index) = self.find(waiter) else {
             return false;
@@ -363,29 +361,29 @@ impl<T> Places<T> {
         true
     }
 
-    /// Takes a submitter that gives up out of the line; `None`: it is not there.
+    /// Removes a submitter that gives up; `None`: it does not wait.
     fn give_up(&mut self, waiter: &Arc<Waiter<T>>) -> Option<T> {
         let index = self.find(waiter)?;
         self.take(index).map(|(_, task)| task)
     }
 }
 
-/// For how long a submitter in line may look out for its answer: longer than it takes to wake the worker that will answer.
+/// How long a waiting submitter may spin for its answer: longer than it takes to wake the worker that will answer.
 const MOST_SPIN: Duration = Duration::from_micros(50);
 
 /// See the module's description.
 pub struct Waiters<T> {
     places: Mutex<Places<T>>,
-    /// How many submitters wait, for those who only ask.
+    /// How many submitters wait, to be read without the lock.
     len: AtomicUsize,
-    /// Somebody is to be let in where there is room: the line is not empty, nor held altogether.
+    /// A waiter is to be let in when a permit is free: there are waiters, and not all are held.
     ready: CachePadded<AtomicBool>,
     homes: Arc<[AtomicUsize]>,
-    /// Whether it pays to look out for an answer before going to sleep.
+    /// Whether it pays to spin for an answer before sleeping.
     adaptive_spin: AdaptiveSpin,
 }
 
-/// The line's lock. Letting go of it publishes how long the line is.
+/// The waiters' lock. Unlocking publishes how many wait.
 pub struct Locked<'a, T> {
     places: MutexGuard<'a, Places<T>>,
     waiters: &'a Waiters<T>,
@@ -408,10 +406,10 @@ impl<T> Drop for Locked<'_, T> {
     fn drop(&mut self) {
         let ready = self.places.is_ready();
         if self.waiters.ready.load(Ordering::Relaxed) != ready {
-            // SeqCst: where several pools share the line, whoever stands there looks for room after this.
+            // SeqCst: a submitter that waits for several pools checks for permits after this.
             self.waiters.ready.store(ready, Ordering::SeqCst);
         }
-        // Last, and Release: who sees that somebody waits does not take the pool for idle.
+        // Last, and Release: a thread that sees a waiter does not take the pool for idle.
         self.waiters
             .len
             .store(self.places.submitters(), Ordering::Release);
@@ -419,7 +417,7 @@ impl<T> Drop for Locked<'_, T> {
 }
 
 impl<T> Waiters<T> {
-    /// The line of one pool, or (`several`) of so many.
+    /// The waiters of one pool or, if `several` is not 0, of that many.
     pub fn new(deadlock_group: Arc<DeadlockGroup>, several: usize) -> Self {
         let homes: Arc<[_]> = (0..several).map(|_| AtomicUsize::new(0)).collect();
         Waiters {
@@ -451,26 +449,26 @@ impl<T> Waiters<T> {
         self.len.load(Ordering::Acquire)
     }
 
-    /// How many pools let in from it.
+    /// How many pools let in these waiters.
     pub fn pools(&self) -> usize {
         self.homes.len().max(1)
     }
 
-    /// How many wait that were to wait for this one of several pools.
+    /// How many shared waiters there are for which the pool with this index was chosen.
     pub fn len_at(&self, home: usize) -> usize {
         self.homes[home].load(Ordering::Relaxed)
     }
 
-    /// Somebody waits, and is not just seeing to an interrupt, nor waiting for just this.
+    /// A submitter waits, and is not just checking for an interrupt or being answered.
     #[inline]
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::SeqCst)
     }
 
-    /// Waits in line for an answer, or until `wait_limit` is at its end; then the submitter is no longer in line. `hold` holds
-    /// its place or lets go of it, and says whether it is in line. Only who `is_first` in line looks out before it goes to
-    /// sleep: several would keep each other, and the workers, from the processors. `look_up` is called before each sleep, and says
-    /// when it would be again.
+    /// Waits for an answer, or until `wait_limit` ends; then the submitter no longer waits. `hold` begins or ends
+    /// passing it over, and returns whether it waits. Only if it `is_first` does it spin before it sleeps: several
+    /// would keep each other and the workers from the processors. `look_up` is called before each sleep, and returns
+    /// when to call it again.
     pub fn wait(
         &self,
         waiter: &Arc<Waiter<T>>,
@@ -486,21 +484,21 @@ impl<T> Waiters<T> {
         let mut interrupted = false;
         loop {
             match waiter.wait(wait_limit, look_up()) {
-                // Refused meanwhile, or asked to try again: it is the interrupt all the same.
+                // Refused meanwhile, or told to try again: the interrupt comes first.
                 Some(Answer::Refused(_, task) | Answer::Retry(task)) if interrupted => {
                     return Answer::Refused(Error::Interrupted, task);
                 }
                 Some(answer) => return answer,
                 None => {}
             }
-            // An interrupt that is taken note of must find the task not accepted, so none is while we look.
+            // A submitter that reports an interrupt must not have its task accepted, so it is passed over meanwhile.
             if !interrupted && wait_limit.is_look_due() && hold(true) {
                 interrupted = wait_limit.is_interrupted();
                 if !interrupted {
                     hold(false);
                 }
             }
-            // One whose task somebody has taken is told soon, or will be in line again.
+            // A submitter whose task another thread has taken is answered soon, or will wait again.
             let error = match interrupted {
                 true => Error::Interrupted,
                 false if wait_limit.is_over() => Error::Timeout,
@@ -514,26 +512,25 @@ impl<T> Waiters<T> {
 }
 
 impl<'a, T> Locked<'a, T> {
-    /// Which line it is.
+    /// Which waiters these are.
     pub fn waiters(&self) -> &'a Waiters<T> {
         self.waiters
     }
 
-    /// Lets go of the lock; what is to be told now.
+    /// Unlocks, and returns the answers to deliver now.
     #[must_use]
     pub fn unlock(mut self) -> Answers<T> {
         std::mem::replace(&mut self.places.answers, Answers::NONE)
     }
 
-    /// Joins the line.
+    /// Begins to wait.
     pub fn join(&mut self, task: T, kind: WaiterKind) -> Arc<Waiter<T>> {
         let waiter = Arc::new(Waiter::new(task, kind));
         self.take_place(&waiter, VecDeque::push_back);
         waiter
     }
 
-    /// Joins the line again, as the same one as before, at its end or as `first`; an error: nobody waits with the task,
-    /// and it was withdrawn meanwhile.
+    /// Waits again as the same waiter, last or as `first`; an error: it is detached, and was withdrawn meanwhile.
     pub fn join_again(&mut self, task: T, waiter: &Arc<Waiter<T>>, first: bool) -> Result<(), T> {
         if waiter.is_withdrawn() {
             return Err(task);

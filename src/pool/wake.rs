@@ -1,9 +1,9 @@
-//! Who is woken or started for the tasks in the run queue, and when nobody need be.
+//! Which worker is woken or started for the tasks in the run queue, and when none need be.
 //!
-//! There is one *search token*. Its holder is a worker (or somebody about to wake or start one) that has no task yet and
-//! will look into the run queue; while somebody holds it, whoever puts a task there need wake nobody. A worker that
-//! finds a task lays the token down, and if more tasks are waiting wakes the next: so a burst of short tasks is drained
-//! by few workers, and tasks that block raise the number of workers one after another.
+//! There is one *search token*. Its holder is a worker (or a thread about to wake or start one) that has no task yet
+//! and will look into the run queue; while it is held, a submitter need wake nobody. A worker that finds a task lays
+//! the token down and, if more tasks wait, wakes the next: so few workers drain a burst of short tasks, and tasks that
+//! block raise the number of workers one after another.
 
 use super::core::Core;
 use super::deadlock_group::Member;
@@ -18,44 +18,43 @@ use super::worker;
 use std::io;
 use std::sync::Weak;
 
-/// What came of starting a worker.
+/// The result of starting a worker.
 pub(super) enum Spawn<T> {
-    /// It has the task that was given for it.
+    /// The worker has the task that was given for it.
     Started,
-    /// There are as many workers as may be, or are needed.
+    /// As many workers are alive as may be, or as are needed.
     NotNeeded(Option<T>),
     /// The system refused the thread.
     Failed(Option<T>, io::Error),
 }
 
 impl<H: Host> Core<H> {
-    /// Somebody has to be woken or started for a task that was put into the run queue before this call.
+    /// A worker must be woken or started for a task that was put into the run queue before this call.
     #[inline]
     pub fn is_wake_due(&self) -> bool {
-        // The task is in the queue; now look who is idle. A worker does the opposite before it rests.
+        // The task is in the queue; then the check who is idle. A worker does the opposite before it rests.
         full_fence();
         self.can_call_searcher() || self.lacks_workers()
     }
 
-    /// Nobody searches, and somebody could.
+    /// Nobody searches, and a worker could.
     #[inline]
     fn can_call_searcher(&self) -> bool {
         !self.is_looked_after() && (!self.idle.is_empty() || self.may_start_searcher())
     }
 
-    /// Somebody will look into the queue, soon enough.
+    /// A worker will look into the queue soon enough.
     #[inline]
     fn is_looked_after(&self) -> bool {
         match self.token.state() {
             Searching::Nobody => false,
             Searching::Searcher => true,
-            // It watches others at work. Where all have gone to rest there is nothing to watch.
+            // It watches others at work: if all of them rest there is nothing to watch.
             Searching::Standby => self.awake() > 1,
         }
     }
 
-    /// A worker may be started to search. Where every task has a worker of its own there is none to search for: workers
-    /// are started by `lacks_workers` alone.
+    /// A worker may be started to search. Not if every task has a worker of its own: `lacks_workers` starts those.
     #[inline]
     fn may_start_searcher(&self) -> bool {
         !self.hand_off
@@ -65,7 +64,7 @@ impl<H: Host> Core<H> {
             && self.may_start()
     }
 
-    /// Each task in the queue has a worker on its way that will look into the queue as soon as it is set up.
+    /// Each task in the queue has an arriving worker that will look into the queue as soon as it is set up.
     #[inline]
     fn has_enough_arriving(&self) -> bool {
         let arriving = self.arriving.load(Ordering::Relaxed);
@@ -78,15 +77,15 @@ impl<H: Host> Core<H> {
         !self.shortage.is_pausing(|| self.now()) || self.worker_count.present() == 0
     }
 
-    /// The workers are counted, and each task in flight has one: those that run none will look for a task before they rest,
-    /// or rest where they can be called.
+    /// The workers are counted, and each task in flight has one: those without a task look for one before they rest, or
+    /// rest where they can be called.
     #[inline]
     fn has_enough(&self) -> bool {
         self.counted.load(Ordering::Relaxed)
             && self.in_flight() <= u64::from(self.worker_count.running())
     }
 
-    /// There are more tasks than workers although every task is to have a worker of its own.
+    /// Every task is to have a worker of its own, and there are more tasks than workers.
     #[inline]
     fn lacks_workers(&self) -> bool {
         self.hand_off
@@ -95,37 +94,37 @@ impl<H: Host> Core<H> {
             && self.may_start()
     }
 
-    /// As `wake`, if there is a task in the queue that somebody has to be woken or started for.
+    /// As `wake`, if a worker must be woken or started for a task in the queue.
     pub fn wake_if_due(self: &Arc<Self>) {
         if !self.queue.is_empty() && self.is_wake_due() {
             self.wake();
         }
     }
 
-    /// Wakes or starts whoever is needed for the tasks in the run queue.
+    /// Wakes or starts the workers needed for the tasks in the run queue.
     pub fn wake(self: &Arc<Self>) {
         while self.lacks_workers() {
             if !matches!(self.spawn_worker(None, false), Spawn::Started) {
-                break; // The task stays where the workers that are alive will find it.
+                break; // The task stays where the workers alive will find it.
             }
         }
         while self.can_call_searcher() && self.token.take() {
             self.token.hand_over(self.look());
             if self.call_resting(Call::Search) {
-                return; // The token is with the worker that was called.
+                return; // The called worker has the token.
             }
             let mut thread_refused = false;
             if self.may_start_searcher() {
-                // A worker that runs somebody's code before it looks for a task is none to wait for: it is *arriving*.
+                // A worker that runs user code before it looks for a task is not waited for: it is *arriving*.
                 let searching = !self.host.has_slow_start();
                 match self.spawn_worker(None, searching) {
-                    Spawn::Started if searching => return, // The token is with the new worker.
+                    Spawn::Started if searching => return, // The new worker has the token.
                     Spawn::Started | Spawn::NotNeeded(_) => {}
                     Spawn::Failed(..) => thread_refused = true,
                 }
             }
-            // A submitter may have trusted the token meanwhile, and a worker may have gone to rest: look again. Where
-            // the system gives no thread, only a worker at rest can help.
+            // A submitter may have trusted the token meanwhile, and a worker may have gone to rest: check again. If the
+            // system refuses threads, only a resting worker can help.
             if !self.token.lay_down()
                 || skipped(Step::LookAgainAfterSearching)
                 || self.queue.is_empty()
@@ -136,7 +135,7 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Starts workers until every task in flight has one, or there are as many as may be; from now on there are none besides.
+    /// Starts workers until every task in flight has one, or as many as may be are alive; from now on no others.
     pub fn muster(self: &Arc<Self>) {
         self.counted.store(true, Ordering::Relaxed);
         while self.worker_count.is_below_capacity()
@@ -145,7 +144,7 @@ impl<H: Host> Core<H> {
         {}
     }
 
-    /// As `wake`, but starts nobody.
+    /// As `wake`, but starts no worker.
     pub fn wake_resting(&self) {
         full_fence();
         while !self.queue.is_empty()
@@ -160,7 +159,7 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Calls a worker at rest, to look around or with the search token; `false`: none rests.
+    /// Calls a resting worker, to check or with the search token; `false`: none rests.
     pub fn call_resting(&self, call: Call) -> bool {
         while let Some(seat) = self.idle.pop(&self.seats) {
             if self.call(seat, call) {
@@ -170,11 +169,11 @@ impl<H: Host> Core<H> {
         false
     }
 
-    /// Has a worker see to what the host has for it besides tasks, which is there before this call: one at rest is called, or one
-    /// is started, since those at work may be so for long. They look before they rest, and as they leave. `false`: there is
-    /// no worker.
+    /// Makes a worker do what the host has for it besides tasks, which is there before this call: a resting worker is
+    /// called or a new one started, since busy ones may stay so for long. Those check before they rest and as they
+    /// leave. `false`: there is no worker.
     pub fn summon(self: &Arc<Self>) -> bool {
-        // The errand is there; now look who rests, and whether anybody is there at all. A worker does the opposite.
+        // The errand is there; then the check who rests, and whether any worker is alive. A worker does the opposite.
         full_fence();
         self.call_resting(Call::Look)
             || matches!(self.spawn_worker(None, false), Spawn::Started)
@@ -190,7 +189,7 @@ impl<H: Host> Core<H> {
         called
     }
 
-    /// Gives back a seat that no worker uses any more.
+    /// Returns a seat that no worker uses any more.
     pub fn vacate(&self, seat: u32) {
         self.vacant
             .push(&self.seats, seat)
@@ -199,12 +198,16 @@ impl<H: Host> Core<H> {
 
     /// A seat for a worker. The caller holds the spawn lock.
     pub fn find_seat(&self) -> u32 {
-        // Seats that expired workers left on top of the idle stack are as good as vacant. Should another thread be
-        // faster, and the seat below with a worker at rest be popped instead, the worker looks around and rests again.
-        while let Some(top) = self.idle.top()
-            && self.seats.get(top).is_left()
-            && let Some(seat) = self.idle.pop(&self.seats)
+        // A seat left by an expired worker on top of the idle stack is as good as vacant. If another thread is faster,
+        // and this pops the seat of a resting worker instead, that worker checks and rests again.
+        while self
+            .idle
+            .top()
+            .is_some_and(|top| self.seats.get(top).is_left())
         {
+            let Some(seat) = self.idle.pop(&self.seats) else {
+                break;
+            };
             self.call(seat, Call::Look);
         }
         self.vacant
@@ -212,8 +215,8 @@ impl<H: Host> Core<H> {
             .unwrap_or_else(|| self.seats.fresh())
     }
 
-    /// Starts a worker, with a task of its own or to look for one, and with the search token or without. The caller holds no
-    /// lock.
+    /// Starts a worker, with a task of its own or to look for one, with the search token or without. The caller holds
+    /// no lock.
     pub fn spawn_worker(
         self: &Arc<Self>,
         task: Option<H::Task>,
@@ -221,20 +224,20 @@ impl<H: Host> Core<H> {
     ) -> Spawn<H::Task> {
         let spawn = self.start_worker(task, searching);
         if matches!(spawn, Spawn::Failed(..)) {
-            // Those that are bound have lost the hope for another worker.
+            // The blocked workers have no hope for another worker any more.
             self.deadlock_group.break_deadlock();
         }
         spawn
     }
 
-    /// As `spawn_worker`, without telling anybody.
+    /// As `spawn_worker`, without checking for a deadlock.
     pub fn start_worker(
         self: &Arc<Self>,
         task: Option<H::Task>,
         searching: bool,
     ) -> Spawn<H::Task> {
-        // Counted first, then the look whether anything is left to do; who waits for the pool to be gone looks whether
-        // anything is left to do, then at the count.
+        // Counted first, then the check whether anything is left to do; a thread that waits for the pool to be gone
+        // checks first whether anything is left to do, then the count.
         self.threads.add();
         let spawn = self.spawn_counted(task, searching);
         if !matches!(spawn, Spawn::Started) {
@@ -246,7 +249,7 @@ impl<H: Host> Core<H> {
         spawn
     }
 
-    /// The system refused a thread: the expiry thread asks for it again after a pause, or else those who wait do.
+    /// The system refused a thread: the expiry thread asks for it again after a pause, or else the waiters do.
     pub fn ask_again(self: &Arc<Self>) {
         // In a model no time passes.
         if cfg!(any(loom, shuttle)) {
@@ -263,7 +266,7 @@ impl<H: Host> Core<H> {
     fn spawn_counted(self: &Arc<Self>, task: Option<H::Task>, searching: bool) -> Spawn<H::Task> {
         let _spawning = lock(&self.spawning);
         if !self.may_start() {
-            // Refused a moment ago, when this thread waited for the lock perhaps.
+            // Refused a moment ago, perhaps while this thread waited for the lock.
             return Spawn::Failed(task, io::ErrorKind::WouldBlock.into());
         }
         let needed = match &task {
@@ -279,8 +282,7 @@ impl<H: Host> Core<H> {
         if arriving {
             self.arriving.fetch_add(1, Ordering::Relaxed);
         }
-        // The task is handed over in a parcel that both sides can open, since a thread that does not start drops what
-        // it was given.
+        // The task is handed over in a parcel that both sides can open, since a failed start drops its closure.
         let parcel = Arc::new(Mutex::new(task));
         let thread = {
             let parcel = Arc::clone(&parcel);
@@ -297,8 +299,8 @@ impl<H: Host> Core<H> {
         match thread {
             Ok(()) => {
                 self.worker_count.confirm();
-                // Counted when it is there: a start that fails must not make anybody hope. It may have left by now, or wait; whoever
-                // takes that for a deadlock passes the spawn lock before the last look.
+                // Counted once it is there: a start that fails must give no hope. It may have left by now, or be
+                // blocked; a thread that takes that for a deadlock passes the spawn lock before its last check.
                 self.deadlock_group.count_worker(true);
                 if self.shortage.is_on() {
                     self.shortage.end();
@@ -321,7 +323,7 @@ impl<H: Host> Core<H> {
 }
 
 impl<H: Host> Core<H> {
-    /// Starts a worker's thread, which was counted.
+    /// Starts the thread of a worker that was counted.
     fn start_thread(
         self: &Arc<Self>,
         name: String,
@@ -340,7 +342,7 @@ impl<H: Host> Core<H> {
         .map(drop)
     }
 
-    /// The last that a worker does.
+    /// The last thing that a worker does.
     fn leave_for_good(&self, exit: &Exit) {
         self.process.left.join_ended();
         self.process.left.put(&self.threads, exit);
@@ -349,7 +351,7 @@ impl<H: Host> Core<H> {
         self.watch.notify();
     }
 
-    /// A worker's thread that was counted is not started after all.
+    /// A counted thread of a worker is not started after all.
     fn uncount_thread(&self) {
         self.threads.take_back();
         self.watch.notify();

@@ -1,4 +1,4 @@
-//! Waiting until the pool has come to rest, at no cost to the workers while nobody does.
+//! Waiting until the pool is at rest, at no cost to the workers while nobody waits.
 
 use super::error::Error;
 use super::sync::atomic::{AtomicUsize, Ordering};
@@ -19,6 +19,7 @@ impl Default for Watch {
 }
 
 impl Watch {
+    /// Nobody waits yet.
     pub fn new() -> Self {
         Watch {
             watchers: AtomicUsize::new(0),
@@ -27,9 +28,9 @@ impl Watch {
         }
     }
 
-    /// To be called after every change that may make a condition true.
+    /// Must be called after every change that may make a condition true.
     pub fn notify(&self) {
-        // The change, then the watchers; `wait_until`: the watchers, then the change.
+        // The change first, then the watchers; `wait_until` has the watchers first, then the change.
         full_fence();
         if self.watchers.load(Ordering::Relaxed) > 0 {
             drop(lock(&self.lock));

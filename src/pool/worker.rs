@@ -46,18 +46,18 @@ pub(super) fn run<H: Host>(
     if !set_up {
         shift.break_down(lock(parcel).take());
     }
-    // Its thread is about to make room for another.
+    // Its thread will soon end, and the system may give another.
     core.shortage.end_pause();
 }
 
-/// For how long a worker may look out for the next task: longer than a submitter takes that is let in, or told of a result,
-/// if it need not be woken for that.
+/// How long a worker may spin for the next task: longer than it takes a submitter that is let in, or gets a result, to
+/// submit again if it need not be woken.
 const MOST_SPIN: Duration = Duration::from_micros(15);
-/// How long a watchman dozes between two looks: the first time, and at most.
+/// How long a standby worker dozes between two looks: at first, and at most.
 const SHORTEST_DOZE: Duration = Duration::from_micros(50);
 const LONGEST_DOZE: Duration = Duration::from_millis(1);
-/// A worker that takes a task every so many nanoseconds is not waiting for anything.
-/// (In a model, where no time passes, nothing more is asked of them.)
+/// Workers that take a task at least this often, in nanoseconds, wait for nothing. (In a model, where no time passes,
+/// every one that takes tasks counts.)
 const QUICKLY: u64 = if cfg!(any(loom, shuttle)) {
     u64::MAX
 } else {
@@ -66,12 +66,12 @@ const QUICKLY: u64 = if cfg!(any(loom, shuttle)) {
 /// A queue that is empty so soon was not worth waking anybody for.
 const SOON: Duration = Duration::from_micros(5);
 
-/// How long to wait before another worker is started where one could not be set up: after the first failure, and how often
-/// that is doubled.
+/// The pause before the next worker is started if one could not be set up: after the first failure, and how often it
+/// is doubled.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const MOST_DOUBLINGS: u32 = 9;
 
-/// The next step of a worker after a rest.
+/// The worker's next step after a rest.
 enum Next {
     Look,
     Leave,
@@ -79,14 +79,14 @@ enum Next {
 
 struct Shift<'a, H: Host> {
     core: &'a Arc<Core<H>>,
-    /// The number of the worker's seat.
+    /// The index of the worker's seat.
     number: u32,
     seat: &'a Seat,
     /// Holds the search token.
     searching: bool,
-    /// Is counted as one that will look into the queue as soon as it is set up.
+    /// It is counted as a worker that will look into the queue as soon as it is set up.
     arriving: bool,
-    /// Whether it pays to look on for a task before resting.
+    /// Whether it pays to spin for a task before resting.
     adaptive_spin: AdaptiveSpin,
 }
 
@@ -106,7 +106,7 @@ impl<H: Host> Shift<'_, H> {
                 if self.see_to_errands(context) && core.host.is_stranded() {
                     return;
                 }
-                // A task that is not at its end goes on at once, before later ones, if this worker may stay.
+                // An unfinished task goes on at once, before later ones, if this worker may stay.
                 if core.worker_count.is_over() {
                     if let Some(task) = next.take() {
                         core.queue.push(task);
@@ -125,14 +125,14 @@ impl<H: Host> Shift<'_, H> {
             match self.idle(context, Self::rest) {
                 Some(Next::Look) => {}
                 Some(Next::Leave) => return,
-                // It cannot rest with such a host. Another takes its place, unless a task is on its way to just this one.
+                // The worker cannot rest with such a host. Another takes its place, unless a task is on its way to it.
                 None if self.leave() => return,
                 None => thread::yield_now(),
             }
         }
     }
 
-    /// Has the host keep out of the way of others during `wait`; `None`: it panicked before that.
+    /// Runs `wait` in the host's `idle`, where it keeps nobody else waiting; `None`: the host panicked before that.
     fn idle<R>(
         &mut self,
         context: &mut H::Context<'_>,
@@ -143,8 +143,8 @@ impl<H: Host> Shift<'_, H> {
         waited
     }
 
-    /// Does what the host has for a worker besides tasks; whether there was anything. The worker is in flight meanwhile, as
-    /// with a task, so that nobody counts on it, but no statistics tell of it.
+    /// Does what the host has for a worker besides tasks; returns whether there was anything. The worker is in flight
+    /// meanwhile, as with a task, so that nobody counts on it, but appears in no statistics.
     #[inline]
     fn see_to_errands(&mut self, context: &mut H::Context<'_>) -> bool {
         let has_errand = self.core.host.has_errand();
@@ -159,8 +159,8 @@ impl<H: Host> Shift<'_, H> {
         let core = self.core;
         core.tallies.undone.fetch_add(1, Ordering::Release);
         core.admission.enter_besides();
-        // In flight, then a look into the queue: a task in it that counted on this worker gets another. Its submitter put it
-        // there, then looked at what is in flight.
+        // In flight first, then the check of the queue: a task that counted on this worker gets another. Its submitter
+        // put it there first, then read what is in flight.
         full_fence();
         let is_wake_due = self.stop_searching() || !core.queue.is_empty() && core.is_wake_due();
         if is_wake_due && self.idle(context, |_| core.wake()).is_none() {
@@ -172,7 +172,7 @@ impl<H: Host> Shift<'_, H> {
         }
     }
 
-    /// Runs a task; what is left of it if it did not come to its end.
+    /// Runs a task; returns what is left of it if it did not end.
     fn execute(&mut self, context: &mut H::Context<'_>, task: H::Task) -> Option<H::Task> {
         let tally = &self.seat.tally;
         Tally::count(&tally.started);
@@ -189,7 +189,7 @@ impl<H: Host> Shift<'_, H> {
                 return Some(rest);
             }
             Err(payload) => {
-                // A panic out of the host, from the drop of another panic's payload, say. This one is not dropped.
+                // A panic of the host itself, from dropping another panic's payload for example. It is not dropped.
                 std::mem::forget(payload);
                 &tally.failed
             }
@@ -198,12 +198,12 @@ impl<H: Host> Shift<'_, H> {
         None
     }
 
-    /// Lays down the search token if this worker holds it; `true`: the next worker is to be woken.
+    /// Lays down the search token if this worker holds it; `true`: the next worker must be woken.
     #[inline]
     fn stop_searching(&mut self) -> bool {
         let arrived = self.arrive();
         if !std::mem::take(&mut self.searching) {
-            // A thread that was refused may be had now.
+            // A thread that was refused may be available now.
             return (arrived || self.core.shortage.was_refused())
                 && !self.core.queue.is_empty()
                 && self.core.is_wake_due();
@@ -214,14 +214,14 @@ impl<H: Host> Shift<'_, H> {
             && self.core.is_wake_due()
     }
 
-    /// Is set up now, or cannot be: nobody counts on its look into the queue any more. The caller looks there once more, for
-    /// those that did; `false`: nobody did.
+    /// The worker is set up now, or cannot be: nobody counts on its look into the queue any more. The caller looks
+    /// there once more, for submitters that did; `false`: it was not arriving.
     #[inline]
     fn arrive(&mut self) -> bool {
         let arrived = std::mem::take(&mut self.arriving);
         if arrived {
             self.core.arriving.fetch_sub(1, Ordering::Relaxed);
-            // Not counted any more, then the look; whoever counts on it does the opposite.
+            // No longer counted, then the look; a submitter that counts on it does the opposite.
             full_fence();
         }
         arrived
@@ -371,7 +371,7 @@ impl<H: Host> Shift<'_, H> {
 
     /// Counts itself out; `false`: it is needed and stays.
     fn leave(&mut self) -> bool {
-        // The seat first: who sees that the worker is gone finds its seat, and its name, free.
+        // The seat first: a thread that sees that the worker is gone finds its seat, and its name, free.
         self.core.vacate(self.number);
         self.core.worker_count.depart();
         self.settle_departure()
@@ -379,27 +379,27 @@ impl<H: Host> Shift<'_, H> {
 
     /// As `leave`, for a worker that has left its seat on the idle stack.
     fn leave_expired(&mut self) -> bool {
-        // Counted first: who sees that the worker is gone finds that it has expired.
+        // Counted first: a thread that sees that the worker is gone finds that it has expired.
         let tallies = &self.core.tallies;
         tallies.expired.fetch_add(1, Ordering::Relaxed);
         self.core.worker_count.depart();
         let gone = self.settle_departure();
         if !gone {
-            // It comes back as a new one.
+            // It comes back as a new worker.
             tallies.spawned.fetch_add(1, Ordering::Relaxed);
         }
         gone
     }
 
-    /// After this worker has given up its seat and counted itself out: whoever put a task into the queue while it was
-    /// still counted may have counted on it, so it looks again, and comes back, to another seat, if need be.
+    /// After this worker has given up its seat and counted itself out. A submitter may have counted on it before, so it
+    /// checks again, and comes back, to another seat, if it is needed.
     fn settle_departure(&mut self) -> bool {
         let core = self.core;
-        // The search token does not leave with a worker.
+        // A worker that leaves does not keep the search token.
         if std::mem::take(&mut self.searching) {
             core.token.lay_down();
         }
-        // Counted out first, then a look at the tasks; a submitter does the opposite.
+        // Counted out first, then the check for tasks; a submitter does the opposite.
         full_fence();
         if !skipped(Step::LookAgainAfterLeaving) && core.is_needed() {
             // Under the spawn lock no thread is half started: a worker that may yet fail to start is no replacement.
@@ -407,16 +407,16 @@ impl<H: Host> Shift<'_, H> {
             if core.is_needed() && core.worker_count.rejoin() {
                 self.number = core.find_seat();
                 self.seat = core.seats.get(self.number);
-                // There may be more than one task whose submitter trusted the token that was just laid down. If another
-                // worker has taken it, that one sees to them.
+                // More than one submitter may have trusted the token that was just laid down. If another worker has
+                // taken it, that one looks after their tasks.
                 self.searching = !skipped(Step::SearchAgainAfterComingBack) && core.token.take();
                 return false;
             }
         }
         core.deadlock_group.count_worker(false);
-        // Where it was the last of all, those who wait for any pool are to try for themselves.
+        // If it was the last of all, the shared waiters must try by themselves.
         core.offer_permits();
-        // No place to come back to, so there are as many workers as may be; but they may all rest, where a submitter had
+        // It could not come back, so as many workers as may be are alive. But they may all rest, if a submitter had
         // trusted this worker's search.
         if !skipped(Step::LookAgainAfterLeaving) && !core.queue.is_empty() && core.is_wake_due() {
             core.wake();
@@ -426,14 +426,14 @@ impl<H: Host> Shift<'_, H> {
         true
     }
 
-    /// The host could not set the worker up. Either the pool closes itself, and what has not started never will; or the
-    /// host may do better next time, and tasks are left to the workers there are, and to the next that is started, in a
-    /// while: only where there are none those in the queue are cancelled.
+    /// The host could not set the worker up. Either the pool closes itself and cancels what has not started; or, if the
+    /// host may succeed next time, leaves the tasks to the workers alive and to the next one started, after a pause:
+    /// only if no worker is alive it cancels those in the queue.
     fn break_down(&mut self, first: Option<H::Task>) {
         let core = self.core;
         let retries = core.host.retries_start();
         if retries {
-            // As where the system refuses a thread: those who wait do not count on a further worker until one is started.
+            // As after a refused thread: waiters do not count on a further worker until one is started.
             core.shortage.begin_without_pause();
         } else {
             core.broken.store(true, Ordering::Relaxed);
@@ -448,8 +448,8 @@ impl<H: Host> Shift<'_, H> {
             core.token.lay_down();
         }
         self.arrive();
-        // Counted out first, then a look into the queue. A submitter does the opposite: if its task is not found here, it
-        // finds that there is nobody, and starts another worker. And one that leaves looks into the queue, too.
+        // Counted out first, then the check of the queue. A submitter does the opposite: if its task is not found here,
+        // it finds no worker and starts another. And a worker that leaves checks the queue, too.
         full_fence();
         let tasks: Vec<_> = {
             // Under the spawn lock no thread is half started.
@@ -472,7 +472,7 @@ impl<H: Host> Shift<'_, H> {
         core.deadlock_group.break_deadlock();
         core.watch.notify();
         if core.host.has_errand() {
-            // Left while this one was still counted among those who would see to it.
+            // The errand came while this worker was still counted as one that would see to it.
             core.summon();
         }
         if retries {
@@ -482,13 +482,13 @@ impl<H: Host> Shift<'_, H> {
 }
 
 impl<H: Host> Core<H> {
-    /// A worker that has just counted itself out is needed after all: for a task in the queue, or, where it was the
-    /// last, for one whose submitter has yet to put it there.
+    /// A worker that has just counted itself out is needed after all: for a task in the queue or, if it was the last,
+    /// for one that its submitter has yet to put there.
     fn is_needed(&self) -> bool {
         !self.queue.is_empty() || self.worker_count.present() == 0 && self.in_flight() != 0
     }
 
-    /// Takes tasks back that wait for a worker, so many at most.
+    /// Takes back at most `most` of the tasks that wait for a worker.
     pub fn extract_if(
         self: &Arc<Self>,
         most: usize,
@@ -496,7 +496,7 @@ impl<H: Host> Core<H> {
     ) -> Vec<H::Task> {
         let mut taken = Vec::new();
         let mut others = Vec::new();
-        // Once one was passed over, all must be taken out and put back, or it would lose its turn.
+        // Once a task was passed over, all must be taken out and put back, or it would lose its turn.
         while taken.len() < most || !others.is_empty() {
             let Some(task) = self.queue.pop() else {
                 break;
@@ -507,7 +507,7 @@ impl<H: Host> Core<H> {
                 others.push(task);
             }
         }
-        // Back to where they were, as if their submitters had just put them there.
+        // Back in their order, as if their submitters had just put them there.
         for task in others {
             self.queue.push(task);
         }
@@ -515,13 +515,13 @@ impl<H: Host> Core<H> {
         taken
     }
 
-    /// Tasks are left for which no worker could be set up, although there may be more of them. The thread of the one that
-    /// failed last starts another after a pause, which grows, unless the thread of another one does so.
+    /// Tasks are left for which no worker could be set up, although more workers may be started. The thread of the last
+    /// that failed starts another after a pause, which grows, unless another such thread does.
     fn start_again(self: &Arc<Self>) {
         let failures = self.failures.fetch_add(1, Ordering::Relaxed);
         let pause = FIRST_PAUSE * (1 << failures.min(MOST_DOUBLINGS));
-        // In a model no time passes. Whoever finds another there left its task in the queue before that, and the other
-        // looks there after it has left.
+        // In a model no time passes. A thread that finds another one here has left its task in the queue before, and
+        // the other looks there after it has left.
         if cfg!(any(loom, shuttle)) || self.mending.swap(true, Ordering::SeqCst) {
             return;
         }
@@ -545,7 +545,7 @@ impl<H: Host> Core<H> {
         self.count_cancelled(count);
     }
 
-    /// So many tasks that came in will not run.
+    /// Counts tasks that entered but will not run.
     pub fn count_cancelled(self: &Arc<Self>, count: u64) {
         self.tallies.cancelled.fetch_add(count, Ordering::Release);
         if self.admission.leave_many(count) {

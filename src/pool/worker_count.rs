@@ -1,4 +1,4 @@
-//! How many workers there are, and how many there may be, in one word, so that both change and are judged together.
+//! How many workers are alive, and how many may be, in one word, so that both are changed and compared together.
 //!
 //! ```text
 //!  63..33     32         31..0
@@ -7,10 +7,10 @@
 //!  +----------+----------+---------+
 //! ```
 //!
-//! * `running` counts the workers from just before their thread is started until they leave. Only the holder of the
-//!   spawn lock raises it, and only below the capacity; anybody's lowering is of itself.
-//! * `starting`: one of them is not there yet, its thread is being started and may fail to. There is never more than
-//!   one, since threads are started under the spawn lock.
+//! * `running` counts workers from just before their thread is started until they leave. Only the holder of the spawn
+//!   lock raises it, and only below the capacity; each worker lowers it for itself.
+//! * `starting`: the thread of one of them is being started and may yet fail to. Never more than one, since threads are
+//!   started under the spawn lock.
 
 use super::options::MAX_CAPACITY;
 use super::sync::atomic::{AtomicU64, Ordering};
@@ -67,11 +67,11 @@ impl Word {
     }
 }
 
-/// See the module's description. All changes and the reads that decisions hang on are SeqCst: they are halves of
+/// See the module's description. All changes, and the reads on which decisions depend, are SeqCst: they are halves of
 /// "write mine, then read yours" steps (see README.md).
 pub struct WorkerCount {
     word: CachePadded<AtomicU64>,
-    /// The most workers there ever were. (An atomic of the standard library, which no model explores: no task hangs on it.)
+    /// The most workers ever alive. (A standard library atomic, which no model explores: no task depends on it.)
     peak: std::sync::atomic::AtomicU32,
     unlimited: bool,
 }
@@ -99,19 +99,19 @@ impl WorkerCount {
             .map_err(Word)
     }
 
-    /// The workers there are, the one being started included.
+    /// The workers alive, the one being started included.
     pub fn running(&self) -> u32 {
         self.word().running()
     }
 
-    /// The workers that are really there: not the one whose thread may yet fail to start.
+    /// The workers really present: without the one whose thread may yet fail to start.
     pub fn present(&self) -> u32 {
         let word = self.word();
-        // A new worker may come and go before its start is confirmed: then nobody is counted for that moment.
+        // A new worker may come and go before its start is confirmed: nobody is counted for that moment.
         word.running().saturating_sub(u32::from(word.is_starting()))
     }
 
-    /// The workers there may be; `None`: any number.
+    /// The maximum number of workers; `None`: any number.
     pub fn capacity(&self) -> Option<u32> {
         (!self.unlimited).then(|| self.word().capacity())
     }
@@ -121,12 +121,12 @@ impl WorkerCount {
         self.word().is_below_capacity()
     }
 
-    /// There are more workers than there may be.
+    /// More workers are alive than may be.
     pub fn is_over(&self) -> bool {
         self.word().is_over()
     }
 
-    /// How many workers there are too many.
+    /// How many workers are too many.
     pub fn surplus(&self) -> u32 {
         let word = self.word();
         word.running().saturating_sub(word.capacity())
@@ -136,12 +136,12 @@ impl WorkerCount {
         let _ = self.update(|word| Some(word.with_capacity(capacity)));
     }
 
-    /// The most workers there ever were at once.
+    /// The most workers ever alive at once.
     pub fn peak(&self) -> u32 {
         self.peak.load(Ordering::Relaxed)
     }
 
-    /// One worker more, below the capacity only; whether there was room. The caller holds the spawn lock.
+    /// Adds a worker, only below the capacity; returns whether it did. The caller holds the spawn lock.
     fn add(&self, change: impl Fn(Word) -> Word) -> bool {
         let before = self.update(|word| {
             word.is_below_capacity()
@@ -153,8 +153,8 @@ impl WorkerCount {
         before.is_ok()
     }
 
-    /// Counts a worker about to be started, below the capacity only. The caller holds the spawn lock, and calls `confirm` or
-    /// `abort` before it lets go of it.
+    /// Counts a worker about to be started, only below the capacity. The caller holds the spawn lock, and calls
+    /// `confirm` or `abort` before it releases it.
     pub fn reserve(&self) -> bool {
         self.add(|word| word.with_starting(true))
     }
@@ -180,7 +180,7 @@ impl WorkerCount {
             .is_ok()
     }
 
-    /// A worker that has counted itself out comes back, below the capacity only. The caller holds the spawn lock.
+    /// A worker that has counted itself out comes back, only below the capacity. The caller holds the spawn lock.
     pub fn rejoin(&self) -> bool {
         self.add(|word| word)
     }

@@ -12,7 +12,7 @@ use pyo3::types::PyDict;
 /// For tests: the next `count` thread starts of the process fail; if negative all of them, until called with 0.
 #[pyfunction]
 fn _fail_spawns(count: i64) {
-    crate::pool::faults::fail_spawns(count);
+    crate::pool::internal::faults::fail_spawns(count);
 }
 
 /// The modules of the package, for whoever imports it again: see `pyants._interpreter`.

@@ -1,7 +1,8 @@
-//! Larger scenarios, for shuttle only: three submitters, three workers, and everything that may come between them.
+//! Larger scenarios, for shuttle only: three submitters, three workers, and everything that may interfere.
 
 use super::ledger::{Books, options};
-use pyants::pool::{Options, faults};
+use pyants::pool::Options;
+use pyants::pool::internal::faults;
 use shuttle::thread;
 
 fn crowd(queue_size: Option<u64>) {
@@ -21,9 +22,9 @@ fn crowd_with(options: Options) {
     }
     for disturb in [
         |pool: &Books| {
-            pool.tune(1);
-            pool.tune(3);
-            pool.tune(2);
+            pool.tune(1).expect("it has a capacity");
+            pool.tune(3).expect("it has a capacity");
+            pool.tune(2).expect("it has a capacity");
         },
         |pool: &Books| {
             pool.expire_all();
@@ -64,7 +65,7 @@ pub fn crowd_of_bounded_queue() {
     crowd(Some(1));
 }
 
-/// With the expiry thread, for which time passes as it waits for it.
+/// With the expiry thread, whose waits let time pass.
 pub fn crowd_of_expiry() {
     let mut options = options(3, Some(1));
     options.expiry = Some(std::time::Duration::from_millis(5));

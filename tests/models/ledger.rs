@@ -1,12 +1,11 @@
-//! What the models submit, and the books they keep of it: every accepted task runs exactly once, no other ever does.
+//! The tasks of the models, and the books kept of them: every accepted task runs exactly once, and no other ever runs.
 //!
 //! The books are plain atomics of the standard library, which no model checker explores: they add no states. They are
-//! closed when the pool's last part is dropped, which is after its last thread has left.
+//! closed when the last part of the pool is dropped, after its last thread has left.
 
-use pyants::pool::sync::WaitLimit;
-use pyants::pool::{
-    Accounting, Detached, Error, Host, Options, Outcome, Pool, SubmitError, Worker,
-};
+use pyants::pool::internal::sync::WaitLimit;
+use pyants::pool::internal::{Accounting, Detached};
+use pyants::pool::{Error, Host, Options, Outcome, Pool, SubmitError, Worker};
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::Relaxed};
@@ -24,15 +23,15 @@ pub struct Task {
 /// How a worker's start goes.
 pub enum Start {
     Fails,
-    /// It does this first.
+    /// It runs this first.
     Does(Action),
     Succeeds,
 }
 
-/// How many tasks the books have room for.
+/// The number of tasks that fit into the books.
 const TASKS: usize = 12;
 
-/// The world of the models.
+/// The host of the models.
 #[derive(Default)]
 pub struct Ledger {
     accepted: [AtomicU8; TASKS],
@@ -42,25 +41,25 @@ pub struct Ledger {
     most: AtomicUsize,
     most_allowed: usize,
     unbooked: bool,
-    /// How the next starts of workers go; the later ones succeed.
+    /// How the next starts of workers go; later ones succeed.
     starts: Mutex<VecDeque<Start>>,
     every_start_fails: bool,
     retries_start: bool,
     has_slow_start: bool,
     parallelism: u32,
-    /// There is something to do besides tasks.
+    /// There is an errand to do.
     errand: AtomicBool,
-    /// Somebody was told that the pool is gone.
+    /// A thread was told that the pool is gone.
     gone: AtomicBool,
     complaint: Mutex<Option<&'static str>>,
 }
 
 std::thread_local! {
-    /// The pools that were made and not yet dropped. All threads of a model share one thread of the system.
+    /// The pools made and not yet dropped. All threads of a model run on one thread of the system.
     static OPEN: Cell<usize> = const { Cell::new(0) };
 }
 
-/// No pool outlived its threads and its handles.
+/// No pool has outlived its threads and its handles.
 pub fn assert_nothing_leaked() {
     assert_eq!(OPEN.get(), 0, "a pool was never dropped");
 }
@@ -96,8 +95,7 @@ impl Ledger {
         ledger
     }
 
-    /// No more than `most_allowed` tasks may ever run at once. Of several workers awake the second already is one too many, and
-    /// watches the first.
+    /// At most `most_allowed` tasks may ever run at once. A second worker awake already goes on standby.
     fn of(most_allowed: usize) -> Self {
         let mut ledger = Ledger::default();
         ledger.most_allowed = most_allowed;
@@ -223,12 +221,12 @@ impl std::ops::Deref for Books {
 }
 
 impl Books {
-    /// No more than `most_allowed` tasks may ever run at once.
+    /// At most `most_allowed` tasks may ever run at once.
     pub fn open(options: Options, most_allowed: usize) -> Self {
         Self::with(options, Ledger::of(most_allowed))
     }
 
-    /// On many processors: nobody watches, and whoever finds no room looks out for some.
+    /// On many processors: no worker goes on standby, and a submitter that finds no permit spins for one.
     pub fn open_on_many_processors(options: Options, most_allowed: usize) -> Self {
         let mut ledger = Ledger::of(most_allowed);
         ledger.parallelism = 8;
@@ -242,7 +240,7 @@ impl Books {
         Self::with(options, ledger)
     }
 
-    /// A pool whose first workers start so. Where one cannot be set up, either the pool breaks, or the next start tries again.
+    /// A pool with these first starts of workers. If one fails, either the pool breaks or the next start tries again.
     pub fn open_fickle(
         options: Options,
         starts: impl IntoIterator<Item = Start>,
@@ -255,7 +253,7 @@ impl Books {
         Self::with(options, ledger)
     }
 
-    /// A pool whose first workers start so, which may take its time.
+    /// A pool with these first starts of workers, which may be slow.
     pub fn open_slow(
         options: Options,
         starts: impl IntoIterator<Item = Start>,
@@ -285,13 +283,13 @@ impl Books {
         result
     }
 
-    /// Submits task `number`, waiting for room.
+    /// Submits task `number`, waiting for a permit.
     pub fn try_hard(&self, number: usize) -> Result<(), SubmitError<Task>> {
         self.note(number, self.submit(Task::new(number)))
     }
 
-    /// Submits task `number`, waiting for room as long as `wait_limit` lasts.
-    pub fn try_patiently(
+    /// Submits task `number`, waiting for a permit while `wait_limit` lasts.
+    pub fn try_within(
         &self,
         number: usize,
         mut wait_limit: WaitLimit<'_>,
@@ -316,19 +314,19 @@ impl Books {
         }
     }
 
-    /// Waits until the pool is gone: no worker may begin from then on.
+    /// Waits until the pool is gone: no worker may start from then on.
     pub fn bury(&self) {
         self.watch_gone(&mut WaitLimit::new(None))
             .expect("nothing hinders it");
         self.host().gone.store(true, Relaxed);
     }
 
-    /// Submits task `number`, waiting for room; it must be accepted.
+    /// Submits task `number`, waiting for a permit; it must be accepted.
     pub fn put(&self, number: usize) {
         self.try_hard(number).expect("the pool is open");
     }
 
-    /// As `put`, of a task that does something.
+    /// As `put`, for a task that does something.
     pub fn put_action(&self, number: usize, action: impl FnOnce() + Send + 'static) {
         let task = Task::of(number, action);
         self.note(number, self.submit(task))
@@ -340,12 +338,12 @@ impl Books {
         self.note(number, self.try_submit(Task::new(number)))
     }
 
-    /// Submits task `number`, which stands in line by itself where there is no room.
+    /// Submits task `number`, which waits by itself if no permit is free.
     pub fn put_to_wait(&self, number: usize) -> Result<(), SubmitError<Task>> {
         self.wait_for_permit(number).map(drop)
     }
 
-    /// The same, of a task that does something.
+    /// The same for a task that does something.
     pub fn put_action_to_wait(&self, number: usize, action: impl FnOnce() + Send + 'static) {
         let task = Task::of(number, action);
         self.note(
@@ -355,7 +353,7 @@ impl Books {
         .expect("the pool is open");
     }
 
-    /// The same, with its place in line if it has one.
+    /// The same; returns a handle if it waits.
     pub fn wait_for_permit(
         &self,
         number: usize,
@@ -366,7 +364,7 @@ impl Books {
         )
     }
 
-    /// Leaves something to do besides tasks, and does it where there is no worker, or none that stays.
+    /// Leaves an errand, and does it here if there is no worker, or none that stays.
     pub fn leave_errand(&self) {
         self.host().errand.store(true, Relaxed);
         if !self.remains().summon() {
@@ -374,7 +372,7 @@ impl Books {
         }
     }
 
-    /// Nothing is left to do besides tasks.
+    /// No errand is left.
     pub fn is_errand_done(&self) -> bool {
         !self.host().has_errand()
     }
@@ -384,7 +382,7 @@ impl Books {
         self.host().ran[number].load(Relaxed) > 0
     }
 
-    /// Takes a task back from its place in line; whether it was there.
+    /// Takes a waiting task back; returns whether it was waiting.
     pub fn withdraw(&self, place: &Detached<Ledger>) -> bool {
         let task = place.withdraw();
         if let Some(task) = task {
@@ -403,14 +401,14 @@ impl Books {
             .count()
     }
 
-    /// To be said by a task, whose panics the pool contains.
+    /// Asserts in a task, whose panics the pool contains.
     pub fn demand(&self, truth: bool, complaint: &'static str) {
         if !truth {
             self.host().complain(complaint);
         }
     }
 
-    /// Waits until nothing is in flight: where a wake-up is lost, for ever.
+    /// Waits until nothing is in flight; for ever if a wake-up is lost.
     pub fn drain(&self) {
         assert!(self.wait_idle(None));
     }

@@ -1,10 +1,10 @@
-//! Steps of the protocol that are left out, each in a test of its own, and the scenario that has to notice it.
+//! Steps of the protocol that are left out, each in a test of its own, and the scenario that must fail without it.
 
-use pyants::pool::faults::{self, Step};
+use pyants::pool::internal::faults::{self, Step};
 use std::process::Command;
 
-/// `explore` is to fail when `step` is left out. It does so in a process of its own: where a model is broken off, so are
-/// its threads, in the midst of what the pool's destructors count on.
+/// `explore` must fail when `step` is left out. It runs in a process of its own, since a model that is aborted also
+/// aborts its threads, on which the pool's destructors count.
 pub fn fails_without(step: Step, explore: impl FnOnce()) {
     const CHILD: &str = "PYANTS_MODEL_IS_TO_FAIL";
     if std::env::var_os(CHILD).is_some() {
@@ -31,7 +31,7 @@ pub fn fails_without(step: Step, explore: impl FnOnce()) {
     assert!(stderr.contains("deadlock"), "{stderr}");
 }
 
-/// The tests. `$explore` plays a scenario, with as many preemptions where it counts them.
+/// The tests. `$explore` runs a scenario, with this many preemptions if it counts them.
 macro_rules! left_out {
     ($explore:expr) => {
         left_out! { $explore =>
@@ -44,7 +44,7 @@ macro_rules! left_out {
     ($explore:expr => $($test:ident $step:ident $scenario:ident $preemptions:literal)*) => {
         $(#[test]
         fn $test() {
-            left_out::fails_without(pyants::pool::faults::Step::$step, || {
+            left_out::fails_without(pyants::pool::internal::faults::Step::$step, || {
                 $explore($preemptions, scenarios::$scenario)
             });
         })*

@@ -1,9 +1,9 @@
-//! Model checks with loom: every interleaving (up to a number of preemptions) and every value that a weak memory may
-//! show are tried. A thread that sleeps for ever is reported as a deadlock.
+//! Models run with loom: it tries every interleaving (up to a number of preemptions) and every value that a weak memory
+//! may show. A thread that sleeps for ever is reported as a deadlock.
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test --release --test loom`
 //!
-//! `PYANTS_PREEMPTIONS=n` allows so many more.
+//! `PYANTS_PREEMPTIONS=n` allows n more.
 #![cfg(loom)]
 
 mod ledger;
@@ -13,16 +13,16 @@ mod left_out;
 mod scenarios;
 
 use loom::thread;
-use pyants::pool::expiry::Expiry;
-use pyants::pool::idle_stack::{IdleStack, Links};
-use pyants::pool::seat::{Call, Seats};
-use pyants::pool::sync::atomic::{AtomicU32, Ordering};
-use pyants::pool::sync::{self, atomic};
+use pyants::pool::internal::parts::Expiry;
+use pyants::pool::internal::parts::{Call, Seats};
+use pyants::pool::internal::parts::{IdleStack, Links};
+use pyants::pool::internal::sync::atomic::{AtomicU32, Ordering};
+use pyants::pool::internal::sync::{self, atomic};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// Tries every interleaving of `model` with at most so many preemptions.
+/// Tries every interleaving of `model` with at most `preemptions` preemptions.
 fn explore(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
     let more = std::env::var("PYANTS_PREEMPTIONS");
     let more = more.map_or(0, |more| more.parse().expect("a number"));
@@ -35,7 +35,7 @@ fn explore(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
         counter.fetch_add(1, Relaxed);
         model();
     });
-    // Seen with --nocapture.
+    // Shown with --nocapture.
     let name = std::thread::current().name().unwrap_or_default().to_owned();
     let (rounds, seconds) = (rounds.load(Relaxed), start.elapsed().as_secs_f32());
     eprintln!("{seconds:6.1} s {rounds:8} interleavings: {name}");
@@ -59,7 +59,7 @@ impl Links for Table {
 struct Stack {
     table: Table,
     stack: IdleStack,
-    /// Who owns a seat writes here; loom notices two owners at a time.
+    /// The owner of a seat writes here; loom reports two owners at a time.
     owned: [loom::cell::UnsafeCell<()>; 3],
 }
 
@@ -129,7 +129,7 @@ fn stack_push_push_pop_pop() {
     });
 }
 
-/// The ABA story: a pop is held up with the link of a seat that is popped, and pushed again above another one.
+/// The ABA problem: a pop is delayed with the link of a seat that is popped, and pushed again above another one.
 #[test]
 fn stack_pop_against_pop_pop_push() {
     check(5, || {
@@ -172,7 +172,7 @@ fn stack_close_against_push() {
 
 struct OneSeat {
     seats: Arc<Seats>,
-    /// Who owns the seat, or is to see what its mover did before, writes here.
+    /// Written by the owner of the seat, and by a thread that must see what its mover did before.
     owned: loom::cell::UnsafeCell<()>,
 }
 
@@ -195,7 +195,7 @@ impl OneSeat {
         self.owned.with_mut(|_| ());
     }
 
-    /// Whoever popped the seat.
+    /// The thread that popped the seat.
     fn call(&self) {
         if !self.seats.get(0).call(Call::Look) {
             self.touch();
@@ -216,7 +216,7 @@ impl OneSeat {
     }
 }
 
-/// A worker that is called sees what its caller did before.
+/// A called worker sees what its caller did before.
 #[test]
 fn seat_handover() {
     check(3, || {
@@ -232,8 +232,8 @@ fn seat_handover() {
     });
 }
 
-/// A seat whose worker was told to leave is the worker's if it is popped first, and else the popper's, who sees what the worker
-/// did there.
+/// A worker is told to leave, and the seat is popped. If it is popped before the worker has left, the worker keeps it;
+/// else the popper gets it and sees what the worker did there.
 #[test]
 fn seat_left_against_popped() {
     check(3, || {
@@ -246,7 +246,7 @@ fn seat_left_against_popped() {
     });
 }
 
-/// The expiry and whoever pops the seat meet at a worker that falls asleep: one of them has it.
+/// The expiry thread and a popper meet at a worker that falls asleep: one of them gets it.
 #[test]
 fn seat_expired_against_called() {
     check(3, || {
@@ -261,8 +261,8 @@ fn seat_expired_against_called() {
     });
 }
 
-/// A worker that stands in the expiry's book from an earlier rest rests anew, while the expiry strikes it out: it is in the book
-/// afterwards, or told to leave.
+/// A worker with an entry in the expiry book from an earlier rest rests anew while the expiry thread removes that
+/// entry: afterwards it is in the book, or told to leave.
 #[test]
 fn rest_against_expiry() {
     for now in [0, u64::MAX] {
@@ -284,7 +284,7 @@ fn rest_against_expiry() {
             let worker = thread::spawn(rest);
             expiry.look_at_first(now);
             worker.join().unwrap();
-            // Whoever is in the book, or was, is told to leave by this.
+            // Tells the worker to leave if it is in the book.
             expiry.look_at_first(u64::MAX);
             assert!(seats.get(index).resting().is_none());
             expiry.forget(&seats);
@@ -295,7 +295,7 @@ fn rest_against_expiry() {
 
 // Whole pools.
 
-/// Tests of the same names as the scenarios, with the number of preemptions.
+/// Tests named like the scenarios, with their numbers of preemptions.
 macro_rules! scenarios {
     ($check:ident: $($scenario:ident $preemptions:literal)*) => {
         $(#[test]
@@ -383,7 +383,7 @@ scenarios! {
         detached_against_tune_up 1
 }
 
-/// With the order of SeqCst accesses as it is (see standins.rs).
+/// With the exact order of SeqCst accesses (see standins.rs).
 mod exact {
     use super::*;
 
@@ -404,7 +404,7 @@ mod exact {
     }
 }
 
-/// With a look before anybody sleeps, starts a worker, or stands in line.
+/// With one look before a thread sleeps, starts a worker, or waits for a permit.
 mod spinning {
     use super::*;
 

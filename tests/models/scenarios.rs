@@ -1,12 +1,12 @@
-//! What the models play: a pool of one or two workers, one or two submitters, and whatever disturbs them.
+//! The scenarios of the models: a pool of one or two workers, one or two submitters, and something that interferes.
 //!
-//! Each is played by loom, in every way up to a number of preemptions, or by shuttle, in many ways at random. A model
-//! fails if a thread sleeps for ever, if a task runs twice or not at all, or if more run at once than may.
+//! loom runs each in every interleaving up to a number of preemptions, or shuttle in many random ones. A model fails if
+//! a thread sleeps for ever, if a task runs twice or not at all, or if too many run at once.
 
 use super::ledger::{Books, Ledger, Start, Task, options};
-use pyants::pool::faults::fail_spawns;
-use pyants::pool::result_wait::ResultWait;
-use pyants::pool::sync::{AdaptiveSpin, Condvar, Mutex, WaitLimit, lock, wait};
+use pyants::pool::internal::ResultWait;
+use pyants::pool::internal::faults::fail_spawns;
+use pyants::pool::internal::sync::{AdaptiveSpin, Condvar, Mutex, WaitLimit, lock, wait};
 use pyants::pool::{Error, MultiPool, Strategy, SubmitError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -17,7 +17,7 @@ use loom::thread::{JoinHandle, spawn, yield_now};
 #[cfg(shuttle)]
 use shuttle::thread::{JoinHandle, spawn, yield_now};
 
-/// No bound on the tasks that wait for a worker.
+/// Any number of tasks may wait for a worker.
 const QUEUE: Option<u64> = None;
 /// Every task has a worker of its own.
 const HAND_OFF: Option<u64> = Some(0);
@@ -45,7 +45,7 @@ fn end(thread: JoinHandle<()>) {
     thread.join().expect("the thread ends well");
 }
 
-/// Waits for something that other threads bring about without ringing a bell for it.
+/// Waits for something that other threads bring about without notifying anybody.
 fn until(condition: impl Fn() -> bool) {
     while !condition() {
         yield_now();
@@ -58,7 +58,7 @@ struct Gate {
     condvar: Condvar,
 }
 
-/// The task that waits, and the one it waits for.
+/// The waiting task, and the one for which it waits.
 fn gate() -> (impl FnOnce() + Send, impl FnOnce() + Send) {
     let gate = Arc::new(Gate {
         open: Mutex::new(false),
@@ -86,7 +86,7 @@ pub fn submit_against_park() {
     pool.drain();
 }
 
-/// Two submitters, who may trust in each other's search for a worker.
+/// Two submitters, which may each trust the other's search for a worker.
 pub fn two_submits_against_park() {
     let pool = Books::open(options(1, QUEUE), 1);
     pool.put(0);
@@ -105,7 +105,7 @@ pub fn two_workers_park() {
     pool.drain();
 }
 
-/// A queue of one place: the submitter waits for that.
+/// A queue of one place, for which the submitter waits.
 pub fn bounded_queue() {
     let pool = Books::open(options(1, Some(1)), 1);
     pool.put(0);
@@ -114,7 +114,7 @@ pub fn bounded_queue() {
     pool.drain();
 }
 
-/// The same from two submitters, each of which may see how many have left, and find too few, while the other comes in.
+/// The same with two submitters, each of which may read too low a count of ended tasks while the other enters.
 pub fn bounded_queue_of_two_submitters() {
     let pool = Books::open(options(1, Some(1)), 1);
     let other = beside(&pool, |pool| {
@@ -149,7 +149,7 @@ pub fn blocked_submit_against_two() {
     pool.put(2);
 }
 
-/// A submitter that does not wait is refused or served, but never lets another one down.
+/// A submitter that does not wait is refused or served, and no other submitter waits for ever because of it.
 pub fn try_submit_against_blocked_submit() {
     let pool = Books::open(options(1, HAND_OFF), 1);
     pool.put(0);
@@ -190,7 +190,7 @@ pub fn two_workers_expire() {
     end(expiry);
 }
 
-/// Whoever comes in before the pool closes is served, whoever comes later is refused.
+/// A task that enters before the pool closes is run, a later one is refused.
 pub fn submit_against_close() {
     let pool = Books::open(options(1, QUEUE), 1);
     pool.put(0);
@@ -210,7 +210,7 @@ pub fn first_submit_against_close() {
     end(closer);
 }
 
-/// The submitter that waits for room is let in or refused.
+/// The submitter that waits for a permit is let in or refused.
 pub fn blocked_submit_against_close() {
     let pool = Books::open(options(1, HAND_OFF), 1);
     pool.put(0);
@@ -219,7 +219,7 @@ pub fn blocked_submit_against_close() {
     end(closer);
 }
 
-/// A task stands in line by itself for the only worker.
+/// A detached task waits for the only worker.
 pub fn detached_against_finish() {
     let pool = Books::open(options(1, HAND_OFF), 1);
     pool.put(0);
@@ -227,7 +227,7 @@ pub fn detached_against_finish() {
     pool.drain();
 }
 
-/// A task that stands in line by itself, and a submitter that waits there.
+/// A detached task and a submitter wait.
 pub fn detached_against_blocked_submit() {
     let pool = Books::open(options(1, HAND_OFF), 1);
     let other = beside(&pool, |pool| {
@@ -238,7 +238,7 @@ pub fn detached_against_blocked_submit() {
     pool.drain();
 }
 
-/// A task comes to stand in line while the pool closes: it runs, or the host gets it.
+/// A detached task begins to wait while the pool closes: it runs, or the host gets it.
 pub fn detached_against_close() {
     let pool = Books::open(options(1, HAND_OFF), 1);
     pool.put(0);
@@ -249,8 +249,8 @@ pub fn detached_against_close() {
         .expect("nothing hinders it");
 }
 
-/// A task that stands in line by itself is taken back while the worker comes to let it in: one of the two has it, and a
-/// submitter behind it is let in all the same.
+/// A detached task is taken back while the worker is about to let it in: one of the two gets it, and a submitter behind
+/// it is let in nevertheless.
 pub fn withdraw_against_let_in() {
     let pool = Books::open(options(1, HAND_OFF), 1);
     pool.put(0);
@@ -264,7 +264,7 @@ pub fn withdraw_against_let_in() {
     pool.drain();
 }
 
-/// The same while the pool closes: the host has it, or who takes it back.
+/// The same while the pool closes: the host gets it, or the thread that takes it back.
 pub fn withdraw_against_close() {
     let pool = Books::open(options(1, HAND_OFF), 1);
     pool.put(0);
@@ -278,7 +278,7 @@ pub fn withdraw_against_close() {
         .expect("nothing hinders it");
 }
 
-/// After a release the workers leave, and somebody who waits for that is told.
+/// After a release the workers leave, and a thread that waits for that is notified.
 pub fn close_and_wait() {
     let pool = Books::open(options(1, QUEUE), 1);
     pool.put(0);
@@ -288,7 +288,7 @@ pub fn close_and_wait() {
     assert_eq!(pool.running(), 0);
 }
 
-/// Two wait for the end, each of which may find the other about to join the last thread.
+/// Two threads wait for the end, each of which may find the other about to join the last thread.
 pub fn two_wait_for_the_end() {
     let pool = Books::open(options(1, QUEUE), 1);
     pool.put(0);
@@ -303,7 +303,7 @@ pub fn two_wait_for_the_end() {
     end(other);
 }
 
-/// Somebody counts the workers while they are started: there is one for each task, and no more.
+/// The workers are counted while they are started: there is one for each task, and no more.
 pub fn muster_against_submit() {
     let pool = Books::open(options(3, QUEUE), 2);
     let (pass, open) = gate();
@@ -315,7 +315,7 @@ pub fn muster_against_submit() {
     pool.drain();
 }
 
-/// Closed and opened again while somebody submits.
+/// The pool is closed and opened again during a submit.
 pub fn submit_against_reboot() {
     let pool = Books::open(options(1, QUEUE), 1);
     let closer = beside(&pool, |pool| {
@@ -341,12 +341,12 @@ pub fn hand_off_against_reboot() {
     pool.put(2);
 }
 
-/// Tuned down while workers rest or work.
+/// The pool is tuned down while workers rest or work.
 pub fn tune_down_against_submit() {
     let pool = Books::open(options(2, QUEUE), 2);
     pool.put(0);
     pool.put(1);
-    let tuner = beside(&pool, |pool| pool.tune(1));
+    let tuner = beside(&pool, |pool| pool.tune(1).expect("it has a capacity"));
     pool.put(2);
     pool.drain();
     end(tuner);
@@ -358,27 +358,27 @@ pub fn hand_off_tune_down() {
     let pool = Books::open(options(2, HAND_OFF), 2);
     pool.put(0);
     pool.put(1);
-    let tuner = beside(&pool, |pool| pool.tune(1));
+    let tuner = beside(&pool, |pool| pool.tune(1).expect("it has a capacity"));
     pool.put(2);
     end(tuner);
     until(|| pool.running() <= 1);
 }
 
-/// Tuned up while a submitter waits, or is about to.
+/// The pool is tuned up while a submitter waits, or is about to.
 pub fn tune_up_against_blocked_submit() {
     let pool = Books::open(options(1, HAND_OFF), 2);
     pool.put(0);
-    let tuner = beside(&pool, |pool| pool.tune(2));
+    let tuner = beside(&pool, |pool| pool.tune(2).expect("it has a capacity"));
     pool.put(1);
     end(tuner);
 }
 
-/// The first task ends only after the submitter that waits was let in: tuning must do that.
+/// The first task ends only after the waiting submitter was let in: tuning must do that.
 pub fn tuning_up_lets_in() {
     let pool = Books::open(options(1, HAND_OFF), 2);
     let (pass, open) = gate();
     pool.put_action(0, pass);
-    let tuner = beside(&pool, |pool| pool.tune(2));
+    let tuner = beside(&pool, |pool| pool.tune(2).expect("it has a capacity"));
     pool.put_action(1, open);
     pool.drain();
     end(tuner);
@@ -389,7 +389,7 @@ pub fn tuning_up_serves_the_queue() {
     let pool = Books::open(options(1, QUEUE), 2);
     let (pass, open) = gate();
     pool.put_action(0, pass);
-    let tuner = beside(&pool, |pool| pool.tune(2));
+    let tuner = beside(&pool, |pool| pool.tune(2).expect("it has a capacity"));
     pool.put_action(1, open);
     end(tuner);
     pool.drain();
@@ -443,7 +443,7 @@ pub fn hand_off_blocking_tasks_against_expire() {
     end(expiry);
 }
 
-/// The system gives no thread for the first that asks.
+/// The system refuses the first thread.
 pub fn failing_spawn() {
     fail_spawns(1);
     let pool = Books::open(options(1, QUEUE), 1);
@@ -469,7 +469,7 @@ pub fn hand_off_failing_spawn() {
     pool.drain();
 }
 
-/// The system gives one thread and no other: whoever is refused one is served by the first.
+/// The system gives one thread and no other: a submitter that is refused one is served by the first worker.
 pub fn second_spawn_fails() {
     let pool = Books::open(options(2, HAND_OFF), 2);
     fail_spawns(0);
@@ -491,7 +491,7 @@ pub fn broken_worker() {
     end(other);
 }
 
-/// A pool that is opened again as soon as it is broken: what comes in then is run.
+/// A pool is opened again as soon as it is broken: tasks that enter then are run.
 pub fn broken_worker_against_reboot() {
     let pool = Books::open_fickle(options(1, QUEUE), [Start::Fails], false, 1);
     let _ = pool.try_hard(0);
@@ -516,7 +516,7 @@ pub fn fickle_worker() {
     fickle(1, QUEUE);
 }
 
-/// The same where each task has a worker of its own, and others wait in line.
+/// The same where each task has a worker of its own, and others wait for a permit.
 pub fn hand_off_fickle_worker() {
     fickle(1, HAND_OFF);
 }
@@ -544,7 +544,7 @@ pub fn worker_that_waits_for_itself() {
     pool.drain();
 }
 
-/// A worker waits for what a task comes to that only it could run; or another, where there may be one.
+/// A worker waits for the result of a task that only it could run, or another worker, if there may be one.
 fn wait_for_a_task(pool: &Books, deadlock: bool) {
     let inner = pool.clone();
     pool.put_action(0, move || {
@@ -580,7 +580,7 @@ pub fn worker_that_waits_for_another() {
     wait_for_a_task(&Books::open(options(2, QUEUE), 2), false);
 }
 
-/// Both workers begin to wait for what the other comes to: one of them is told, and not the other.
+/// Both workers begin to wait for each other's result: one of them is refused, and not the other.
 pub fn workers_that_wait_for_each_other() {
     let pool = Books::open(options(2, QUEUE), 2);
     let told = Arc::new(AtomicUsize::new(0));
@@ -614,7 +614,7 @@ pub fn workers_that_wait_for_each_other() {
             if matches!(waited, Err(Error::Deadlock)) {
                 told.fetch_add(1, Relaxed);
             }
-            // What the other one waits for.
+            // The result for which the other one waits.
             for result_wait in lock(&result_waits).iter() {
                 if result_wait.settle() {
                     result_wait.ring();
@@ -626,9 +626,9 @@ pub fn workers_that_wait_for_each_other() {
     assert_eq!(told.load(Relaxed), 1, "one of the two is told");
 }
 
-// What waits, but not for ever. In a model time passes when somebody waits for it (see standins.rs).
+// Waits that end. In a model time passes when a thread waits for it (see standins.rs).
 
-/// Whoever waits for the pool to come to rest is not told so while a task passes from the line into the pool.
+/// A thread that waits for the pool to be at rest is not misled while a waiter's task is let in.
 pub fn let_in_against_wait_idle() {
     let pool = Books::open(options(1, HAND_OFF), 1);
     let (pass, open) = gate();
@@ -641,70 +641,70 @@ pub fn let_in_against_wait_idle() {
     end(other);
 }
 
-/// Nothing stands in the way of a task that comes to a pool at rest.
+/// A pool at rest accepts a task.
 fn assert_open_to(pool: &Books, number: usize) {
     pool.drain();
     pool.offer_once(number)
-        .expect("there is room, and nobody in line");
+        .expect("there is room, and nobody waits");
     pool.drain();
 }
 
 const MOMENT: Duration = Duration::from_millis(1);
 
-/// The time of a submitter in line is up as the worker comes to let it in.
+/// A submitter's time runs out just as the worker is about to let it in.
 pub fn submit_timeout_against_finish() {
     let pool = Books::open(options(1, HAND_OFF), 1);
     pool.put(0);
-    let late = pool.try_patiently(1, WaitLimit::new(Some(MOMENT)));
+    let late = pool.try_within(1, WaitLimit::new(Some(MOMENT)));
     assert!(late.is_ok_or(|error| matches!(error, Error::Timeout)));
     assert_open_to(&pool, 2);
 }
 
-/// The same with another one behind it.
+/// The same with another waiter behind it.
 pub fn submit_timeout_before_another() {
     let pool = Books::open(options(1, HAND_OFF), 1);
     pool.put(0);
     let other = beside(&pool, |pool| pool.put(1));
-    let late = pool.try_patiently(2, WaitLimit::new(Some(MOMENT)));
+    let late = pool.try_within(2, WaitLimit::new(Some(MOMENT)));
     assert!(late.is_ok_or(|error| matches!(error, Error::Timeout)));
     end(other);
     assert_open_to(&pool, 3);
 }
 
-/// A submitter in line looks whether it is interrupted as the worker comes to let it in: it is passed over meanwhile.
+/// A submitter checks for an interrupt just as the worker is about to let it in: it is passed over meanwhile.
 fn interrupt(interrupted: bool, other: bool) {
     let pool = Books::open(options(1, HAND_OFF), 1);
     pool.put(0);
     let other = other.then(|| beside(&pool, |pool| pool.put(1)));
     let mut is_interrupted = || interrupted;
     let wait_limit = WaitLimit::new(None).interruptible(&mut is_interrupted);
-    let stopped = pool.try_patiently(2, wait_limit);
+    let stopped = pool.try_within(2, wait_limit);
     assert!(stopped.is_ok_or(|error| interrupted && matches!(error, Error::Interrupted)));
     other.into_iter().for_each(end);
     assert_open_to(&pool, 3);
 }
 
-/// It is interrupted at its first look.
+/// It is interrupted at its first check.
 pub fn interrupt_against_finish() {
     interrupt(true, false);
 }
 
-/// It is not: it is let in, after however many looks.
+/// It is not: it is let in, after however many checks.
 pub fn held_against_finish() {
     interrupt(false, false);
 }
 
-/// It is interrupted with another one beside it.
+/// It is interrupted while another one waits.
 pub fn interrupt_beside_another() {
     interrupt(true, true);
 }
 
-/// It only looks, with another one beside it.
+/// It only checks, while another one waits.
 pub fn held_beside_another() {
     interrupt(false, true);
 }
 
-/// Somebody waits for the pool to come to rest, with a limit of time or until interrupted, and for its end.
+/// Threads wait for the pool to be at rest, with a time limit or until interrupted, and for its end.
 pub fn limited_waits_against_finish() {
     let pool = Books::open(options(1, QUEUE), 1);
     pool.put(0);
@@ -731,7 +731,7 @@ pub fn rest_until_overdue() {
     pool.drain();
 }
 
-/// A worker waits for what its own task comes to, but not for ever: that is no deadlock.
+/// A worker waits for its own task's result, but with a time limit: that is no deadlock.
 pub fn worker_that_waits_for_a_moment() {
     let pool = Books::open(options(1, QUEUE), 1);
     let inner = pool.clone();
@@ -756,9 +756,9 @@ pub fn worker_that_waits_for_a_moment() {
     pool.drain();
 }
 
-// What else may come in between.
+// Other interference.
 
-/// Once the pool is gone no worker begins, although a submitter may yet be looking for one.
+/// Once the pool is gone no worker starts, although a submitter may still be looking for one.
 pub fn submit_against_the_end() {
     let pool = Books::open(options(2, QUEUE), 2);
     let ender = beside(&pool, |pool| {
@@ -782,7 +782,7 @@ pub fn extract_against_expire() {
     end(expiry);
 }
 
-/// The same by somebody else than the submitter, for whose task it may look meanwhile.
+/// The same by a thread other than the submitter, whose task it may examine meanwhile.
 pub fn extract_against_submit() {
     let pool = Books::open(options(1, QUEUE), 1);
     pool.put(0);
@@ -793,12 +793,12 @@ pub fn extract_against_submit() {
     pool.drain();
 }
 
-/// A worker that is one too many leaves what is left of its task to another.
+/// A surplus worker leaves the rest of its task to another.
 fn leave_unfinished(queue_size: Option<u64>) {
     let pool = Books::open(options(2, queue_size), 2);
     pool.put_in_parts(0);
     pool.put_in_parts(1);
-    let tuner = beside(&pool, |pool| pool.tune(1));
+    let tuner = beside(&pool, |pool| pool.tune(1).expect("it has a capacity"));
     pool.drain();
     end(tuner);
     until(|| pool.running() <= 1);
@@ -814,7 +814,7 @@ pub fn hand_off_unfinished_against_tune_down() {
     leave_unfinished(HAND_OFF);
 }
 
-/// The second worker's start takes until the third task has run: nobody is to count on it meanwhile.
+/// The second worker's start takes until the third task has run: nobody may count on it meanwhile.
 pub fn slow_start() {
     let (pass, open) = gate();
     let starts = [Start::Succeeds, Start::Does(Box::new(pass))];
@@ -825,7 +825,7 @@ pub fn slow_start() {
     pool.drain();
 }
 
-/// The second worker cannot be set up, while the first is well.
+/// The second worker cannot be set up, while the first works.
 fn break_beside_a_healthy_one(queue_size: Option<u64>, retries_start: bool) {
     let starts = [Start::Succeeds, Start::Fails];
     let pool = Books::open_fickle(options(2, queue_size), starts, retries_start, 2);
@@ -852,7 +852,7 @@ pub fn hand_off_second_worker_is_fickle() {
     break_beside_a_healthy_one(HAND_OFF, true);
 }
 
-/// The system gives no thread to the first that ask, of two who submit to a pool that has room for one.
+/// Two submit to a pool with one permit, and the system refuses the first threads.
 fn fail_spawns_of_a_full_pool(count: i64) {
     fail_spawns(count);
     let pool = Books::open(options(1, HAND_OFF), 1);
@@ -875,7 +875,7 @@ pub fn failing_spawns_before_the_waiters() {
     fail_spawns_of_a_full_pool(2);
 }
 
-/// The same with a task that stands in line by itself: it runs, or the host gets it.
+/// The same with a detached task: it runs, or the host gets it.
 pub fn failing_spawn_before_a_detached_task() {
     fail_spawns(2);
     let pool = Books::open(options(1, HAND_OFF), 1);
@@ -888,13 +888,13 @@ pub fn failing_spawn_before_a_detached_task() {
     assert_open_to(&pool, 2);
 }
 
-/// The system gives no thread to the one that tunes up, or to the submitter that finds room then.
+/// The system refuses a thread to the tuner, or to the submitter that then gets a permit.
 fn tune_up_without_threads(queue_size: Option<u64>) {
     let pool = Books::open(options(1, queue_size), 2);
     fail_spawns(0);
     pool.put(0);
     fail_spawns(1);
-    let tuner = beside(&pool, |pool| pool.tune(2));
+    let tuner = beside(&pool, |pool| pool.tune(2).expect("it has a capacity"));
     pool.put(1);
     pool.put(2);
     end(tuner);
@@ -910,13 +910,13 @@ pub fn hand_off_failing_spawn_against_tune_up() {
     tune_up_without_threads(HAND_OFF);
 }
 
-/// The system gives no thread for one from the line as the only worker leaves.
+/// The system refuses a thread for a waiter as the only worker leaves.
 pub fn failing_spawn_against_expire() {
     let pool = Books::open(options(1, HAND_OFF), 2);
     fail_spawns(0);
     pool.put(0);
     fail_spawns(-1);
-    let tuner = beside(&pool, |pool| pool.tune(2));
+    let tuner = beside(&pool, |pool| pool.tune(2).expect("it has a capacity"));
     let expiry = beside(&pool, |pool| pool.expire_all());
     let put = pool.try_hard(1);
     assert!(put.is_ok_or(|error| matches!(error, Error::Spawn(_))));
@@ -926,7 +926,7 @@ pub fn failing_spawn_against_expire() {
     assert_open_to(&pool, 2);
 }
 
-/// There is something to do besides tasks as the worker goes to rest.
+/// There is an errand as the worker goes to rest.
 pub fn errand_against_park() {
     let pool = Books::open(options(1, QUEUE), 1);
     pool.put(0);
@@ -934,7 +934,7 @@ pub fn errand_against_park() {
     until(|| pool.is_errand_done());
 }
 
-/// The same as it leaves: it does that, or another is started.
+/// The same as it leaves: it does the errand, or another is started.
 pub fn errand_against_expire() {
     let pool = Books::open(options(1, HAND_OFF), 1);
     pool.put(0);
@@ -944,7 +944,7 @@ pub fn errand_against_expire() {
     end(expiry);
 }
 
-/// A task comes as the worker sees to something else.
+/// A task comes as the worker is busy with an errand.
 pub fn errand_against_submit() {
     let pool = Books::open(options(2, QUEUE), 2);
     let other = beside(&pool, |pool| pool.leave_errand());
@@ -954,17 +954,17 @@ pub fn errand_against_submit() {
     until(|| pool.is_errand_done());
 }
 
-/// A task that stands in line by itself is let in by whoever tunes up.
+/// A waiting detached task is let in by tuning up.
 pub fn detached_against_tune_up() {
     let pool = Books::open(options(1, HAND_OFF), 2);
     let (pass, open) = gate();
     pool.put_action(0, pass);
     pool.put_action_to_wait(1, open);
-    pool.tune(2);
+    pool.tune(2).expect("it has a capacity");
     pool.drain();
 }
 
-/// One of two workers waits for room, and the other, which could have made some, is one too many and leaves.
+/// One of two workers waits for a permit, and the other, which could have freed one, is surplus and leaves.
 pub fn tune_down_to_a_deadlock() {
     let pool = Books::open(options(2, HAND_OFF), 2);
     let inner = pool.clone();
@@ -976,12 +976,12 @@ pub fn tune_down_to_a_deadlock() {
         );
     });
     pool.put(1);
-    let tuner = beside(&pool, |pool| pool.tune(1));
+    let tuner = beside(&pool, |pool| pool.tune(1).expect("it has a capacity"));
     pool.drain();
     end(tuner);
 }
 
-/// Two submitters look out for room before they stand in line.
+/// Two submitters spin for a permit before they wait.
 fn spin_for_permit(queue_size: Option<u64>) {
     let pool = Books::open_on_many_processors(options(1, queue_size), 1);
     pool.put(0);
@@ -995,7 +995,7 @@ pub fn submitters_spin_for_a_permit() {
     spin_for_permit(Some(1));
 }
 
-/// The same where every task has a worker of its own: they look out for that, too.
+/// The same where every task has a worker of its own: they spin for that, too.
 pub fn hand_off_submitters_spin_for_a_permit() {
     spin_for_permit(HAND_OFF);
 }
@@ -1039,7 +1039,7 @@ pub fn two_submitters_to_the_least_busy() {
     share_two_pools(Strategy::LeastTasks);
 }
 
-/// The workers of two pools submit to both when both are full: one is told, and makes room for the other.
+/// The workers of two full pools submit to both: one is refused, and frees a permit for the other.
 pub fn workers_of_two_pools_wait() {
     let pools = two_pools(Strategy::RoundRobin);
     let told = Arc::new(AtomicUsize::new(0));
@@ -1076,7 +1076,7 @@ pub fn workers_of_two_pools_wait() {
     assert_eq!((told.load(Relaxed), served.load(Relaxed)), (1, 1));
 }
 
-/// Several pools are released while somebody submits to them.
+/// Several pools are released during a submit to them.
 pub fn submit_against_release_of_two() {
     let pools = two_pools(Strategy::RoundRobin);
     let other = {
@@ -1092,7 +1092,7 @@ pub fn submit_against_release_of_two() {
     end(other);
 }
 
-/// A worker submits to several pools, all of them full at first: whichever has room takes the task.
+/// A worker submits to several pools, all of them full at first: the first with a permit takes the task.
 pub fn worker_served_by_another_pool() {
     let pools = two_pools(Strategy::RoundRobin);
     let served = Arc::new(AtomicUsize::new(0));

@@ -1,6 +1,5 @@
-//! Model checks with shuttle: many interleavings at random, of the scenarios that loom plays too and of larger ones. A
-//! thread that sleeps for ever is reported as a deadlock. Memory is taken to be sequentially consistent here; weak
-//! memory is loom's part.
+//! Models run with shuttle: many random interleavings of the scenarios that loom runs too, and of larger ones. A thread
+//! that sleeps for ever is reported as a deadlock. Memory is sequentially consistent here; loom covers weak memory.
 //!
 //! `RUSTFLAGS="--cfg shuttle" cargo test --release --test shuttle`
 //!
@@ -33,7 +32,7 @@ fn explore(model: impl Fn() + Send + Sync + Copy + 'static) {
         config
     };
     shuttle::Runner::new(RandomScheduler::new_from_seed(seed, iterations), config()).run(model);
-    // Few preemptions, but at the worst of places.
+    // Few preemptions, but in the worst places.
     for depth in [2, 4] {
         shuttle::Runner::new(
             PctScheduler::new_from_seed(seed, depth, iterations),
@@ -47,12 +46,12 @@ fn check(model: impl Fn() + Send + Sync + Copy + 'static) {
     let start = Instant::now();
     explore(model);
     ledger::assert_nothing_leaked();
-    // Seen with --nocapture.
+    // Shown with --nocapture.
     let name = std::thread::current().name().unwrap_or_default().to_owned();
     eprintln!("{:6.1} s {name}", start.elapsed().as_secs_f32());
 }
 
-/// Tests of the same names as the scenarios.
+/// Tests named like the scenarios.
 macro_rules! scenarios {
     ($check:ident, $module:ident: $($scenario:ident)*) => {
         $(#[test]
@@ -161,7 +160,7 @@ scenarios! { check, crowd:
 
 left_out! { |_, scenario| explore(scenario) }
 
-// loom does not get there within its preemptions.
+// loom does not find this one within its preemptions.
 left_out! { |_, scenario| explore(scenario) =>
     without_the_search_after_coming_back SearchAgainAfterComingBack blocking_tasks_against_expire 0
 }

@@ -1,14 +1,13 @@
-//! What stands in for the standard library in a model: a module of the core's, `pool::sync`. What it uses of a checker is
-//! used by way of this.
+//! Replaces the standard library in a model, as a module of the core's `pool::sync`. It alone uses the checker.
 //!
 //! **SeqCst.** loom takes SeqCst accesses for acquire and release ones: it does not know their single total order. The
-//! atomics here add what is missing, for each access that is SeqCst and for no other, so that a model checks the orderings
-//! that the core has: weakened ones are not helped. Either they add a fence, which costs a model nothing and orders a
-//! little more than there is (what comes before a SeqCst load, too); or, where a model is `exact`, each meets the others in
-//! one word, which no other access does.
+//! atomics here add what is missing to each access that is SeqCst and to no other, so that a model checks the core's
+//! own orderings: weakened ones get no help. They either add a fence, which costs a model nothing and orders a little
+//! more than C++ does (what comes before a SeqCst load, too); or, in an `exact` model, all SeqCst accesses meet in one
+//! word, which no other access touches.
 //!
-//! **Time** passes when somebody waits for it, and only then: whoever waits for so long at most gives way to the others, for
-//! as long as the checker likes, and then so much time has passed. So each wait may end by its limit or before.
+//! **Time** passes only when a thread waits for it: a thread that waits with a limit yields to the others, for as long
+//! as the checker likes, and then that much time has passed. So each wait may end by its limit or before.
 
 #[cfg(loom)]
 use loom as checker;
@@ -23,12 +22,12 @@ use std::sync::{LockResult, PoisonError};
 use std::time::Duration;
 
 std::thread_local! {
-    /// All threads of a model share one thread of the system, and so a clock.
+    /// All threads of a model run on one thread of the system, and so have one clock.
     static CLOCK: Cell<Duration> = const { Cell::new(Duration::ZERO) };
     static SPINS: Cell<bool> = const { Cell::new(cfg!(shuttle)) };
 }
 
-/// Whether the threads of this model look out, once, before they sleep or do what costs more.
+/// Whether the threads of this model take one look before they sleep or do something expensive.
 pub fn spin(spins: bool) {
     SPINS.set(spins);
 }
@@ -37,7 +36,7 @@ pub fn may_spin() -> bool {
     SPINS.get()
 }
 
-/// A moment of a model's time.
+/// A point in a model's time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Instant(Duration);
 
@@ -73,7 +72,7 @@ impl Sub for Instant {
     }
 }
 
-/// Others go on, and so much time passes.
+/// Lets the others go on, then that much time has passed.
 pub fn pass(duration: Duration) {
     checker::thread::yield_now();
     CLOCK.set(CLOCK.get().saturating_add(duration));
@@ -152,10 +151,10 @@ impl Condvar {
     }
 }
 
-/// A queue that promises no more than a lock-free one does. `is_empty` is a relaxed look that a full fence must stand before;
-/// and whoever pops takes a place first, and then waits for the task there, if its pusher has been held up.
+/// A queue that promises no more than a lock-free one. `is_empty` is a relaxed read, before which a full fence is
+/// needed. A pop takes a place first, and then waits for the task there if its pusher was delayed.
 pub struct RunQueue<T> {
-    /// How many places were taken to push (above) and to pop (below).
+    /// How many places were taken for pushes (upper half) and for pops (lower half).
     taken: AtomicU64,
     tasks: Mutex<BTreeMap<u64, T>>,
 }
@@ -221,11 +220,11 @@ pub mod atomic {
     use std::rc::Rc;
 
     std::thread_local! {
-        /// Where those meet that are in the total order, if the model is exact.
+        /// The word in which the accesses of the total order meet, if the model is exact.
         static ORDER: RefCell<Option<Rc<loom::sync::atomic::AtomicUsize>>> = const { RefCell::new(None) };
     }
 
-    /// Whether this model is to be exact: said by itself, as it begins.
+    /// Makes this model exact; called as it begins.
     pub fn be_exact(exact: bool) {
         ORDER.set(exact.then(|| Rc::new(loom::sync::atomic::AtomicUsize::new(0))));
     }
@@ -255,7 +254,7 @@ pub mod atomic {
         }
     }
 
-    /// A read-modify-write reads what is the latest anyhow.
+    /// A read-modify-write reads the latest value anyway.
     fn after_store(ordering: Ordering) {
         match ordering {
             Ordering::SeqCst if is_exact() => meet(Ordering::Release),

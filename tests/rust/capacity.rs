@@ -1,4 +1,4 @@
-//! Running <= capacity at every instant, and workers only where there is work for them.
+//! At most `capacity` workers run at any time, and workers exist only if there is work for them.
 
 use super::support::{
     Gate, Ledger, QUEUE_SIZES, beside, close, drain, eventually, join, limited, open,
@@ -79,7 +79,7 @@ fn as_many_tasks_run_at_once_as_there_may_be_workers() {
             for _ in 0..5 {
                 pool.submit(gate.task()).expect("there is room");
             }
-            // They all wait at the gate, so each has a worker of its own.
+            // All wait at the gate, so each has a worker of its own.
             gate.await_arrivals(5);
             assert_eq!(pool.running(), 5);
             gate.open();
@@ -90,7 +90,7 @@ fn as_many_tasks_run_at_once_as_there_may_be_workers() {
 #[test]
 fn an_unlimited_pool_has_a_worker_for_every_task() {
     limited(|| {
-        for builder in [Pool::builder(), Pool::builder().capacity(0)] {
+        for builder in [Pool::builder(), Pool::builder().capacity(None)] {
             let pool = open(builder);
             assert_eq!((pool.capacity(), pool.free()), (None, None));
             let gate = Gate::new();
@@ -129,7 +129,7 @@ fn no_more_workers_are_started_than_tasks_overlap() {
         let pool = open(Pool::builder().capacity(8).expiry(None));
         for _ in 0..100 {
             pool.submit(|| {}).expect("the pool is open");
-            // Done, so its worker is there for the next one.
+            // The task is done, so its worker is free for the next one.
             drain(&pool);
         }
         assert_eq!(pool.stats().spawned, 1);

@@ -1,4 +1,4 @@
-//! The counters add up, at every instant and at the end.
+//! The counters add up, at any time and at the end.
 
 use super::support::{Gate, QUEUE_SIZES, beside, busy, close, drain, join, limited, open};
 use pyants::{Pool, Stats};
@@ -7,7 +7,7 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// The tasks that came in, as their submitters know it.
+/// The tasks that entered, as counted by their submitters.
 #[derive(Default)]
 pub struct Admitted {
     offered: AtomicU64,
@@ -15,7 +15,7 @@ pub struct Admitted {
 }
 
 impl Admitted {
-    /// Counts what `submit` submits, before and after.
+    /// Counts the task that `submit` submits, before and after.
     pub fn count<T, E>(&self, submit: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         self.offered.fetch_add(1, Ordering::SeqCst);
         let submitted = submit();
@@ -25,7 +25,7 @@ impl Admitted {
         submitted
     }
 
-    /// A snapshot, which has all tasks that were accepted before it, and none that was offered after it.
+    /// Takes a snapshot, which must have all tasks accepted before it, and none offered after it.
     #[track_caller]
     pub fn check(&self, pool: &Pool) -> Stats {
         let accepted = self.accepted.load(Ordering::SeqCst);
@@ -35,7 +35,7 @@ impl Admitted {
     }
 }
 
-/// What holds in every single snapshot: each task that came in is in one of the states, so many as were admitted.
+/// Holds for every single snapshot: each admitted task is in exactly one of the states.
 #[track_caller]
 pub fn assert_adds_up(stats: &Stats, admitted: RangeInclusive<u64>) {
     let accounted = stats.completed + stats.failed + stats.cancelled + stats.queued + stats.busy;
@@ -43,7 +43,7 @@ pub fn assert_adds_up(stats: &Stats, admitted: RangeInclusive<u64>) {
     assert_eq!(stats.submitted, accounted, "{stats:?}");
 }
 
-/// What no later snapshot may undo.
+/// No later snapshot may undo what an earlier one counted.
 #[track_caller]
 fn assert_grew(before: &Stats, after: &Stats) {
     let grows = [
@@ -66,7 +66,7 @@ fn counters_add_up_at_every_instant() {
     const SUBMITTERS: u64 = 3;
     const TASKS: u64 = 3_000;
     limited(|| {
-        for capacity in [2, 0] {
+        for capacity in [Some(2), None] {
             for queue_size in QUEUE_SIZES {
                 let pool = open(Pool::builder().capacity(capacity).queue_size(queue_size));
                 let ended = Arc::new(AtomicBool::new(false));

@@ -1,4 +1,4 @@
-//! Tasks that submit to their own pool: served where that is possible, told so where it is not, never left to hang.
+//! Tasks that submit to their own pool are served if possible, else get a deadlock error, and never hang.
 
 use super::support::{
     Gate, Journal, assert_is, beside, drain, eventually, join, limited, open, open_multi, refused,
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A task that submits another one to its own pool, and notes what came of it.
+/// A task that submits another one to its own pool, and records the result.
 fn nested(
     pool: &Arc<Pool>,
     gate: &Arc<Gate>,
@@ -27,7 +27,12 @@ const DEADLOCK: &str = "deadlock: every worker of the pool waits for the pool it
 #[test]
 fn a_task_may_submit_to_its_own_pool_while_there_is_a_permit() {
     limited(|| {
-        for (capacity, queue_size) in [(2, Some(0)), (1, Some(1)), (1, None), (0, Some(0))] {
+        for (capacity, queue_size) in [
+            (Some(2), Some(0)),
+            (Some(1), Some(1)),
+            (Some(1), None),
+            (None, Some(0)),
+        ] {
             let pool = open(Pool::builder().capacity(capacity).queue_size(queue_size));
             let (gate, answers) = (Gate::new(), Journal::new());
             gate.open();
@@ -53,7 +58,7 @@ fn the_last_worker_to_wait_for_its_own_full_pool_is_told_of_the_deadlock() {
             gate.await_arrivals(capacity as usize);
             gate.open();
             drain(&pool);
-            // The one told so ends its task, which lets in another, and so on.
+            // The refused task ends, which lets in another, and so on.
             let answers = answers.entries();
             assert_eq!(answers.len(), capacity as usize);
             let deadlocks = answers.iter().filter(|&answer| answer == DEADLOCK).count();
@@ -89,7 +94,7 @@ fn a_submitter_from_outside_does_not_hide_a_deadlock() {
             .expect("a worker is free");
         gate.await_arrivals(1);
         let outside = beside(&pool, |pool| pool.submit(|| {}));
-        eventually("it stands in line", || pool.waiting() == 1);
+        eventually("it waits", || pool.waiting() == 1);
         gate.open();
         join(outside).expect("it is let in once the task has ended");
         drain(&pool);
@@ -112,7 +117,7 @@ fn tasks_of_another_pool_are_no_deadlock() {
         outer
             .submit(move || noted.note(full.submit(|| {}).is_ok()))
             .expect("a worker is free");
-        eventually("the task stands in line", || inner.waiting() == 1);
+        eventually("the task waits", || inner.waiting() == 1);
         gate.open();
         drain(&outer);
         assert_eq!(answers.entries(), [true]);
@@ -130,9 +135,9 @@ fn a_tune_down_that_leaves_only_waiting_workers_is_a_deadlock() {
         other.await_arrivals(1);
         pool.submit(nested(&pool, &gate, &answers))
             .expect("a worker is free");
-        eventually("the task stands in line", || pool.waiting() == 1);
-        // The other worker will leave instead of letting anybody in.
-        pool.tune(1);
+        eventually("the task waits", || pool.waiting() == 1);
+        // The other worker will leave without letting anybody in.
+        pool.tune(1).expect("it has a capacity");
         other.open();
         drain(&pool);
         assert_eq!(answers.entries(), [DEADLOCK]);
@@ -150,8 +155,8 @@ fn a_tune_up_lets_the_waiting_workers_in() {
         pool.submit(other.task()).expect("a worker is free");
         pool.submit(nested(&pool, &gate, &answers))
             .expect("a worker is free");
-        eventually("the task stands in line", || pool.waiting() == 1);
-        pool.tune(3);
+        eventually("the task waits", || pool.waiting() == 1);
+        pool.tune(3).expect("it has a capacity");
         eventually("it is let in", || answers.entries() == ["accepted"]);
         other.open();
         drain(&pool);
@@ -192,7 +197,7 @@ fn nested_submits_never_hang_under_stress() {
     });
 }
 
-/// Waits until all pools are idle, each time starting anew.
+/// Waits until all pools are idle, all checked anew each time.
 fn drain_all(multi: &MultiPool) {
     eventually("all pools are at rest", || {
         multi.pools().iter().all(Pool::is_at_rest)
@@ -239,11 +244,9 @@ fn a_worker_that_waits_for_one_pool_is_served_by_any_pool_of_the_front() {
             .expect("a worker is free");
         multi.submit(second.task()).expect("a worker is free");
         second.await_arrivals(1);
-        // Round robin: the first pool's worker waits in its own line, for itself. The second pool has room to give.
+        // Round robin: the first pool's worker waits for its own pool, that is for itself. The second has a permit.
         first.open();
-        eventually("the task stands in line", || {
-            multi.pools()[0].waiting() == 1
-        });
+        eventually("the task waits", || multi.pools()[0].waiting() == 1);
         second.open();
         eventually("it is let in", || answers.entries() == [true]);
         drain_all(&multi);

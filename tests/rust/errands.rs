@@ -1,4 +1,4 @@
-//! What a worker does for its host besides tasks.
+//! Work for the host, besides tasks, that a worker does.
 
 use super::support::{Gate, eventually, limited, watch};
 use pyants::Pool;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A world whose tasks are gates, and whose errands are counted, and one in a while held at one.
+/// A host whose tasks are gates, and whose errands are counted and now and then held at a gate.
 #[derive(Default)]
 struct Slot {
     waiting: AtomicU64,
@@ -115,7 +115,7 @@ fn a_worker_with_an_errand_is_none_that_tasks_can_count_on() {
             assert!(leave_errand(&pool));
             gate.await_arrivals(1);
             assert_eq!(pool.stats().submitted, 0);
-            // Another worker is started for it.
+            // Another worker is started for this task.
             pool.submit(opened()).expect("a worker is free");
             eventually("the task is done", || pool.stats().completed == 1);
             assert_eq!(pool.host().done.load(Ordering::Relaxed), 0);
@@ -141,7 +141,7 @@ fn errands_of_busy_workers_are_done_before_they_leave() {
         eventually("the errand is done", || {
             pool.host().done.load(Ordering::Relaxed) == 1
         });
-        // From now on there is nobody.
+        // From now on no worker is alive.
         assert!(!leave_errand(&pool));
     });
 }

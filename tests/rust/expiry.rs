@@ -1,4 +1,4 @@
-//! Workers that have been idle for the expiry duration leave, and nobody else does.
+//! Workers that have been idle for the expiry duration leave, and no others.
 
 use super::support::{
     Gate, Journal, Ledger, QUEUE_SIZES, beside, busy, close, drain, eventually, join, limited,
@@ -41,7 +41,7 @@ fn a_busy_worker_does_not_expire() {
         let (pool, gate) = busy(Pool::builder().capacity(3).expiry(SHORT));
         gate.let_one();
         gate.let_one();
-        // The two that rest are overdue; the third has been at its task for longer than they rested.
+        // The two resting workers are overdue; the third has been busy for longer than they rested.
         eventually("the idle ones have left", || pool.stats().expired == 2);
         eventually("and are counted out", || pool.running() == 1);
         gate.open();
@@ -56,7 +56,7 @@ fn without_an_expiry_idle_workers_stay() {
         let (stays, gate) = busy(Pool::builder().capacity(2).expiry(None));
         gate.open();
         drain(&stays);
-        // Another pool, whose worker rests after those of the first, tells when it would have been time to leave.
+        // A second pool, whose worker rests later than those of the first, shows that their time to leave has passed.
         let clock = open(Pool::builder().capacity(1).expiry(SHORT));
         clock.submit(|| {}).expect("the pool is open");
         eventually("a worker expired", || clock.stats().expired == 1);
@@ -75,7 +75,7 @@ fn few_tasks_keep_few_workers() {
                 .expiry(Duration::from_millis(20)),
         );
         gate.open();
-        // One task after another needs one worker, and the last to rest is the first to be called: the others expire
+        // One task at a time needs one worker, and the last to rest is the first to be called: the others expire
         // however often the pool is used.
         eventually("the others have left", || {
             pool.submit(|| {}).expect("the pool is open");
@@ -179,7 +179,7 @@ fn an_expiry_of_nothing_or_of_ages_is_as_good_as_any() {
 
 const AGES: Duration = Duration::from_secs(3_600);
 
-/// How many threads of the process keep the time for workers at rest.
+/// How many expiry threads the process has.
 #[cfg(target_os = "linux")]
 pub fn expiry_threads() -> usize {
     let threads = std::fs::read_dir("/proc/self/task").expect("there are books on threads");
@@ -204,7 +204,7 @@ fn one_expiry_thread_serves_all_pools_while_a_worker_rests() {
         eventually("somebody rests", || expiry_threads() > 0);
         for (ended, pool) in pools.iter().enumerate() {
             assert_eq!(expiry_threads(), 1, "after {ended} of the pools");
-            // A short expiry beside the long ones, which the thread has to hear of.
+            // A short expiry beside the long ones, of which the thread must be notified.
             let brief = open(Pool::builder().capacity(1).expiry(SHORT));
             brief.submit(|| {}).expect("the pool is open");
             eventually("the worker has left", || brief.running() == 0);
@@ -273,7 +273,7 @@ fn a_worker_that_rests_while_its_pool_is_opened_again_expires() {
         for round in 0..40 {
             let pool = open(Pool::builder().capacity(2).expiry(SHORT));
             for _ in 0..round {
-                // The workers come to rest while the pool is closed and opened.
+                // The workers begin to rest while the pool is closed and opened.
                 pool.submit(|| {}).expect("the pool is open");
                 pool.release();
                 pool.reboot();
@@ -290,7 +290,7 @@ fn a_worker_is_counted_as_expired_when_it_is_seen_to_be_gone() {
         let pool = open(Pool::builder().capacity(1).expiry(None));
         for round in 1..=2_000 {
             pool.submit(|| {}).expect("the pool is open");
-            // Without a pause: the moment after it counts itself out is what matters.
+            // Without a pause, to hit the moment after the worker counts itself out.
             while pool.running() > 0 {
                 pool.expire_all();
             }

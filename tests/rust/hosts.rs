@@ -1,8 +1,8 @@
-//! The seam to the world that the tasks run in: a world of the test's own.
+//! The host interface, tested with hosts of the test's own.
 
 use super::counters::assert_adds_up;
 use super::support::{Gate, QUEUE_SIZES, assert_is, eventually, limited, refused, watch};
-use pyants::pool::sync::WaitLimit;
+use pyants::pool::internal::sync::WaitLimit;
 use pyants::pool::{Host, Options, Outcome, Worker};
 use pyants::{Error, Pool};
 use std::panic::resume_unwind;
@@ -10,17 +10,17 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// A world whose tasks are numbers.
+/// A host whose tasks are numbers.
 #[derive(Default)]
 struct Numbers {
     /// No worker can be set up.
     is_barren: AtomicBool,
-    /// It may do better next time.
+    /// The next start may succeed.
     retries: AtomicBool,
     /// Every other worker cannot be set up.
     is_fickle: AtomicBool,
     starts: AtomicUsize,
-    /// Tasks of 70 wait for it.
+    /// Tasks numbered 70 wait for it.
     gate: AtomicBool,
     alive: AtomicUsize,
     lived: Mutex<Vec<Worker>>,
@@ -28,7 +28,7 @@ struct Numbers {
     cancelled: Mutex<Vec<u32>>,
 }
 
-/// Shows that a context is the worker's own.
+/// Proves that a context is the worker's own.
 struct Life(u32);
 
 impl Host for Numbers {
@@ -38,7 +38,7 @@ impl Host for Numbers {
     fn live(&self, worker: &Worker, body: impl FnOnce(&mut Life)) {
         let starts = self.starts.fetch_add(1, Ordering::SeqCst);
         if self.is_barren.load(Ordering::SeqCst)
-            || self.is_fickle.load(Ordering::SeqCst) && starts.is_multiple_of(2)
+            || self.is_fickle.load(Ordering::SeqCst) && starts % 2 == 0
         {
             return;
         }
@@ -132,7 +132,7 @@ fn a_worker_that_cannot_be_set_up_closes_the_pool_and_cancels_what_has_not_start
                     .expect("the options are good"),
             );
             pool.host().is_barren.store(true, Ordering::SeqCst);
-            // Accepted, as long as the pool has not noticed; each of them is cancelled then.
+            // Accepted until the pool has noticed; each of them is then cancelled.
             let accepted: Vec<u32> = (2..10)
                 .take_while(|&task| pool.submit(task).is_ok())
                 .collect();
@@ -152,7 +152,7 @@ fn a_worker_that_cannot_be_set_up_closes_the_pool_and_cancels_what_has_not_start
             assert_eq!(stats.cancelled, admitted);
             assert!(pool.host().ran.lock().unwrap().is_empty());
 
-            // The world has become a better place.
+            // From now on workers can be set up.
             pool.host().is_barren.store(false, Ordering::SeqCst);
             pool.reboot();
             assert!(!pool.is_broken());
@@ -163,7 +163,7 @@ fn a_worker_that_cannot_be_set_up_closes_the_pool_and_cancels_what_has_not_start
     });
 }
 
-/// A pool whose next start may do better.
+/// A pool that tries again after a failed start.
 fn hopeful(capacity: u32, queue_size: Option<u64>) -> Pool<Numbers> {
     let pool = Pool::with_host(Numbers::default(), options(capacity, queue_size))
         .expect("the options are good");
@@ -185,7 +185,7 @@ fn without_another_worker_tasks_are_cancelled_and_the_next_start_tries_again() {
             eventually("the workers are gone", || pool.running() == 0);
             assert!(!pool.is_closed());
             assert!(!pool.is_broken());
-            // Each start was for a task: nobody is started for nothing.
+            // Each start was for a task: no worker is started without need.
             assert!(host.starts.load(Ordering::SeqCst) <= 20);
             assert_eq!(
                 *host.cancelled.lock().unwrap(),
@@ -240,7 +240,7 @@ fn with_every_other_worker_failing_each_task_runs_or_is_cancelled() {
         for queue_size in [Some(0), Some(3), None] {
             for capacity in [1, 4] {
                 let options = Options {
-                    // So that there are many starts.
+                    // So that workers start often.
                     expiry: Some(Duration::from_micros(200)),
                     ..options(capacity, queue_size)
                 };
@@ -328,7 +328,7 @@ fn a_pool_is_released_while_it_waits_to_start_another_worker() {
     });
 }
 
-/// A world where it takes as long as the gate is shut to set up a worker.
+/// A host in which setting up a worker takes until the gate is opened.
 struct Slow {
     gate: Arc<Gate>,
     running: Arc<Gate>,
@@ -388,7 +388,7 @@ fn at_most_one_worker_is_started_for_each_task_that_needs_one() {
     });
 }
 
-/// Where a host panics.
+/// Where the host panics.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Place {
     BeforeLife,
@@ -399,7 +399,7 @@ enum Place {
     Cancelled,
 }
 
-/// A world that panics, again and again or so many times.
+/// A host that panics, always or a given number of times.
 struct Panicky {
     places: &'static [Place],
     times: AtomicUsize,
@@ -491,7 +491,7 @@ fn a_host_that_panics_loses_no_task_and_holds_no_pool_open() {
                 assert_eq!(stats.submitted, TASKS);
                 let ran = pool.host().ran.load(Ordering::SeqCst) as u64;
                 assert_eq!(stats.completed, ran);
-                // Those whose worker could not be set up, with no other alive, were cancelled.
+                // Tasks whose worker could not be set up were cancelled if no other worker was alive.
                 assert_eq!(stats.completed + stats.cancelled, TASKS);
                 assert!(stats.cancelled == 0 || places == [Place::BeforeLife]);
                 pool.release_timeout(Duration::from_secs(60))

@@ -1,10 +1,10 @@
-//! Release, release with a time-out, reboot, drop, and waiting for the pool to come to rest.
+//! Release, release with a timeout, reboot, drop, and waiting for the pool to be at rest.
 
 use super::support::{
     Gate, Journal, QUEUE_SIZES, assert_is, beside, busy, close, drain, eventually, join, limited,
     open, refused,
 };
-use pyants::pool::sync::WaitLimit;
+use pyants::pool::internal::sync::WaitLimit;
 use pyants::{Error, Pool};
 use std::cell::RefCell;
 use std::sync::mpsc::channel;
@@ -27,7 +27,7 @@ fn a_released_pool_accepts_nothing() {
         assert_is!(refused(pool.submit(|| {})).0, Error::Closed);
         assert_is!(refused(pool.try_submit(|| {})).0, Error::Closed);
         assert_is!(refused(pool.submit_timeout(|| {}, LONG)).0, Error::Closed);
-        // A closed pool is not an overloaded one.
+        // A closed pool does not count as overloaded.
         assert_eq!(pool.stats().rejected, 0);
         eventually("the workers have left", || pool.running() == 0);
     });
@@ -42,7 +42,7 @@ fn a_release_refuses_blocked_submitters_and_returns_their_tasks() {
             let task = journal.task(number);
             beside(&pool, |pool| pool.submit(task))
         });
-        eventually("all stand in line", || pool.waiting() == 3);
+        eventually("all wait", || pool.waiting() == 3);
         assert!(pool.release());
         for submitter in submitters {
             let (error, task) = refused(join(submitter));
@@ -50,7 +50,7 @@ fn a_release_refuses_blocked_submitters_and_returns_their_tasks() {
             task.run();
         }
         assert_eq!((journal.entries().len(), pool.waiting()), (3, 0));
-        // The task at work is not touched.
+        // The running task is not affected.
         assert_eq!(pool.running(), 1);
         gate.open();
         eventually("the worker has left", || pool.running() == 0);
@@ -146,7 +146,7 @@ fn a_rebooted_pool_is_like_a_new_one() {
                 pool.reboot();
                 assert!(!pool.is_closed());
             }
-            // And workers expire in it.
+            // Its workers expire, too.
             pool.submit(|| {}).expect("the pool is open");
             eventually("the worker has expired", || pool.running() == 0);
         }
@@ -193,7 +193,7 @@ fn a_dropped_pool_lets_accepted_tasks_finish_and_its_threads_go() {
                 pool.submit(journal.task(number)).expect("there is room");
             }
             let remains = pool.remains();
-            drop(pool); // It does not wait: the tasks are still held up.
+            drop(pool); // It does not wait: the gate still holds the tasks.
             assert!(journal.entries().is_empty() && !remains.are_gone());
             gate.open();
             eventually("nothing is left of the pool", || remains.are_gone());
@@ -202,7 +202,7 @@ fn a_dropped_pool_lets_accepted_tasks_finish_and_its_threads_go() {
     });
 }
 
-/// How many threads the kernel has whose names begin like this.
+/// How many threads whose names begin with `prefix` the kernel has.
 #[cfg(target_os = "linux")]
 fn threads_named(prefix: &str) -> usize {
     std::fs::read_dir("/proc/self/task")
@@ -214,7 +214,7 @@ fn threads_named(prefix: &str) -> usize {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn whoever_waits_for_the_end_finds_no_threads() {
+fn no_threads_are_left_after_waiting_for_the_end() {
     limited(|| {
         for round in 0..200 {
             let pool = open(
@@ -226,16 +226,18 @@ fn whoever_waits_for_the_end_finds_no_threads() {
             for _ in 0..4 {
                 pool.submit(|| {}).expect("there is room");
             }
-            // With some of the workers expired, or about to.
+            // Some of the workers have expired, or are about to.
             std::thread::sleep(Duration::from_micros(round * 10));
             assert!(pool.release());
             let other = beside(&pool, |pool| {
-                pool.watch_gone(&mut pyants::pool::sync::WaitLimit::new(None))
+                pool.watch_gone(&mut pyants::pool::internal::sync::WaitLimit::new(None))
                     .expect("nothing hinders it");
                 threads_named("endtest")
             });
-            pool.watch_gone(&mut pyants::pool::sync::WaitLimit::new(Some(LONG)))
-                .expect("nothing hinders it");
+            pool.watch_gone(&mut pyants::pool::internal::sync::WaitLimit::new(Some(
+                LONG,
+            )))
+            .expect("nothing hinders it");
             assert_eq!(threads_named("endtest"), 0);
             assert_eq!(other.join().expect("it does not panic"), 0);
         }
@@ -289,7 +291,7 @@ fn wait_idle_waits_for_blocked_submitters_too() {
         let journal = Journal::new();
         let task = journal.task(());
         let submitter = beside(&pool, |pool| pool.submit(task));
-        eventually("it stands in line", || pool.waiting() == 1);
+        eventually("it waits", || pool.waiting() == 1);
         let waiter = {
             let journal = journal.clone();
             beside(&pool, move |pool| {
@@ -349,7 +351,7 @@ fn of_several_releases_at_once_one_is_the_first() {
     });
 }
 
-/// What a thread does in its very last deeds, when its thread-locals are dropped.
+/// Runs when a thread ends and drops its thread-locals.
 struct LastDeed(Option<Box<dyn FnOnce()>>);
 
 impl Drop for LastDeed {
@@ -380,7 +382,7 @@ fn a_thread_local_waits_for_pools_as_it_is_dropped() {
                     other.submit(|| {}).expect("the pool is open");
                     let _ = sender.send(other.wait_idle(None));
                 });
-                // What the pool itself keeps for each thread comes after that, and is dropped before it.
+                // The pool's own thread-locals are initialised after this one, and so dropped before it.
                 pool.submit(|| {}).expect("the pool is open");
                 assert!(pool.wait_idle(None));
             })

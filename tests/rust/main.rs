@@ -1,7 +1,7 @@
-//! Tests of the core through its public Rust API: the invariants that the pool promises, a topic a module.
+//! Tests of the core through its public Rust API: the invariants that the pool promises, one topic per module.
 //!
-//! Nothing here sleeps to let something happen: a test waits for a condition, and fails with its name if the condition
-//! does not come true in time. The model checks (tests/models) play the interleavings; these tests play real threads.
+//! Nothing here sleeps to let something happen: a test waits for a condition, and fails with the condition's name if it
+//! does not come true in time. The models (tests/models) explore interleavings; these tests run real threads.
 #![cfg(not(any(loom, shuttle)))]
 
 mod capacity;
@@ -10,6 +10,7 @@ mod deadlock;
 mod errands;
 mod expiry;
 mod hosts;
+mod join;
 mod lifecycle;
 mod multi;
 mod once;

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// A gated task on each pool, one after another.
+/// Puts gated tasks on the pools, one after another.
 fn fill(multi: &MultiPool, gate: &Arc<Gate>, tasks: usize) {
     let before = gate.arrived();
     for _ in 0..tasks {
@@ -66,7 +66,7 @@ fn least_tasks_counts_those_that_wait_too() {
         let submitters = [1, 2].map(|waiting| {
             let task = gate.task();
             let submitter = beside(&multi, |multi| multi.submit(task));
-            eventually("it stands in line", || multi.stats().waiting == waiting);
+            eventually("it waits", || multi.stats().waiting == waiting);
             submitter
         });
         let waiting: Vec<_> = multi.pools().iter().map(Pool::waiting).collect();
@@ -91,7 +91,7 @@ fn a_task_falls_over_to_a_pool_with_a_permit() {
                         .expect("there is room");
                 }
             }
-            // Whoever's turn it is, only the last pool has room.
+            // Whichever pool is next in turn, only the last has a permit.
             for _ in 0..2 {
                 multi.submit(gate.task()).expect("the last pool has room");
             }
@@ -110,11 +110,11 @@ fn where_no_pool_has_a_permit_the_submitter_waits_until_one_does() {
             let multi = open_multi(size, Strategy::RoundRobin, &builder);
             let gate = Gate::new();
             fill(&multi, &gate, size);
-            // As many may wait as for all of the pools, one by one.
+            // As many submitters may wait as for all of the pools together.
             let submitters: Vec<_> = (0..size)
                 .map(|index| {
                     let submitter = beside(&multi, |multi| multi.submit(|| {}));
-                    eventually("it stands in line", || multi.stats().waiting == index + 1);
+                    eventually("it waits", || multi.stats().waiting == index + 1);
                     assert_eq!(multi.pools()[index].waiting(), 1);
                     submitter
                 })
@@ -126,7 +126,7 @@ fn where_no_pool_has_a_permit_the_submitter_waits_until_one_does() {
                     ..
                 }
             );
-            gate.let_one(); // The first to arrive, which may be any pool's.
+            gate.let_one(); // The first to arrive, in whichever pool.
             submitters
                 .into_iter()
                 .for_each(|submitter| join(submitter).expect("it is let in"));
@@ -148,7 +148,7 @@ fn a_task_taken_back_from_any_pool_frees_a_permit_for_waiters() {
             }
             gate.await_arrivals(2);
             let submitter = beside(&multi, |multi| multi.submit(|| {}));
-            eventually("it stands in line", || multi.stats().waiting == 1);
+            eventually("it waits", || multi.stats().waiting == 1);
             assert!(multi.pools()[index].extract_one(|_| true).is_some());
             join(submitter).expect("it is let in");
             gate.open();
@@ -174,7 +174,7 @@ fn nobody_overtakes_those_who_wait_for_any_pool() {
                         gate.pass();
                     })
                 });
-                eventually("it stands in line", || multi.stats().waiting == number + 1);
+                eventually("it waits", || multi.stats().waiting == number + 1);
                 submitter
             })
             .collect();
@@ -247,7 +247,7 @@ fn tune_release_and_reboot_reach_every_pool() {
     limited(|| {
         for strategy in [Strategy::RoundRobin, Strategy::LeastTasks] {
             let multi = open_multi(3, strategy, &Pool::builder().capacity(1));
-            multi.tune(2);
+            multi.tune(2).expect("it has a capacity");
             assert_eq!(multi.stats().capacity, Some(6));
             let gate = Gate::new();
             fill(&multi, &gate, 6);
@@ -260,7 +260,7 @@ fn tune_release_and_reboot_reach_every_pool() {
             eventually("the workers have left", || multi.stats().running == 0);
             multi.reboot();
             assert!(!multi.is_closed() && !multi.pools().iter().any(Pool::is_closed));
-            // In turn from the first on, as in a new one.
+            // Round robin starts with the first pool again, as in a new one.
             let gate = Gate::new();
             fill(&multi, &gate, 1);
             assert_eq!(busy(&multi), [1, 0, 0]);

@@ -11,7 +11,7 @@ fn every_accepted_task_runs_exactly_once() {
     const SUBMITTERS: usize = 4;
     const TASKS: usize = 2_000;
     limited(|| {
-        for capacity in [1, 4, 0] {
+        for capacity in [Some(1), Some(4), None] {
             for queue_size in QUEUE_SIZES {
                 let pool = open(Pool::builder().capacity(capacity).queue_size(queue_size));
                 let ledger = Ledger::of(SUBMITTERS * TASKS);
@@ -63,8 +63,8 @@ fn no_task_waits_while_a_worker_rests() {
             for queue_size in QUEUE_SIZES {
                 let pool = open(Pool::builder().capacity(capacity).queue_size(queue_size));
                 let (done, is_done) = channel();
-                // A task at a time: its worker rests, or is just about to, when the next one comes. A wake-up lost is
-                // a task that nobody ever comes for.
+                // One task at a time: its worker rests, or is just about to, when the next one comes. If a wake-up is
+                // lost, no worker ever comes for the task.
                 for round in 0..3_000 {
                     let done = done.clone();
                     pool.submit(move || done.send(round).expect("the test waits for it"))
@@ -78,7 +78,7 @@ fn no_task_waits_while_a_worker_rests() {
 }
 
 #[test]
-fn what_a_task_owns_is_dropped_once_it_has_run() {
+fn a_task_drops_its_captures_once_it_has_run() {
     limited(|| {
         for queue_size in QUEUE_SIZES {
             let pool = open(Pool::builder().capacity(2).queue_size(queue_size));

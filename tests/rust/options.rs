@@ -1,15 +1,15 @@
-//! Thread names, stacks, and seats reserved beforehand.
+//! Thread names, stack sizes, and seats reserved in advance.
 
-use super::support::{Gate, Journal, drain, limited, open};
-use pyants::pool::Options;
-use pyants::{OptionsError, Pool};
+use super::support::{Gate, Journal, assert_is, busy, drain, limited, open, refused};
+use pyants::pool::{Limit, Options};
+use pyants::{Error, OptionsError, Pool};
 use std::collections::BTreeSet;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-/// The names of the threads that run so many tasks at once.
+/// The names of the threads that run `tasks` tasks at once.
 fn names(pool: &Pool, tasks: usize) -> BTreeSet<String> {
     let (journal, gate) = (Journal::new(), Gate::new());
     for _ in 0..tasks {
@@ -48,7 +48,7 @@ fn a_worker_has_the_stack_asked_for() {
         }
     }
     limited(|| {
-        // Twice the default of 2 MiB is used; without the option the process would be at its end.
+        // Uses twice the default of 2 MiB; without the option the process would crash.
         let pool = open(Pool::builder().capacity(1).stack_size(64 << 20));
         let journal = Journal::new();
         let noted = journal.clone();
@@ -72,10 +72,8 @@ fn a_pre_allocated_pool_works_as_any() {
 #[test]
 fn pre_alloc_needs_a_capacity() {
     limited(|| {
-        for builder in [Pool::builder(), Pool::builder().capacity(0)] {
-            let error = builder.pre_alloc(true).build().map(drop);
-            assert_eq!(error, Err(OptionsError::PreAllocWithoutCapacity));
-        }
+        let error = Pool::builder().pre_alloc(true).build().map(drop);
+        assert_eq!(error, Err(OptionsError::PreAllocWithoutCapacity));
     });
 }
 
@@ -100,7 +98,7 @@ fn a_pool_tells_its_options() {
                 .stack_size(1 << 20)
                 .name("told"),
         );
-        pool.tune(8);
+        pool.tune(8).expect("it has a capacity");
         let Options {
             capacity,
             queue_size,
@@ -122,12 +120,37 @@ fn a_pool_tells_its_options() {
 #[test]
 fn any_number_of_waiters_is_the_default() {
     limited(|| {
-        let pool = open(Pool::builder().max_blocking_tasks(0));
-        assert_eq!(pool.options().max_blocking_tasks, None);
         let pool = open(Pool::builder());
         assert_eq!(pool.options().max_blocking_tasks, None);
         assert!(!pool.options().nonblocking);
         assert_eq!(pool.options().queue_size, Some(0));
         assert_eq!(pool.options().expiry, Some(Duration::from_secs(1)));
+    });
+}
+
+#[test]
+fn none_is_no_limit_and_nought_is_none_at_all() {
+    limited(|| {
+        let limited = Pool::builder()
+            .capacity(1)
+            .queue_size(1)
+            .max_blocking_tasks(1);
+        let unlimited = limited.capacity(None).queue_size(None).expiry(None);
+        let options = open(unlimited.max_blocking_tasks(None)).options();
+        assert_eq!((options.capacity, options.queue_size), (None, None));
+        assert_eq!((options.expiry, options.max_blocking_tasks), (None, None));
+
+        let error = Pool::builder().capacity(0).build().map(drop);
+        assert_eq!(error, Err(OptionsError::ZeroCapacity));
+        let (pool, gate) = busy(Pool::builder().capacity(1).max_blocking_tasks(0));
+        let (error, _) = refused(pool.submit(|| {}));
+        assert_is!(
+            error,
+            Error::Overload {
+                limit: Limit::Waiting(0),
+                ..
+            }
+        );
+        gate.open();
     });
 }

@@ -1,11 +1,11 @@
-//! No panic of a task ends a worker, and none is swallowed.
+//! No task's panic ends a worker, and none is swallowed.
 
 use super::support::{Journal, QUEUE_SIZES, drain, limited, open};
 use pyants::Pool;
 use std::any::Any;
 use std::panic::{panic_any, resume_unwind};
 
-/// Panics without a word from the panic hook.
+/// Panics without output from the panic hook.
 fn fail(message: &'static str) -> impl FnOnce() + Send {
     move || resume_unwind(Box::new(message))
 }

@@ -32,7 +32,7 @@ fn a_submitter_waits_while_the_queue_is_full() {
         let (pool, gate) = busy(Pool::builder().capacity(1).queue_size(1));
         pool.submit(gate.task()).expect("there is room");
         let submitter = beside(&pool, |pool| pool.submit(|| {}));
-        eventually("it stands in line", || pool.waiting() == 1);
+        eventually("it waits", || pool.waiting() == 1);
         assert_eq!(pool.queued(), 1);
         gate.let_one();
         join(submitter).expect("it is let in");

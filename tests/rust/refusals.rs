@@ -1,4 +1,4 @@
-//! Whatever the reason of a refusal, the task comes back whole and can be run or submitted again.
+//! Whatever the reason for a refusal, the task comes back intact and can be run or submitted again.
 
 use super::support::{
     Gate, Journal, assert_is, beside, busy, close, drain, eventually, join, limited, open, refused,
@@ -8,7 +8,7 @@ use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Runs a task that was handed back, which has to be the one that was submitted.
+/// Runs a task that was handed back, which must be the one submitted.
 #[track_caller]
 fn run_refused(
     submitted: Result<(), SubmitError<Closure>>,
@@ -41,7 +41,7 @@ fn every_refusal_returns_the_task() {
         );
         let waits = task();
         let submitter = beside(&pool, |pool| pool.submit(waits));
-        eventually("it stands in line", || pool.waiting() == 1);
+        eventually("it waits", || pool.waiting() == 1);
         assert_is!(
             run_refused(pool.submit(task()), &journal),
             Error::Overload { .. }
@@ -113,7 +113,7 @@ fn a_refusal_tells_why() {
         let (pool, gate) = busy(Pool::builder().capacity(3));
         let refusal = pool.try_submit(|| {}).expect_err("it is full");
         assert!(refusal.to_string().contains("3 tasks are in flight"));
-        // Its message is told once, however many links the chain has.
+        // The message appears once, however long the chain.
         assert!(refusal.source().is_none());
         let spawn = Error::Spawn(std::io::ErrorKind::WouldBlock.into());
         let source = spawn.source().expect("there is the system's error");

@@ -1,15 +1,15 @@
-//! Waits for what another task comes to: told of a deadlock where nothing will ever come.
+//! Waits for another task's result, which get a deadlock error if no result will ever come.
 
 use super::support::{Gate, assert_is, drain, eventually, join, limited, open, refused};
-use pyants::pool::result_wait::ResultWait;
-use pyants::pool::sync::{AdaptiveSpin, WaitLimit};
+use pyants::pool::internal::ResultWait;
+use pyants::pool::internal::sync::{AdaptiveSpin, WaitLimit};
 use pyants::{Error, Pool};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// The wait of this thread for a task of the pool, found in the list by whoever settles it.
+/// Begins this thread's wait for a task of the pool, and adds it to the list from which it will be settled.
 fn begin(pool: &Pool, list: &Mutex<Vec<Arc<ResultWait>>>, endless: bool) -> Arc<ResultWait> {
     let result_wait = ResultWait::new(pool.deadlock_group_id(), endless);
     let mut list = list.lock().unwrap();
@@ -57,7 +57,7 @@ fn the_last_worker_to_wait_for_a_task_of_its_own_pool_is_told_of_the_deadlock() 
                     waiting.fetch_add(1, Ordering::SeqCst);
                     let answer = end(&result_wait, None);
                     if answer.is_err() {
-                        // Now it can serve the others.
+                        // Now this worker can serve the others.
                         settle_all(&list);
                     }
                     answers.lock().unwrap().push((number, answer));
@@ -167,7 +167,7 @@ fn a_blocked_submit_and_a_result_wait_are_a_deadlock_together() {
             *said.lock().unwrap() = Some(end(&result_wait, None));
         })
         .expect("a worker is free");
-        // It has looked for a deadlock by then: the other is the last to come.
+        // It has checked for a deadlock by then: the other is the last to block.
         gate.await_arrivals(1);
 
         let (inner, waits) = (Arc::clone(&pool), Arc::clone(&list));
@@ -199,7 +199,7 @@ fn a_tune_down_that_leaves_only_waiting_workers_is_a_deadlock() {
         pool.submit(move || *said.lock().unwrap() = Some(end(&begin(&inner, &waits, true), None)))
             .expect("a worker is free");
         eventually("it waits", || list.lock().unwrap().len() == 1);
-        pool.tune(1);
+        pool.tune(1).expect("it has a capacity");
         gate.open(); // The other worker ends its task and leaves.
         drain(&pool);
         assert_is!(answer.lock().unwrap().take(), Some(Err(Error::Deadlock)));
@@ -243,9 +243,9 @@ fn a_tune_down_that_takes_the_last_hope_is_a_deadlock() {
             gate.open();
         }
         eventually("both wait", || list.lock().unwrap().len() == 2);
-        // A third worker might be started, and help.
+        // A third worker might be started and help.
         assert!(answers.lock().unwrap().is_empty());
-        pool.tune(2);
+        pool.tune(2).expect("it has a capacity");
         drain(&pool);
         let mut answers = answers.lock().unwrap().clone();
         answers.sort_unstable();

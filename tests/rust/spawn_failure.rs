@@ -1,5 +1,5 @@
-//! The operating system gives no thread: no task is lost, the counters stay right, the caller learns it or the task
-//! runs on another worker.
+//! The operating system refuses threads: no task is lost, the counters stay right, and either the caller gets the error
+//! or another worker runs the task.
 
 use super::counters::assert_adds_up;
 #[cfg(target_os = "linux")]
@@ -8,10 +8,11 @@ use super::support::{
     Gate, Journal, Ledger, QUEUE_SIZES, assert_is, beside, busy, drain, eventually, join,
     limited_alone, open, open_multi, refused,
 };
-use pyants::pool::faults::{fail_spawns, failing_spawns};
-use pyants::pool::result_wait::ResultWait;
-use pyants::pool::sync::{AdaptiveSpin, WaitLimit};
-use pyants::pool::{Accounting, Limit};
+use pyants::pool::Limit;
+use pyants::pool::internal::Accounting;
+use pyants::pool::internal::ResultWait;
+use pyants::pool::internal::faults::{fail_spawns, failing_spawns};
+use pyants::pool::internal::sync::{AdaptiveSpin, WaitLimit};
 use pyants::{Builder, Error, Pool, Strategy};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -21,7 +22,7 @@ use std::time::{Duration, Instant};
 #[test]
 fn without_any_worker_the_task_comes_back_with_the_error_of_the_system() {
     limited_alone(|| {
-        for capacity in [2, 0] {
+        for capacity in [Some(2), None] {
             for queue_size in QUEUE_SIZES {
                 let pool = open(Pool::builder().capacity(capacity).queue_size(queue_size));
                 let journal = Journal::new();
@@ -58,20 +59,20 @@ fn without_any_worker_the_task_comes_back_with_the_error_of_the_system() {
 #[test]
 fn a_handed_off_task_waits_for_a_worker_that_is_alive() {
     limited_alone(|| {
-        for capacity in [4, 0] {
+        for capacity in [Some(4), None] {
             let pool = open(Pool::builder().capacity(capacity).expiry(None));
             let (gate, journal) = (Gate::new(), Journal::new());
             pool.submit(gate.task()).expect("a worker is free");
             gate.await_arrivals(1);
             fail_spawns(-1);
-            // To one that does not wait it is an overload.
+            // A submitter that does not wait gets an overload.
             assert_is!(
                 refused(pool.try_submit(|| {})).0,
                 Error::Overload { in_flight: 1, .. }
             );
             let task = journal.task("ran");
             let submitter = beside(&pool, |pool| pool.submit(task));
-            eventually("it stands in line", || pool.waiting() == 1);
+            eventually("it waits", || pool.waiting() == 1);
             assert!(journal.entries().is_empty());
             gate.open();
             join(submitter).expect("the worker that is alive takes it");
@@ -141,8 +142,7 @@ fn the_last_worker_takes_no_accepted_task_along_when_it_expires() {
             for round in 0..ROUNDS {
                 pool.submit(|| {}).expect("there are threads");
                 drain(&pool);
-                // A worker rests. It is told to leave in the very moment when a task comes, and nobody can be started
-                // in its place.
+                // A worker rests. It is told to leave just as a task comes, and no other can be started in its place.
                 fail_spawns(-1);
                 let expirer = beside(&pool, |pool| pool.expire_all());
                 match pool.submit(ledger.task(round)) {
@@ -194,9 +194,9 @@ fn tune_up_without_threads_loses_no_waiter() {
             let task = journal.task(number);
             beside(&pool, |pool| pool.submit(task))
         });
-        eventually("both stand in line", || pool.waiting() == 2);
+        eventually("both wait", || pool.waiting() == 2);
         fail_spawns(-1);
-        pool.tune(3);
+        pool.tune(3).expect("it has a capacity");
         assert_eq!((pool.running(), pool.waiting()), (1, 2));
         gate.open();
         for submitter in submitters {
@@ -215,7 +215,7 @@ fn without_an_expiry_thread_workers_stay_until_one_can_be_started() {
         fail_spawns(-1);
         gate.open();
         drain(&pool);
-        // The worker rests, and nobody could be started to end that.
+        // The worker rests, and no other could be started.
         pool.submit(|| {}).expect("the worker is still there");
         drain(&pool);
         assert_eq!((pool.running(), pool.stats().expired), (1, 0));
@@ -250,7 +250,12 @@ fn no_task_is_lost_while_threads_are_refused_at_random() {
     const SUBMITTERS: usize = 3;
     const TASKS: usize = 3_000;
     limited_alone(|| {
-        for (capacity, queue_size) in [(3, Some(0)), (3, Some(2)), (3, None), (0, Some(0))] {
+        for (capacity, queue_size) in [
+            (Some(3), Some(0)),
+            (Some(3), Some(2)),
+            (Some(3), None),
+            (None, Some(0)),
+        ] {
             let pool = open(
                 Pool::builder()
                     .capacity(capacity)
@@ -306,7 +311,12 @@ fn a_refused_thread_is_not_asked_for_again_with_each_task() {
     const TASKS: usize = 2_000;
     const FAILING: i64 = 1 << 40;
     limited_alone(|| {
-        for (capacity, queue_size) in [(200, Some(0)), (0, Some(0)), (200, Some(8)), (200, None)] {
+        for (capacity, queue_size) in [
+            (Some(200), Some(0)),
+            (None, Some(0)),
+            (Some(200), Some(8)),
+            (Some(200), None),
+        ] {
             let pool = open(
                 Pool::builder()
                     .capacity(capacity)
@@ -327,7 +337,7 @@ fn a_refused_thread_is_not_asked_for_again_with_each_task() {
             drain(&pool);
             ledger.assert_all_ran_once();
             assert_eq!(pool.running(), 3);
-            // A few times at once, then once in 8 milliseconds, by each that sees the pause end.
+            // Some at once, then one every 8 milliseconds, by each thread that sees the pause end.
             let asked = FAILING - failing_spawns();
             let took = begun.elapsed();
             let most = 200 + took.as_millis() as i64;
@@ -361,7 +371,7 @@ fn a_worker_alone_with_its_wait_is_told_when_the_thread_for_another_is_refused()
         pool.submit(other.task()).expect("a worker is free");
         gate.await_arrivals(1);
         other.await_arrivals(1);
-        // A third stands in line, and is passed over while it looks whether it was interrupted.
+        // A third waits, and is passed over while it checks for an interrupt.
         let looks = Arc::clone(&looking);
         let outside = beside(&pool, move |pool| {
             let mut look = || {
@@ -377,7 +387,7 @@ fn a_worker_alone_with_its_wait_is_told_when_the_thread_for_another_is_refused()
             pool.expire_all();
             pool.running() == 1
         });
-        // There is hope for the first: a second worker may be started.
+        // The first may still hope: a second worker may be started.
         gate.open();
         eventually("the first waits", || answers.entries() == ["waits"]);
         fail_spawns(-1);
@@ -461,7 +471,7 @@ fn a_wait_is_no_deadlock_where_a_thread_that_was_refused_can_be_had_now() {
     });
 }
 
-/// A pool of which one worker is busy until the gate is opened.
+/// A pool with one worker, busy until the gate is opened.
 fn one_busy(builder: Builder) -> (Arc<Pool>, Arc<Gate>) {
     let (pool, gate) = (open(builder), Gate::new());
     pool.submit(gate.task()).expect("a worker is free");
@@ -470,14 +480,14 @@ fn one_busy(builder: Builder) -> (Arc<Pool>, Arc<Gate>) {
 }
 
 #[cfg(target_os = "linux")]
-/// The expiry thread is there for as long as this is.
+/// Keeps the expiry thread alive while the returned pool lives.
 fn with_expiry_thread() -> Arc<Pool> {
     let pool = open(
         Pool::builder()
             .capacity(1)
             .expiry(Duration::from_secs(3_600)),
     );
-    // The system may have refused it a moment ago.
+    // The system may have refused the expiry thread a moment ago.
     eventually("a worker rests, for which it is there", || {
         pool.submit(|| {}).expect("there are threads");
         drain(&pool);
@@ -514,7 +524,7 @@ fn a_thread_that_was_refused_is_asked_for_again_where_nothing_else_happens() {
 fn a_waiter_asks_again_for_a_thread_that_was_refused_where_nobody_else_would() {
     limited_alone(|| {
         let (pool, gate) = one_busy(Pool::builder().capacity(2).expiry(None));
-        // The last of these is for the thread that would ask again.
+        // The last of these hits the expiry thread, which would ask again.
         fail_spawns(3);
         let submitter = beside(&pool, |pool| pool.submit(|| {}));
         join(submitter).expect("there is a thread for it");
@@ -534,7 +544,7 @@ fn a_worker_done_asks_again_for_a_thread_that_was_refused() {
         }
         fail_spawns(0);
         first.open();
-        // The second runs beside the first: nobody else has come.
+        // The second runs beside the first: no other worker has come.
         gate.await_arrivals(2);
         gate.open();
     });
@@ -568,7 +578,7 @@ fn where_one_of_several_pools_gets_no_thread_the_others_take_its_tasks() {
             let builder = Pool::builder().capacity(1).expiry(None);
             let multi = open_multi(3, strategy, &builder);
             let (gate, journal) = (Gate::new(), Journal::new());
-            // The only worker is one of the last pool's.
+            // The only worker belongs to the last pool.
             multi.pools()[2].submit(|| {}).expect("there are threads");
             drain(&multi.pools()[2]);
             fail_spawns(-1);
@@ -578,7 +588,7 @@ fn where_one_of_several_pools_gets_no_thread_the_others_take_its_tasks() {
             multi.submit(gate.task()).expect("there is one");
             gate.await_arrivals(1);
             assert_eq!(journal.entries(), [0, 1, 2, 3, 4, 5]);
-            // While that one is busy there is no room, and it is waited for.
+            // While it is busy no permit is free, and submitters wait for it.
             for _ in 0..3 {
                 assert_is!(
                     refused(multi.try_submit(|| {})).0,
@@ -648,7 +658,7 @@ fn a_waiter_of_several_pools_asks_again_for_the_pool_that_got_no_thread() {
         multi.pools()[0]
             .submit(gate.task())
             .expect("there are threads");
-        // Nor is there one that would ask again.
+        // The expiry thread, which would ask again, is refused, too.
         fail_spawns(-1);
         let (mine, task) = (Arc::clone(&multi), journal.task(1));
         let submitter = thread::spawn(move || mine.submit(task));
@@ -661,7 +671,7 @@ fn a_waiter_of_several_pools_asks_again_for_the_pool_that_got_no_thread() {
 }
 
 #[test]
-fn what_a_closed_pool_has_in_its_queue_gets_the_thread_that_was_refused() {
+fn a_task_queued_in_a_closed_pool_gets_the_thread_that_was_refused() {
     limited_alone(|| {
         let pool = open(Pool::builder().capacity(2).queue_size(None).expiry(None));
         let (gate, journal) = (Gate::new(), Journal::new());
@@ -669,7 +679,7 @@ fn what_a_closed_pool_has_in_its_queue_gets_the_thread_that_was_refused() {
         gate.await_arrivals(1);
         fail_spawns(-1);
         let (opened, task) = (Arc::clone(&gate), journal.task(1));
-        // The first task ends when this one has run, and no sooner.
+        // The first task does not end before this one has run.
         pool.submit(move || {
             task();
             opened.open();

@@ -13,7 +13,7 @@ const MOST: u32 = 6;
 const SUBMITTERS: usize = 4;
 const TASKS: usize = 4_000;
 
-/// Numbers at random, the same in every run (xorshift).
+/// Random numbers, the same in every run (xorshift).
 struct Random(u64);
 
 impl Random {
@@ -25,7 +25,7 @@ impl Random {
     }
 }
 
-/// What one submitter saw.
+/// The counts of one submitter.
 #[derive(Default)]
 struct Seen {
     accepted: Vec<usize>,
@@ -74,7 +74,7 @@ fn disturb(pool: &Pool, _: &Admitted, ended: &AtomicBool) {
                 pool.reboot();
             }
             1 => {
-                // It may well be that nobody is there to be waited for; who is too slow may be waited for no longer.
+                // There may be no workers to wait for; a wait for a slow one may time out.
                 let timeout = Duration::from_micros(random.below(300));
                 if let Err(error) = pool.release_timeout(timeout) {
                     assert_is!(error, Error::Timeout);
@@ -83,7 +83,9 @@ fn disturb(pool: &Pool, _: &Admitted, ended: &AtomicBool) {
             }
             2 => pool.expire_all(),
             3 => drop(pool.wait_idle(Some(Duration::from_micros(random.below(100))))),
-            _ => pool.tune(1 + random.below(MOST.into()) as u32),
+            _ => pool
+                .tune(1 + random.below(MOST.into()) as u32)
+                .expect("it has a capacity"),
         }
         thread::yield_now();
     }
@@ -145,8 +147,8 @@ fn stress(queue_size: Option<u64>, expiry: Option<Duration>) {
     assert_eq!((stats.busy, stats.queued, stats.waiting), (0, 0, 0));
     assert!(stats.peak_running <= MOST);
 
-    // It still is a pool.
-    pool.tune(MOST);
+    // The pool still works.
+    pool.tune(MOST).expect("it has a capacity");
     pool.submit(|| {}).expect("it was rebooted");
     drain(&pool);
     assert!(pool.release());

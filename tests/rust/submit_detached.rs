@@ -1,9 +1,10 @@
-//! Tasks that stand in line by themselves, that are taken back, and that do not come to their end in one go.
+//! Detached tasks, which wait by themselves; tasks that are taken back; tasks that end in several rounds.
 
 use super::counters::assert_adds_up;
 use super::support::{Gate, assert_is, beside, eventually, join, limited, refused, watch};
-use pyants::pool::sync::WaitLimit;
-use pyants::pool::{Accounting, Detached, Host, Options, Outcome, SubmitError, Worker};
+use pyants::pool::internal::sync::WaitLimit;
+use pyants::pool::internal::{Accounting, Detached};
+use pyants::pool::{Host, Options, Outcome, SubmitError, Worker};
 use pyants::{Error, MultiPool, Pool, Strategy};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,17 +17,17 @@ const SOON: Option<Duration> = Some(Duration::from_secs(60));
 enum Task {
     /// Waits at the gate.
     Hold(Arc<Held>),
-    /// Notes its number.
+    /// Records its number.
     Note(u32),
-    /// Somebody took it back while it waited.
+    /// It was taken back while it waited.
     TakenBack,
-    /// Notes its number so many times, once in each go.
+    /// Records its number that many times, once per round.
     Rounds(u32, u32),
-    /// Goes on, one go after another, until it is told that it is over.
+    /// Continues, round after round, until it is told to stop.
     Until(Arc<AtomicBool>),
 }
 
-/// A gate that can be shown.
+/// A gate that implements `Debug`.
 #[derive(Default)]
 struct Held(Gate);
 
@@ -45,7 +46,7 @@ impl Task {
     }
 }
 
-/// A world that keeps a diary.
+/// A host that records what it does.
 #[derive(Default)]
 struct Diary {
     is_barren: AtomicBool,
@@ -118,7 +119,7 @@ fn open(options: Options) -> Arc<Pool<Diary>> {
     watch(Pool::with_host(Diary::default(), options).expect("the options are good"))
 }
 
-/// A pool of one worker, which is busy until the gate is opened.
+/// A pool of one worker, busy until the gate is opened.
 fn busy(options: Options) -> (Arc<Pool<Diary>>, Arc<Held>) {
     let pool = open(options);
     let gate = Arc::new(Held::default());
@@ -133,8 +134,8 @@ fn submit_detached(pool: &Pool<Diary>, task: Task) -> Result<(), SubmitError<Tas
         .map(drop)
 }
 
-/// The task's place in line.
-fn stand(pool: &Pool<Diary>, number: u32) -> Detached<Diary> {
+/// Submits a task that must wait, and returns its handle.
+fn submit_waiting(pool: &Pool<Diary>, number: u32) -> Detached<Diary> {
     pool.submit_detached(pool.offer(Task::Note(number)), Accounting::Counted)
         .expect("it may wait")
         .expect("there is no room")
@@ -166,7 +167,7 @@ fn a_task_without_a_permit_waits_while_its_submitter_goes_on() {
             submit_detached(&pool, Task::Note(number)).expect("it may wait");
         }
         assert_eq!((pool.waiting(), pool.stats().submitted), (3, 1));
-        // What stands in line is still to be done.
+        // The waiting tasks are still to be done.
         assert!(!pool.wait_idle(Some(Duration::from_millis(5))));
         gate.0.open();
         drain(&pool);
@@ -193,7 +194,7 @@ fn detached_tasks_and_blocked_submitters_are_served_first_come_first_served() {
                     pool.submit(Task::Note(number)).expect("it is let in");
                 }));
             }
-            eventually("it stands in line", || pool.waiting() == number as usize);
+            eventually("it waits", || pool.waiting() == number as usize);
         }
         gate.0.open();
         submitters.into_iter().for_each(join);
@@ -220,7 +221,7 @@ fn a_spare_task_waits_in_its_turn_and_takes_no_place() {
         let (error, _) = refused(submit_detached(&pool, Task::Note(5)));
         assert_is!(error, Error::Overload { .. });
         assert_eq!(pool.stats().rejected, 1);
-        // What stands in line is still to be done.
+        // The waiting tasks are still to be done.
         assert!(!pool.wait_idle(Some(Duration::from_millis(5))));
         gate.0.open();
         drain(&pool);
@@ -296,7 +297,7 @@ fn a_waiter_of_a_pool_that_breaks_is_told_so() {
         submit_detached(&pool, Task::Note(1)).expect("there is room in the queue");
         submit_detached(&pool, Task::Note(2)).expect("it may wait");
         pool.host().is_barren.store(true, Ordering::SeqCst);
-        pool.tune(2); // Another worker is started for what waits, and cannot be set up.
+        pool.tune(2).expect("it has a capacity"); // Another worker is started for the waiting tasks, and cannot be set up.
         submit_detached(&pool, Task::Note(3)).ok();
         eventually("the pool is broken", || pool.is_broken());
         gate.0.open();
@@ -304,7 +305,7 @@ fn a_waiter_of_a_pool_that_breaks_is_told_so() {
         for (_, error) in pool.host().refused.lock().unwrap().iter() {
             assert_is!(error, Error::Broken);
         }
-        // The one that the worker was busy with and the one in the queue; those in line came in, if room was made, or not.
+        // The task that kept the worker busy and the one in the queue entered; those that waited may have.
         assert_adds_up(&pool.stats(), 2..=4);
     });
 }
@@ -343,25 +344,25 @@ fn a_waiting_task_that_is_withdrawn_leaves_its_place_at_once() {
             max_blocking_tasks: Some(2),
             ..options(1, Some(0))
         });
-        let places = [1, 2].map(|number| stand(&pool, number));
+        let places = [1, 2].map(|number| submit_waiting(&pool, number));
         assert_is!(
             refused(submit_detached(&pool, Task::Note(9))).0,
             Error::Overload { .. }
         );
         for (index, place) in places.iter().enumerate() {
-            let task = place.withdraw().expect("it is in line");
+            let task = place.withdraw().expect("it waits");
             assert_eq!(task.number() as usize, index + 1);
             assert!(place.withdraw().is_none(), "it is taken back once");
             assert_eq!(pool.waiting(), 1 - index);
         }
-        // Their share of the places is free again, and those who come later are served in order.
-        let other = stand(&pool, 3);
+        // Their places are free again, and later tasks are served in order.
+        let other = submit_waiting(&pool, 3);
         submit_detached(&pool, Task::Note(4)).expect("there is a place");
         gate.0.open();
         drain(&pool);
         assert_eq!(*pool.host().ran.lock().unwrap(), [3, 4]);
         assert!(other.withdraw().is_none(), "it was let in");
-        // What was withdrawn was never accepted.
+        // A withdrawn task was never accepted.
         let stats = pool.stats();
         assert_eq!(
             (stats.submitted, stats.completed, stats.cancelled),
@@ -375,14 +376,16 @@ fn withdrawing_the_last_waiter_leaves_the_pool_at_rest() {
     limited(|| {
         for withdrawn in 1..=5 {
             let (pool, gate) = busy(options(1, Some(0)));
-            let places: Vec<_> = (1..=5).map(|number| stand(&pool, number)).collect();
+            let places: Vec<_> = (1..=5)
+                .map(|number| submit_waiting(&pool, number))
+                .collect();
             for place in places.iter().rev().take(withdrawn) {
-                place.withdraw().expect("it is in line");
+                place.withdraw().expect("it waits");
             }
             assert_eq!(pool.waiting(), 5 - withdrawn);
             gate.0.open();
             drain(&pool);
-            // Room is found as before anybody stood in line.
+            // Permits are free as before anybody waited.
             pool.try_submit(Task::Note(7)).expect("there is room");
             drain(&pool);
             let mut expected = Vec::from_iter(1..=5 - withdrawn as u32);
@@ -393,10 +396,10 @@ fn withdrawing_the_last_waiter_leaves_the_pool_at_rest() {
 }
 
 #[test]
-fn what_is_withdrawn_from_a_closed_pool_was_refused_before() {
+fn a_task_withdrawn_from_a_closed_pool_was_refused_before() {
     limited(|| {
         let (pool, gate) = busy(options(1, Some(0)));
-        let places = [1, 2, 3].map(|number| stand(&pool, number));
+        let places = [1, 2, 3].map(|number| submit_waiting(&pool, number));
         assert!(places[1].withdraw().is_some());
         assert!(pool.release());
         assert!(places.iter().all(|place| place.withdraw().is_none()));
@@ -412,8 +415,10 @@ fn withdrawing_a_great_many_costs_each_a_few_steps() {
     limited(|| {
         const TASKS: u32 = 100_000;
         let (pool, gate) = busy(options(1, Some(0)));
-        let places: Vec<_> = (1..=TASKS).map(|number| stand(&pool, number)).collect();
-        // From both ends, and every other one first: a search for each would take minutes.
+        let places: Vec<_> = (1..=TASKS)
+            .map(|number| submit_waiting(&pool, number))
+            .collect();
+        // From both ends, and every other one first: searching for each would take minutes.
         let evens = places.iter().step_by(2);
         for place in evens.chain(places.iter().rev().skip(1).step_by(2).rev()) {
             place.withdraw();
@@ -553,7 +558,7 @@ fn a_task_taken_back_frees_a_permit_for_waiters() {
         let submitter = beside(&pool, |pool| {
             pool.submit(Task::Note(3)).expect("it is let in");
         });
-        eventually("it stands in line", || pool.waiting() == 1);
+        eventually("it waits", || pool.waiting() == 1);
         submit_detached(&pool, Task::Note(4)).expect("it may wait");
         assert_eq!(pool.extract_if(|_| true).len(), 2);
         join(submitter);
@@ -636,9 +641,9 @@ fn a_worker_too_many_leaves_its_task_to_another_between_two_goes() {
             eventually("all of them have begun", || {
                 pool.running() == 3 && pool.stats().queued == 0
             });
-            pool.tune(1);
+            pool.tune(1).expect("it has a capacity");
             eventually("one worker is left", || pool.running() == 1);
-            // Without a queue all that came in counts as busy.
+            // Without a queue every task that entered counts as busy.
             let busy = if queue_size == Some(0) { 3 } else { 1 };
             eventually("two tasks wait for it", || pool.stats().busy == busy);
             let stats = pool.stats();
@@ -661,11 +666,11 @@ fn a_task_that_is_not_at_its_end_is_one_task_until_it_is() {
                 for number in 1..=6 {
                     pool.submit(Task::Rounds(number, 100))
                         .expect("the pool is open");
-                    // One that goes from worker to worker meanwhile may be seen with both, or with none.
+                    // A task that moves between workers meanwhile may be seen twice, or not at all.
                     let stats = pool.stats();
                     assert!(stats.submitted <= 6 + u64::from(capacity), "{stats:?}");
                 }
-                // Accepted is accepted: a close waits for all of its rounds.
+                // An accepted task is finished: closing waits for all of its rounds.
                 pool.release_timeout(Duration::from_secs(60))
                     .expect("the workers leave");
                 assert_eq!(pool.host().ran.lock().unwrap().len(), 600);
@@ -699,10 +704,10 @@ fn a_host_that_is_told_of_a_refusal_may_turn_to_the_pools() {
                 *pool.host().when_refused.lock().unwrap() = Some(Box::new(move || {
                     let multi = inner.upgrade().expect("it is in use");
                     multi.release();
-                    multi.tune(2);
+                    multi.tune(2).expect("it has a capacity");
                     multi.reboot();
                 }));
-                stand(pool, 5);
+                submit_waiting(pool, 5);
                 gate
             });
             let own = Arc::clone(&multi);
@@ -744,9 +749,9 @@ fn a_waiter_of_any_pool_is_not_kept_out_by_waiters_of_one() {
             }
             gate.0.await_arrivals(size);
             for number in 1..=TASKS {
-                stand(&multi.pools()[0], number);
+                submit_waiting(&multi.pools()[0], number);
                 if size == 2 {
-                    stand(&multi.pools()[1], number);
+                    submit_waiting(&multi.pools()[1], number);
                 }
             }
             let submitter = {
@@ -771,7 +776,7 @@ fn a_waiter_of_any_pool_is_not_kept_out_by_waiters_of_one() {
     });
 }
 
-/// Two pools of one worker, each busy until its gate is opened.
+/// Two pools of one worker each, busy until its gate is opened.
 fn two_busy() -> (MultiPool<Diary>, [Arc<Held>; 2]) {
     let options = options(1, Some(0));
     let multi = MultiPool::with_hosts(2, Strategy::RoundRobin, &options, Diary::default)

@@ -1,6 +1,7 @@
-//! What the tests share: deadlines, gates, and the watch over every pool and thread they leave behind.
+//! Shared by the tests: deadlines, gates, and a check that no pool and no thread is left behind.
 
-use pyants::pool::{Builder, Error, Host, Pool, SubmitError, faults};
+use pyants::pool::internal::faults;
+use pyants::pool::{Builder, Error, Host, Pool, SubmitError};
 use pyants::{MultiPool, Strategy};
 use std::cell::RefCell;
 use std::fmt::Debug;
@@ -11,24 +12,24 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How long a test may take. No test needs a hundredth of it on an idle machine: it tells a hang from a slow machine.
+/// How long a test may take. On an idle machine no test needs a hundredth of it: it tells a hang from a slow machine.
 const DEADLINE: Duration = Duration::from_secs(120);
-/// How long a condition may take to come true; less than a test, so that the condition is named and not the test.
+/// How long a condition may take to come true; less than a test, so that the failure names the condition.
 const SOON: Duration = Duration::from_secs(60);
 
-/// The ways tasks wait for a worker: handed off, in a short queue, without bound.
+/// How tasks wait for a worker: handed off, in a short queue, in an unlimited queue.
 pub const QUEUE_SIZES: [Option<u64>; 3] = [Some(0), Some(3), None];
 
-/// Refused thread starts are those of the whole process: a test that refuses them runs alone.
+/// Injected thread failures affect the whole process: a test that injects them runs alone.
 static THREAD_STARTS: RwLock<()> = RwLock::new(());
 
 thread_local! {
-    /// Asks of each pool that this test made whether anything of it is left.
+    /// For each pool that this test made: whether anything of it is left.
     static POOLS: RefCell<Vec<Box<dyn Fn() -> bool>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Runs a test. It fails when it takes too long, and when a pool that it made and dropped does not go away with all of
-/// its threads.
+/// Runs a test. It fails if it takes too long, or if a pool that it made and dropped does not go away with all of its
+/// threads.
 pub fn limited(test: impl FnOnce() + Send + 'static) {
     let _shared = THREAD_STARTS.read().unwrap_or_else(PoisonError::into_inner);
     run(test);
@@ -70,19 +71,19 @@ fn run(test: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// Has the test fail if anything is left of the pool when it ends.
+/// Makes the test fail if anything is left of the pool when it ends.
 pub fn watch<H: Host>(pool: Pool<H>) -> Arc<Pool<H>> {
     let remains = pool.remains();
     POOLS.with_borrow_mut(|pools| pools.push(Box::new(move || remains.are_gone())));
     Arc::new(pool)
 }
 
-/// A pool that is watched over.
+/// Makes a watched pool.
 pub fn open(builder: Builder) -> Arc<Pool> {
     watch(builder.build().expect("the options are good"))
 }
 
-/// Several pools behind one front, watched over.
+/// Makes several watched pools behind one front.
 pub fn open_multi(size: usize, strategy: Strategy, builder: &Builder) -> Arc<MultiPool> {
     let multi = MultiPool::new(size, strategy, builder).expect("the options are good");
     for pool in multi.pools() {
@@ -98,7 +99,7 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + SOON;
     while !condition() {
         assert!(Instant::now() < deadline, "it never came true: {what}");
-        thread::sleep(Duration::from_micros(200)); // Between two looks; nothing relies on it.
+        thread::sleep(Duration::from_micros(200)); // Between two checks; nothing relies on it.
     }
 }
 
@@ -130,21 +131,21 @@ pub fn beside<P: Send + Sync + 'static, T: Send + 'static>(
     thread::spawn(move || body(&pool))
 }
 
-/// What a thread of the test came to; it panics if the thread did.
+/// The result of a thread of the test; panics if the thread did.
 #[track_caller]
 pub fn join<T>(thread: JoinHandle<T>) -> T {
     eventually("a thread of the test ends", || thread.is_finished());
     thread.join().unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-/// The error and the task of a submit that has to be refused.
+/// The error and the task of a submit that must be refused.
 #[track_caller]
 pub fn refused<T>(submitted: Result<(), SubmitError<T>>) -> (Error, T) {
     let refusal = submitted.expect_err("the task is refused");
     (refusal.error, refusal.task)
 }
 
-/// Asserts that a value matches a pattern, and shows it where it does not.
+/// Asserts that a value matches a pattern, and prints it if not.
 macro_rules! assert_is {
     ($value:expr, $pattern:pat) => {{
         let value = $value;
@@ -161,7 +162,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Holds up the tasks that pass through it until it is opened.
+/// Holds the tasks that pass through it until it is opened.
 #[derive(Default)]
 pub struct Gate {
     state: Mutex<GateState>,
@@ -170,7 +171,7 @@ pub struct Gate {
 
 #[derive(Default)]
 struct GateState {
-    /// How many have come to the gate.
+    /// How many tasks have come to the gate.
     arrived: usize,
     /// How many of them may go on.
     permitted: usize,
@@ -181,7 +182,7 @@ impl Gate {
         Arc::default()
     }
 
-    /// Waits at the gate, as the tasks do.
+    /// Waits at the gate, as its tasks do.
     pub fn pass(&self) {
         let mut state = lock(&self.state);
         let turn = state.arrived;
@@ -201,7 +202,7 @@ impl Gate {
         move || gate.pass()
     }
 
-    /// Lets everybody through, now and later.
+    /// Lets all tasks through, now and later.
     pub fn open(&self) {
         lock(&self.state).permitted = usize::MAX;
         self.condvar.notify_all();
@@ -217,7 +218,7 @@ impl Gate {
         lock(&self.state).arrived
     }
 
-    /// Waits until so many have come to the gate.
+    /// Waits until `count` tasks have come to the gate.
     #[track_caller]
     pub fn await_arrivals(&self, count: usize) {
         eventually("the tasks have come to the gate", || {
@@ -238,7 +239,7 @@ pub fn busy(builder: Builder) -> (Arc<Pool>, Arc<Gate>) {
     (pool, gate)
 }
 
-/// What happened, in its order.
+/// Records events in order.
 pub struct Journal<T>(Arc<Mutex<Vec<T>>>);
 
 impl<T> Clone for Journal<T> {
@@ -256,7 +257,7 @@ impl<T: Clone + Debug + Send + 'static> Journal<T> {
         lock(&self.0).push(entry);
     }
 
-    /// A task that makes an entry.
+    /// A task that records `entry`.
     pub fn task(&self, entry: T) -> impl FnOnce() + Send + 'static {
         let journal = self.clone();
         move || journal.note(entry)
@@ -294,7 +295,7 @@ impl Ledger {
         }
     }
 
-    /// Submits all the tasks, an equal part of them from each of so many threads, which are waited for.
+    /// Submits all the tasks, in equal parts from `submitters` threads, and joins those.
     pub fn submit_all(self: &Arc<Self>, pool: &Arc<Pool>, submitters: usize) {
         let part = self.runs.len() / submitters;
         let submitters: Vec<_> = (0..submitters)
@@ -316,7 +317,7 @@ impl Ledger {
         self.runs[number].load(Ordering::SeqCst)
     }
 
-    /// The most tasks that were ever seen to run at once.
+    /// The most tasks ever seen running at once.
     pub fn most_running(&self) -> usize {
         self.most_running.load(Ordering::SeqCst)
     }

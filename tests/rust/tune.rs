@@ -1,9 +1,10 @@
-//! The capacity, changed while the pool runs.
+//! Changing the capacity while the pool runs.
 
 use super::support::{
-    Gate, Journal, assert_is, beside, busy, drain, eventually, join, limited, open, refused,
+    Gate, Journal, assert_is, beside, busy, drain, eventually, join, limited, open, open_multi,
+    refused,
 };
-use pyants::{Error, Pool};
+use pyants::{Error, OptionsError, Pool, Strategy};
 
 #[test]
 fn tune_up_lets_in_as_many_blocked_submitters_as_fit() {
@@ -19,9 +20,9 @@ fn tune_up_lets_in_as_many_blocked_submitters_as_fit() {
                     beside(&pool, |pool| pool.submit(task))
                 })
                 .collect();
-            eventually("all stand in line", || pool.waiting() == 4);
-            pool.tune(3);
-            // Two more came in before `tune` returned; nobody has left meanwhile.
+            eventually("all wait", || pool.waiting() == 4);
+            pool.tune(3).expect("it has a capacity");
+            // Two more entered before `tune` returned; none has left meanwhile.
             assert_eq!((pool.capacity(), pool.waiting()), (Some(3), 2));
             gate.await_arrivals(3);
             assert_eq!((pool.running(), pool.queued() as u64), (3, queue_size));
@@ -43,7 +44,7 @@ fn tune_up_starts_workers_for_tasks_in_the_queue() {
                 pool.submit(gate.task()).expect("there is room");
             }
             assert_eq!((pool.running(), pool.queued()), (1, 3));
-            pool.tune(4);
+            pool.tune(4).expect("it has a capacity");
             gate.await_arrivals(4);
             assert_eq!(pool.running(), 4);
             gate.open();
@@ -58,10 +59,10 @@ fn tune_down_retires_idle_workers_at_once() {
         gate.open();
         drain(&pool);
         assert_eq!(pool.running(), 8);
-        pool.tune(3);
+        pool.tune(3).expect("it has a capacity");
         eventually("the surplus has left", || pool.running() == 3);
         assert_eq!((pool.free(), pool.stats().expired), (Some(0), 0));
-        // The three that are left are good for three tasks at once.
+        // The three workers left can run three tasks at once.
         let gate = Gate::new();
         for _ in 0..3 {
             pool.try_submit(gate.task()).expect("a worker is free");
@@ -82,7 +83,7 @@ fn tune_down_retires_busy_workers_as_they_finish() {
                     .queue_size(queue_size)
                     .expiry(None),
             );
-            pool.tune(1);
+            pool.tune(1).expect("it has a capacity");
             assert_eq!((pool.running(), pool.free()), (4, Some(-3)));
             for left in (1..4).rev() {
                 gate.let_one();
@@ -99,7 +100,7 @@ fn tune_down_retires_busy_workers_as_they_finish() {
 fn after_tune_down_no_more_tasks_come_in_than_the_new_capacity() {
     limited(|| {
         let (pool, gate) = busy(Pool::builder().capacity(3));
-        pool.tune(1);
+        pool.tune(1).expect("it has a capacity");
         for _ in 0..2 {
             gate.let_one();
         }
@@ -111,7 +112,7 @@ fn after_tune_down_no_more_tasks_come_in_than_the_new_capacity() {
         let journal = Journal::new();
         let task = journal.task(());
         let submitter = beside(&pool, |pool| pool.submit(task));
-        eventually("it stands in line", || pool.waiting() == 1);
+        eventually("it waits", || pool.waiting() == 1);
         gate.let_one();
         join(submitter).expect("it is let in");
         drain(&pool);
@@ -127,7 +128,7 @@ fn tasks_in_the_queue_outlive_a_tune_down() {
         for number in 0..8 {
             pool.submit(journal.task(number)).expect("there is room");
         }
-        pool.tune(1);
+        pool.tune(1).expect("it has a capacity");
         gate.open();
         drain(&pool);
         let mut ran = journal.entries();
@@ -138,24 +139,27 @@ fn tasks_in_the_queue_outlive_a_tune_down() {
 }
 
 #[test]
-fn tune_to_0_or_to_the_same_changes_nothing() {
+fn tune_to_0_is_refused_and_to_the_same_changes_nothing() {
     limited(|| {
         let pool = open(Pool::builder().capacity(2));
-        for capacity in [0, 2] {
-            pool.tune(capacity);
-            assert_eq!(pool.capacity(), Some(2));
-        }
+        assert_eq!(pool.tune(0), Err(OptionsError::ZeroCapacity));
+        assert_eq!(pool.tune(2), Ok(()));
+        assert_eq!(pool.capacity(), Some(2));
+        let multi = open_multi(2, Strategy::RoundRobin, &Pool::builder().capacity(2));
+        assert_eq!(multi.tune(0), Err(OptionsError::ZeroCapacity));
+        assert_eq!(multi.stats().capacity, Some(4));
     });
 }
 
 #[test]
-fn tune_leaves_unlimited_and_pre_allocated_pools_as_they_are() {
+fn tune_leaves_unlimited_and_pre_allocated_pools_as_they_are_and_says_so() {
     limited(|| {
         let unlimited = open(Pool::builder());
-        unlimited.tune(3);
+        assert_eq!(unlimited.tune(3), Err(OptionsError::FixedCapacity));
         assert_eq!(unlimited.capacity(), None);
         let reserved = open(Pool::builder().capacity(2).pre_alloc(true));
-        reserved.tune(3);
+        assert_eq!(reserved.tune(3), Err(OptionsError::FixedCapacity));
+        assert_eq!(reserved.tune(2), Ok(()));
         assert_eq!(reserved.capacity(), Some(2));
     });
 }
@@ -164,7 +168,7 @@ fn tune_leaves_unlimited_and_pre_allocated_pools_as_they_are() {
 fn the_largest_capacity_is_no_overflow() {
     limited(|| {
         let pool = open(Pool::builder().capacity(1).queue_size(u64::MAX));
-        pool.tune(u32::MAX);
+        pool.tune(u32::MAX).expect("it has a capacity");
         let capacity = pool.capacity().expect("it is limited");
         assert!(capacity >= i32::MAX as u32);
         let gate = Gate::new();

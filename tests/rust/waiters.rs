@@ -1,18 +1,18 @@
-//! The submitters that wait for room: first come, first served, and nobody longer than need be.
+//! The submitters that wait for a permit are served first come, first served, and wait no longer than necessary.
 
 use super::support::{
     Gate, Journal, assert_is, beside, busy, drain, eventually, join, limited, open, refused,
 };
-use pyants::pool::sync::WaitLimit;
+use pyants::pool::internal::sync::WaitLimit;
 use pyants::{Error, Pool};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Too long to be over before a test is.
+/// Longer than any test may take.
 const LONG: Duration = Duration::from_secs(3600);
 
-/// Submitters that wait in line, in this order.
+/// Starts submitters that wait, in this order.
 fn wait_for_permit(
     pool: &Arc<Pool>,
     journal: &Journal<usize>,
@@ -23,7 +23,7 @@ fn wait_for_permit(
         .map(|number| {
             let task = journal.task(number);
             let submitter = beside(pool, |pool| pool.submit(task).expect("it is let in"));
-            eventually("the submitter stands in line", || {
+            eventually("the submitter waits", || {
                 pool.waiting() == before + number + 1
             });
             submitter
@@ -89,7 +89,7 @@ fn a_blocked_submitter_is_released_by_the_first_free_worker() {
             }
             let journal = Journal::new();
             let submitters = wait_for_permit(&pool, &journal, 1);
-            // The others stay shut: one worker is all it takes.
+            // The others stay shut: one worker is enough.
             gates[1].open();
             submitters.into_iter().for_each(join);
             eventually("the task has run", || journal.entries() == [0]);
@@ -109,7 +109,7 @@ fn each_worker_that_becomes_free_lets_in_one() {
                 beside(&pool, |pool| pool.submit(task).expect("it is let in"))
             })
             .collect();
-        eventually("all stand in line", || pool.waiting() == 4);
+        eventually("all wait", || pool.waiting() == 4);
         for left in (0..4).rev() {
             gate.let_one();
             eventually("one more is let in", || pool.waiting() == left);
@@ -135,7 +135,7 @@ fn no_more_may_wait_than_max_blocking_tasks() {
         gate.open();
         submitters.into_iter().for_each(join);
         drain(&pool);
-        // There is room again, also to wait.
+        // A permit is free again, and a place to wait, too.
         pool.submit(task).expect("a worker is free");
         drain(&pool);
         assert_eq!(journal.entries(), [0, 1, 9]);
@@ -187,10 +187,10 @@ fn a_submitter_whose_time_runs_out_gets_its_task_back() {
 fn a_submitter_in_time_is_let_in() {
     limited(|| {
         let (pool, gate) = busy(Pool::builder().capacity(1));
-        // The second deadline is too far away to be told by any clock.
+        // No clock can represent the second deadline.
         for timeout in [LONG, Duration::MAX] {
             let submitter = beside(&pool, move |pool| pool.submit_timeout(|| {}, timeout));
-            eventually("it stands in line", || pool.waiting() == 1);
+            eventually("it waits", || pool.waiting() == 1);
             gate.let_one();
             join(submitter).expect("it is let in");
             drain(&pool);
@@ -212,11 +212,11 @@ fn those_behind_one_who_gives_up_keep_their_order() {
             let mut wait_limit = WaitLimit::new(None).interruptible(&mut stop);
             pool.submit_with(task.into(), &mut wait_limit)
         });
-        eventually("it stands in line", || pool.waiting() == 2);
+        eventually("it waits", || pool.waiting() == 2);
         for number in [1, 2] {
             let task = journal.task(number);
             submitters.push(beside(&pool, |pool| pool.submit(task).expect("let in")));
-            eventually("it stands in line", || {
+            eventually("it waits", || {
                 pool.waiting() >= 2 + number || gives_up.is_finished()
             });
         }
@@ -280,7 +280,7 @@ fn a_waiter_that_is_passed_over_does_not_keep_a_pool_at_rest_closed() {
                 let mut wait_limit = WaitLimit::new(None).interruptible(&mut look);
                 pool.submit_with(task.into(), &mut wait_limit)
             });
-            // As a signal handler does that takes its time.
+            // Like a signal handler that takes its time.
             looking.await_arrivals(1);
             gate.open();
             drain(&pool);
@@ -298,7 +298,7 @@ fn a_waiter_that_is_passed_over_does_not_keep_a_pool_at_rest_closed() {
 }
 
 #[test]
-fn whoever_looks_whether_it_is_interrupted_keeps_its_place() {
+fn a_waiter_that_checks_for_an_interrupt_keeps_its_place() {
     limited(|| {
         let (pool, gate) = busy(Pool::builder().capacity(1));
         let (looking, journal) = (Gate::new(), Journal::new());
@@ -314,9 +314,9 @@ fn whoever_looks_whether_it_is_interrupted_keeps_its_place() {
         looking.await_arrivals(1);
         let second = journal.task(2);
         let later = beside(&pool, |pool| pool.submit(second));
-        eventually("both stand in line", || pool.waiting() == 2);
+        eventually("both wait", || pool.waiting() == 2);
         looking.open();
-        // From here on it is not passed over, but for moments: it is let in by the next who is done.
+        // From here on it is passed over only for moments: the next worker that is done lets it in.
         eventually("it has looked", || looking.arrived() > 1);
         gate.open();
         join(waiter).expect("it is let in");

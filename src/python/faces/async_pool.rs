@@ -2,7 +2,7 @@
 
 use super::base::{Base, check_callable};
 use crate::pool::Error;
-use crate::pool::sync::lock;
+use crate::pool::internal::sync::lock;
 use crate::python::interpreter::call::{self, Guarded};
 use crate::python::interpreter::context;
 use crate::python::interpreter::wait::detached;
@@ -76,9 +76,8 @@ impl AsyncPool {
             .iter()
             .find(|mailbox| mailbox.is_at(event_loop))
             .cloned();
-        if let Some(mailbox) = lookup
-            && mailbox.is_of(event_loop)
-            && mailbox.is_ours()
+        if let Some(mailbox) =
+            lookup.filter(|mailbox| mailbox.is_of(event_loop) && mailbox.is_ours())
         {
             return Ok(mailbox);
         }
@@ -174,10 +173,10 @@ impl AsyncPool {
 /// A call was taken back while it waited in a queue of this pool.
 fn note_withdrawn(pool: &Bound<'_, PyAny>) {
     let py = pool.py();
-    if let Ok(pool) = pool.cast::<Base>()
-        && let Ok(front) = pool.get().front(py)
-    {
-        front.note_withdrawn(py);
+    if let Ok(pool) = pool.cast::<Base>() {
+        if let Ok(front) = pool.get().front(py) {
+            front.note_withdrawn(py);
+        }
     }
 }
 

@@ -1,11 +1,9 @@
 //! The base of all kinds of pools.
 
 use crate::per_process::PerProcess;
-use crate::pool::sync::WaitLimit;
-use crate::pool::{
-    Accounting, Detached, Error, MultiPool, Offer, Options, OptionsError, Pool, Stats, Strategy,
-    SubmitError,
-};
+use crate::pool::internal::sync::WaitLimit;
+use crate::pool::internal::{Accounting, Detached, Offer};
+use crate::pool::{Error, MultiPool, Options, OptionsError, Pool, Stats, Strategy, SubmitError};
 use crate::python::interpreter::call::{self, Guarded};
 use crate::python::interpreter::context;
 use crate::python::interpreter::exit::{self, Closer};
@@ -215,7 +213,7 @@ impl Front {
     pub fn note_withdrawn(&self, py: Python<'_>) {
         const MANY: usize = 1024;
         let withdrawn = self.withdrawn.fetch_add(1, Ordering::Relaxed) + 1;
-        if withdrawn.is_multiple_of(MANY) && withdrawn * 2 >= self.sum(Pool::queued) {
+        if withdrawn % MANY == 0 && withdrawn * 2 >= self.sum(Pool::queued) {
             self.clear_withdrawn(py);
         }
     }
@@ -474,7 +472,7 @@ impl Base {
             )?;
             *submitted += 1;
             // A loop in native code: now and then it lets other threads in, and Ctrl-C through.
-            if submitted.is_multiple_of(64) && switch.pause_if_due(py) {
+            if *submitted % 64 == 0 && switch.pause_if_due(py) {
                 py.check_signals()?;
             }
         }
@@ -575,17 +573,17 @@ impl Base {
         let numbers = [
             stats.capacity.map_or(-1, i64::from),
             i64::from(stats.running),
-            stats.busy.cast_signed(),
+            stats.busy as i64,
             i64::from(stats.idle),
             i64::try_from(stats.waiting).unwrap_or(i64::MAX),
-            stats.queued.cast_signed(),
-            stats.submitted.cast_signed(),
-            stats.completed.cast_signed(),
-            stats.failed.cast_signed(),
-            stats.cancelled.cast_signed(),
-            stats.rejected.cast_signed(),
-            stats.spawned.cast_signed(),
-            stats.expired.cast_signed(),
+            stats.queued as i64,
+            stats.submitted as i64,
+            stats.completed as i64,
+            stats.failed as i64,
+            stats.cancelled as i64,
+            stats.rejected as i64,
+            stats.spawned as i64,
+            stats.expired as i64,
             i64::from(stats.peak_running),
         ];
         lookup::POOL_STATS
@@ -602,7 +600,9 @@ impl Base {
         let front = self.front(py)?;
         if let Some(capacity) = options::read_capacity("capacity", capacity)? {
             call::detach(py, || {
-                front.pools().iter().for_each(|pool| pool.tune(capacity))
+                for pool in front.pools() {
+                    let _ = pool.tune(capacity); // A pool whose capacity is fixed keeps it.
+                }
             });
         }
         Ok(())

@@ -4,7 +4,7 @@ use super::base::{Base, Wait};
 use super::feed::Feed;
 use super::patch;
 use crate::pool::Error;
-use crate::pool::sync::lock;
+use crate::pool::internal::sync::lock;
 use crate::python::interpreter::call;
 use crate::python::interpreter::instance;
 use crate::python::interpreter::lookup;

@@ -6,7 +6,7 @@ use super::call::{self, Guarded};
 use super::lookup;
 use super::process::this_thread;
 use super::wait::detached;
-use crate::pool::sync::{lock, wait};
+use crate::pool::internal::sync::{lock, wait};
 use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyValueError};
 use pyo3::impl_::trampoline::get_trampoline_function;
 use pyo3::intern;

@@ -21,16 +21,19 @@ pub fn run_in<R>(context: &Bound<'_, PyAny>, f: impl FnOnce() -> R) -> R {
     let py = context.py();
     // SAFETY: a live object; one that is no context, or entered already, is refused with an exception.
     let entered = unsafe { ffi::PyContext_Enter(context.as_ptr()) } == 0;
-    if !entered && let Some(failure) = PyErr::take(py) {
-        failure.write_unraisable(py, Some(context));
+    let report = || {
+        if let Some(failure) = PyErr::take(py) {
+            failure.write_unraisable(py, Some(context));
+        }
+    };
+    if !entered {
+        report();
     }
     let result = f();
     if entered {
         // SAFETY: it was entered above, by this thread; whatever `f` entered it has left.
-        if unsafe { ffi::PyContext_Exit(context.as_ptr()) } != 0
-            && let Some(failure) = PyErr::take(py)
-        {
-            failure.write_unraisable(py, Some(context));
+        if unsafe { ffi::PyContext_Exit(context.as_ptr()) } != 0 {
+            report();
         }
     }
     result

@@ -7,7 +7,7 @@ use super::lookup;
 use super::process::{self, begin_exit, generation, is_exiting};
 use super::wait::detached;
 use crate::per_process::PerProcess;
-use crate::pool::sync::WaitLimit;
+use crate::pool::internal::sync::WaitLimit;
 use pyo3::exceptions::PyImportError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -105,7 +105,7 @@ fn after_fork_in_parent() {
 #[pyfunction]
 fn after_fork_in_child() {
     process::begin_child();
-    crate::pool::forget_process();
+    crate::pool::internal::forget_process();
 }
 
 /// Refuses every interpreter but the main one, to which the statics of this crate belong. `pyants._interpreter` says so first, where it can.

@@ -6,7 +6,7 @@
 #[cfg(not(Py_GIL_DISABLED))]
 mod with_gil {
     use crate::per_process::PerProcess;
-    use crate::pool::sync::{AdaptiveSpin, lock, thread};
+    use crate::pool::internal::sync::{AdaptiveSpin, lock, thread};
     use crate::python::interpreter::process::generation;
     use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
     use std::sync::{Mutex, MutexGuard};
@@ -94,7 +94,7 @@ mod with_gil {
                 // The task has forked, and this is the child: the gate is the parent's.
                 return false;
             }
-            if self.vain < Self::FEW_IN_VAIN || self.vain.is_multiple_of(Self::ONE_OF) {
+            if self.vain < Self::FEW_IN_VAIN || self.vain % Self::ONE_OF == 0 {
                 return true;
             }
             self.vain += 1;

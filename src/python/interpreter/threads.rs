@@ -4,8 +4,9 @@ use super::call::{self, Guarded};
 use super::lookup;
 use super::process;
 use super::wait::detached;
-use crate::pool::sync::thread::kernel;
-use crate::pool::{self, Worker};
+use crate::pool::Worker;
+use crate::pool::internal::sync::thread::kernel;
+use crate::pool::internal::{self, home_id};
 use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
 use std::mem::ManuallyDrop;
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 /// The end of a worker's thread, for its thread object.
 #[pyclass(frozen, module = "pyants._core", name = "_Exit")]
 pub struct Exit {
-    exit: ManuallyDrop<pool::Exit>,
+    exit: ManuallyDrop<internal::Exit>,
     /// The process, counted by forks, whose thread it is.
     generation: u64,
 }
@@ -73,12 +74,10 @@ pub fn enter(py: Python<'_>, worker: &Worker, is_daemon: bool) -> PyResult<()> {
         exit: ManuallyDrop::new(worker.exit.clone()),
         generation: process::generation(),
     };
-    let thread = lookup::MAKE_THREAD.get(py).guarded_call1((
-        &worker.name,
-        pool::home_id(),
-        exit,
-        is_daemon,
-    ))?;
+    let thread =
+        lookup::MAKE_THREAD
+            .get(py)
+            .guarded_call1((&worker.name, home_id(), exit, is_daemon))?;
     if thread.is_none() {
         return Ok(());
     }

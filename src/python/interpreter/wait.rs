@@ -2,7 +2,7 @@
 
 use super::call;
 use super::process::is_main_thread;
-use crate::pool::sync::WaitLimit;
+use crate::pool::internal::sync::WaitLimit;
 use pyo3::prelude::*;
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! The threads that sleep until a result is there: ringing for them, and whether it pays to look out before going to sleep.
 
 use super::call;
-use crate::pool::result_wait::ResultWait;
-use crate::pool::sync::AdaptiveSpin;
+use crate::pool::internal::ResultWait;
+use crate::pool::internal::sync::AdaptiveSpin;
 use pyo3::Python;
 use std::sync::Arc;
 use std::time::Duration;

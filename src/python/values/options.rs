@@ -119,7 +119,9 @@ pub fn read(
 pub fn bad_options(py: Python<'_>, error: &OptionsError) -> PyErr {
     match error {
         OptionsError::PreAllocWithoutCapacity => invalid_pre_alloc(py, error.to_string()),
-        OptionsError::NullInName => pyo3::exceptions::PyValueError::new_err(error.to_string()),
+        OptionsError::NullInName | OptionsError::ZeroCapacity | OptionsError::FixedCapacity => {
+            pyo3::exceptions::PyValueError::new_err(error.to_string())
+        }
         OptionsError::NoPools => super::errors::invalid_size(py, error.to_string()),
     }
 }

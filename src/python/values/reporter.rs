@@ -86,7 +86,7 @@ impl Reporter {
             }
         };
         let report = Report { func, raised };
-        if self.is_ours() && crate::pool::home_id() == self.deadlock_group {
+        if self.is_ours() && crate::pool::internal::home_id() == self.deadlock_group {
             return report.tell(py, &self.hooks);
         }
         if !self.is_ours() || !self.hooks.has_panic_handler() {

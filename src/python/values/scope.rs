@@ -2,8 +2,8 @@
 
 use crate::per_process::PerProcess;
 use crate::pool::Error;
-use crate::pool::sync::WaitLimit;
-use crate::pool::watch::Watch;
+use crate::pool::internal::Watch;
+use crate::pool::internal::sync::WaitLimit;
 use crate::python::interpreter::process::generation;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

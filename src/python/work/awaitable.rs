@@ -5,7 +5,7 @@
 //! loop fetches its mail, without a handle in the loop's books for each.
 
 use crate::pool::Outcome;
-use crate::pool::sync::lock;
+use crate::pool::internal::sync::lock;
 use crate::python::interpreter::call::{self, Guarded};
 use crate::python::interpreter::context;
 use crate::python::interpreter::switch::Turns;

@@ -27,8 +27,8 @@
 //! where it would be Returned or Raised.
 
 use crate::pool::Error;
-use crate::pool::result_wait::ResultWait;
-use crate::pool::sync::lock;
+use crate::pool::internal::ResultWait;
+use crate::pool::internal::sync::lock;
 use crate::python::interpreter::call::Guarded;
 use crate::python::interpreter::condition::{Condition, Held};
 use crate::python::interpreter::instance::{self, Layout};
@@ -723,9 +723,11 @@ impl Future {
         };
         let mut outcome = Some(outcome.unbind());
         let mut _before = None;
-        if word.is_watched()
-            && let Some(extras) = lock(&this.extras).as_deref_mut()
-            && let Some(fields) = &mut extras.fields
+        if let Some(fields) = word
+            .is_watched()
+            .then(|| lock(&this.extras))
+            .as_mut()
+            .and_then(|extras| extras.as_deref_mut()?.fields.as_mut())
         {
             to = State::Written;
             _before = std::mem::replace(fields.get(field), outcome.take());

@@ -3,9 +3,10 @@
 use super::awaitable::{Awaitable, Place};
 use super::future::Future;
 use super::task::Task;
-use crate::pool::sync::WaitLimit;
-use crate::pool::sync::lock;
-use crate::pool::{Detached, Error, Host, Outcome, Pool, Remains, Worker};
+use crate::pool::internal::sync::WaitLimit;
+use crate::pool::internal::sync::lock;
+use crate::pool::internal::{Detached, Remains};
+use crate::pool::{Error, Host, Outcome, Pool, Worker};
 use crate::python::interpreter::call::{self, Guarded};
 use crate::python::interpreter::context;
 use crate::python::interpreter::exit::{Closer, Closing};

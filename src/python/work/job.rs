@@ -6,8 +6,8 @@
 //! item waits behind another that is slow. A share ends when there is no item for it; if more items come, the feed submits
 //! another.
 
-use crate::pool::result_wait::ResultWait;
-use crate::pool::sync::{full_fence, lock};
+use crate::pool::internal::ResultWait;
+use crate::pool::internal::sync::{full_fence, lock};
 use crate::pool::{Error, Outcome};
 use crate::python::interpreter::call::{self, Guarded};
 use crate::python::interpreter::process;
@@ -346,10 +346,9 @@ impl Job {
     /// Nothing but empty shares waits for a worker.
     fn let_waiting_go(&self) {
         let waiting = self.waiting.swap(0, Ordering::SeqCst);
-        if let Some(scope) = &self.scope
-            && waiting > 0
-        {
-            scope.leave_many(waiting);
+        match &self.scope {
+            Some(scope) if waiting > 0 => scope.leave_many(waiting),
+            _ => {}
         }
     }
 
@@ -418,11 +417,11 @@ impl MapTask {
     fn begin(&mut self) {
         if !self.has_begun {
             self.has_begun = true;
-            if !self.job.end_wait()
-                && let Some(scope) = &self.job.scope
-            {
+            if !self.job.end_wait() {
                 // An item may have come after all, as the scope was being closed.
-                scope.follow();
+                if let Some(scope) = &self.job.scope {
+                    scope.follow();
+                }
             }
         }
         if self.stage == Stage::Spare {
@@ -502,10 +501,9 @@ impl Drop for MapTask {
             Stage::Over => {}
         }
         let counts = self.has_begun || self.job.end_wait();
-        if let Some(scope) = &self.job.scope
-            && counts
-        {
-            scope.leave();
+        match &self.job.scope {
+            Some(scope) if counts => scope.leave(),
+            _ => {}
         }
     }
 }

@@ -7,7 +7,7 @@
 //! looks out for their results for a moment, if that has paid lately.
 
 use super::awaitable::{Awaitable, Letter, Post};
-use crate::pool::sync::{AdaptiveSpin, lock};
+use crate::pool::internal::sync::{AdaptiveSpin, lock};
 use crate::python::interpreter::call::{self, Guarded};
 use crate::python::interpreter::gil;
 use crate::python::interpreter::lookup;
@@ -182,7 +182,7 @@ impl Mailbox {
             return Ok(());
         }
         let vain = self.vain.load(Ordering::Relaxed);
-        if vain >= FEW_IN_VAIN && !vain.is_multiple_of(ONE_OF) {
+        if vain >= FEW_IN_VAIN && vain % ONE_OF != 0 {
             self.vain.store(vain.wrapping_add(1), Ordering::Relaxed);
             return Ok(());
         }
@@ -452,9 +452,10 @@ impl SpinCall {
 
 impl Drop for SpinCall {
     fn drop(&mut self) {
-        if !*self.called.get_mut()
-            && let Some(mailbox) = self.mailbox.upgrade()
-        {
+        if *self.called.get_mut() {
+            return;
+        }
+        if let Some(mailbox) = self.mailbox.upgrade() {
             mailbox.will_look.store(false, Ordering::Relaxed);
         }
     }

@@ -1,4 +1,4 @@
-//! The face that the Python package `pyants` shows of the pool. It translates, and schedules nothing.
+//! The Python face of the pool: what the package `pyants` is built on. It translates, and schedules nothing.
 
 mod faces;
 mod interpreter;
@@ -15,7 +15,7 @@ fn _fail_spawns(count: i64) {
     crate::pool::faults::fail_spawns(count);
 }
 
-/// The modules of the package, for whoever imports it again: see `pyants._interpreter`.
+/// The modules of the package, for a second import: see `pyants._interpreter`.
 static MODULES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
 
 /// The native half of the package `pyants`.

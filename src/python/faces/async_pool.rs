@@ -1,4 +1,4 @@
-//! `AsyncPool`: calls that loops of asyncio wait for.
+//! `AsyncPool`: calls that asyncio loops wait for.
 
 use super::base::{Base, check_callable};
 use crate::pool::Error;
@@ -43,12 +43,12 @@ impl Ticket {
 pub struct AsyncPool {
     pool: PyOnceLock<Py<Base>>,
     get_running_loop: PyOnceLock<Py<PyAny>>,
-    /// The pool is this object's own, and closed with it.
+    /// Whether the pool is this object's own, and closed with it.
     owns_pool: AtomicBool,
     abandon_on_cancel: AtomicBool,
-    /// The calls made here.
+    /// The calls made through this object.
     scope: SharedScope,
-    /// One for each loop that has called lately.
+    /// One for each loop that has made calls lately.
     mailboxes: Mutex<Vec<Arc<Mailbox>>>,
 }
 
@@ -92,14 +92,14 @@ impl AsyncPool {
         let mailbox = Mailbox::new(event_loop, self.reporter(py)?)?;
         let mut mailboxes = lock(&self.mailboxes);
         let is_over = |mailbox: &Arc<Mailbox>| over.iter().any(|other| Arc::ptr_eq(other, mailbox));
-        // `over` holds on to them, so that none is dropped under the lock.
+        // `over` keeps them, so that none is dropped under the lock.
         mailboxes.retain(|mailbox| !is_over(mailbox));
         mailboxes.push(Arc::clone(&mailbox));
         drop(mailboxes);
         Ok(mailbox)
     }
 
-    /// Starts a call; the loop's future of it.
+    /// Starts a call and returns the loop's future of it.
     fn start<'py>(
         &self,
         py: Python<'py>,
@@ -155,10 +155,11 @@ impl AsyncPool {
             Ok(None) => {}
             Ok(Some(place)) => {
                 started.call.get().stand(Box::new(place));
-                // The caller is told when the task is taken up.
+                // The caller is notified when the task is taken up.
                 started.admission = admission;
             }
-            // As what the call raises, it is told where the call is awaited, `gather(..., return_exceptions=True)` say.
+            // Raised where the call is awaited, as its own exceptions are: `gather(..., return_exceptions=True)` may
+            // catch it.
             Err(refusal) => {
                 let reason = refusal.into_exception(py);
                 started.call.get().refuse_now(py, reason);
@@ -171,7 +172,7 @@ impl AsyncPool {
     }
 }
 
-/// A call was taken back while it waited in a queue of this pool.
+/// Notes that a queued call of this pool was withdrawn.
 fn note_withdrawn(pool: &Bound<'_, PyAny>) {
     let py = pool.py();
     if let Ok(pool) = pool.cast::<Base>()
@@ -181,10 +182,10 @@ fn note_withdrawn(pool: &Bound<'_, PyAny>) {
     }
 }
 
-/// The news of its call that a caller wants besides the result.
+/// What else a caller wants to know besides the result.
 enum Way {
     Plain,
-    /// When it is admitted.
+    /// When the call is admitted.
     Told,
 }
 
@@ -193,7 +194,7 @@ struct Started<'py> {
     admission: Option<Bound<'py, PyAny>>,
 }
 
-/// A call of an async function makes a coroutine and runs nothing, and no worker would await that.
+/// Calling an async function only creates a coroutine, which no worker would await.
 fn refuse_async(func: &Bound<'_, PyAny>) -> PyResult<()> {
     if !awaitable::is_async(func)? {
         return Ok(());
@@ -304,7 +305,7 @@ impl AsyncPool {
         let (waited, raised) = detached(py, None, |wait_limit| scope.wait(wait_limit));
         waited.map_err(|error| raised.unwrap_or_else(|| errors::raise(py, error, "aclose")))?;
         if self.owns_pool.load(Ordering::Relaxed) {
-            // Not before: those that stand in line would be refused.
+            // Not before: calls that wait for a permit would be refused.
             let base = self.pool(py)?.get();
             let front = base.front(py)?;
             call::detach(py, || front.release());
@@ -330,8 +331,8 @@ impl AsyncPool {
     }
 
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
-        // SAFETY: no token is needed to look at a cell that is written once; traversal runs while the thread is
-        // attached, but PyO3 hands out no token for it.
+        // SAFETY: no token is needed to read a cell that is written once; traversal runs while the thread is attached,
+        // but PyO3 hands out no token for it.
         let py = unsafe { Python::assume_attached() };
         visit.call(self.pool.get(py))?;
         visit.call(self.get_running_loop.get(py))

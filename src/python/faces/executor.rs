@@ -1,4 +1,4 @@
-//! `PoolExecutor`: calls that futures stand for, on the workers of a pool.
+//! `PoolExecutor`: calls with futures, on the workers of a pool.
 
 use super::base::{Base, Wait};
 use super::feed::Feed;
@@ -29,11 +29,11 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 pub struct Executor {
     pool: PyOnceLock<Py<Base>>,
     future_class: PyOnceLock<FutureClass>,
-    /// The executor's calls, where the pool is shared; else all that is in the pool is the executor's.
+    /// The executor's calls, if the pool is shared; otherwise all the pool's tasks are the executor's.
     scope: OnceLock<SharedScope>,
-    /// Of the threads' names, where the pool is the executor's own.
+    /// The prefix of the threads' names, if the pool is the executor's own.
     thread_name_prefix: OnceLock<String>,
-    /// The maps that may have shares waiting or at work.
+    /// The maps that may have map tasks waiting or running.
     jobs: Mutex<Vec<Weak<Job>>>,
 }
 
@@ -48,13 +48,13 @@ impl Executor {
         })
     }
 
-    /// The scope, where the pool is shared.
+    /// The scope, if the pool is shared.
     fn scope(&self) -> Option<Arc<Scope>> {
         self.scope.get().map(SharedScope::get)
     }
 
-    /// Submits a call; its future. What cannot be called is found out when it is, and told by the future, as CPython's
-    /// executor does.
+    /// Submits a call and returns its future. Whether it can be called shows only on the worker, and the future tells,
+    /// as with CPython's executor.
     fn submit<'py>(
         &self,
         py: Python<'py>,
@@ -73,7 +73,7 @@ impl Executor {
         }
         let task = Task::Future(call, instance::share(&future));
         let result = front.submit(py, task, wait);
-        // A call that came in just before the signal is run, and belongs to the executor until it is done.
+        // A call that was accepted just before the signal runs, and belongs to the executor until it is done.
         if !matches!(result, Ok(()) | Err(Refusal::Late(_))) {
             future.get().leave_scope();
         }
@@ -91,7 +91,7 @@ impl Executor {
             .map_err(|refusal| refusal.into_executors(py))
     }
 
-    /// The task is a call of the executor with this scope; without one all are.
+    /// Whether the task is a call of the executor with this scope; without a scope all are.
     fn is_call_of(task: &Task, scope: Option<&Arc<Scope>>) -> bool {
         match (task, scope) {
             (Task::Future(..), None) => true,
@@ -368,8 +368,8 @@ impl Executor {
     }
 
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
-        // SAFETY: no token is needed to look at a cell that is written once; traversal runs while the thread is
-        // attached, but PyO3 hands out no token for it.
+        // SAFETY: no token is needed to read a cell that is written once; traversal runs while the thread is attached,
+        // but PyO3 hands out no token for it.
         let py = unsafe { Python::assume_attached() };
         visit.call(self.pool.get(py))?;
         visit.call(self.future_class.get(py).map(FutureClass::class))

@@ -83,7 +83,7 @@ impl Invoker {
     }
 }
 
-/// The function of a pool, which comes before its options (B8).
+/// The function of a pool, which is checked before its options (B8).
 pub fn read_func(py: Python<'_>, func: Option<&Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
     match func.filter(|func| !func.is_none()) {
         None => Err(errors::lack_func(

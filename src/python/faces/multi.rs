@@ -9,7 +9,7 @@ use crate::python::work::host::PyHost;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-/// The pool that a method by index asks.
+/// The pool that a by-index method is about.
 fn at<'a>(base: &'a Bound<'_, Base>, index: &Bound<'_, PyAny>) -> PyResult<&'a Pool<PyHost>> {
     base.get().pool_at(base.py(), index)
 }

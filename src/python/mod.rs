@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
-/// For tests: the next `count` thread starts of the process fail; if negative all of them, until called with 0.
+/// For tests: the next `count` thread starts of the process fail; if negative, all until called with 0.
 #[pyfunction]
 fn _fail_spawns(count: i64) {
     crate::pool::faults::fail_spawns(count);

@@ -22,13 +22,13 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// A handle that takes a call back that has not begun.
+/// A handle by which a call that has not begun is withdrawn.
 #[pyclass(frozen, module = "pyants", name = "_Ticket")]
 pub struct Ticket(Py<Awaitable>);
 
 #[pymethods]
 impl Ticket {
-    /// Takes the call back, which is then to be cancelled; False: it has begun, or is over.
+    /// Withdraws the call, which the caller then cancels; returns False if it has begun or is over.
     fn withdraw(&self, py: Python<'_>) -> bool {
         self.0.get().withdraw(py)
     }
@@ -224,7 +224,7 @@ impl AsyncPool {
         }
     }
 
-    /// What __init__ does.
+    /// The body of __init__.
     fn _set_up(
         &self,
         py: Python<'_>,
@@ -253,9 +253,9 @@ impl AsyncPool {
 
     /// Runs fn(*args, **kwargs) on a worker, in the caller's context, and returns an awaitable of its result.
     ///
-    /// Never blocks: where the pool is full the call stands in line, and is taken up in its turn. Awaiting it raises
-    /// what fn raised, PoolClosedError on a closed pool, and PoolOverloadError where the call may not wait. Cancelling
-    /// takes the call back if it has not started; else see abandon_on_cancel.
+    /// Never blocks: if the pool is full the call itself waits for a permit, in its turn. Cancelling takes the call
+    /// back if it has not started; otherwise see abandon_on_cancel. Awaiting raises the exception of fn,
+    /// PoolClosedError if the pool is closed, and PoolOverloadError if it is full and the call may not wait.
     #[pyo3(signature = (r#fn, /, *args, **kwargs))]
     fn run<'py>(
         &self,
@@ -268,7 +268,7 @@ impl AsyncPool {
             .map(|started| started.call)
     }
 
-    /// As run(), with an awaitable of the admission where the call has to stand in line, and what takes it back.
+    /// As run(); also returns an awaitable of the admission, if it waits for one, and a ticket to withdraw it.
     #[pyo3(signature = (r#fn, /, *args, **kwargs))]
     fn _submit_detached<'py>(
         &self,
@@ -282,7 +282,7 @@ impl AsyncPool {
         Ok((call, admission, ticket))
     }
 
-    /// Accepts calls again; opens the pool again if it is its own.
+    /// Accepts calls again; reopens the pool if it is its own.
     fn _reopen(&self, py: Python<'_>) -> PyResult<()> {
         let pool = self.pool(py)?;
         if self.owns_pool.load(Ordering::Relaxed) {
@@ -299,7 +299,7 @@ impl AsyncPool {
         Ok(())
     }
 
-    /// Waits, not on a loop's thread, until every call is done and, with a pool of its own, the workers are gone.
+    /// Blocks (not on a loop's thread) until every call is done and, if it owns the pool, all workers have left.
     fn _wait_closed(&self, py: Python<'_>) -> PyResult<()> {
         let scope = self.scope.get();
         let (waited, raised) = detached(py, None, |wait_limit| scope.wait(wait_limit));
@@ -316,7 +316,7 @@ impl AsyncPool {
         Ok(())
     }
 
-    /// Reports an exception of fn that nobody will ask for.
+    /// Reports an exception of fn that no caller will see.
     fn _report(&self, r#fn: &Bound<'_, PyAny>, exception: Bound<'_, PyAny>) -> PyResult<()> {
         let py = r#fn.py();
         let source = Source::Call(r#fn.clone().unbind());
@@ -325,7 +325,7 @@ impl AsyncPool {
         Ok(())
     }
 
-    /// No call is accepted any more.
+    /// Whether no more calls are accepted.
     fn is_closed(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(self.scope.get().is_closed() || self.pool(py)?.get().front(py)?.is_closed())
     }

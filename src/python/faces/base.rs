@@ -331,7 +331,7 @@ fn exiting(py: Python<'_>) -> PyErr {
     errors::closed(py, "can't open a pool at interpreter shutdown")
 }
 
-/// What all pools of pyants have in common.
+/// The methods that all pools of pyants have in common.
 #[pyclass(frozen, subclass, weakref, module = "pyants", name = "_Base")]
 pub struct Base {
     /// Empty until `__init__`.
@@ -541,17 +541,17 @@ impl Base {
 
     /// The number of workers that may still be started: cap() - running(), or -1 without a limit.
     ///
-    /// Below 0 for a while after the capacity was lowered under running tasks.
+    /// It is negative for a while after the capacity was lowered below the number of running tasks.
     fn free<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         or_unlimited(py, self.front(py)?.sum(Pool::free))
     }
 
-    /// The number of threads that wait in submit() or invoke() for room.
+    /// The number of threads that are blocked in submit() or invoke(), waiting for a permit.
     fn waiting(&self, py: Python<'_>) -> PyResult<usize> {
         Ok(self.front(py)?.sum(Pool::waiting))
     }
 
-    /// The capacity: how many workers there may be, or -1 without a limit.
+    /// The capacity: the largest number of workers, or -1 without a limit.
     fn cap<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         or_unlimited(
             py,
@@ -569,7 +569,7 @@ impl Base {
         Ok(self.front(py)?.is_closed())
     }
 
-    /// A PoolStats with all numbers of the pool, taken in one go.
+    /// Returns a PoolStats: all numbers of the pool, taken at one moment.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let stats = self.front(py)?.stats();
         let numbers = [
@@ -593,11 +593,13 @@ impl Base {
             .guarded_call1(PyTuple::new(py, numbers)?)
     }
 
-    /// Changes the capacity at once.
+    /// Changes the capacity at once, without waiting for a task.
     ///
-    /// More: as many waiting submitters as fit are let in. Fewer: surplus workers leave, idle ones now and busy ones
-    /// when their task is done. Ignored, as in ants, by an unlimited pool, with pre_alloc, and where capacity <= 0.
-    /// For a MultiPool it is the capacity of each pool. Never waits for a task.
+    /// If it grows, as many blocked submitters as now fit are admitted. If it shrinks, surplus workers leave: idle ones
+    /// now, busy ones when their task is done. Ignored, as in ants, by an unlimited pool and with pre_alloc.
+    ///
+    /// Args:
+    ///     capacity: The new capacity, of each pool in a MultiPool; ignored if it is 0 or less.
     fn tune(&self, py: Python<'_>, capacity: &Bound<'_, PyAny>) -> PyResult<()> {
         let front = self.front(py)?;
         if let Some(capacity) = options::read_capacity("capacity", capacity)? {
@@ -608,10 +610,16 @@ impl Base {
         Ok(())
     }
 
-    /// Waits until everything that was accepted, before or meanwhile, is done; whether that came true.
+    /// Blocks until all accepted tasks are done, those accepted meanwhile too.
     ///
-    /// timeout is in seconds or a timedelta, None waits for ever. Raises PoolDeadlockError where a task would wait so,
-    /// for ever, for its own pool.
+    /// Args:
+    ///     timeout: Seconds, or a timedelta; None for no limit.
+    ///
+    /// Returns:
+    ///     True when all tasks are done, False when the time is over.
+    ///
+    /// Raises:
+    ///     PoolDeadlockError: The caller is a task of the pool, and would block for ever.
     #[pyo3(signature = (timeout = None))]
     fn wait_idle(&self, py: Python<'_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
         let front = self.front(py)?;
@@ -624,20 +632,23 @@ impl Base {
         }
     }
 
-    /// Closes the pool and returns at once.
+    /// Closes the pool and returns at once; does nothing on a closed pool.
     ///
-    /// Submitters that wait get PoolClosedError, idle workers leave, accepted tasks still run to their end. Does
-    /// nothing on a closed pool.
+    /// Blocked submitters get PoolClosedError, idle workers leave, and accepted tasks still run.
     fn release(&self, py: Python<'_>) -> PyResult<()> {
         let front = self.front(py)?;
         call::detach(py, || front.release());
         Ok(())
     }
 
-    /// Closes the pool and waits until every accepted task is done and every worker has left.
+    /// Closes the pool and blocks until every accepted task is done and every worker has left.
     ///
-    /// timeout is in seconds or a timedelta. Raises PoolClosedError on a closed pool, and PoolTimeoutError when the
-    /// time runs out: the pool stays closed then, and its tasks go on.
+    /// Args:
+    ///     timeout: Seconds, or a timedelta.
+    ///
+    /// Raises:
+    ///     PoolClosedError: The pool is closed already.
+    ///     PoolTimeoutError: The time is over; the pool stays closed, and its tasks go on.
     fn release_timeout(&self, py: Python<'_>, timeout: &Bound<'_, PyAny>) -> PyResult<()> {
         let front = self.front(py)?;
         let timeout = options::read_timeout(timeout)?;
@@ -647,9 +658,9 @@ impl Base {
         self.wait_gone(py, Some(timeout), "release_timeout")
     }
 
-    /// Opens a closed pool; does nothing on an open one.
+    /// Reopens a closed pool; does nothing on an open one.
     ///
-    /// Options, the tuned capacity and counters are kept. Workers are started on demand.
+    /// Options, the tuned capacity and the counters are kept. Workers are started on demand.
     fn reboot(&self, py: Python<'_>) -> PyResult<()> {
         let front = self.front(py)?;
         let opened = call::detach(py, || exit::unless_exiting(|| front.reboot()));
@@ -658,7 +669,7 @@ impl Base {
 
     /// Starts the workers that the tasks in flight would get if none ended meanwhile.
     ///
-    /// Returns when threading knows them.
+    /// Blocks until they are registered with threading.
     fn _muster(&self, py: Python<'_>) -> PyResult<()> {
         let front = self.front(py)?;
         call::detach(py, || {
@@ -674,7 +685,7 @@ impl Base {
         slf
     }
 
-    /// Closes the pool and waits, without limit, until every accepted task is done and every worker has left.
+    /// Closes the pool and blocks, without limit, until every accepted task is done and every worker has left.
     #[pyo3(signature = (*_exc_info))]
     fn __exit__(&self, py: Python<'_>, _exc_info: &Bound<'_, PyTuple>) -> PyResult<()> {
         let front = self.front(py)?;
@@ -711,7 +722,7 @@ impl Base {
         )))
     }
 
-    /// Closes the pool, and keeps it until its last worker leaves.
+    /// Closes the pool, and keeps it alive until its last worker has left.
     fn __del__(slf: &Bound<'_, Self>) {
         Self::let_finish(slf);
     }

@@ -319,31 +319,62 @@ pub fn install(py: Python<'_>) -> PyResult<()> {
     add_attribute(py, c"_condition", condition, None)?;
     let waiters = getter!(Future::waiters_now, Future::make_waiters);
     add_attribute(py, c"_waiters", waiters, None)?;
-    let _ = add_method!(py, Submitter, Base, c"submit", submit, c"submit($self, fn, /, *args, **kwargs)
+    let _ = add_method!(
+        py,
+        Submitter,
+        Base,
+        c"submit",
+        submit,
+        c"submit($self, fn, /, *args, **kwargs)
 --
 
-Runs fn(*args, **kwargs) on a worker.
+Runs fn(*args, **kwargs) on a worker; blocks while the pool is full.
 
-Returns when a worker has the task or, with a queue, when it is accepted; waits while the pool is full.
-Raises PoolClosedError if the pool is closed, or closes while this waits; PoolOverloadError if it may not wait;
-PoolDeadlockError where it would wait for ever, because every worker waits like this; PoolSpawnError if no
-thread can be started and none is alive.");
-    let _ = add_method!(py, Invoker, Base, c"invoke", invoke, c"invoke($self, /, *args, **kwargs)
+Returns when a worker has the task or, with a queue, when the task is accepted.
+
+Raises:
+    PoolClosedError: The pool is closed, or closes while this blocks.
+    PoolOverloadError: The pool is full, and the call may not block.
+    PoolDeadlockError: It would block for ever, because every worker is blocked like this.
+    PoolSpawnError: No thread can be started, and no worker is alive."
+    );
+    let _ = add_method!(
+        py,
+        Invoker,
+        Base,
+        c"invoke",
+        invoke,
+        c"invoke($self, /, *args, **kwargs)
 --
 
-Runs func(*args, **kwargs) on a worker.
+Runs func(*args, **kwargs) on a worker; blocks while the pool is full.
 
-Returns when a worker has the task or, with a queue, when it is accepted; waits while the pool is full.
-Raises PoolClosedError if the pool is closed, or closes while this waits; PoolOverloadError if it may not wait;
-PoolDeadlockError where it would wait for ever, because every worker waits like this; PoolSpawnError if no
-thread can be started and none is alive.");
-    let submit = add_method!(py, Executor, Executor, c"submit", schedule, c"submit($self, fn, /, *args, **kwargs)
+Returns when a worker has the task or, with a queue, when the task is accepted.
+
+Raises:
+    PoolClosedError: The pool is closed, or closes while this blocks.
+    PoolOverloadError: The pool is full, and the call may not block.
+    PoolDeadlockError: It would block for ever, because every worker is blocked like this.
+    PoolSpawnError: No thread can be started, and no worker is alive."
+    );
+    let submit = add_method!(
+        py,
+        Executor,
+        Executor,
+        c"submit",
+        schedule,
+        c"submit($self, fn, /, *args, **kwargs)
 --
 
 Schedules fn(*args, **kwargs) and returns the Future of its result.
 
-With a bound on the backlog it waits for room. Raises RuntimeError after shutdown() and at interpreter exit,
-BrokenThreadPool if an initializer failed, and what Pool.submit() raises.");
+With a limit on the backlog it blocks while the backlog is full.
+
+Raises:
+    RuntimeError: The executor is shut down, or the interpreter exits.
+    BrokenThreadPool: An initializer failed.
+    PoolError: As from Pool.submit()."
+    );
     patch::set_native(submit);
     Ok(())
 }

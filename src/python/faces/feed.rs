@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Hands the items of a map over while its input is read by Python code.
+/// Passes items to a map while Python code reads its input.
 // Not frozen: that one thread at a time adds items is PyO3's to check.
 #[pyclass(module = "pyants", name = "_Feed")]
 pub struct Feed {
@@ -90,7 +90,7 @@ impl Feed {
 
 #[pymethods]
 impl Feed {
-    /// Adds an item, and has it begun.
+    /// Adds an item and has its call begun.
     fn add(&mut self, py: Python<'_>, item: Bound<'_, PyAny>) -> PyResult<()> {
         let added = self.check_open(py).and_then(|()| {
             // SAFETY: `self` is borrowed mutably, and nothing else adds items to its job.
@@ -100,7 +100,7 @@ impl Feed {
         added.map_err(|refusal| refusal.into_executors(py))
     }
 
-    /// The results of the items that were added.
+    /// Returns the results of the items that were added.
     fn results(&self) -> Results {
         Results::new(Arc::clone(&self.job), self.timeout, self.since)
     }

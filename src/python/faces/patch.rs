@@ -3,7 +3,8 @@
 //!
 //! A replacement that Python's own lookup finds before the native `submit` needs nothing here, but the executor's other
 //! methods must call it (`is_replaced`). A patch of CPython's class is behind the native `submit`, which therefore
-//! looks for it. The interpreter gives a class a new version whenever it or a base changes: mostly a number is compared.
+//! looks for it: mostly it only compares a number, since the interpreter gives a class a new version whenever it or a
+//! base changes.
 
 use super::base::Wait;
 use crate::python::interpreter::call::Guarded;

@@ -34,7 +34,7 @@ impl Exit {
         !self.is_ours() || self.exit.has_left()
     }
 
-    /// Waits until the thread has ended, for at most timeout seconds.
+    /// Blocks until the thread has ended, but for at most timeout seconds.
     #[pyo3(signature = (timeout, /))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
         if !self.is_ours() {
@@ -60,7 +60,7 @@ impl Drop for Exit {
     }
 }
 
-/// Waits until the kernel has ended a joined thread of this process.
+/// Blocks until the kernel has ended a joined thread of this process.
 #[pyfunction]
 #[pyo3(signature = (native_id, /))]
 pub fn _wait_ended(py: Python<'_>, native_id: i32) {

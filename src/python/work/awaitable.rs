@@ -106,9 +106,9 @@ struct Inner {
     unseen: Option<Source>,
 }
 
-/// A call that AsyncPool.run() has made: a future to asyncio, and to isinstance(call, asyncio.Future).
+/// A call made by AsyncPool.run(): a future to asyncio, and to isinstance(call, asyncio.Future).
 ///
-/// As with asyncio's own, its methods are for the thread of its loop.
+/// Like those of asyncio's own futures, its methods may be called only on the thread of its loop.
 #[pyclass(frozen, weakref, module = "pyants", name = "AsyncCall")]
 pub struct Awaitable {
     event_loop: Py<PyAny>,
@@ -539,7 +539,7 @@ impl Awaitable {
         self.event_loop.clone_ref(py)
     }
 
-    /// Whether the call was cancelled, or is at its end.
+    /// Whether the call was cancelled, has returned or has raised.
     fn done(&self) -> bool {
         self.is_done()
     }
@@ -549,10 +549,10 @@ impl Awaitable {
         matches!(lock(&self.inner).state, State::Cancelled)
     }
 
-    /// Cancels the call: takes it back if it has not started. False if it is done.
+    /// Cancels the call: takes it back if it has not started. Returns False if it is done.
     ///
-    /// One that has started goes on, since a thread cannot be stopped. As with a task of asyncio that takes its time to
-    /// be cancelled, this call is pending until then, and cancelled after; with abandon_on_cancel it is cancelled now.
+    /// A call that has started goes on, since a thread cannot be stopped. Like an asyncio task that takes its time to
+    /// be cancelled, it is pending until it ends, and then cancelled; with abandon_on_cancel it is cancelled now.
     #[pyo3(signature = (msg = None))]
     fn cancel(slf: &Bound<'_, Self>, msg: Option<Py<PyAny>>) -> PyResult<bool> {
         let py = slf.py();
@@ -574,9 +574,11 @@ impl Awaitable {
         Ok(true)
     }
 
-    /// What the call returned.
+    /// Returns what the call returned, or raises its exception; never blocks.
     ///
-    /// Raises what it raised, CancelledError if it was cancelled, and InvalidStateError if it is not done.
+    /// Raises:
+    ///     CancelledError: The call was cancelled.
+    ///     InvalidStateError: The call is not done.
     fn result(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let (error, unseen) = {
             let mut inner = lock(&self.inner);
@@ -600,7 +602,7 @@ impl Awaitable {
         Err(PyErr::from_value(error.into_bound(py)))
     }
 
-    /// What the call raised, or None; raises as result() where it is not done or was cancelled.
+    /// Returns the call's exception, or None; raises as result() does if the call is not done or was cancelled.
     fn exception(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         let (error, unseen) = {
             let mut inner = lock(&self.inner);
@@ -624,7 +626,7 @@ impl Awaitable {
         Ok(Some(error))
     }
 
-    /// Has fn(call) called by the loop when the call is done.
+    /// Has the loop call fn(call) when the call is done.
     #[pyo3(signature = (r#fn, /, *, context = None))]
     fn add_done_callback(
         slf: &Bound<'_, Self>,
@@ -644,7 +646,7 @@ impl Awaitable {
         Self::call_soon(slf, r#fn, &context)
     }
 
-    /// Takes a callback back; how many there were of it.
+    /// Removes a callback; returns how many times it had been added.
     #[pyo3(signature = (r#fn, /))]
     fn remove_done_callback(&self, py: Python<'_>, r#fn: &Bound<'_, PyAny>) -> PyResult<usize> {
         // Compared outside the lock, since that calls Python. What is found is then recognised by identity.

@@ -820,7 +820,7 @@ impl Future {
     #[pyo3(signature = ())]
     fn __init__(&self) {}
 
-    /// Cancels the call if it has not started; whether it is cancelled.
+    /// Cancels the call if it has not started; returns whether it is cancelled.
     fn cancel(slf: &Bound<'_, Self>) -> PyResult<bool> {
         let (cancelled, wakeups) = Self::cancel_now(slf, Caller::User)?;
         ring(slf.py(), wakeups);
@@ -832,20 +832,25 @@ impl Future {
         self.state().is_cancelled()
     }
 
-    /// Whether the call is being run.
+    /// Whether the call is running.
     fn running(&self) -> bool {
         matches!(self.state(), State::Running | State::Finishing)
     }
 
-    /// Whether the call was cancelled, or is at its end.
+    /// Whether the call was cancelled, has returned or has raised.
     fn done(&self) -> bool {
         self.state().is_done()
     }
 
-    /// What the call returned; raises what it raised.
+    /// Returns what the call returned, or raises its exception; blocks until the call is done.
     ///
-    /// Waits for at most timeout seconds, None: without limit. Raises TimeoutError when they are over, CancelledError
-    /// if the call was cancelled, and PoolDeadlockError where a worker would wait for its own pool for ever.
+    /// Args:
+    ///     timeout: Seconds; None for no limit.
+    ///
+    /// Raises:
+    ///     TimeoutError: The time is over.
+    ///     CancelledError: The call was cancelled.
+    ///     PoolDeadlockError: A worker would block for ever, waiting for its own pool.
     #[pyo3(signature = (timeout = None))]
     fn result<'py>(
         slf: &Bound<'py, Self>,
@@ -865,7 +870,7 @@ impl Future {
         }
     }
 
-    /// What the call raised, or None. Waits, and raises, as result() does.
+    /// Returns the call's exception, or None; blocks, and raises, as result() does.
     #[pyo3(signature = (timeout = None))]
     fn exception<'py>(
         slf: &Bound<'py, Self>,
@@ -875,7 +880,7 @@ impl Future {
         Self::read(slf, state).map(|(_, exception)| exception)
     }
 
-    /// Has fn(future) called when the future is done: by the thread that brings it about, or at once if it is done.
+    /// Has fn(future) called when the future is done: by the thread that completes it, or at once if it is done.
     ///
     /// Callbacks are called in the order in which they were added; an exception in one is logged.
     fn add_done_callback(slf: &Bound<'_, Self>, r#fn: Bound<'_, PyAny>) -> PyResult<()> {
@@ -890,7 +895,7 @@ impl Future {
         }
     }
 
-    /// For executors and tests: whether the call may run; False: it was cancelled, and those who wait are told.
+    /// For executors and tests: marks the call as running; returns False, and notifies waiters, if cancelled.
     fn set_running_or_notify_cancel(slf: &Bound<'_, Self>) -> PyResult<bool> {
         let py = slf.py();
         let Err(state) = slf
@@ -924,18 +929,18 @@ impl Future {
         ))
     }
 
-    /// For executors and tests: the call returned this.
+    /// For executors and tests: sets the result of the call.
     fn set_result(slf: &Bound<'_, Self>, result: Bound<'_, PyAny>) -> PyResult<()> {
         Self::set(slf, result, false)
     }
 
-    /// For executors and tests: the call raised this.
+    /// For executors and tests: sets the exception of the call.
     fn set_exception(slf: &Bound<'_, Self>, exception: Bound<'_, PyAny>) -> PyResult<()> {
         let raised = !exception.is_none();
         Self::set(slf, exception, raised)
     }
 
-    /// Waits as result() does, until the future is done in whatever way.
+    /// Blocks as result() does until the future is done, with whatever outcome.
     #[pyo3(signature = (timeout = None))]
     fn _wait(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         Self::wait(slf, read_timeout(timeout)?, "waiting for a result").map(drop)

@@ -216,7 +216,7 @@ def test_a_block_that_fails_leaves_the_maps_of_its_thread_only(method: str) -> N
         gate.open()
         with pytest.raises(LookupError, match="of the block"):
             block.result()
-    # What nobody has begun to read, and what another thread reads, is called.
+    # Maps that were never read, and those that another thread reads, go on.
     assert called == [0, 1, 10, 11, 12, 13]
     assert readers[0].result() == [None, None]
     begun, unread, _ = results

@@ -182,7 +182,7 @@ fn note_withdrawn(pool: &Bound<'_, PyAny>) {
     }
 }
 
-/// What else a caller wants to know besides the result.
+/// The additional notification that a caller wants, besides the result.
 enum Way {
     Plain,
     /// When the call is admitted.

@@ -23,8 +23,8 @@ use std::time::Duration;
 const ONE_AT_A_TIME: bool = cfg!(Py_GIL_DISABLED);
 
 /// How long a thread waits for others without progress. None takes that long, unless a destructor or fork hook waits
-/// for something that only the waiting threads could do, or is on the same thread; then the wait ends, and a child
-/// forked at that moment takes its chance.
+/// for something that only the waiting threads could do, or runs on one of them; then the wait ends, and a child forked
+/// at that moment takes its chance.
 const WAIT_LIMIT: Duration = Duration::from_secs(1);
 
 /// Begins to enter Python: no fork happens until the guard is dropped. The caller is detached.

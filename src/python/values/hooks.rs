@@ -212,10 +212,10 @@ impl Hooks {
     }
 }
 
-/// What the log calls an initializer.
+/// The name of an initializer in the log.
 pub const INITIALIZER: &str = "initializer";
 
-/// What the log calls a callable.
+/// The name of a callable in the log.
 pub fn name_of(func: &Bound<'_, PyAny>) -> String {
     let named = || -> PyResult<String> {
         let qualname: String = func.getattr("__qualname__")?.extract()?;

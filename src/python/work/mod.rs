@@ -1,4 +1,4 @@
-//! What a pool's workers run: calls for futures, maps and asyncio loops.
+//! The work of a pool's workers: calls for futures, maps and asyncio loops.
 
 pub mod awaitable;
 pub mod future;

@@ -356,7 +356,7 @@ in_child(child)
 
 
 def test_what_the_last_collection_finds_is_reported_whole() -> None:
-    # While the interpreter ends, the collector runs for the last time, and clears exceptions that were never reported.
+    # While the interpreter ends, the collector runs for the last time, and clears exceptions of which nobody was told.
     _, err = run_script(
         """
         import asyncio, gc

@@ -115,7 +115,7 @@ def late():
     executor.shutdown()
 """,
     )
-    # An executor that was never used has no worker that would have told it of the exit.
+    # One that was never used has no worker who would have told it that all is over.
     said = {
         "cannot schedule new futures after interpreter shutdown",
         *(["cannot schedule new futures after shutdown"] if used else []),

@@ -25,7 +25,7 @@ Kind = Any
 
 
 def condition_of(future: pyants.Future[Any]) -> Any:
-    """The methods that CPython's own code calls."""
+    """The condition that CPython's own code asks for."""
     return future._condition  # pyright: ignore[reportPrivateUsage]
 
 

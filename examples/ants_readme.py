@@ -1,7 +1,7 @@
 """The sample of ants' own README, in Python: a thousand tasks, twice.
 
-First on the default pool, which is made on first use and has room for 1,024 workers; then as invocations of one
-function on ten workers, which add up 0 to 999.
+First on the default pool, which is created on first use and has a capacity of 1,024 workers; then as invocations of
+one function on ten workers, which add up 0 to 999.
 """
 
 from __future__ import annotations

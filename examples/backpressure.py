@@ -1,7 +1,7 @@
-"""Backpressure: a pool that takes in only so much, and a caller that notices.
+"""Backpressure: a pool that accepts only so many tasks, and a caller that notices.
 
-Two workers and room for four more tasks; while the workers are held, the seventh task finds no place. `try_submit` says
-so, `submit_within` waits a little, and a plain `submit` would wait until there is room.
+Two workers and a queue for four more tasks; while the workers are held, the seventh task is not accepted. `try_submit`
+returns False, `submit_within` blocks for a moment, and a plain `submit` would block until a task is done.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def main() -> None:
         except pyants.PoolTimeoutError as error:
             print(f"submit_within gave up: {error}")
 
-        gate.set()  # the workers go on, and there is room again
+        gate.set()  # the workers go on, and the pool accepts tasks again
         pool.submit(print, "submit waited for room, and then was taken in")
     print(f"done: {pool.stats().completed}, refused: {pool.stats().rejected}")
 

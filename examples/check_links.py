@@ -1,6 +1,6 @@
 """Check the links of a web site: crawl it from one address, and say which of its links lead nowhere.
 
-This program was written for ThreadPoolExecutor. What brought it to pyants is one line, the import.
+This program was written for ThreadPoolExecutor. Only one line, the import, was changed for pyants.
 
     python examples/check_links.py http://localhost:8000/
 """
@@ -72,7 +72,7 @@ def crawl(root: str) -> tuple[dict[str, Page], dict[str, str]]:
                 pages[address] = future.result()
                 for link in pages[address].links - seen_on.keys():
                     seen_on[link] = address
-                    # What lies elsewhere is asked for, but not followed.
+                    # Pages of other sites are requested, but their links are not followed.
                     pending[executor.submit(load, link, read=link.startswith(root))] = link
     return pages, seen_on
 

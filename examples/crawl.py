@@ -1,9 +1,9 @@
-"""Tasks that submit tasks, on a pool with a bound: a crawler that neither hangs nor loses a link.
+"""Tasks that submit tasks, on a bounded pool: a crawler that neither hangs nor loses a link.
 
-Were each page's task to submit() the pages that it links to, all workers would soon wait for room that only they could
-make: one of them would be told of the deadlock, and its links be lost. So they ask with try_submit(), which never
-waits, and what there is no room for they visit themselves, offering the rest again after each page. Nobody waits, and
-nothing is lost.
+If each page's task called submit() for the pages that it links to, all workers would soon be blocked, waiting for
+permits that only they could free: one of them would get PoolDeadlockError, and its links would be lost. So they call
+try_submit(), which never blocks, and visit the pages themselves that the pool does not accept, offering the rest again
+after each page. No task blocks, and nothing is lost.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Crawler:
                 todo.extend(self.new(self.links_of(page)))
             except Exception as error:  # noqa: BLE001 - or the rest of todo would be lost with it
                 self.failed[page] = error
-            # What there is room for goes to others, but one page: that is for this worker, which would be idle else.
+            # Submit all pages that the pool accepts except one, for this worker, which would be idle otherwise.
             while len(todo) > 1 and self.group.try_submit(self.visit, todo[-1]) is not None:
                 todo.pop()
 

@@ -1,7 +1,7 @@
 """Task groups: several calls on one pool that are waited for together, as with Go's WaitGroup and errgroup.
 
-A report is put together from parts. The group ends when all of them are there; what failed comes out of it as one
-ExceptionGroup; and the pool goes on to serve others.
+A report is put together from parts. The group ends when all parts are there, failures are raised as one ExceptionGroup,
+and the pool goes on serving other callers.
 """
 
 from __future__ import annotations

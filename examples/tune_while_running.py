@@ -1,6 +1,6 @@
 """Tuning: the capacity of a pool can change while it works.
 
-Six tasks wait for each other, so that all six must be at work at once. Two workers can not do that; six can.
+Six tasks wait for each other, so that all six must run at once. Two workers cannot do that; six can.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python examples/web_service.py [PORT]        # needs starlette and uvicorn; Ctrl-C ends it
 
-/key/PASSWORD derives a key, which takes a while and would stop the loop; /stats tells what the pool has done. When more
-calls wait than BACKLOG the service says so (503) instead of keeping everybody waiting.
+/key/PASSWORD derives a key, which takes a while and would block the loop; /stats shows the pool's counters. When more
+calls wait than BACKLOG the service answers 503 instead of keeping all clients waiting.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A worker pool in the manner of Go's ants, on a Rust core.
 
-A pool has a capacity. Worker threads are started on demand up to it, used again, and leave when they have been idle for
-too long; who submits to a full pool waits, or is refused. The capacity can be tuned while the pool runs.
+A pool has a capacity. Worker threads are started on demand up to the capacity, reused, and leave when they have been
+idle for too long. Submitting to a full pool blocks, or is refused. The capacity can be tuned while the pool runs.
 
     import pyants
 
@@ -13,7 +13,7 @@ too long; who submits to a full pool waits, or is refused. The capacity can be t
 import sys
 from typing import TYPE_CHECKING, Any
 
-from pyants import _interpreter  # Before the others: it may refuse, and it finds what an earlier import has left.
+from pyants import _interpreter  # First: it may refuse the import, or find the modules of an earlier one.
 
 # isort: split
 from pyants import _methods
@@ -110,7 +110,7 @@ _LAZY = ("AsyncPool", "AsyncTaskGroup")
 
 
 def __getattr__(name: str) -> Any:
-    """What needs asyncio is imported when it is asked for."""
+    """Imports the names that need asyncio on first use."""
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from pyants import _aio
@@ -126,7 +126,7 @@ def __dir__() -> list[str]:
 
 
 def _publish(value: Any) -> Any:
-    """What is public is known by its public name: in messages, in tracebacks, and when pickled."""
+    """Gives a public class its public name, for messages, tracebacks and pickles."""
     if isinstance(value, type):
         value.__module__ = __name__
     return value

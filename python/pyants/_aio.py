@@ -36,19 +36,22 @@ class AsyncPool(_AsyncPool):
             async for digest in pool.map(file_digest, paths):
                 print(digest)
 
-    capacity and the other options are those of Pool, two with other defaults, which suit workers that keep a
-    connection each: expiry_duration is 60 seconds, and with retry_initializer=True a worker whose initializer fails is
-    lost alone. Its call is left to another worker; where there is none it raises BrokenPoolError, and the next call
-    tries again.
+    Several loops, in several threads, may use one AsyncPool. Calls run in the context (contextvars) of the caller, as
+    with asyncio.to_thread().
 
-    Several loops, in several threads, may use one AsyncPool. Calls are made in the context (contextvars) of the caller,
-    as asyncio.to_thread() does.
-
-    Cancelling takes a call back that has not started: it leaves the line, and its arguments are let go of, at once. One
-    that has started cannot be stopped, since a thread cannot. abandon_on_cancel says what becomes of who awaits it:
-    False, it waits until the call has ended, and is cancelled then, so that nothing goes on behind its back; True, it
-    is cancelled at once, and the call goes on alone. Either way the result is dropped, and an exception goes to
+    Cancelling a call that has not started takes it back: it waits no longer, and its arguments are dropped, at once. A
+    call that has started cannot be stopped, since a thread cannot; its result is dropped, and its exception goes to
     panic_handler, on a worker's thread, or to the log.
+
+    Args:
+        capacity: The largest number of workers; 0 or less for no limit.
+        abandon_on_cancel: What cancelling does to the awaiting task if the call has started. False: the task waits
+            until the call has ended, and is cancelled then, so that nothing goes on behind its back. True: the task is
+            cancelled at once, and the call goes on alone.
+        **options: Those of Pool, two with other defaults, which suit workers that keep a connection each:
+            expiry_duration is 60 seconds; and retry_initializer is True, so that only a worker whose initializer fails
+            is lost. Its call is left to another worker, or raises BrokenPoolError if there is none, and the next call
+            tries again.
     """
 
     def __init__(
@@ -60,26 +63,39 @@ class AsyncPool(_AsyncPool):
 
     @classmethod
     def over(cls, pool: Pool | MultiPool, *, abandon_on_cancel: bool = False) -> Self:
-        """An AsyncPool on the workers of a pool that others use too: closing it waits for its own calls only."""
+        """Returns an AsyncPool on the workers of a shared pool: closing it waits only for its own calls."""
         self = cls.__new__(cls)
         self._set_up(pool, asyncio.get_running_loop, True, abandon_on_cancel)
         return self
 
     async def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> asyncio.Future[_T]:
-        """Waits until the pool takes fn(*args, **kwargs) up, then returns an awaitable of its result.
+        """Waits until the pool admits fn(*args, **kwargs), so that a producer goes no faster than the workers.
 
-        So a producer goes no faster than the workers. Where the pool has room this does not wait; else it does until
-        the call starts. Raises PoolClosedError on a closed pool, and PoolOverloadError where the call may not wait.
+        Does not wait if the pool has a permit; otherwise waits, without blocking the loop, until the call starts.
+
+        Returns:
+            An awaitable of the result.
+
+        Raises:
+            PoolClosedError: The pool is closed.
+            PoolOverloadError: The pool is full and the call may not wait.
         """
         call, admission, ticket = self._submit_detached(fn, *args, **kwargs)
         await _admitted(self, fn, call, admission, ticket)
         return call
 
     async def map(self, fn: Callable[[_T], _R], items: Iterable[_T] | AsyncIterable[_T], /) -> AsyncGenerator[_R, None]:
-        """Yields fn(item) for each item, in order.
+        """Calls fn(item) for each item and yields the results in the order of the items.
 
-        items, which may be an async iterable, are read as workers become free: at most as many calls as the pool has
-        capacity are ahead of the results taken. The first exception ends it, and cancels what has not started.
+        The first exception ends the iteration and cancels calls that have not started.
+
+        Args:
+            fn: The function to call.
+            items: An iterable or async iterable, read as workers become free: at most as many calls as the pool's
+                capacity are ahead of the results taken.
+
+        Yields:
+            The results; raises the exception of a call that failed.
         """
         ahead: collections.deque[asyncio.Future[_R]] = collections.deque()
         most = self._most_ahead()
@@ -98,7 +114,7 @@ class AsyncPool(_AsyncPool):
     async def map_unordered(
         self, fn: Callable[[_T], _R], items: Iterable[_T] | AsyncIterable[_T], /
     ) -> AsyncGenerator[_R, None]:
-        """As map(), with the results in the order in which they come."""
+        """As map(), but yields the results in the order of completion."""
         ahead: set[asyncio.Future[_R]] = set()
         done: asyncio.Queue[asyncio.Future[_R]] = asyncio.Queue()
         most = self._most_ahead()
@@ -127,22 +143,23 @@ class AsyncPool(_AsyncPool):
         return capacity if capacity > 0 else DEFAULT_CAPACITY
 
     def group(self, *, fail_fast: bool = False, results: bool = False) -> AsyncTaskGroup:
-        """An AsyncTaskGroup of calls on this pool, for an async with block that ends when all of them are done.
+        """Returns an AsyncTaskGroup of calls on this pool, for an async with block that ends when all are done.
 
-        fail_fast: after the first failure cancels what has not started. results: keeps what the calls return, for the
-        group's results().
+        Args:
+            fail_fast: After the first failure, cancel the calls that have not started.
+            results: Keep what the calls return, for the group's results().
         """
         return AsyncTaskGroup(self, fail_fast=fail_fast, results=results)
 
     async def aclose(self) -> None:
-        """Accepts no more calls; waits until those accepted are done and, with a pool of its own, the workers gone."""
+        """Accepts no more calls; waits until all accepted ones are done and, if it owns the pool, all workers left."""
         self._close()
         await _off_loop(self._wait_closed)
 
     def reboot(self) -> None:
-        """Accepts calls again, after aclose() or where a failing initializer broke the pool.
+        """Accepts calls again, after aclose() or after a failing initializer broke the pool.
 
-        Opens the pool again if it is its own; that of others, which over() was given, stays as it is.
+        Reopens the pool if it is its own; a shared pool, given to over(), stays as it is.
         """
         self._reopen()
 
@@ -169,48 +186,56 @@ class AsyncPool(_AsyncPool):
 
 
 class AsyncTaskGroup:
-    """Calls on an AsyncPool that are waited for together.
+    """Calls on an AsyncPool, waited for together at the end of an async with block.
 
-    The block is left when all calls of the group are done. Those that failed come out as one ExceptionGroup. fail_fast:
-    after the first failure cancels what has not started. results: keeps what the calls return, for results(); else the
-    group holds on to nothing but the calls that are not done, and to failures.
+    The block is left when all calls of the group are done, and raises the exceptions of failed calls as one
+    ExceptionGroup.
 
-    As with asyncio.TaskGroup an exception in the block, its cancellation too, cancels what has not started, waits for
-    what has, and comes out in one group with what calls raised; a cancellation is passed on as it is where none did.
-    SystemExit and KeyboardInterrupt, of the block or of a call, come out as they are, and other failures are logged
-    then. Cancelled once more while it waits, the block is left at once.
+    As with asyncio.TaskGroup an exception in the block, even a cancellation, cancels the calls that have not started,
+    waits for the others, and is raised in one group with the calls' exceptions; a cancellation is raised as it is if no
+    call failed. SystemExit and KeyboardInterrupt, of the block or of a call, are raised as they are, and other failures
+    are logged then. Cancelled once more while it waits, the block is left at once.
+
+    Args:
+        pool: The pool that runs the calls.
+        fail_fast: After the first failure, cancel the calls that have not started.
+        results: Keep what the calls return, for results(); otherwise only unfinished calls and failures are kept.
     """
 
     def __init__(self, pool: AsyncPool, *, fail_fast: bool = False, results: bool = False) -> None:
         self._pool = pool
         self._fail_fast = fail_fast
         self._count = 0
-        # The calls that are not done, each with its number and with what takes it back.
+        # The unfinished calls, each with its number and the ticket that withdraws it.
         self._pending: dict[asyncio.Future[Any], tuple[int, _Ticket | None]] = {}
-        # The exceptions that calls raised, by the numbers of the calls.
+        # The calls' exceptions, by the number of the call.
         self._errors: dict[int, BaseException] = {}
         self._base_error: BaseException | None = None
         self._calls: list[asyncio.Future[Any]] | None = [] if results else None
-        # The calls whose admission is waited for: submit() tells of a refusal, and only then are they noted.
+        # The calls waiting for admission: submit() raises if one is refused, and only after that are they noted.
         self._submitting: set[asyncio.Future[Any]] = set()
         self._stopped = False
         self._left = False
 
     async def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> asyncio.Future[_T]:
-        """As AsyncPool.submit(), as a call of the group."""
+        """As AsyncPool.submit(), for a call of the group.
+
+        Raises:
+            RuntimeError: The group's block has been left.
+        """
         call, admission, ticket = self._submit_detached(fn, *args, **kwargs)
         self._submitting.add(call)
         try:
             await _admitted(self._pool, fn, call, admission, ticket)
         except PoolError:
-            # It is told here, and so not once more at the block's end.
+            # Raised here, and so not again at the block's end.
             del self._pending[call]
             if self._calls is not None:
                 self._calls.remove(call)
             raise
         except asyncio.CancelledError:
             if call.done():
-                # The outcome is reported already, as nobody asks for it.
+                # _admitted() has already reported the outcome.
                 self._pending.pop(call, None)
             raise
         finally:
@@ -220,7 +245,11 @@ class AsyncTaskGroup:
         return call
 
     def run(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> asyncio.Future[_T]:
-        """As AsyncPool.run(), as a call of the group. Raises RuntimeError when the block has been left."""
+        """As AsyncPool.run(), for a call of the group.
+
+        Raises:
+            RuntimeError: The group's block has been left.
+        """
         return self._submit_detached(fn, *args, **kwargs)[0]
 
     def _submit_detached(
@@ -244,11 +273,11 @@ class AsyncTaskGroup:
         return call
 
     def _note(self, call: asyncio.Future[Any]) -> None:
-        """The call is done: keeps what it raised, and lets go of the call."""
+        """When a call is done: keeps its exception and drops the call."""
         if call in self._submitting:
             return
         entry = self._pending.pop(call, None)
-        # Looking at the exception counts as asking for it: the group raises it in the end.
+        # exception() marks it as seen: the group raises it in the end.
         if entry is None or call.cancelled() or (error := call.exception()) is None:
             return
         if self._left:
@@ -265,17 +294,18 @@ class AsyncTaskGroup:
         self.cancel()
 
     def cancel(self) -> int:
-        """Cancels the calls that have not started; how many."""
-        # The last first: those that workers are about to start are still in their way meanwhile.
+        """Cancels the calls that have not started; returns their number."""
+        # Last first: until the first ones are cancelled they keep workers from reaching the others.
         return sum(
             not call.done() and ticket is not None and ticket.withdraw() and call.cancel()
             for call, (_, ticket) in reversed(list(self._pending.items()))
         )
 
     def results(self) -> list[Any]:
-        """Returns what the calls returned, in the order of their submission; for a group made with results=True.
+        """Returns what the calls returned, in the order of submission; to be called after the block.
 
-        For after the block.
+        Raises:
+            RuntimeError: The group was not created with results=True.
         """
         if self._calls is None:
             raise RuntimeError("the task group keeps no results: ask for them with group(results=True)")
@@ -306,7 +336,7 @@ class AsyncTaskGroup:
             try:
                 await self._wait()
             except asyncio.CancelledError:
-                # Once more: what is still running is let go of, and what it raises goes to panic_handler or the log.
+                # Cancelled again: abandon the running calls; their exceptions go to panic_handler or the log.
                 for call in list(self._pending):
                     call.cancel()
                 report_failures(self._failures())
@@ -324,9 +354,9 @@ class AsyncTaskGroup:
         return [self._errors[number] for number in sorted(self._errors)]
 
     def _raise_failures(self, own: BaseException | None, cancellation: BaseException | None) -> None:
-        """Raises what the group comes to, as asyncio.TaskGroup does; not what is on its way out of the block anyhow.
+        """Raises the group's failures as asyncio.TaskGroup does, but not an exception that leaves the block anyhow.
 
-        own: what the block raised. cancellation: by what it was cancelled, or the wait for the calls was.
+        own: the block's exception. cancellation: the cancellation of the block or of the wait for the calls.
         """
         failures = self._failures()
         bare = self._base_error
@@ -340,12 +370,12 @@ class AsyncTaskGroup:
                 return
             task = asyncio.current_task()
             if sys.version_info >= (3, 13) and (failures or own is not None) and task and task.cancelling():
-                # The failures come first, and the task is cancelled at its next await; from 3.13 on asyncio can tell.
+                # Raise the failures first and cancel the task at its next await, which asyncio can do from 3.13 on.
                 task.uncancel()
                 task.cancel()
             raise_group(failures, self._count, own)
         finally:
-            del failures, bare, own, cancellation  # Or their tracebacks would hold them.
+            del failures, bare, own, cancellation  # Their tracebacks would keep them alive.
 
     async def _wait(self) -> None:
         # The group's own tasks may submit others meanwhile.
@@ -354,11 +384,11 @@ class AsyncTaskGroup:
             for call in done:
                 self._note(call)
             if not done.isdisjoint(self._submitting):
-                await asyncio.sleep(0)  # Until their submit() has seen what they came to.
+                await asyncio.sleep(0)  # Until their submit() has seen the outcome.
 
 
 def _let_go(pool: _AsyncPool, fn: Callable[..., Any], call: asyncio.Future[Any]) -> None:
-    """Nobody will ask for the call's result: takes it back if it has not started, and reports what it raised."""
+    """Drops a call whose result is not wanted: withdraws it if it has not started, or reports its exception."""
     if call.cancel() or call.cancelled():
         return
     error = call.exception()
@@ -415,13 +445,13 @@ async def _off_loop(wait: Callable[[], object]) -> None:
             wait()
         except BaseException as raised:  # noqa: BLE001 - it is raised in the loop
             error = raised
-        with contextlib.suppress(RuntimeError):  # The loop was closed and does not care.
+        with contextlib.suppress(RuntimeError):  # The loop may have been closed.
             loop.call_soon_threadsafe(settle, error)
 
     thread = threading.Thread(target=work, name="pyants-close", daemon=True)
     thread.start()
     await over
-    # It has but to end. A process that forks now is one without our threads.
+    # Wait for the thread's end, so that a process that forks now has none of our threads.
     thread.join()
     if thread.native_id is not None:
         _wait_ended(thread.native_id)

@@ -17,17 +17,17 @@ _P = ParamSpec("_P")
 DEFAULT_CAPACITY: Final = 1024
 """The capacity of the default pool until tune() changes it."""
 DEFAULT_EXPIRY_DURATION: Final = 1.0
-"""Seconds after which an idle worker leaves, where nothing else is said."""
+"""The default of expiry_duration: seconds after which an idle worker leaves."""
 
 _pools: dict[int, Pool] = {}
 
 
 def default_pool() -> Pool:
-    """The pool behind the module-level functions, made on first use: importing pyants starts no thread."""
+    """Returns the pool behind the module-level functions, which is created on first use."""
     try:
         return _pools[0]
     except KeyError:
-        # No lock, which a forked child could find locked: of several threads the first one's pool stays.
+        # Without a lock, which a forked child could find locked: of several threads the first one's pool stays.
         return _pools.setdefault(0, Pool(DEFAULT_CAPACITY, name="pyants"))
 
 
@@ -67,12 +67,12 @@ def tune(capacity: int) -> None:
 
 
 def release() -> None:
-    """Pool.release() of the default pool: it stays closed, for the whole process, until reboot()."""
+    """Pool.release() of the default pool, which stays closed, for the whole process, until reboot()."""
     default_pool().release()
 
 
 def release_timeout(timeout: float | timedelta) -> None:
-    """Pool.release_timeout() of the default pool: it stays closed, for the whole process, until reboot()."""
+    """Pool.release_timeout() of the default pool, which stays closed, for the whole process, until reboot()."""
     default_pool().release_timeout(timeout)
 
 

@@ -1,13 +1,13 @@
-"""The exceptions of pyants. Each also derives from the built-in exception that fits, so that either can be caught."""
+"""The exceptions of pyants. Each also derives from the fitting built-in exception, so that either can be caught."""
 
 from __future__ import annotations
 
 
 class PoolError(Exception):
-    """The root of all errors of pyants."""
+    """The base class of all errors of pyants."""
 
     submitted: int
-    """How many tasks were accepted before; set by submit_many() and invoke_many() only."""
+    """How many tasks were accepted before the error; set only by submit_many() and invoke_many()."""
 
 
 class PoolClosedError(PoolError, RuntimeError):
@@ -15,9 +15,9 @@ class PoolClosedError(PoolError, RuntimeError):
 
 
 class BrokenPoolError(PoolClosedError):
-    """A worker's initializer failed: the pool closed itself or, with retry_initializer, had no other for the task.
+    """A worker's initializer failed: the pool closed itself or, with retry_initializer, had no worker for the task.
 
-    Where it is a task's, its __cause__ is what the initializer raised.
+    When a task gets it, its __cause__ is the exception of the initializer.
     """
 
 
@@ -26,27 +26,27 @@ class PoolOverloadError(PoolError, RuntimeError):
 
 
 class PoolDeadlockError(PoolOverloadError):
-    """The call would wait for ever, for workers that all wait for the pool themselves."""
+    """The call would block for ever, since all workers that could end its wait wait for the pool themselves."""
 
 
 class PoolTimeoutError(PoolError, TimeoutError):
-    """The time ran out (ants: ErrTimeout)."""
+    """The timeout is over (ants: ErrTimeout)."""
 
 
 class PoolSpawnError(PoolError, RuntimeError):
-    """The operating system gives no thread, and the pool has none alive."""
+    """The operating system refuses to start a thread, and the pool has none alive."""
 
 
 class InvalidPoolExpiryError(PoolError, ValueError):
-    """expiry_duration is no finite duration of at least 0 (ants: ErrInvalidPoolExpiry)."""
+    """expiry_duration is not a finite duration of at least 0 (ants: ErrInvalidPoolExpiry)."""
 
 
 class InvalidPreAllocSizeError(PoolError, ValueError):
-    """pre_alloc was asked of an unlimited pool (ants: ErrInvalidPreAllocSize)."""
+    """pre_alloc was requested for an unlimited pool (ants: ErrInvalidPreAllocSize)."""
 
 
 class LackPoolFuncError(PoolError, TypeError):
-    """A pool with a function was given none (ants: ErrLackPoolFunc)."""
+    """PoolWithFunc or MultiPoolWithFunc was given no function (ants: ErrLackPoolFunc)."""
 
 
 class InvalidPoolIndexError(PoolError, IndexError):
@@ -58,4 +58,4 @@ class InvalidLoadBalancingStrategyError(PoolError, ValueError):
 
 
 class InvalidMultiPoolSizeError(PoolError, ValueError):
-    """A MultiPool was to have no pools (ants: ErrInvalidMultiPoolSize)."""
+    """The size of a MultiPool is less than 1 (ants: ErrInvalidMultiPoolSize)."""

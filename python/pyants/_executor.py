@@ -52,12 +52,12 @@ _MOST_WORKERS = 2**31 - 1
 
 
 def _capacity(max_workers: float) -> int:
-    """How many threads ThreadPoolExecutor would start: it starts another while there are fewer than max_workers."""
+    """The number of threads that ThreadPoolExecutor would start: it starts more while it has fewer than max_workers."""
     return _MOST_WORKERS if max_workers >= _MOST_WORKERS else math.ceil(max_workers)
 
 
 class _WorkItem:
-    """A call that was taken out of the queue, as ThreadPoolExecutor keeps it there."""
+    """A call taken out of the queue, in the form in which ThreadPoolExecutor queues it."""
 
     def __init__(
         self, future: Future[Any], fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -69,11 +69,11 @@ class _WorkItem:
 
     @property
     def task(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
-        """The call, as from Python 3.14 on."""
+        """The call, in the form of Python 3.14 and later."""
         return self.fn, self.args, self.kwargs
 
     def run(self) -> None:
-        """Makes the call here, for its future."""
+        """Makes the call on this thread, for its future."""
         if not self.future.set_running_or_notify_cancel():
             return
         try:
@@ -85,7 +85,7 @@ class _WorkItem:
 
 
 class _Backlog:
-    """What libraries ask of ThreadPoolExecutor's work queue: its size, and the calls that wait in it."""
+    """The part of ThreadPoolExecutor's work queue that libraries use: its size, and the calls that wait in it."""
 
     def __init__(self, executor: PoolExecutor) -> None:
         self._executor = executor
@@ -97,7 +97,7 @@ class _Backlog:
         return self.qsize() == 0
 
     def get(self, block: bool = True, timeout: float | None = None) -> _WorkItem:
-        """Takes the oldest call out, whose future is the caller's to bring to an end."""
+        """Takes the oldest call out; the caller then has to complete its future."""
         if block:
             raise NotImplementedError(
                 "PoolExecutor's workers take its calls themselves: _work_queue.get() is for block=False only"
@@ -111,7 +111,7 @@ class _Backlog:
         return self.get(block=False)
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
-        """As ThreadPoolExecutor.submit() does with a call; its None, which wakes workers up, is not needed here."""
+        """Queues a call, as ThreadPoolExecutor.submit() does. Ignores None, by which it wakes its workers."""
         if item is None:
             return
         held: list[_Stand] | None = getattr(_held, "calls", None)
@@ -123,7 +123,7 @@ class _Backlog:
 
 
 class _Stand:
-    """A call that ThreadPoolExecutor.submit() made for a PoolExecutor, and its future, which stands for one of ours."""
+    """A call that ThreadPoolExecutor.submit() made for a PoolExecutor, and its future, which mirrors one of ours."""
 
     def __init__(self, executor: PoolExecutor, item: Any) -> None:
         self._executor = executor
@@ -134,14 +134,14 @@ class _Stand:
     def submit(self) -> None:
         own: Future[Any] = self._executor._submit_call(*self._call)
         stand: Any = self._future
-        # CPython's futures keep their callbacks when they are done, and so this: it keeps nothing of the call.
+        # CPython's futures keep their callbacks when they are done, and thereby this object: so drop the call here.
         del self._executor, self._call
         stand._pyants_future = own
         stand.add_done_callback(self._lead)
         own.add_done_callback(self._follow)
 
     def _follow(self, own: concurrent.futures.Future[Any]) -> None:
-        """Our future is done, and so is the other."""
+        """Completes CPython's future when ours is done."""
         stand = self._future
         del self._future
         try:
@@ -155,23 +155,23 @@ class _Stand:
                 else:
                     stand.set_result(own.result())
         finally:
-            error = None  # Or its traceback would hold it.
+            error = None  # Its traceback would keep it alive.
 
     def _lead(self, future: Any) -> None:
-        """The other is cancelled, and so is ours."""
+        """Cancels our future when CPython's is cancelled."""
         if future.cancelled():
             future._pyants_future.cancel()
 
 
-# The calls of ThreadPoolExecutor.submit() on this thread, while it holds what it takes for the executor's lock.
+# The calls made by ThreadPoolExecutor.submit() on this thread while it holds the _Door, which it takes for a lock.
 _held = threading.local()
 
 
 class _Door:
-    """What ThreadPoolExecutor.submit() holds as the executor's _shutdown_lock: it locks nothing.
+    """The _shutdown_lock that ThreadPoolExecutor.submit() holds: it locks nothing.
 
-    Tracing libraries wrap that method and call it with our executors. What it puts into the queue is submitted when it
-    has let go of CPython's locks, since a submit may wait for room.
+    Tracing libraries wrap that method and call it with our executors. The calls that it queues are submitted when it
+    has released CPython's locks, since a submit may wait for a permit.
     """
 
     def __init__(self, executor: PoolExecutor) -> None:
@@ -193,10 +193,10 @@ class _Door:
 
 
 class _Threads(collections.abc.Set[threading.Thread]):
-    """What libraries ask of the set of ThreadPoolExecutor's threads: how many there are, and which.
+    """The part of ThreadPoolExecutor's set of threads that libraries use: how many there are, and which.
 
-    Whenever it is asked it first sees to it that every call that waits for a worker has one, as far as there may be so
-    many, as ThreadPoolExecutor does with each submit(). It does not keep the pool.
+    Each use first starts workers for the calls that wait for one, up to the capacity, as ThreadPoolExecutor does with
+    each submit(). It does not keep the pool alive.
     """
 
     def __init__(self, executor: PoolExecutor) -> None:
@@ -222,15 +222,28 @@ class _Threads(collections.abc.Set[threading.Thread]):
 class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
     """A concurrent.futures.ThreadPoolExecutor on a pool of pyants.
 
-    max_workers, thread_name_prefix, initializer, initargs: as ThreadPoolExecutor has them.
+    With a limit on the backlog submit() blocks while the backlog is full, or raises PoolOverloadError if nonblocking.
+    The class derives from ThreadPoolExecutor for callers that demand one, such as asyncio's
+    loop.set_default_executor(); it shares no code with it.
 
-    The keyword options are those of Pool, for the pool that the executor makes, with other defaults: queue_size None,
-    the backlog has no bound; expiry_duration None, threads stay until shutdown(), as ThreadPoolExecutor's do, since
-    users may keep in them what is bound to a thread; logger that of concurrent.futures. With a bound on the backlog
-    submit() waits for room, or raises PoolOverloadError with nonblocking=True.
+    Args:
+        max_workers: The largest number of threads; None for min(32, CPUs + 4).
+        thread_name_prefix: Threads are named "{prefix}_{n}"; empty for "PoolExecutor-{n}".
+        initializer: Called in each thread before its first call.
+        initargs: The arguments for initializer.
+        queue_size: How many accepted calls may wait for a worker; None for no limit.
+        nonblocking: Whether submit() raises PoolOverloadError instead of blocking.
+        max_blocking_tasks: How many threads may block in submit() at once; 0 for no limit.
+        expiry_duration: Seconds (or a timedelta) after which an idle thread leaves. None keeps all threads until
+            shutdown(), as ThreadPoolExecutor does, since users may keep thread-bound objects in them.
+        disable_purge: Keep idle threads until shutdown().
+        stack_size: The stack of a thread, in bytes.
+        logger: Gets the exceptions that no caller sees; None for the logger of concurrent.futures.
+        daemon: Whether the interpreter exits without waiting for the calls: it cancels the queued ones.
 
-    It is a subclass for the sake of those who ask for one, such as loop.set_default_executor() of asyncio; it shares no
-    code with ThreadPoolExecutor.
+    Raises:
+        ValueError: max_workers is not greater than 0, or an option has a wrong value.
+        TypeError: An argument has the wrong type.
     """
 
     def __init__(
@@ -249,7 +262,7 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
         logger: logging.Logger | None = None,
         daemon: bool = False,
     ) -> None:
-        # The checks, and what they say, are CPython's.
+        # The checks and their messages are CPython's.
         if max_workers is None:
             max_workers = _default_workers()
         if not max_workers > 0:
@@ -273,9 +286,9 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
                 daemon=daemon,
             )
         except PoolClosedError:
-            # The interpreter is on its way out: as with ThreadPoolExecutor, it is the calls that are refused.
+            # The interpreter is exiting: as with ThreadPoolExecutor, only the calls are refused.
             return
-        pool._muster()  # From the start there are never more threads than calls, as with ThreadPoolExecutor.
+        pool._muster()  # Never more threads than calls, from the start, as with ThreadPoolExecutor.
         self._set_up(pool, Future, thread_name_prefix)
         if max_workers != pool.cap():
             self.__dict__["_max_workers"] = max_workers
@@ -287,16 +300,18 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
 
     @classmethod
     def over(cls, pool: Pool | PoolWithFunc[...] | MultiPool | MultiPoolWithFunc[...]) -> Self:
-        """An executor on the workers of a pool that others use too.
+        """Returns an executor on the workers of a shared pool.
 
-        Its shutdown() waits for, and cancels, its own calls only, and leaves the pool open. The pool's options hold:
-        one without a queue makes submit() wait for a worker.
+        Its shutdown() waits for, and cancels, only its own calls, and leaves the pool open.
+
+        Args:
+            pool: Its options apply; if it has no queue, submit() blocks until a worker is free.
         """
         executor = cls.__new__(cls)
         executor._set_up(pool, Future, None)
         return executor
 
-    # What libraries look at in a ThreadPoolExecutor: its attributes there, computed here.
+    # The private attributes of ThreadPoolExecutor that libraries read, computed here.
 
     @property  # type: ignore[override]
     def _max_workers(self) -> float:
@@ -342,7 +357,7 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
     def _resolve_work_item_task(
         fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
-        """What ThreadPoolExecutor.submit() of 3.14 asks for."""
+        """Called by ThreadPoolExecutor.submit() of Python 3.14."""
         return fn, args, kwargs
 
     @property
@@ -358,10 +373,13 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
         raise AttributeError(f"_adjust_thread_count() cannot be exchanged: {_NO_HAND_IN_THREADS}")
 
     def submit_many(self, fn: Callable[[_T], _R], iterable: Iterable[_T], /) -> list[Future[_R]]:
-        """Submits fn(item) for each item of iterable, and returns the futures in the order of the items.
+        """Submits fn(item) for each item of iterable; blocks as submit() does.
 
-        With a bound on the backlog it waits as submit() does. An error of the pool carries the number of accepted calls
-        as its attribute submitted.
+        Returns:
+            The futures, in the order of the items.
+
+        Raises:
+            PoolError: As from submit(); its attribute submitted is the number of calls accepted before.
         """
         futures: list[Future[_R]] = []
         try:
@@ -381,16 +399,30 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
         chunksize: int = 1,
         buffersize: int | None = None,
     ) -> Iterator[_R]:
-        """As Executor.map() of Python 3.14: the results of fn(*items), in order, items being one of each iterable.
+        """Calls fn(*items), items being one of each iterable, and iterates over the results, as Executor.map() does.
 
-        The iterables are read by this call, and each item is begun as it comes; except with buffersize: then at most so
-        many calls are ahead of the results taken, and the iterables are read as the results are. Workers claim one item
-        after another, so there is nothing to choose: chunksize has no effect, as with ThreadPoolExecutor.
+        This call reads the iterables, and each item is begun as it comes. Workers claim one item after another. To the
+        pool's counters a map is one task for each worker, however many items there are.
 
-        An exception is raised when its result's turn comes, TimeoutError when a result is not there timeout seconds
-        after the call of map(); then, or when the iterator is closed or left by an exception, what has not started is
-        cancelled. While it lasts
-        a map is one task a worker to the pool's counters, however many items there are.
+        An exception ends the iteration. When that happens, or the iterator is closed or left by an exception, calls
+        that have not started are cancelled.
+
+        Args:
+            fn: The function to call.
+            *iterables: The arguments; the shortest one ends the map.
+            timeout: Seconds from this call within which each result must be there; None for no limit.
+            chunksize: Ignored, as by ThreadPoolExecutor.
+            buffersize: At most this many calls are ahead of the results taken, and the iterables are read as the
+                results are; None for no limit.
+
+        Returns:
+            An iterator over the results, in the order of the items. It blocks until the next result is there, and
+            raises the exception of that call, or TimeoutError.
+
+        Raises:
+            TypeError: buffersize is neither None nor an int.
+            ValueError: buffersize is less than 1.
+            RuntimeError: The executor is shut down, or the interpreter exits.
         """
         return self._results(fn, iterables, timeout, chunksize, buffersize, ordered=True)
 
@@ -402,7 +434,7 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
         chunksize: int = 1,
         buffersize: int | None = None,
     ) -> Iterator[_R]:
-        """As map(), with the results in the order in which they come."""
+        """As map(), but yields the results in the order of completion."""
         return self._results(fn, iterables, timeout, chunksize, buffersize, ordered=False)
 
     def _results(
@@ -425,7 +457,7 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
         if buffersize is not None or self._is_submit_replaced():
             return self._results_of_futures(fn, zip(*iterables, strict=False), end, buffersize, ordered=ordered)
         items = zip(*iterables, strict=False) if star else iterables[0]
-        # To read these runs no code of Python's that could wait for an item's work, or take its time.
+        # Reading these runs no Python code that could wait for an item's call or take long.
         are_built_in = all(type(iterable) in BUILT_IN for iterable in iterables)
         begun = list(items) if are_built_in else []
         left = None if end is None else end - time.monotonic()
@@ -436,7 +468,7 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
                     feed.add(item)
             return feed.results()
         finally:
-            del feed  # Or the traceback of what the input raised would hold it, where the collector cannot see into.
+            del feed  # The traceback of an exception of the input would keep it, where the collector cannot see it.
 
     def _results_of_futures(
         self,
@@ -447,7 +479,7 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
         *,
         ordered: bool,
     ) -> Iterator[_R]:
-        """The results by a future each: for maps that read ahead only so far, and for subclasses with a submit()."""
+        """The results, with a future for each: for maps with a buffersize, and where submit() was replaced."""
         ahead: collections.OrderedDict[concurrent.futures.Future[_R], None] = collections.OrderedDict()
         done: queue.SimpleQueue[concurrent.futures.Future[_R]] = queue.SimpleQueue()
 
@@ -472,7 +504,7 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
 
         for args in itertools.islice(items, buffersize):
             submit(self, args)
-        # Weak: an executor that is dropped is not kept alive by results that nobody has taken.
+        # Weak, so that results which were not taken do not keep the executor alive.
         executor = weakref.ref(self)
 
         def results() -> Generator[_R, None, None]:
@@ -491,15 +523,16 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
         return results()
 
     def group(self, *, fail_fast: bool = False, limit: int | None = None, results: bool = False) -> TaskGroup:
-        """A TaskGroup of calls of this executor."""
+        """Returns a TaskGroup of calls of this executor; the arguments are those of TaskGroup."""
 
         return TaskGroup(self, fail_fast=fail_fast, limit=limit, results=results)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Accepts no more calls; as ThreadPoolExecutor.shutdown().
 
-        wait: until all accepted calls are done and the workers' threads have ended. cancel_futures: calls that have not
-        started are cancelled, else they are run.
+        Args:
+            wait: Block until all accepted calls are done and the workers' threads have ended.
+            cancel_futures: Cancel the calls that have not started; otherwise they run.
         """
         self._close(cancel_futures)
         if wait:
@@ -511,7 +544,7 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
         exc_val: BaseException | None,
         exc_tb: TracebackType | None,
     ) -> None:
-        """shutdown(). After an exception maps whose results the block was reading are cut short."""
+        """Calls shutdown(). After an exception, ends the maps whose results the block was reading."""
         if exc_type is not None:
             self._leave_maps()
         self.shutdown(wait=True)
@@ -529,10 +562,10 @@ def _take(future: concurrent.futures.Future[_R], timeout: float | None) -> _R:
     try:
         return future.result(timeout)
     except BaseException:
-        future.cancel()  # Where it was not the call's own exception.
+        future.cancel()  # In case it was not the call's own exception.
         raise
     finally:
-        del future  # Or its exception's traceback would hold it.
+        del future  # Its exception's traceback would keep it alive.
 
 
 _NO_HAND_IN_THREADS = (
@@ -541,17 +574,17 @@ _NO_HAND_IN_THREADS = (
 
 
 def _nothing() -> None:
-    """What there is to do for ThreadPoolExecutor.submit() to have a thread for a call."""
+    """Called by ThreadPoolExecutor.submit() to start a thread for a call: there is nothing to do."""
 
 
 def _leave_maps() -> None:
-    """At exit, after an exception that nobody caught: leaves the maps whose results the main thread was reading."""
+    """At exit, after an uncaught exception: ends the maps whose results the main thread was reading."""
     if hasattr(sys, "last_value"):
         for found in gc.get_objects():
             if type(found) is _Results:
                 found._leave()
 
 
-# It is called before the pools are waited for, since it is registered after what does that. Where this is imported when
-# the interpreter is on its way out it is too late for that, and there are no maps.
+# Called before the exit waits for the pools, since that was registered earlier. If this module is imported while the
+# interpreter exits it is too late to register, but then there are no maps.
 at_exit(_leave_maps)

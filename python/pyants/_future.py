@@ -1,4 +1,4 @@
-"""Future, as far as it is written in Python."""
+"""The part of Future that is written in Python."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _T = TypeVar("_T")
 
 
 class Future(_Future[_T], concurrent.futures.Future[_T]):
-    """What a call will come to: a concurrent.futures.Future in all that can be seen.
+    """The outcome of a call: behaves exactly as a concurrent.futures.Future.
 
-    Executors make them. Everything that takes CPython's futures takes these, concurrent.futures.wait(), as_completed()
+    Created by executors. Everything that takes CPython's futures takes these, concurrent.futures.wait(), as_completed()
     and asyncio.wrap_future() among them.
     """
 
-    # Whoever gets hold of the dict may make the future part of a cycle: from then on the collector has to look at it.
+    # Code that gets the dict may make the future part of a cycle: from then on the collector has to track it.
     __dict__ = _Future._dict  # pyright: ignore[reportAssignmentType]

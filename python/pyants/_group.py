@@ -1,4 +1,4 @@
-"""TaskGroup: several calls, waited for together."""
+"""TaskGroup: several calls that are waited for together."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def _check_limit(limit: Any) -> None:
 
 
 class _Places:
-    """Places for as many calls of a group as there may be at once. A call that finds none waits for one."""
+    """The places for a group's limit: each waiting or running call holds one, and submit() waits for a free one."""
 
     def __init__(self, executor: _Executor, limit: int) -> None:
         self._executor = executor
         self._limit = limit
         self._lock = threading.Lock()
         self._free = limit
-        # Each future is told of a place; with it goes whether a call of the group waits for it.
+        # Each future is set when its waiter gets a place; the flag says whether the waiter is a call of the group.
         self._waiters: collections.deque[tuple[Future[None], bool]] = collections.deque()
         # The threads that run calls of the group.
         self._inside: set[int] = set()
@@ -69,7 +69,7 @@ class _Places:
                 self._free -= 1
                 return
             if is_inside and sum(inside for _, inside in self._waiters) + 1 == self._limit:
-                # All that could give a place wait for one.
+                # All calls that could free a place wait for one.
                 raise PoolDeadlockError(
                     "deadlock: the task group's limit is reached by calls that all wait to submit to it; have them call"
                     " try_submit(), and do the work themselves where it returns None"
@@ -101,7 +101,7 @@ def _wait_for(future: concurrent.futures.Future[Any]) -> None:
     if isinstance(future, Future):
         future._wait()
     else:
-        # Of a submit() that others replaced.
+        # Made by a replacement of submit().
         concurrent.futures.wait((future,))
 
 
@@ -109,9 +109,9 @@ class _Failures:
     """The exceptions that calls of a group raised."""
 
     def __init__(self) -> None:
-        # By the numbers of the calls.
+        # By the number of the call.
         self.errors: dict[int, BaseException] = {}
-        # The first exception that ends programs, of the block too.
+        # The first SystemExit or KeyboardInterrupt, of a call or of the block.
         self.base_error: BaseException | None = None
 
     def in_order(self) -> list[BaseException]:
@@ -120,24 +120,28 @@ class _Failures:
 
 
 class TaskGroup:
-    """Calls on a pool that are waited for together: the WaitGroup and the errgroup of Go.
+    """Calls on a pool that are waited for together, like Go's WaitGroup and errgroup.
 
         with pool.group(results=True) as group:
             for name in names:
                 group.submit(load, name)
         loaded = group.results()
 
-    The block is left when all calls of the group are done. Those that failed come out as one ExceptionGroup, each with
-    its traceback. Calls may be submitted from several threads, and by the group's own calls.
+    The end of the block blocks until all calls of the group are done, and raises the exceptions of failed calls as one
+    ExceptionGroup, each with its traceback. Calls may be submitted from several threads, and by the group's own calls.
 
-    fail_fast: after the first failure cancels what has not started. limit: how many calls of the group may be waiting
-    or running at once; submit() waits for one of them to end. results: keeps what the calls return, for results();
-    else the group holds on to nothing but the calls that are not done, and to failures.
+    As with asyncio.TaskGroup an exception in the block cancels the calls that have not started, waits for the others,
+    and is raised in one group with the calls' exceptions. SystemExit and KeyboardInterrupt, of the block or of a call,
+    are raised as they are, and other failures are logged then; they, too, cancel the calls that have not started. So
+    does Ctrl-C while the block waits at its end; a second one leaves at once, and its traceback says how many calls are
+    still running.
 
-    As with asyncio.TaskGroup an exception in the block cancels what has not started, waits for what has, and comes out
-    in one group with what calls raised. SystemExit and KeyboardInterrupt, of the block or of a call, come out as they
-    are, and other failures are logged then; they, too, cancel what has not started. So does Ctrl-C while the block
-    waits at its end; a second one leaves at once, and its traceback says how many calls are still running.
+    Args:
+        executor: The executor that runs the calls.
+        fail_fast: After the first failure, cancel the calls that have not started.
+        limit: How many calls of the group may be waiting or running at once: submit() blocks until one ends. None for
+            no limit.
+        results: Keep what the calls return, for results(); otherwise only unfinished calls and failures are kept.
     """
 
     def __init__(
@@ -148,10 +152,10 @@ class TaskGroup:
         self._executor = executor
         self._fail_fast = fail_fast
         self._places = None if limit is None else _Places(executor, limit)
-        # Reentrant: the garbage collector may run somebody's code, which submits, where it is held.
+        # Reentrant: while it is held the garbage collector may run code that submits.
         self._counting = threading.RLock()
         self._count = 0
-        # The calls that are not done, each with its number.
+        # The unfinished calls, each with its number.
         self._pending: dict[Future[Any], int] = {}
         self._failures = _Failures()
         self._futures: list[Future[Any]] | None = [] if results else None
@@ -159,10 +163,15 @@ class TaskGroup:
         self._left = False
 
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
-        """Submits fn(*args, **kwargs) as a call of the group, and returns its Future.
+        """Submits fn(*args, **kwargs) as a call of the group; blocks as the pool's options and the group's limit say.
 
-        Waits as the pool's options, and the group's limit, say. Raises what the pool's submit() raises, and
-        RuntimeError when the group's block has been left. In a group that failed fast the future is cancelled at once.
+        Returns:
+            The call's Future, which is cancelled at once in a group that failed fast.
+
+        Raises:
+            PoolError: As from the pool's submit().
+            PoolDeadlockError: It would block for ever, since all calls within the limit wait to submit to the group.
+            RuntimeError: The group's block has been left.
         """
         self._check_open()
         places = self._places
@@ -179,7 +188,7 @@ class TaskGroup:
         return self._enter(future)
 
     def try_submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T] | None:
-        """As submit(), but never waits; None if the pool is overloaded or the group's limit is reached."""
+        """As submit(), but never blocks; returns None if the pool is overloaded or the group's limit is reached."""
         self._check_open()
         places = self._places
         if places is None:
@@ -200,7 +209,7 @@ class TaskGroup:
     def submit_within(
         self, timeout: float | timedelta, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
     ) -> Future[_T]:
-        """As submit(), but waits for at most timeout seconds (or a timedelta), then raises PoolTimeoutError."""
+        """As submit(), but blocks for at most timeout seconds (or a timedelta), then raises PoolTimeoutError."""
         self._check_open()
         places = self._places
         if places is None:
@@ -236,7 +245,7 @@ class TaskGroup:
         return future
 
     def _enter(self, future: Future[_T]) -> Future[_T]:
-        """The future is that of a call of the group."""
+        """Makes the future's call one of the group."""
         with self._counting:
             number = self._count
             self._count += 1
@@ -245,38 +254,38 @@ class TaskGroup:
         self._pending[future] = number
         future.add_done_callback(self._note)
         if self._left and future.cancel():
-            # The block was left while another thread's call was on its way in.
+            # The block was left while another thread was submitting.
             raise RuntimeError("the task group is over: its block has been left")
         if self._stopped:
-            # It may have been on its way in when the others were cancelled.
+            # It may have come in while the others were being cancelled.
             future.cancel()
         return future
 
     def _note(self, future: Future[Any]) -> None:
-        """The call is done: keeps what it raised, and lets go of the future.
+        """When a call is done: keeps its exception and drops the future.
 
-        Called by whoever brings the call to its end, and by whoever waits for it and may be sooner.
+        Called by the thread that completes the call, and by a thread that waits for it and may be faster.
         """
-        # Looked up before the call is: while that is pending these are the failures that the block's end tells of. Once
-        # it has told of them they are let go of, and what is noted here too late is garbage with them.
+        # Read before the call is looked up: as long as that is pending, these are the failures that the block's end
+        # raises. Afterwards they are dropped, and anything noted here too late is dropped with them.
         failures = self._failures
         number = self._pending.get(future)
         if number is None:
             return
         error = None if future.cancelled() else future.exception()
         if error is not None:
-            # Before the call is struck out: who finds none pending finds every failure.
+            # Before the call is removed: a thread that finds no call pending then finds every failure.
             failures.errors[number] = error
             if is_base_error(error) and failures.base_error is None:
                 failures.base_error = error
-        # Looked at before: whoever leaves the block finds the call pending, or its failure.
+        # Read before the call is removed: a thread that leaves the block finds the call pending, or its failure.
         left = self._left
         if self._pending.pop(future, None) is None:
             return
         if error is not None:
             if left:
                 report_failures([error])
-            # First this, or who is given the place would come in after the failure.
+            # Before the place is freed, or the next call would get in after the failure.
             elif self._fail_fast or is_base_error(error):
                 self._stop()
         if self._places is not None:
@@ -287,15 +296,17 @@ class TaskGroup:
         self.cancel()
 
     def cancel(self) -> int:
-        """Cancels the calls that have not started; how many."""
-        # The last first: those that workers are about to start are still in their way meanwhile.
+        """Cancels the calls that have not started; returns their number."""
+        # Last first: until the first ones are cancelled they keep workers from reaching the others.
         return sum(not future.done() and future.cancel() for future in reversed(list(self._pending)))
 
     def results(self) -> list[Any]:
-        """Returns what the calls returned, in the order of their submission; for a group made with results=True.
+        """Returns what the calls returned, in the order of submission; blocks until all are done.
 
-        Waits for those that are not done. Raises an ExceptionGroup of what calls raised, or CancelledError where one
-        was cancelled.
+        Raises:
+            RuntimeError: The group was not created with results=True.
+            ExceptionGroup: Calls failed.
+            CancelledError: A call was cancelled, and none failed.
         """
         if self._futures is None:
             raise RuntimeError("the task group keeps no results: ask for them with group(results=True)")
@@ -304,19 +315,19 @@ class TaskGroup:
         return [future.result() for future in self._futures]
 
     def _wait(self) -> None:
-        # More may come meanwhile: the group's calls may submit others.
+        # The group's calls may submit more meanwhile.
         while pending := list(self._pending):
             for future in pending:
                 _wait_for(future)
                 self._note(future)
 
     def _raise_failures(self, own: BaseException | None, interrupt: BaseException | None) -> None:
-        """Raises what the group comes to, as asyncio.TaskGroup does; not what is on its way out of the block anyhow.
+        """Raises the group's failures as asyncio.TaskGroup does, but not an exception that leaves the block anyhow.
 
-        own: what the block raised. interrupt: what ended the wait for the calls.
+        own: the block's exception. interrupt: the exception that ended the wait for the calls.
         """
         failures = self._failures.in_order()
-        # A deadlock is an error of the block. All else that ends the wait comes from a signal's handler.
+        # A deadlock is an error of the block. Any other exception that ends the wait comes from a signal handler.
         deadlock = interrupt if isinstance(interrupt, PoolDeadlockError) else None
         bare = self._failures.base_error if interrupt is deadlock else interrupt
         try:
@@ -327,7 +338,7 @@ class TaskGroup:
                 if bare is not own:
                     raise bare
         finally:
-            del failures, bare, deadlock, own, interrupt  # Or their tracebacks would hold them.
+            del failures, bare, deadlock, own, interrupt  # Their tracebacks would keep them alive.
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"cannot pickle {type(self).__name__!r} object: its calls live in this process")
@@ -365,24 +376,30 @@ class TaskGroup:
         finally:
             interrupt = None
             if self._futures is None:
-                self._failures = _Failures()  # They are raised or logged, and nobody can ask again.
+                self._failures = _Failures()  # They were raised or logged, and cannot be asked for again.
 
 
 class FuncTaskGroup(TaskGroup, Generic[_P]):
-    """A TaskGroup on a pool with a function."""
+    """A TaskGroup on a pool with a function.
+
+    Args:
+        executor: The executor that runs the calls.
+        func: The pool's function.
+        **options: Those of TaskGroup.
+    """
 
     def __init__(self, executor: _Executor, func: Callable[_P, Any], **options: Any) -> None:
         super().__init__(executor, **options)
         self._func = func
 
     def invoke(self, *args: _P.args, **kwargs: _P.kwargs) -> Future[Any]:
-        """Submits a call of the pool's function; as submit()."""
+        """As submit(), for a call of the pool's function."""
         return self.submit(self._func, *args, **kwargs)
 
     def try_invoke(self, *args: _P.args, **kwargs: _P.kwargs) -> Future[Any] | None:
-        """As invoke(), but never waits; None if the pool is overloaded or the group's limit is reached."""
+        """As invoke(), but never blocks; returns None if the pool is overloaded or the group's limit is reached."""
         return self.try_submit(self._func, *args, **kwargs)
 
     def invoke_within(self, timeout: float | timedelta, /, *args: _P.args, **kwargs: _P.kwargs) -> Future[Any]:
-        """As invoke(), but waits for at most timeout seconds (or a timedelta), then raises PoolTimeoutError."""
+        """As invoke(), but blocks for at most timeout seconds (or a timedelta), then raises PoolTimeoutError."""
         return self.submit_within(timeout, self._func, *args, **kwargs)

@@ -1,4 +1,4 @@
-"""Where pyants may be imported, and what another import of it finds. The package imports this first."""
+"""Refuses interpreters other than the main one, and keeps the modules for a second import. Imported first."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _refuse_others() -> None:
         try:
             from _xxsubinterpreters import get_current, get_main  # type: ignore[import-not-found]
         except ImportError:
-            return  # The native module looks as well, but CPython may refuse it before, in words of its own.
+            return  # The native module checks too, but CPython may refuse that first, with a message of its own.
     if get_current() != get_main():
         raise ImportError(
             "pyants works in the main interpreter only: its pools and their threads belong to the process, and would"
@@ -29,14 +29,13 @@ _refuse_others()
 
 from pyants import _core  # noqa: E402
 
-# Reloaders and test runners take packages out of sys.modules and import them again. The pools go on meanwhile, and
-# their users hold on to the classes of the first import: so every later one finds its modules, and all classes are the
-# same.
+# Reloaders and test runners remove packages from sys.modules and import them again. Pools keep running meanwhile, and
+# their users keep the classes of the first import. So each later import finds the first one's modules and classes.
 sys.modules.update(_core._modules)
 
 
 def keep(package: ModuleType) -> None:
-    """Notes the modules of the package for an import to come; called when they have been imported."""
+    """Keeps the modules of the package for a later import; called when they have been imported."""
     prefix = package.__name__ + "."
     _core._modules.update({name: module for name, module in sys.modules.items() if name.startswith(prefix)})
     for name, module in _core._modules.items():

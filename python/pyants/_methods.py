@@ -1,4 +1,4 @@
-"""Methods of the native pools that are better said in Python."""
+"""Methods of the native pools that are easier to write in Python."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ def group(
     limit: int | None = None,
     results: bool = False,
 ) -> TaskGroup:
-    """A TaskGroup of calls on this pool, for a with block that ends when all of them are done.
+    """Returns a TaskGroup of calls on this pool, for a with block that ends when all of them are done.
 
-    fail_fast: after the first failure cancels what has not started. limit: how many calls of the group may be
-    waiting or running at once. results: keeps what the calls return, for the group's results().
+    Args:
+        fail_fast: After the first failure, cancel the calls that have not started.
+        limit: How many calls of the group may be waiting or running at once; None for no limit.
+        results: Keep what the calls return, for the group's results().
     """
     return TaskGroup(PoolExecutor.over(self), fail_fast=fail_fast, limit=limit, results=results)
 
@@ -36,17 +38,20 @@ def group_with_func(
     limit: int | None = None,
     results: bool = False,
 ) -> FuncTaskGroup[_P]:
-    """A TaskGroup of calls on this pool, for a with block that ends when all of them are done.
+    """Returns a TaskGroup of calls on this pool, for a with block that ends when all of them are done.
 
-    Besides submit() it has invoke(), which calls the pool's function. fail_fast: after the first failure cancels
-    what has not started. limit: how many calls of the group may be waiting or running at once. results: keeps what
-    the calls return, for the group's results().
+    Besides submit() it has invoke(), which calls the pool's function.
+
+    Args:
+        fail_fast: After the first failure, cancel the calls that have not started.
+        limit: How many calls of the group may be waiting or running at once; None for no limit.
+        results: Keep what the calls return, for the group's results().
     """
     return FuncTaskGroup(PoolExecutor.over(self), self.func, fail_fast=fail_fast, limit=limit, results=results)
 
 
 def install() -> None:
-    """Makes them methods of the native classes."""
+    """Installs the functions as methods of the native classes."""
     methods: list[tuple[Any, Any]] = [(_Submitter, group), (_Invoker, group_with_func)]
     for owner, function in methods:
         function.__name__ = "group"

@@ -1,43 +1,42 @@
-"""A worker's thread as the module threading shows it, and the list of the private names that pyants uses of CPython.
+"""A worker's thread as the module threading sees it, and the list of CPython's private names that pyants uses.
 
-tests/project/test_private_names.py holds the code to the list, and takes the names away one after another. First
-threading's. Where one of those in the first part is gone, a worker is what threading makes of any thread that was
-started elsewhere: a dummy.
+tests/project/test_private_names.py checks the code against the list, and removes the names one after another. The first table
+has threading's. If one of them is missing, a worker is to threading like any thread started elsewhere: a dummy.
 
 =========================  =========  ====================================================================
-name                       versions   what for
+name                       versions   purpose
 =========================  =========  ====================================================================
 _active                    all        the threads that current_thread() and enumerate() know, by ident
-_active_limbo_lock         all        held while that changes; a new one after a fork
-Thread._started            all        what keeps a thread from being started twice, or made a daemon
-Thread._ident, _native_id  all        what ident and native_id say
-Thread._after_fork         from 3.13  what a fork makes of a thread in the child
-Thread._handle             3.13       the same: the child's thread needs one with its ident
+_active_limbo_lock         all        held while that changes; replaced after a fork
+Thread._started            all        keeps a thread from being started twice, or made a daemon
+Thread._ident, _native_id  all        the values of ident and native_id
+Thread._after_fork         from 3.13  fixes a thread in a forked child
+Thread._handle             3.13       needed for that: the child's thread has one with its ident
 Thread._os_thread_handle   from 3.14  its name since then
 _make_thread_handle        from 3.13  makes it
-_reset_internal_locks      to 3.12    what a fork makes of a thread in the child
-Thread._set_tstate_lock    to 3.12    the same: what the end of the child's main thread is told by
+_reset_internal_locks      to 3.12    fixes a thread in a forked child
+Thread._set_tstate_lock    to 3.12    needed for that: signals the end of the child's main thread
 =========================  =========  ====================================================================
 
 =========================  =========  ====================================================================
-name                       versions   what for, and what happens when it is gone
+name                       versions   purpose, and what happens if it is missing
 =========================  =========  ====================================================================
-_register_atexit           all        the wait for the pools' tasks at the interpreter's exit. Gone, atexit
-                                      has us wait: after threading has joined its threads, so that a task
+_register_atexit           all        the wait for the pools' tasks at the interpreter's exit. Missing, pyants
+                                      waits in atexit: after threading has joined its threads, so a task
                                       that one of them waits for is late
-_make_thread_handle        from 3.13  see above. Gone, nobody can join the main thread of a child that a
-                                      worker has forked
-BaseEventLoop._run_once,   all        asyncio: whether the loop has anything else to do than to wait for
-_ready                                calls. Gone, it is woken for each result as any other loop
-_interpreters,             from 3.13, which interpreter imports pyants. Gone, CPython refuses any but the
-_xxsubinterpreters         to 3.12    main one in words of its own
-_Py_IsFinalizing           to 3.12    the interpreter is ending; Py_IsFinalizing since
-_pthread_cleanup_push      to 3.13    the C library's: see src/python/interpreter/call.rs, which does without it
+_make_thread_handle        from 3.13  see above. Missing, the main thread of a child that a worker has
+                                      forked cannot be joined
+BaseEventLoop._run_once,   all        asyncio: whether the loop has anything to do besides waiting for
+_ready                                calls. Missing, it is woken for each result like any other loop
+_interpreters,             from 3.13, which interpreter imports pyants. Missing, CPython refuses any but the
+_xxsubinterpreters         to 3.12    main one with a message of its own
+_Py_IsFinalizing           to 3.12    whether the interpreter is ending; Py_IsFinalizing since
+_pthread_cleanup_push      to 3.13    the C library's: see src/python/interpreter/call.rs, which works without it
 _pthread_cleanup_pop       to 3.13    likewise
 =========================  =========  ====================================================================
 
-These it offers, since CPython asks for them. Should it ask for others, its own wait() or Condition.wait() raises
-AttributeError on our futures, and the tests of both fail.
+pyants itself offers the following names, since CPython asks for them. If CPython asked for others, its own wait() or
+Condition.wait() would raise AttributeError on our futures, and the tests of both would fail.
 
 =========================  ==========================================================================
 of a future                _state, _result, _exception, _condition, _waiters, _done_callbacks
@@ -59,12 +58,12 @@ if TYPE_CHECKING:
 
     from pyants._core import _Exit
 
-# As they are now: others may put a Thread or an __init__ of their own there later, which are to see their threads only.
+# Saved now: a library may replace Thread or its __init__ later, and its version must see only that library's threads.
 _Thread: Any = threading.Thread
 _init: Any = threading.Thread.__init__
 _threading: Any = threading
 
-# None: threading has no such thing.
+# None: threading has no such dict or lock.
 active: dict[int, threading.Thread] | None = getattr(threading, "_active", None)
 if not hasattr(threading, "_active_limbo_lock"):
     active = None
@@ -74,14 +73,14 @@ _register_atexit: Callable[[Callable[[], object]], object] | None = getattr(thre
 
 
 def at_exit(call: Callable[[], object]) -> bool:
-    """Has call made at the interpreter's exit, before what was registered earlier; False: that has begun."""
+    """Registers call for the interpreter's exit, before those registered earlier; False: the exit has begun."""
     if _register_atexit is not None:
         try:
             _register_atexit(call)
         except RuntimeError:
             return False
         except TypeError:
-            pass  # It is not what we know any more.
+            pass  # Its signature has changed.
         else:
             return True
     atexit.register(call)
@@ -89,7 +88,7 @@ def at_exit(call: Callable[[], object]) -> bool:
 
 
 class WorkerThread(threading.Thread):
-    """A worker's thread: what threading.current_thread() says on it."""
+    """A worker's thread, as threading.current_thread() returns it there."""
 
     def __init__(self, name: str, pool: int, end: _Exit, daemon: bool) -> None:
         _init(self, name=name, daemon=daemon)
@@ -103,11 +102,14 @@ class WorkerThread(threading.Thread):
         self._started.set()
 
     def is_alive(self) -> bool:
-        """Whether the worker is there: it has not left, and its process is this one."""
+        """Whether the worker has not left and belongs to this process."""
         return not self._end.has_left()
 
     def join(self, timeout: float | None = None) -> None:
-        """Waits until the worker has left and its thread has ended; a pool's idle workers stay as its options say."""
+        """Blocks until the worker has left and its thread has ended, but for at most timeout seconds.
+
+        An idle worker stays as long as the pool's options say.
+        """
         if self is threading.current_thread():
             raise RuntimeError("cannot join current thread")
         if timeout is not None:
@@ -120,15 +122,15 @@ class WorkerThread(threading.Thread):
         status = "started" if self.is_alive() else "stopped"
         return f"<{type(self).__name__}({self.name}, {status} {self.ident})>"
 
-    # In a forked child. A worker that forked is the child's main thread, like any thread of an executor that forks, and
-    # none of the pool's any more.
+    # Called in a forked child. A worker that forked is the child's main thread, as any thread of an executor that forks
+    # would be, and no longer a worker.
 
     def _after_fork(self, new_ident: int | None = None) -> None:  # from 3.13
         if new_ident is not None:
             self.__class__ = _Thread
             handle = "_os_thread_handle" if hasattr(self, "_os_thread_handle") else "_handle"
             if not hasattr(_threading, "_make_thread_handle"):
-                self._ident = new_ident  # The rest is for threading, which alone knows it.
+                self._ident = new_ident  # Only threading could do the rest.
                 return
             setattr(self, handle, _threading._make_thread_handle(new_ident))
         _Thread._after_fork(self, new_ident)
@@ -141,10 +143,10 @@ class WorkerThread(threading.Thread):
 
 
 def make(name: str, pool: int, end: _Exit, daemon: bool) -> threading.Thread | None:
-    """The calling thread, a worker's, for threading.
+    """Creates the thread object of the calling worker.
 
-    pool is what tells its pool from every other; daemon: nobody waits for that pool at exit, nor for the threads that
-    its tasks start. None: threading knows it by a dummy, since it is not what we know.
+    pool: the id of its pool. daemon: whether the exit waits neither for that pool nor for threads that its tasks start.
+    Returns None if threading is not as we know it, and so has a dummy for the thread.
     """
     if active is not None:
         try:

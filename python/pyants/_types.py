@@ -1,4 +1,4 @@
-"""Types of what goes into a pool and comes out of it."""
+"""The types of a pool's options and numbers, and helpers that more than one module uses."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class LoadBalancingStrategy(enum.IntEnum):
     ROUND_ROBIN = 2
     """One after another."""
     LEAST_TASKS = 4
-    """The one with the fewest tasks: running, queued, or waiting to come in; of several the first."""
+    """The pool with the fewest tasks, running, queued or waiting for a permit; the first if there are several."""
 
 
 class PoolStats(NamedTuple):
     """A pool in numbers, taken in one go: submitted == completed + failed + cancelled + queued + busy."""
 
     capacity: int
-    """The most workers there may be; -1 without a limit."""
+    """The largest number of workers allowed; -1 for no limit."""
     running: int
     """Live workers, idle ones included."""
     busy: int
@@ -37,7 +37,7 @@ class PoolStats(NamedTuple):
     idle: int
     """Workers without a task."""
     waiting: int
-    """Threads that wait for room."""
+    """Threads that wait for a permit."""
     queued: int
     """Accepted tasks that wait for a worker."""
     submitted: int
@@ -47,15 +47,15 @@ class PoolStats(NamedTuple):
     failed: int
     """Tasks that raised."""
     cancelled: int
-    """Accepted tasks that will never run, because the initializer failed of the workers that were to run them."""
+    """Accepted tasks that were withdrawn, or will never run because the initializer of their workers failed."""
     rejected: int
-    """Tasks refused by overload, time-out or deadlock."""
+    """Tasks refused because of overload, timeout or deadlock."""
     spawned: int
     """Threads started so far."""
     expired: int
     """Workers that left because they were idle for too long."""
     peak_running: int
-    """The most workers there ever were at once; of a MultiPool the sum over its pools."""
+    """The largest number of workers at any one time; for a MultiPool the sum over its pools."""
 
 
 class PoolOptions(TypedDict, total=False):
@@ -78,26 +78,26 @@ class PoolOptions(TypedDict, total=False):
 
 
 def report_failures(failures: Iterable[BaseException]) -> None:
-    """Logs exceptions that there is nobody to raise to."""
+    """Logs exceptions that have no caller to be raised to."""
     for error in failures:
         logging.getLogger("pyants").error("exception in a task of a group", exc_info=error)
 
 
 def is_base_error(error: BaseException) -> bool:
-    """It ends programs, and comes out of a group as it is, as out of asyncio.TaskGroup."""
+    """Whether the exception ends programs: a group raises it as it is, as asyncio.TaskGroup does."""
     return isinstance(error, (SystemExit, KeyboardInterrupt))
 
 
 def is_told_to_end(error: BaseException | None) -> bool:
-    """A block that raises this has not failed: its generator is closed, or its task of asyncio cancelled."""
+    """Whether a block that raises this has not failed: its generator is closed, or its asyncio task cancelled."""
     if isinstance(error, GeneratorExit):
         return True
-    asyncio = sys.modules.get("asyncio.exceptions")  # Without the module there are no tasks of it.
+    asyncio = sys.modules.get("asyncio.exceptions")  # Without the module there are no asyncio tasks.
     return asyncio is not None and isinstance(error, asyncio.CancelledError)
 
 
 def raise_group(failures: list[BaseException], count: int, *by_block: BaseException | None) -> None:
-    """Raises as one group what of count calls failed, and what the group's block raised, if there is anything."""
+    """Raises the failures of count calls and the exceptions of the group's block as one group, if there are any."""
     own = [e for e in by_block if e is not None and not is_told_to_end(e) and not _is_made_of(e, failures)]
     by_calls = f"{len(failures)} of {count} tasks"
     if not own:
@@ -110,11 +110,11 @@ def raise_group(failures: list[BaseException], count: int, *by_block: BaseExcept
     try:
         raise BaseExceptionGroup(message, together) from None
     finally:
-        del failures, by_block, own, together  # Or the group's traceback would hold the group.
+        del failures, by_block, own, together  # The group's traceback would keep the group alive.
 
 
 def _is_made_of(error: BaseException, failures: list[BaseException]) -> bool:
-    """The block passes on what calls raised: one exception of them, or a group of nothing else."""
+    """Whether the block only passes on the calls' exceptions: one of them, or a group of nothing else."""
     if any(error is failure for failure in failures):
         return True
     if not isinstance(error, BaseExceptionGroup):
@@ -124,9 +124,9 @@ def _is_made_of(error: BaseException, failures: list[BaseException]) -> bool:
 
 
 def wake_loop(loop: asyncio.AbstractEventLoop, fetch: Callable[[], object]) -> None:
-    """Has an event loop call fetch, from any thread."""
+    """Has an event loop call fetch; may be called on any thread."""
     loop.call_soon_threadsafe(fetch)
 
 
 def give_way() -> None:
-    """Does nothing, but as Python: where another thread asks for the interpreter it gets it meanwhile."""
+    """Does nothing, but in Python, so that the interpreter lets another thread run if one asks for the GIL."""

@@ -1,4 +1,4 @@
-//! The face that the Python package `pyants` shows of the pool. It translates, and schedules nothing.
+//! The Python face of the pool: what the package `pyants` is built on. It translates, and schedules nothing.
 
 mod faces;
 mod interpreter;
@@ -9,13 +9,13 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
-/// For tests: the next `count` thread starts of the process fail; if negative all of them, until called with 0.
+/// For tests: the next `count` thread starts of the process fail; if negative, all until called with 0.
 #[pyfunction]
 fn _fail_spawns(count: i64) {
     crate::pool::internal::faults::fail_spawns(count);
 }
 
-/// The modules of the package, for whoever imports it again: see `pyants._interpreter`.
+/// The modules of the package, for a second import: see `pyants._interpreter`.
 static MODULES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
 
 /// The native half of the package `pyants`.

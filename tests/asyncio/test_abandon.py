@@ -250,7 +250,7 @@ def test_the_same_where_it_has_ended_when_it_is_cancelled(abandon: bool) -> None
 
             call = pool.run(boom)
             while not pool.pool.stats().failed:
-                time.sleep(0.001)  # The loop stands still meanwhile.
+                time.sleep(0.001)  # The loop is blocked meanwhile.
             call.cancel()
             await asyncio.wait([call])
             assert call.cancelled()
@@ -271,7 +271,7 @@ class Reports:
 
 
 def failed_call(pool: AsyncPool, error: BaseException) -> asyncio.Future[None]:
-    """A call that has failed, of which the loop does not know: it stands still."""
+    """A call that has failed, which the loop, being blocked, does not know yet."""
 
     def boom() -> None:
         raise error
@@ -485,7 +485,7 @@ def test_a_report_does_not_wait_for_the_end_of_another_call() -> None:
                 held = pool.run(gate.hold)
                 gate.wait_entered(1)
                 call = failed_call(pool, error)
-                # The only worker there is runs a call without end. (The loop stands still.)
+                # The only worker runs a call without end. (The loop is blocked.)
                 wait_equal(pool.pool.running, 1)
                 call.cancel()
                 await asyncio.wait([call])

@@ -24,7 +24,7 @@ def test_a_call_is_an_instance_of_asyncio_s_future() -> None:
             assert type(call) is AsyncCall
             assert asyncio.ensure_future(call) is call
             assert await call == 7
-            # What tornado.gen.multi() does: a check, and the callbacks of those that are not done.
+            # As tornado.gen.multi() does: a check, and callbacks for the calls that are not done.
             calls = [pool.run(int, str(number)) for number in range(10)]
             assert all(isinstance(call, asyncio.Future) for call in calls)
             done = Sum()

@@ -235,7 +235,7 @@ def test_cancelling_the_future_itself() -> None:
                 assert not waiting.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await waiting
-                # One that has started is let go of.
+                # A call that has started is abandoned.
                 assert held.cancel()
                 gate.open()
             assert await pool.run(int, "7") == 7
@@ -282,7 +282,7 @@ def test_a_task_group_that_fails_takes_back_the_others() -> None:
     run(main())
 
 
-# --- what it held is let go of at once, while the worker is still busy ---
+# --- its objects are dropped at once, while the worker is still busy ---
 
 
 def gone(*references: weakref.ref[Any]) -> bool:
@@ -333,7 +333,7 @@ def test_a_call_taken_back_is_let_go_of_at_once(make: Any, how: str, queue_size:
                 await held
             await until(lambda: pool.pool.stats().busy == pool.pool.queued() == 0)
             stats = pool.pool.stats()
-            # In the queue it had been accepted, in line it had not.
+            # In the queue it had been accepted, among the waiters it had not.
             accepted = 0 if queue_size == 0 else 1
             assert (stats.submitted, stats.completed, stats.cancelled) == (1 + accepted, 1, accepted)
 
@@ -420,7 +420,7 @@ def test_a_great_many_are_taken_back_in_little_time() -> None:
 
 
 def test_cancelling_while_workers_take_up_calls_loses_none() -> None:
-    # Whoever is faster: a call either ran, or its task was cancelled, or both.
+    # Whichever is faster: a call either ran, or its task was cancelled, or both.
     async def main() -> None:
         for _ in range(30):
             ran: list[int] = []

@@ -140,7 +140,7 @@ def test_a_group_that_was_left_refuses() -> None:
 
 
 def test_a_refusal_of_run_is_a_failure_of_the_group() -> None:
-    # It is not told at the call, and nobody need await that.
+    # It is not raised at the call, which need not be awaited.
     async def main() -> None:
         async with AsyncPool(1, nonblocking=True) as pool:
             calls: list[asyncio.Future[int]] = []
@@ -287,7 +287,7 @@ def test_an_exception_in_the_block_comes_out_with_what_calls_raised(make: Any) -
                 others: list[asyncio.Future[None]] = []
                 waiting = asyncio.ensure_future(block())
                 await until(lambda: len(others) == 10 and all(call.cancelled() for call in others))
-                # What has started is waited for.
+                # The block waits for calls that have started.
                 assert not waiting.done()
                 gate.open()
                 with pytest.raises(ExceptionGroup, match=r"^1 of 11 tasks and the group's block failed") as raised:
@@ -490,7 +490,7 @@ def test_a_second_cancellation_leaves_at_once() -> None:
                 assert waiting.cancelled()
                 assert gate.inside == 1
                 gate.open()
-            # What is still running is not lost.
+            # A call that is still running is not lost.
             await until(lambda: reported != [])
 
     run(main())

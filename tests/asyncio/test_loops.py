@@ -174,10 +174,10 @@ def test_a_loop_that_closes_with_calls_under_way(when: str) -> None:
         wait_until(lambda: gc.collect() >= 0 and len(errors) == 1, "the report")
     run(everything(pool))
     run(pool.aclose())
-    # Nobody can await them any more.
+    # They cannot be awaited any more.
     wait_until(lambda: all(future.cancelled() for future in futures), "the cancellation")
     assert errors == [mine]
-    # Of what stood in line nobody has taken anything back.
+    # None of the waiting calls was withdrawn.
     assert ran.value == (2 if when == "waiting" else 1)
 
 
@@ -413,7 +413,7 @@ def test_it_can_be_the_default_executor(executor_type: Any) -> None:
             held = [asyncio.ensure_future(asyncio.to_thread(pass_through, gate, number)) for number in range(3)]
             await entered(gate, 2)
             await ticks.some()
-            # What is in the queue is taken back.
+            # Calls in the queue are withdrawn.
             held[2].cancel()
             await asyncio.wait([held[2]])
             gate.open()

@@ -155,7 +155,7 @@ def test_all_else_that_can_be_called_is_not(fn: Callable[..., Any]) -> None:
     async def main() -> None:
         async with AsyncPool(1) as pool:
             assert await pool.run(fn) == 7
-            # What makes a coroutine otherwise may well be called: its result is for the loop.
+            # A callable that makes a coroutine in another way may be called: its result is for the loop.
             made = await pool.run(lambda: coroutine())
             await made
 

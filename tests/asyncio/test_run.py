@@ -44,7 +44,7 @@ def test_the_exception_arrives_with_its_traceback(make: Any) -> None:
             assert "fail" in [frame.name for frame in traceback.extract_tb(error.__traceback__)]
 
     run(main())
-    # Who awaits it was told, so nobody else is.
+    # It was raised where the call is awaited, and so is not reported anywhere else.
     assert reported == []
 
 
@@ -246,7 +246,7 @@ def test_a_release_while_calls_wait(make: Any) -> None:
                 pool.pool.release()
                 errors = await asyncio.gather(*waiting, return_exceptions=True)
                 assert {type(error) for error in errors} == {PoolClosedError}
-                # What was accepted is done.
+                # The accepted calls are done.
                 gate.open()
                 assert await held == 7
         assert ran.value == 0
@@ -377,7 +377,7 @@ def test_a_call_is_made_in_the_context_of_its_caller(make: Any) -> None:
         async with make(2) as pool:
             assert await pool.run(look_and_change) == "unset"
             await asyncio.gather(*(caller(pool, str(number)) for number in range(4)))
-            # What changes later is not seen by a call that was made before.
+            # A call does not see later changes.
             with Gate() as gate:
                 held = [pool.run(gate.hold) for _ in range(2)]
                 VARIABLE.set("early")

@@ -192,7 +192,7 @@ def test_a_pool_that_breaks_while_producers_wait() -> None:
 
     reported: list[BaseException] = []
     run(main())
-    # The initializer's; a refusal is nobody's failure.
+    # The initializer's; a refusal is not reported as a failure.
     assert [str(error) for error in reported] == ["not today"]
 
 
@@ -204,7 +204,7 @@ def test_leaving_the_block_waits_for_producers_in_other_tasks() -> None:
                 waiting = [asyncio.ensure_future(pool.submit(int, str(number))) for number in range(5)]
                 await until(lambda: pool.pool.waiting() == 5)
                 gate.open()
-            # They stood in line already: they were served.
+            # They were waiting already, and were served.
             calls = await asyncio.gather(*waiting)
             assert await asyncio.gather(*calls) == [0, 1, 2, 3, 4]
             await held

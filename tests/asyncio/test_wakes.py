@@ -29,7 +29,7 @@ class WakeError(Exception):
 
 @contextmanager
 def told() -> Generator[list[BaseException | None]]:
-    """What the unraisable hook hears meanwhile."""
+    """The exceptions that the unraisable hook gets meanwhile."""
     seen: list[BaseException | None] = []
 
     def hear(info: sys.UnraisableHookArgs) -> None:
@@ -72,7 +72,7 @@ def test_it_is_tried_again(failures: int) -> None:
     async def main() -> None:
         async with AsyncPool(2) as pool:
             waker = Waker(asyncio.get_running_loop(), failures)
-            # Nobody makes another call that would wake the loop for this one, too; nor does the loop look out so long.
+            # No other call comes that would wake the loop for this one, too; nor does the loop spin for so long.
             while waker.calls == 0:
                 assert await pool.run(after_a_while, 7) == 7
             with pytest.raises(KeyError):

@@ -64,7 +64,7 @@ def test_so_many_are_read_at_once_and_one_more_for_each_result(executor_type: An
     items = Counting()
     with executor_type(2) as executor:
         results = executor.map(str, items, buffersize=buffersize)
-        # They are submitted before anybody asks for a result.
+        # They are submitted before a result is asked for.
         assert items.taken == buffersize
         for number in range(20):
             assert next(results) == str(number)
@@ -192,7 +192,7 @@ def test_the_results_do_not_keep_the_executor(executor_type: Any) -> None:
     reference = weakref.ref(executor)
     del executor
     wait_freed(reference)
-    # There is nobody to submit to any more: what was in the buffer comes, and then the end.
+    # The executor is gone: the buffered results come, and then the end.
     assert list(results) == ["0", "1", "2"]
 
 

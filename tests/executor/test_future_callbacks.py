@@ -246,7 +246,7 @@ def test_who_cancels_calls_the_callbacks(executor_type: Executors) -> None:
         assert pending.cancel()
         assert seen == [threading.get_ident()]
         gate.open()
-    # The worker that came by later called nobody again.
+    # The worker that reached it later called no callback again.
     assert seen == [threading.get_ident()]
 
 
@@ -256,7 +256,7 @@ def test_a_worker_survives_its_callbacks(executor_type: Executors, error: BaseEx
     def failing(_: Future[Any]) -> None:
         raise error
 
-    # A BaseException ends a worker of CPython's, and the rest of its callbacks; nobody promises that.
+    # A BaseException ends a worker of CPython's, and the rest of its callbacks, which is not promised anywhere.
     if executor_type is ThreadPoolExecutor and not isinstance(error, Exception):
         pytest.skip("ends a worker of CPython's")
     calls = Sum()

@@ -25,7 +25,7 @@ Kind = Any
 
 
 def condition_of(future: pyants.Future[Any]) -> Any:
-    """What CPython's own code asks for."""
+    """The condition that CPython's own code asks for."""
     return future._condition  # pyright: ignore[reportPrivateUsage]
 
 
@@ -219,7 +219,7 @@ def test_a_wait_has_an_end(kind: Callable[[], Kind]) -> None:
 
 
 def test_a_future_ends_while_its_condition_is_asked_for() -> None:
-    # Neither is lost: whoever waits on the condition is told, however the two meet.
+    # Neither is lost: a thread that waits on the condition is notified, however the two meet.
     with pyants.PoolExecutor(4) as executor:
         for _ in range(300):
             future = executor.submit(int)

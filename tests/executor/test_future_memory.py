@@ -310,7 +310,7 @@ def test_results_of_a_map_in_a_cycle_are_collected(executor_type: Executors, rea
 
     with executor_type(1) as executor:
         owner = Owner(executor)
-        # Until the worker has let go of it.
+        # Until the worker has dropped it.
         executor.submit(int).result(DEADLINE)
         reference = weakref.ref(owner)
         del owner

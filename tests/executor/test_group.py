@@ -192,7 +192,7 @@ def test_a_pool_that_refuses_to_wait() -> None:
         with pool.group(results=True, limit=5) as group:
             group.submit(pass_through, gate, 7)
             for _ in range(10):
-                # What is refused takes no place of the limit.
+                # A refused call takes no place of the limit.
                 with pytest.raises(PoolOverloadError):
                     group.submit(int)
             gate.open()
@@ -203,7 +203,7 @@ def test_a_pool_that_refuses_to_wait() -> None:
 
 
 def each_done(group: Any, count: int, call: Any) -> None:
-    """So many calls one after another, with nobody who has their futures."""
+    """Makes calls one after another, without keeping their futures."""
     for _ in range(count):
         done = Latch(1)
         group.submit(call).add_done_callback(done.count_down)
@@ -286,7 +286,7 @@ def test_try_submit_never_waits(make: Any) -> None:
             gate.open()
             assert queued.result(DEADLINE) == 2
             assert group.submit(int, "ff", base=16).result(DEADLINE) == 255
-        # What was refused is no call of the group.
+        # A refused call is not one of the group.
         assert group.results() == [1, 2, 255]
         with pytest.raises(RuntimeError, match="left"):
             group.try_submit(int)
@@ -370,7 +370,7 @@ def test_invoke_without_waiting() -> None:
 
 
 def test_tasks_that_submit_tasks_on_a_bounded_pool() -> None:
-    """Who finds no room for a task does it itself: nothing waits, so there is no deadlock, and nothing is lost."""
+    """A submitter does a refused task itself: nothing blocks, so there is no deadlock, and no task is lost."""
     done = Sum()
 
     def visit(number: int) -> None:
@@ -571,7 +571,7 @@ def test_a_worker_that_waits_for_a_group_on_its_own_full_pool_is_told(make: Any,
         with owner.group(results=True) as group:
             group.submit(outer)
         assert group.results() == ["told 1 times"]
-        # What could not start was cancelled.
+        # Calls that could not start were cancelled.
         assert ran.value == 0
         with owner.group(results=True) as again:
             again.submit(int, "7")

@@ -216,7 +216,7 @@ def test_without_a_failure_it_changes_nothing() -> None:
 
 
 def test_many_threads_submit_while_it_fails() -> None:
-    # What was on its way in when the others were cancelled is cancelled, too, or has been run: nothing is left.
+    # A call that came in while the others were cancelled is cancelled, too, or has run: none is left.
     with Pool(2, queue_size=None) as pool:
         for _ in range(20):
             group = pool.group(fail_fast=True)
@@ -254,7 +254,7 @@ def test_it_cancels_what_has_not_started_and_comes_out_with_what_calls_raised(ma
         futures: list[Any] = []
         waiting = Background(block)
         wait_until(lambda: len(futures) == 11 and all(future.cancelled() for future in futures[1:]), "the cancellation")
-        # What has started is waited for.
+        # The block waits for calls that have started.
         assert waiting.is_alive()
         gate.open()
         with pytest.raises(ExceptionGroup, match=r"^1 of 11 tasks and the group's block failed") as raised:
@@ -469,7 +469,7 @@ def test_who_is_late_to_note_a_failure_leaves_nothing_behind(base: type[BaseExce
             late = Background(fail_now)
             gate.wait_entered(1)
             del error
-        # The failure is told, and another thread is still about to note it.
+        # The failure is raised while another thread is still about to note it.
         gate.open()
         assert late is not None
         late.result()

@@ -279,7 +279,7 @@ def test_on_the_workers_of_a_pool(make: Callable[[], Any], method: str) -> None:
         def numbers() -> Iterator[int]:
             for number in range(100):
                 if number % 10 == 9:
-                    # All shares end: for the next item there must be another.
+                    # All map tasks end: the next item needs another.
                     wait_equal(lambda number=number: done.value, number)  # type: ignore[misc]
                     assert pool.wait_idle(DEADLINE)
                 yield number
@@ -317,7 +317,7 @@ def test_an_item_that_the_pool_has_no_permit_for() -> None:
 
 
 def test_a_map_task_that_waits_is_not_counted_on() -> None:
-    # The pool may yet refuse it: an item that nobody but it would take must wait for room.
+    # The pool may yet refuse the map task: an item that only it would take must wait for a permit.
     done: list[int] = []
     with Gate() as busy, Gate() as first, Gate() as ahead:
         pool = Pool(2)
@@ -375,7 +375,7 @@ def test_an_initializer_that_fails_while_the_input_is_read(method: str) -> None:
 
 @pytest.mark.parametrize("method", ["map", "map_unordered"])
 def test_many_maps_of_slow_and_fast_inputs_at_once(method: str) -> None:
-    # Shares end and begin again all the time.
+    # Map tasks end and begin again all the time.
     with PoolExecutor(3) as executor:
 
         def numbers(pauses: bool) -> Iterator[int]:
@@ -394,7 +394,7 @@ def test_many_maps_of_slow_and_fast_inputs_at_once(method: str) -> None:
 
 @pytest.mark.parametrize("method", ["map", "map_unordered"])
 def test_an_item_that_comes_just_when_a_worker_gives_up_waiting_for_it(method: str) -> None:
-    # With one worker there is nobody else to take it. The moment is hit now and then: as often as there is time for.
+    # With one worker no other can take it. The moment is hit now and then, in as many tries as there is time for.
     done = 0
     end = time.monotonic() + 2
 

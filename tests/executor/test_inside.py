@@ -20,7 +20,7 @@ each_executor_type = pytest.mark.parametrize("executor_type", EXECUTOR_TYPES)
 
 
 def drain(executor: Any) -> list[Any]:
-    """What google-cloud-pubsub's scheduler does when it shuts down."""
+    """Does what google-cloud-pubsub's scheduler does when it shuts down."""
     items: list[Any] = []
     try:
         while True:
@@ -57,7 +57,7 @@ def test_calls_that_wait_can_be_taken_out_of_the_queue(executor_type: Executors)
         assert [item.future for item in items] == futures
         assert attribute(executor, "_work_queue").empty()
         gate.open()
-        # They are the caller's now: nobody else makes the calls.
+        # They belong to the caller now: no worker makes the calls.
         assert executor.submit(int).result(DEADLINE) == 0
         assert not any(future.done() for future in futures)
         assert futures[0].cancel()
@@ -82,7 +82,7 @@ def test_what_is_left_in_the_queue_keeps_its_order() -> None:
     with PoolExecutor(1) as executor, Gate() as gate:
         executor.submit(gate.hold)
         gate.wait_entered(1)
-        # What has no future stays, and is called in its turn.
+        # Calls without a future stay, and run in their turn.
         executor.pool.submit(called.append, 0)
         first = executor.submit(called.append, 1)
         executor.submit(called.append, 2)
@@ -111,7 +111,7 @@ def test_only_its_own_calls_are_taken_out_of_a_pool_of_others(make: Any) -> None
         futures = [executor.submit(done.add, 100) for _ in range(4)]
         others = [other.submit(done.add) for _ in range(4)]
         assert {id(item.future) for item in drain(executor)} == set(map(id, futures))
-        # Nobody waits for what was taken out.
+        # The shutdown does not wait for calls that were taken out.
         Background(executor.shutdown).result()
         gate.open()
         other.shutdown()
@@ -139,7 +139,7 @@ def test_the_permits_of_a_bounded_queue_are_given_back() -> None:
         executor.submit(int)
         assert executor.try_submit(int) is None
         assert len(drain(executor)) == 1
-        # Somebody who waits for room comes in.
+        # A blocked submitter is admitted.
         queued = executor.submit(int, "7")
         waiting = Background(lambda: executor.submit(int, "8"))
         wait_equal(executor.pool.waiting, 1)

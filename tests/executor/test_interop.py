@@ -352,7 +352,7 @@ def test_the_condition_of_a_future_is_its_lock(future_type: Futures) -> None:
         attribute(future, "_waiters").append(waiter := _Waiter())
         thread = threading.Thread(target=future.set_result, args=(5,), daemon=True)
         thread.start()
-        # Nobody sets it meanwhile, however long that is.
+        # It is not set meanwhile, however long that takes.
         for _ in range(10):
             time.sleep(TICK)
             assert waiter.seen == []
@@ -363,7 +363,7 @@ def test_the_condition_of_a_future_is_its_lock(future_type: Futures) -> None:
 
 
 class _Waiter:
-    """What wait() adds to a future."""
+    """The waiter that wait() adds to a future."""
 
     def __init__(self) -> None:
         self.seen: list[object] = []
@@ -407,7 +407,7 @@ def test_the_condition_is_notified_at_the_end(future_type: Futures) -> None:
 
 @each_executor_type
 def test_an_executor_that_drives_futures_of_its_own(executor_type: Executors) -> None:
-    # What libraries do that wrap an executor: a future of theirs follows one of its.
+    # Libraries that wrap an executor do this: a future of theirs follows one of its futures.
     class Following(Executor):
         def __init__(self, inner: Executor) -> None:
             self.inner = inner

@@ -131,7 +131,7 @@ def test_an_input_that_raises(executor_type: Executors) -> None:
 
     with executor_type(1) as executor, pytest.raises(LookupError, match="of the input"):
         executor.map(done.add, numbers())
-    # What had been submitted by then has run.
+    # The items submitted by then have run.
     assert done.value == 3
 
 
@@ -158,7 +158,7 @@ def test_the_exception_is_the_one_of_the_task(executor_type: Executors, error: B
 
 
 def held_back(executor: ThreadPoolExecutor, gate: Gate, ran: list[int], first: Callable[[], int]) -> Iterator[int]:
-    """What map gives for one item that calls `first`, one that the gate holds and five that cannot start before."""
+    """The results of a map: one item calls `first`, one is held by the gate, and five cannot start before that."""
 
     def task(number: int) -> int:
         if number == 0:
@@ -309,7 +309,7 @@ def test_results_of_what_shutdown_cancelled(executor_type: Executors) -> None:
 
 
 def test_one_worker_takes_everything_in_the_order_of_its_submission(executor_type: Executors) -> None:
-    # Who has one worker has an order, between maps too: what is submitted last may close what the others write to.
+    # With one worker there is an order, even between maps: the last call may close what the others write to.
     seen: list[object] = []
 
     def task(item: object) -> None:

@@ -162,7 +162,7 @@ def test_a_pool_that_is_released(make: Any) -> None:
         with pytest.raises(PoolClosedError):
             pool.submit(int)
         gate.open()
-        # What was accepted is done.
+        # The accepted calls are done.
         assert queued.result(DEADLINE) == 7
         assert held.result(DEADLINE) is None
     executor.shutdown()
@@ -244,7 +244,7 @@ def test_an_executor_has_a_pool_of_its_own() -> None:
         with pytest.raises(AttributeError):
             executor.pool = other.pool
         assert executor.submit(int).result(DEADLINE) == 0
-        # What has no future may be submitted beside.
+        # Tasks without a future may be submitted, too.
         done = Sum()
         executor.pool.submit(done.add)
         assert executor.pool.wait_idle(DEADLINE)
@@ -285,7 +285,7 @@ def test_wait_idle_waits_for_what_has_futures() -> None:
         assert future.done()
 
 
-# --- the shares of a map ---
+# --- the map tasks of a job ---
 
 
 def feed_with_a_foreign_task_between(pool: Pool, own: Gate, foreign: Gate) -> Iterator[Callable[[], None]]:
@@ -305,7 +305,7 @@ def call_it(item: Callable[[], None]) -> None:
 @pytest.mark.parametrize("queue_size", [None, 0])
 @pytest.mark.parametrize("cancel_futures", [False, True])
 def test_its_shutdown_does_not_wait_for_map_tasks_without_items(queue_size: int | None, cancel_futures: bool) -> None:
-    # One share of the map is all that is needed; the other stands behind a foreign task that goes on.
+    # One map task is all that is needed; the other is queued behind a foreign task that goes on.
     with Pool(2, queue_size=queue_size) as pool, Gate() as foreign, Gate() as own:
         pool.submit(foreign.hold)
         foreign.wait_entered(1)

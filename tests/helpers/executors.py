@@ -89,7 +89,7 @@ def wait_freed(*references: Callable[[], object]) -> None:
 
 @contextmanager
 def without_collector() -> Generator[None]:
-    """What dies in this block does so by its reference count. Only for tests that own the process."""
+    """In this block objects die only by their reference count. Only for tests that own the process."""
     gc.collect()
     gc.disable()
     try:

@@ -35,7 +35,7 @@ def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
     try:
         return asyncio.run(watched(), debug=debug)
     finally:
-        # Futures whose exception nobody asked for say so when they are freed.
+        # Futures whose exception was never asked for report it when they are freed.
         collect()
         assert not complaints, complaints
 

@@ -206,7 +206,7 @@ class Records(logging.Handler):
 
 
 class SharedHandler(logging.Handler):
-    """Hands what is logged on to all that read at the time.
+    """Passes each log record to all current readers.
 
     It stays on its logger: logging goes through the handlers of a logger as they are, and passes one over if another is
     taken away meanwhile.
@@ -224,7 +224,7 @@ class SharedHandler(logging.Handler):
 
     @contextmanager
     def read(self) -> Generator[Records]:
-        """What the threads of all tests log meanwhile, which is kept off stderr."""
+        """The records that threads of all tests log meanwhile, which are kept off stderr."""
         records = Records()
         with self.changing:
             self.readers += (records,)
@@ -236,7 +236,7 @@ class SharedHandler(logging.Handler):
 
 
 def own_logger() -> tuple[logging.Logger, Records]:
-    """A logger that nobody else has, and what is logged on it."""
+    """A logger of the test's own, and the records logged on it."""
     logger = logging.Logger("a test's own")
     records = Records()
     logger.addHandler(records)

@@ -62,7 +62,7 @@ def test_so_many_submitters_may_block_and_the_next_is_refused_at_once(kind: Kind
         with pytest.raises(PoolOverloadError):
             face.put_within(1000, 3)
         assert not face.try_put(3)
-        # A worker that becomes free lets a blocked one through, and makes room for one more to block.
+        # A worker that becomes free admits a blocked submitter, so that one more may block.
         gate.let(1)
         wait_until(lambda: pool.waiting() == most - 1)
         blocked += background(1, lambda: face.put(4))
@@ -158,7 +158,7 @@ def test_submit_within_is_let_in_in_time(kind: Kind) -> None:
 
 
 def wait_for_a_permit_for_a_moment(pool: Pool, order: list[str], seconds: float = 0.05) -> Background[None]:
-    """Has somebody be the second in line, and give up soon: as late as it takes to be seen there on a slow machine."""
+    """Has a thread be the second waiter and give up soon, but late enough to be seen there on a slow machine."""
     leaver = Background(lambda: pool.submit_within(seconds, order.append, "leaver"))
     wait_until(lambda: pool.waiting() == 2 or not leaver.is_alive())
     return leaver if pool.waiting() == 2 else wait_for_a_permit_for_a_moment(pool, order, seconds * 2)
@@ -234,7 +234,7 @@ def test_release_wakes_all_who_wait(kind: Kind) -> None:
         for submitter in blocked:
             with pytest.raises(PoolClosedError):
                 submitter.result()
-        # The task that held them up is still running: nobody waited for it.
+        # The task that blocked them is still running: the release did not wait for it.
         assert gate.inside == 1
         assert pool.waiting() == 0
     assert gate.entered == 1

@@ -28,7 +28,7 @@ from pyants import Pool
 
 
 class Oops(Exception):
-    """What these tests raise."""
+    """The exception that these tests raise."""
 
 
 def fail(*args: object) -> NoReturn:

@@ -17,7 +17,7 @@ from pyants import AsyncPool, Pool, PoolExecutor
 
 
 class Oops(Exception):
-    """What these tests raise."""
+    """The exception that these tests raise."""
 
 
 def fail(error: BaseException, *_: object) -> NoReturn:
@@ -181,7 +181,7 @@ def test_a_panic_handler_of_a_call_that_nobody_asked() -> None:
             except KeyError as outer:
                 done, _ = await asyncio.wait([pool.run(fail, error)])
                 del done
-                # What this block handles is the same as before.
+                # The exception that this block handles is the same as before.
                 handled.extend([sys.exception() is outer, outer.__context__])
             handled.append(sys.exception())
             await until(lambda: seen.given != [])

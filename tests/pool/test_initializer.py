@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Database:
-    """What workers connect to."""
+    """The server to which workers connect."""
 
     def __init__(self, *, down: bool = False) -> None:
         self.down = down
@@ -65,7 +65,7 @@ def test_a_database_that_is_down_for_a_moment(make: Callable[..., AsyncPool]) ->
                 with pytest.raises(BrokenPoolError, match="the next submit tries again") as raised:
                     await pool.run(database.ask)
                 assert isinstance(raised.value.__cause__, ConnectionError)
-                # Each call has tried once, and nobody tries meanwhile.
+                # Each call has tried once, and there is no other try meanwhile.
                 await asyncio.sleep(0.01)
                 assert database.refused.value == attempt
             assert not pool.is_closed()
@@ -137,7 +137,7 @@ def test_a_call_whose_worker_failed_does_not_wait_for_a_busy_one(make: Callable[
                 other = pool.run(database.ask)
                 await until(lambda: database.refused.value > 0 and pool.pool.running() == 1, "the end of the other")
                 database.down = False
-                # The first is still busy: another worker is started in a while, without anybody's call.
+                # The first is still busy: another worker is started after a while, without another call.
                 assert await other == 7
                 assert not held.done()
                 gate.open()
@@ -178,7 +178,7 @@ def test_a_pool_may_try_again_too(kind: Kind) -> None:
         assert pool.wait_idle(DEADLINE)
         wait_equal(pool.running, 0)
         assert not pool.is_closed()
-        # Nobody waits for the task: the log is told.
+        # No caller waits for the task, so it is logged.
         messages = [record.getMessage() for record in records.records]
         assert len(messages) == 2
         assert "initializer" in messages[0]

@@ -13,7 +13,7 @@ from pyants import Pool, PoolWithFunc
 
 
 class Oops(Exception):
-    """What these tests raise."""
+    """The exception that these tests raise."""
 
 
 def fail(*args: object) -> NoReturn:

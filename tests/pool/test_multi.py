@@ -197,7 +197,7 @@ def test_it_blocks_only_when_no_pool_can_take_the_task(strategy: LoadBalancingSt
     with MultiPool(3, 1, strategy) as pool:
         for gate in gates:
             pool.submit(gate.hold)
-        # Only the third pool has room, whoever's turn it is.
+        # Only the third pool has a permit, whichever pool's turn it is.
         for count in range(1, 8):
             gates[2].let(1)
             wait_equal(lambda: pool.stats().completed, count)

@@ -157,7 +157,7 @@ def test_one_purge_leaves_other_pools_alone() -> None:
 
 
 def test_a_short_expiry_is_kept_beside_a_long_one() -> None:
-    # Whoever keeps the time has a far deadline first, and must hear of a nearer one.
+    # The expiry thread has a far deadline first, and must be told of a nearer one.
     with Pool(1, expiry_duration=1000) as long, Pool(1, expiry_duration=0.02) as short:
         fill(long, 1)
         fill(short, 1)

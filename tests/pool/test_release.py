@@ -23,7 +23,7 @@ def test_release_closes_the_pool_and_waits_for_nothing(kind: Kind) -> None:
         gate.wait_entered(1)
         assert not pool.is_closed()
         pool.release()
-        # The task is still held, so nobody waited for it.
+        # The task is still held, so the release did not wait for it.
         assert gate.inside == 1
         assert pool.is_closed()
         pool.release()

@@ -200,7 +200,7 @@ def test_an_initializer_that_fails_breaks_the_pool(kind: Kind) -> None:
     assert (stats.completed, stats.failed, stats.queued, stats.busy) == (0, 0, 0, 0)
     errors = [record.exc_info[1] for record in records.records if record.exc_info]
     assert [str(error) for error in errors] == ["cannot begin"]
-    # What did not run is told.
+    # The calls that did not run are reported.
     assert any("cancel" in record.getMessage().lower() for record in records.records)
 
 

@@ -126,7 +126,7 @@ def test_down_lets_busy_workers_finish_and_leave(kind: Kind) -> None:
             face.put(None)
         gate.wait_entered(5)
         pool.tune(2)
-        # Nobody was interrupted.
+        # No task was interrupted.
         assert pool.running() == 5
         assert gate.inside == 5
         for running in (4, 3, 2):
@@ -182,7 +182,7 @@ def test_down_keeps_blocked_submitters_waiting_for_a_permit(kind: Kind) -> None:
         for running in (2, 1):
             gate.let(1)
             wait_equal(pool.running, running)
-            # One task is still more than there is room for.
+            # One task is still more than the capacity allows.
             assert pool.waiting() == 2
         gate.let(1)
         wait_equal(pool.waiting, 1)

@@ -48,7 +48,7 @@ def is_freed(reference: weakref.ref[Any]) -> None:
 
 
 def freed(build: Callable[[], Any]) -> None:
-    """What `build` gives is part of a cycle, which nobody else holds."""
+    """The object that `build` returns is part of a cycle, which nothing else keeps alive."""
     is_freed(weakref.ref(build()))
 
 
@@ -92,7 +92,7 @@ def test_a_pool_by_an_option(make: Callable[..., Any], option: str) -> None:
 def test_a_pool_by_its_function(base: Any) -> None:
     class Owner(base):  # type: ignore[misc]
         def __init__(self) -> None:
-            # Neither a bound method nor the pool's cell lets go of the other by itself.
+            # Neither a bound method nor the pool's cell can break the cycle.
             sizes = (1,) if base is PoolWithFunc else (2, 1)
             super().__init__(*sizes, self.work)  # pyright: ignore[reportUnknownMemberType]
 
@@ -222,7 +222,7 @@ def test_an_exception_in_a_cycle_that_nobody_asked_for_is_reported() -> None:
 
 @pytest.mark.parametrize("what", ["callback", "context", "callable", "argument", "keyword", "message", "admission"])
 def test_a_call_that_is_not_done(what: str) -> None:
-    # Its pool is gone with what is in line: nobody will ever make it.
+    # Its pool is gone, and the waiting call with it, which will never run.
     references: list[weakref.ref[Thing]] = []
 
     async def main() -> None:
@@ -352,7 +352,7 @@ def test_an_executor_over_a_pool() -> None:
 
 
 class Waiter(Thing):
-    """What concurrent.futures puts into a future's list, and threading a lock into a condition's."""
+    """The waiter that concurrent.futures puts into a future's list, and threading's lock in a condition's."""
 
     def add_result(self, _: object) -> None: ...
 

@@ -82,7 +82,7 @@ def python_graph() -> Graph:
 
 
 def part_of(module: str, table: dict[str, list[str]]) -> str:
-    """The innermost part of the table that the module lies in."""
+    """The innermost part of the table that contains the module."""
     parts = [part for part in table if module == part or module.startswith(part + "/")]
     assert parts, f"{module} is in no part of tests/layers.toml"
     return max(parts, key=len)

@@ -19,7 +19,7 @@ Documented = ast.ClassDef | ast.FunctionDef
 
 
 def documented(body: list[ast.stmt], owner: object, path: str) -> Iterator[tuple[str, Documented, object]]:
-    """Each class and function of the stub, with what it stands for."""
+    """Each class and function of the stub, with the object that it describes."""
     for node in body:
         if isinstance(node, Documented):
             target = inspect.getattr_static(owner, node.name)

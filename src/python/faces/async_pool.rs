@@ -1,4 +1,4 @@
-//! `AsyncPool`: calls that loops of asyncio wait for.
+//! `AsyncPool`: calls that asyncio loops wait for.
 
 use super::base::{Base, check_callable};
 use crate::pool::Error;
@@ -22,13 +22,13 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// A handle that takes a call back that has not begun.
+/// A handle by which a call that has not begun is withdrawn.
 #[pyclass(frozen, module = "pyants", name = "_Ticket")]
 pub struct Ticket(Py<Awaitable>);
 
 #[pymethods]
 impl Ticket {
-    /// Takes the call back, which is then to be cancelled; False: it has begun, or is over.
+    /// Withdraws the call, which the caller then cancels; returns False if it has begun or is over.
     fn withdraw(&self, py: Python<'_>) -> bool {
         self.0.get().withdraw(py)
     }
@@ -43,12 +43,12 @@ impl Ticket {
 pub struct AsyncPool {
     pool: PyOnceLock<Py<Base>>,
     get_running_loop: PyOnceLock<Py<PyAny>>,
-    /// The pool is this object's own, and closed with it.
+    /// Whether the pool is this object's own, and closed with it.
     owns_pool: AtomicBool,
     abandon_on_cancel: AtomicBool,
-    /// The calls made here.
+    /// The calls made through this object.
     scope: SharedScope,
-    /// One for each loop that has called lately.
+    /// One for each loop that has made calls lately.
     mailboxes: Mutex<Vec<Arc<Mailbox>>>,
 }
 
@@ -91,14 +91,14 @@ impl AsyncPool {
         let mailbox = Mailbox::new(event_loop, self.reporter(py)?)?;
         let mut mailboxes = lock(&self.mailboxes);
         let is_over = |mailbox: &Arc<Mailbox>| over.iter().any(|other| Arc::ptr_eq(other, mailbox));
-        // `over` holds on to them, so that none is dropped under the lock.
+        // `over` keeps them, so that none is dropped under the lock.
         mailboxes.retain(|mailbox| !is_over(mailbox));
         mailboxes.push(Arc::clone(&mailbox));
         drop(mailboxes);
         Ok(mailbox)
     }
 
-    /// Starts a call; the loop's future of it.
+    /// Starts a call and returns the loop's future of it.
     fn start<'py>(
         &self,
         py: Python<'py>,
@@ -154,10 +154,11 @@ impl AsyncPool {
             Ok(None) => {}
             Ok(Some(place)) => {
                 started.call.get().stand(Box::new(place));
-                // The caller is told when the task is taken up.
+                // The caller is notified when the task is taken up.
                 started.admission = admission;
             }
-            // As what the call raises, it is told where the call is awaited, `gather(..., return_exceptions=True)` say.
+            // Raised where the call is awaited, as its own exceptions are: `gather(..., return_exceptions=True)` may
+            // catch it.
             Err(refusal) => {
                 let reason = refusal.into_exception(py);
                 started.call.get().refuse_now(py, reason);
@@ -170,7 +171,7 @@ impl AsyncPool {
     }
 }
 
-/// A call was taken back while it waited in a queue of this pool.
+/// Notes that a queued call of this pool was withdrawn.
 fn note_withdrawn(pool: &Bound<'_, PyAny>) {
     let py = pool.py();
     if let Ok(pool) = pool.cast::<Base>() {
@@ -180,10 +181,10 @@ fn note_withdrawn(pool: &Bound<'_, PyAny>) {
     }
 }
 
-/// The news of its call that a caller wants besides the result.
+/// The additional notification that a caller wants, besides the result.
 enum Way {
     Plain,
-    /// When it is admitted.
+    /// When the call is admitted.
     Told,
 }
 
@@ -192,7 +193,7 @@ struct Started<'py> {
     admission: Option<Bound<'py, PyAny>>,
 }
 
-/// A call of an async function makes a coroutine and runs nothing, and no worker would await that.
+/// Calling an async function only creates a coroutine, which no worker would await.
 fn refuse_async(func: &Bound<'_, PyAny>) -> PyResult<()> {
     if !awaitable::is_async(func)? {
         return Ok(());
@@ -222,7 +223,7 @@ impl AsyncPool {
         }
     }
 
-    /// What __init__ does.
+    /// The body of __init__.
     fn _set_up(
         &self,
         py: Python<'_>,
@@ -251,9 +252,9 @@ impl AsyncPool {
 
     /// Runs fn(*args, **kwargs) on a worker, in the caller's context, and returns an awaitable of its result.
     ///
-    /// Never blocks: where the pool is full the call stands in line, and is taken up in its turn. Awaiting it raises
-    /// what fn raised, PoolClosedError on a closed pool, and PoolOverloadError where the call may not wait. Cancelling
-    /// takes the call back if it has not started; else see abandon_on_cancel.
+    /// Never blocks: if the pool is full the call itself waits for a permit, in its turn. Cancelling takes the call
+    /// back if it has not started; otherwise see abandon_on_cancel. Awaiting raises the exception of fn,
+    /// PoolClosedError if the pool is closed, and PoolOverloadError if it is full and the call may not wait.
     #[pyo3(signature = (r#fn, /, *args, **kwargs))]
     fn run<'py>(
         &self,
@@ -266,7 +267,7 @@ impl AsyncPool {
             .map(|started| started.call)
     }
 
-    /// As run(), with an awaitable of the admission where the call has to stand in line, and what takes it back.
+    /// As run(); also returns an awaitable of the admission, if it waits for one, and a ticket to withdraw it.
     #[pyo3(signature = (r#fn, /, *args, **kwargs))]
     fn _submit_detached<'py>(
         &self,
@@ -280,7 +281,7 @@ impl AsyncPool {
         Ok((call, admission, ticket))
     }
 
-    /// Accepts calls again; opens the pool again if it is its own.
+    /// Accepts calls again; reopens the pool if it is its own.
     fn _reopen(&self, py: Python<'_>) -> PyResult<()> {
         let pool = self.pool(py)?;
         if self.owns_pool.load(Ordering::Relaxed) {
@@ -297,13 +298,13 @@ impl AsyncPool {
         Ok(())
     }
 
-    /// Waits, not on a loop's thread, until every call is done and, with a pool of its own, the workers are gone.
+    /// Blocks (not on a loop's thread) until every call is done and, if it owns the pool, all workers have left.
     fn _wait_closed(&self, py: Python<'_>) -> PyResult<()> {
         let scope = self.scope.get();
         let (waited, raised) = detached(py, None, |wait_limit| scope.wait(wait_limit));
         waited.map_err(|error| raised.unwrap_or_else(|| errors::raise(py, error, "aclose")))?;
         if self.owns_pool.load(Ordering::Relaxed) {
-            // Not before: those that stand in line would be refused.
+            // Not before: calls that wait for a permit would be refused.
             let base = self.pool(py)?.get();
             let front = base.front(py)?;
             call::detach(py, || front.release());
@@ -314,7 +315,7 @@ impl AsyncPool {
         Ok(())
     }
 
-    /// Reports an exception of fn that nobody will ask for.
+    /// Reports an exception of fn that no caller will see.
     fn _report(&self, r#fn: &Bound<'_, PyAny>, exception: Bound<'_, PyAny>) -> PyResult<()> {
         let py = r#fn.py();
         let source = Source::Call(r#fn.clone().unbind());
@@ -323,14 +324,14 @@ impl AsyncPool {
         Ok(())
     }
 
-    /// No call is accepted any more.
+    /// Whether no more calls are accepted.
     fn is_closed(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(self.scope.get().is_closed() || self.pool(py)?.get().front(py)?.is_closed())
     }
 
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
-        // SAFETY: no token is needed to look at a cell that is written once; traversal runs while the thread is
-        // attached, but PyO3 hands out no token for it.
+        // SAFETY: no token is needed to read a cell that is written once; traversal runs while the thread is attached,
+        // but PyO3 hands out no token for it.
         let py = unsafe { Python::assume_attached() };
         visit.call(self.pool.get(py))?;
         visit.call(self.get_running_loop.get(py))

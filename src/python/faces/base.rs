@@ -29,21 +29,21 @@ enum Pools {
     Many(Box<MultiPool<PyHost>>),
 }
 
-/// One pool or several, and what it takes to make them anew in a forked child.
+/// One pool or several, and what is needed to make them anew in a forked child.
 pub struct Front {
     pools: Pools,
     options: Options,
     strategy: Option<(usize, Strategy)>,
-    /// How many calls of loops were taken back while they waited in a queue, since it was last cleared of them.
+    /// How many queued calls of loops were withdrawn since they were last removed from the queues.
     withdrawn: AtomicUsize,
 }
 
-/// How long a submit may take.
+/// How long a submit may block.
 #[derive(Clone, Copy)]
 pub enum Wait {
-    /// It returns at once.
+    /// Not at all.
     No,
-    /// As long as it takes; `Some`: at most so long.
+    /// Without limit; `Some`: at most this long.
     Up(Option<Duration>),
 }
 
@@ -75,8 +75,8 @@ impl Front {
         Ok(front)
     }
 
-    /// Where threads inherit their context: workers that are started from now on begin in a copy of the caller's. To be called
-    /// before a task is offered, since any worker may start another one for it.
+    /// If threads inherit their context: has workers that are started from now on begin in a copy of the caller's. Must
+    /// be called before a task is offered, since any worker may start another one for it.
     #[inline]
     fn lend_context(&self, py: Python<'_>) {
         #[cold]
@@ -92,7 +92,7 @@ impl Front {
         }
     }
 
-    /// The same, empty: for a forked child.
+    /// The same with empty pools, for a forked child.
     fn renewed(&self, py: Python<'_>) -> PyResult<Self> {
         let first = &self.pools()[0];
         let options = Options {
@@ -132,12 +132,12 @@ impl Front {
         }
     }
 
-    /// A worker could not be set up, and the pool closed itself.
+    /// Whether a worker could not be set up, so that the pool closed itself.
     pub fn is_broken(&self) -> bool {
         self.pools().iter().any(Pool::is_broken)
     }
 
-    /// The exception of a closed pool.
+    /// The error of a closed pool.
     pub fn check_open(&self) -> Result<(), Refusal> {
         if !self.is_closed() {
             return Ok(());
@@ -157,19 +157,19 @@ impl Front {
         }
     }
 
-    /// The id that tells the pools from all others, for those who wait for their tasks.
+    /// The id that tells these pools from all others, for waits for their tasks.
     pub fn deadlock_group_id(&self) -> usize {
         self.pools()[0].deadlock_group_id()
     }
 
-    /// How many workers there may be; `None`: any number.
+    /// The largest number of workers; `None`: unlimited.
     pub fn capacity(&self) -> Option<u32> {
         self.sum(|pool| pool.capacity().map(i64::from))
             .map(|sum| u32::try_from(sum).unwrap_or(u32::MAX))
     }
 
-    /// Submits a task whose submitter goes on at once: where there is no room it stands in line by itself, at the place
-    /// that is returned.
+    /// Submits a task without blocking: if there is no permit the task itself waits for one, at the place that is
+    /// returned.
     pub fn submit_detached(
         &self,
         py: Python<'_>,
@@ -179,7 +179,7 @@ impl Front {
             .map_err(|SubmitError { error, .. }| Refusal::Pool(error))
     }
 
-    /// As `submit_detached`, of a task that nobody would miss; `false`: it is refused.
+    /// As `submit_detached`, for a task that is not missed; `false`: it is refused.
     pub fn submit_spare(&self, py: Python<'_>, task: Task) -> bool {
         self.submit_detached_as(py, task, Accounting::Spare).is_ok()
     }
@@ -200,7 +200,7 @@ impl Front {
             Pools::Many(multi) => multi.submit_detached(index, offer, accounting),
         };
         match offer {
-            // Attached: it is a matter of a moment, which giving up the GIL would make a long one.
+            // Done attached: it takes only a moment, and releasing the GIL would make it a long one.
             Offer::Accepted { wake_due: false } | Offer::Full(_) | Offer::Closed(_) => {
                 submit_detached(offer)
             }
@@ -208,8 +208,8 @@ impl Front {
         }
     }
 
-    /// A call that waits in a queue was taken back. It is nothing but a shell now, which a worker drops when it gets there;
-    /// many of them are not left there for so long.
+    /// A queued call was withdrawn. Only an empty shell is left, which a worker drops when it reaches it; if there are
+    /// many, they are removed sooner.
     pub fn note_withdrawn(&self, py: Python<'_>) {
         const MANY: usize = 1024;
         let withdrawn = self.withdrawn.fetch_add(1, Ordering::Relaxed) + 1;
@@ -218,9 +218,9 @@ impl Front {
         }
     }
 
-    /// Takes the calls that were taken back out of the queues; whether there were any.
+    /// Removes withdrawn calls from the queues; returns whether there were any.
     fn clear_withdrawn(&self, py: Python<'_>) -> bool {
-        // Those that a worker has got to meanwhile are counted too: then this looks in vain, once.
+        // Workers may have dropped some meanwhile, which are still counted: then this looks in vain, once.
         if self.withdrawn.swap(0, Ordering::Relaxed) == 0 {
             return false;
         }
@@ -233,7 +233,7 @@ impl Front {
         !shells.is_empty()
     }
 
-    /// Submits a task; the rarer ways of doing so go through the core detached from Python.
+    /// Submits a task; the rarer ways go through the core detached from Python.
     #[inline]
     pub fn submit(&self, py: Python<'_>, task: Task, wait: Wait) -> Result<(), Refusal> {
         self.lend_context(py);
@@ -260,19 +260,19 @@ impl Front {
             (offer @ Offer::Closed(_), _) | (offer @ Offer::Full(_), Wait::No) => {
                 (go_on(offer, None), None)
             }
-            // Whoever is woken has to wait for others that were just woken. To give up the GIL for that, and to have to wait
-            // behind all of them, would cost more than the wake-up.
+            // The woken worker has to wait for others that were just woken. Releasing the GIL for the wakeup, and then
+            // waiting behind all of them, would cost more than the wakeup.
             (offer @ Offer::Accepted { .. }, _) if self.is_crowded(index) => {
                 (go_on(offer, None), None)
             }
-            // Somebody is woken or started: without the GIL, which the worker will ask for.
+            // A worker is woken or started: detached, since the worker will ask for the GIL.
             (offer, Wait::No) => (call::detach(py, || go_on(offer, None)), None),
             (offer, Wait::Up(timeout)) => {
                 detached(py, timeout, |wait_limit| go_on(offer, Some(wait_limit)))
             }
         };
         match (result, raised) {
-            // An exception from a signal handler comes first.
+            // An exception from a signal handler takes precedence.
             (Ok(()), Some(raised)) => Err(Refusal::Late(raised)),
             (Err(_), Some(raised)) => Err(Refusal::Python(raised)),
             (Ok(()), None) => Ok(()),
@@ -280,7 +280,7 @@ impl Front {
         }
     }
 
-    /// The task is for a worker at rest, while workers of other pools are awake, and want the GIL.
+    /// Whether the task is for an idle worker while workers of other pools are awake and want the GIL.
     fn is_crowded(&self, index: usize) -> bool {
         !cfg!(Py_GIL_DISABLED)
             && matches!(&self.pools, Pools::Many(multi) if multi.is_crowded(index))
@@ -314,7 +314,7 @@ impl Front {
         }
     }
 
-    /// The indices of the pools whose workers have not left in time come with the error.
+    /// Waits until all workers have left; the error comes with the indices of the pools whose workers have not.
     fn watch_gone(&self, wait_limit: &mut WaitLimit<'_>) -> Result<(), (Error, Vec<usize>)> {
         match &self.pools {
             Pools::One(pool) => pool
@@ -329,13 +329,13 @@ fn exiting(py: Python<'_>) -> PyErr {
     errors::closed(py, "can't open a pool at interpreter shutdown")
 }
 
-/// What all pools of pyants have in common.
+/// The methods that all pools of pyants have in common.
 #[pyclass(frozen, subclass, weakref, module = "pyants", name = "_Base")]
 pub struct Base {
-    /// There is none until `__init__`.
+    /// Empty until `__init__`.
     front: PerProcess<Front>,
-    /// The function of a pool that has one, in a list of one: a method of a subclass leads back to the pool, and neither it nor
-    /// a cell that is written once can let go of the other. A list can, when the collector asks it to.
+    /// The function of a pool that has one, in a list of one: a method of a subclass leads back to the pool, and
+    /// neither it nor a cell that is written once can break that cycle. A list can, when the collector clears it.
     func: PyOnceLock<Py<PyList>>,
 }
 
@@ -349,7 +349,7 @@ impl Default for Base {
 }
 
 impl Base {
-    /// What `__init__` does.
+    /// The body of `__init__`.
     pub fn init(
         &self,
         py: Python<'_>,
@@ -368,8 +368,8 @@ impl Base {
         self.front.set(generation(), front).map_err(|_| once())
     }
 
-    /// The pools. In a forked child they are made anew on first use: the old ones belong to the parent's threads, which may hold
-    /// their locks for ever.
+    /// The pools. A forked child makes them anew on first use: the old ones belong to the parent's threads, which may
+    /// hold their locks for ever.
     #[inline]
     pub fn front(&self, py: Python<'_>) -> PyResult<&Front> {
         self.front.get_or_make(generation(), |former| match former {
@@ -380,12 +380,12 @@ impl Base {
         })
     }
 
-    /// The pools, unless they are a parent's, which are not to be touched.
+    /// The pools, unless they are a parent's, which must not be touched.
     fn own_front(&self) -> Option<&Front> {
         self.front.get(generation())
     }
 
-    /// `func` of a pool with a function.
+    /// The function of a pool that has one.
     pub fn func<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.func
             .get(py)
@@ -393,12 +393,12 @@ impl Base {
             .ok_or_else(|| PyRuntimeError::new_err("the pool's __init__() was not called"))
     }
 
-    /// The id that tells the pool from every other, for those who wait for its tasks.
+    /// The id that tells the pool from every other, for waits for its tasks.
     pub fn deadlock_group_id(&self, py: Python<'_>) -> PyResult<usize> {
         Ok(self.front(py)?.deadlock_group_id())
     }
 
-    /// A closed pool says so before the callable is looked at (B14).
+    /// A closed pool raises before the callable is checked (B14).
     pub fn check_call(front: &Front, func: &Bound<'_, PyAny>) -> PyResult<()> {
         check_callable(func).map_err(|error| match front.check_open() {
             Ok(()) => error,
@@ -406,7 +406,7 @@ impl Base {
         })
     }
 
-    /// Submits `func(*args, **kwargs)`. A closed pool says so before anything is looked at (B14).
+    /// Submits `func(*args, **kwargs)`. A closed pool raises before anything is checked (B14).
     pub fn submit(
         &self,
         py: Python<'_>,
@@ -421,7 +421,7 @@ impl Base {
         front.submit(py, task(func.clone().unbind()), wait)
     }
 
-    /// Calls the pool's own function.
+    /// Submits a call of the pool's own function.
     pub fn invoke(
         &self,
         py: Python<'_>,
@@ -432,8 +432,8 @@ impl Base {
         self.front(py)?.submit(py, task(func), wait)
     }
 
-    /// Submits `func(item)` for each item, in one call; how many. What the pool refuses carries the number as
-    /// `submitted`.
+    /// Submits `func(item)` for each item, in one call, and returns how many. An error of the pool carries the number
+    /// as `submitted`.
     pub fn submit_many(
         &self,
         py: Python<'_>,
@@ -462,7 +462,7 @@ impl Base {
         let front = self.front(py)?;
         front.check_open()?;
         check_callable(func)?;
-        call::guard_thread(); // To read the items may be to run Python code.
+        call::guard_thread(); // Reading the items may run Python code.
         let mut switch = Switch::new(py);
         for item in items.try_iter()? {
             front.submit(
@@ -471,7 +471,7 @@ impl Base {
                 Wait::Up(None),
             )?;
             *submitted += 1;
-            // A loop in native code: now and then it lets other threads in, and Ctrl-C through.
+            // A loop in native code: now and then it lets other threads run, and signals be handled.
             if *submitted % 64 == 0 && switch.pause_if_due(py) {
                 py.check_signals()?;
             }
@@ -539,17 +539,17 @@ impl Base {
 
     /// The number of workers that may still be started: cap() - running(), or -1 without a limit.
     ///
-    /// Below 0 for a while after the capacity was lowered under running tasks.
+    /// It is negative for a while after the capacity was lowered below the number of running tasks.
     fn free<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         or_unlimited(py, self.front(py)?.sum(Pool::free))
     }
 
-    /// The number of threads that wait in submit() or invoke() for room.
+    /// The number of threads that are blocked in submit() or invoke(), waiting for a permit.
     fn waiting(&self, py: Python<'_>) -> PyResult<usize> {
         Ok(self.front(py)?.sum(Pool::waiting))
     }
 
-    /// The capacity: how many workers there may be, or -1 without a limit.
+    /// The capacity: the largest number of workers, or -1 without a limit.
     fn cap<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         or_unlimited(
             py,
@@ -567,7 +567,7 @@ impl Base {
         Ok(self.front(py)?.is_closed())
     }
 
-    /// A PoolStats with all numbers of the pool, taken in one go.
+    /// Returns a PoolStats: all numbers of the pool, taken at one moment.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let stats = self.front(py)?.stats();
         let numbers = [
@@ -591,11 +591,13 @@ impl Base {
             .guarded_call1(PyTuple::new(py, numbers)?)
     }
 
-    /// Changes the capacity at once.
+    /// Changes the capacity at once, without waiting for a task.
     ///
-    /// More: as many waiting submitters as fit are let in. Fewer: surplus workers leave, idle ones now and busy ones
-    /// when their task is done. Ignored, as in ants, by an unlimited pool, with pre_alloc, and where capacity <= 0.
-    /// For a MultiPool it is the capacity of each pool. Never waits for a task.
+    /// If it grows, as many blocked submitters as now fit are admitted. If it shrinks, surplus workers leave: idle ones
+    /// now, busy ones when their task is done. Ignored, as in ants, by an unlimited pool and with pre_alloc.
+    ///
+    /// Args:
+    ///     capacity: The new capacity, of each pool in a MultiPool; ignored if it is 0 or less.
     fn tune(&self, py: Python<'_>, capacity: &Bound<'_, PyAny>) -> PyResult<()> {
         let front = self.front(py)?;
         if let Some(capacity) = options::read_capacity("capacity", capacity)? {
@@ -608,10 +610,16 @@ impl Base {
         Ok(())
     }
 
-    /// Waits until everything that was accepted, before or meanwhile, is done; whether that came true.
+    /// Blocks until all accepted tasks are done, those accepted meanwhile too.
     ///
-    /// timeout is in seconds or a timedelta, None waits for ever. Raises PoolDeadlockError where a task would wait so,
-    /// for ever, for its own pool.
+    /// Args:
+    ///     timeout: Seconds, or a timedelta; None for no limit.
+    ///
+    /// Returns:
+    ///     True when all tasks are done, False when the time is over.
+    ///
+    /// Raises:
+    ///     PoolDeadlockError: The caller is a task of the pool, and would block for ever.
     #[pyo3(signature = (timeout = None))]
     fn wait_idle(&self, py: Python<'_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
         let front = self.front(py)?;
@@ -624,20 +632,23 @@ impl Base {
         }
     }
 
-    /// Closes the pool and returns at once.
+    /// Closes the pool and returns at once; does nothing on a closed pool.
     ///
-    /// Submitters that wait get PoolClosedError, idle workers leave, accepted tasks still run to their end. Does
-    /// nothing on a closed pool.
+    /// Blocked submitters get PoolClosedError, idle workers leave, and accepted tasks still run.
     fn release(&self, py: Python<'_>) -> PyResult<()> {
         let front = self.front(py)?;
         call::detach(py, || front.release());
         Ok(())
     }
 
-    /// Closes the pool and waits until every accepted task is done and every worker has left.
+    /// Closes the pool and blocks until every accepted task is done and every worker has left.
     ///
-    /// timeout is in seconds or a timedelta. Raises PoolClosedError on a closed pool, and PoolTimeoutError when the
-    /// time runs out: the pool stays closed then, and its tasks go on.
+    /// Args:
+    ///     timeout: Seconds, or a timedelta.
+    ///
+    /// Raises:
+    ///     PoolClosedError: The pool is closed already.
+    ///     PoolTimeoutError: The time is over; the pool stays closed, and its tasks go on.
     fn release_timeout(&self, py: Python<'_>, timeout: &Bound<'_, PyAny>) -> PyResult<()> {
         let front = self.front(py)?;
         let timeout = options::read_timeout(timeout)?;
@@ -647,9 +658,9 @@ impl Base {
         self.wait_gone(py, Some(timeout), "release_timeout")
     }
 
-    /// Opens a closed pool; does nothing on an open one.
+    /// Reopens a closed pool; does nothing on an open one.
     ///
-    /// Options, the tuned capacity and counters are kept. Workers are started on demand.
+    /// Options, the tuned capacity and the counters are kept. Workers are started on demand.
     fn reboot(&self, py: Python<'_>) -> PyResult<()> {
         let front = self.front(py)?;
         let opened = call::detach(py, || exit::unless_exiting(|| front.reboot()));
@@ -658,7 +669,7 @@ impl Base {
 
     /// Starts the workers that the tasks in flight would get if none ended meanwhile.
     ///
-    /// Returns when threading knows them.
+    /// Blocks until they are registered with threading.
     fn _muster(&self, py: Python<'_>) -> PyResult<()> {
         let front = self.front(py)?;
         call::detach(py, || {
@@ -674,7 +685,7 @@ impl Base {
         slf
     }
 
-    /// Closes the pool and waits, without limit, until every accepted task is done and every worker has left.
+    /// Closes the pool and blocks, without limit, until every accepted task is done and every worker has left.
     #[pyo3(signature = (*_exc_info))]
     fn __exit__(&self, py: Python<'_>, _exc_info: &Bound<'_, PyTuple>) -> PyResult<()> {
         let front = self.front(py)?;
@@ -711,7 +722,7 @@ impl Base {
         )))
     }
 
-    /// Closes the pool, and keeps it until its last worker leaves.
+    /// Closes the pool, and keeps it alive until its last worker has left.
     fn __del__(slf: &Bound<'_, Self>) {
         Self::let_finish(slf);
     }
@@ -725,30 +736,30 @@ impl Base {
 
     fn __clear__(&self) {
         for pool in self.own_front().into_iter().flat_map(Front::pools) {
-            // No task is in flight, and no worker there (`let_finish`), but for a pool whose class has a `__del__` that does
-            // not call ours: its tasks are reported to the log from now on, and it starts no worker if it
-            // had an initializer.
+            // No task is in flight and no worker is left (`let_finish`), unless the class has a `__del__` that does not
+            // call ours: then its tasks are reported to the log from now on, and if it had an initializer it starts no
+            // more workers.
             pool.host().hooks.clear();
         }
     }
 }
 
-/// Puts the finalizer into the class, which its native subclasses inherit. (PyO3 has no such method. Those that are written
-/// in Python find `__del__`.) To be called before there are any.
+/// Installs the finalizer, which PyO3 cannot declare, in the class. Its native subclasses inherit it (Python subclasses
+/// find `__del__`), so this must be called before there are any.
 pub fn install(py: Python<'_>) {
     let class = Base::type_object(py).as_type_ptr();
     let finalize = call::finalizer!(Base, |pool| {
         call::aside(|_| Base::let_finish(pool));
     });
-    // SAFETY: the type lives as long as the interpreter, and has no instances yet, nor subclasses. Nobody else writes its slots:
-    // the module is initialised by one thread.
+    // SAFETY: the type lives as long as the interpreter, and has no instances or subclasses yet. Nothing else writes
+    // its slots: one thread initialises the module.
     unsafe { (*class).tp_finalize = Some(finalize) };
 }
 
 impl Base {
-    /// Closes a pool that nobody can use any more, as one does that is dropped. Its workers still need what it was given:
-    /// an initializer for those that are yet to be started, a handler. So it lives on, by a reference of its own, and with
-    /// it all that it refers to, until the last worker leaves; what is garbage then the collector finds once more.
+    /// Closes a pool that can no longer be used, as dropping it does. Its workers still need its hooks: an initializer
+    /// for those yet to be started, a handler. So a reference of its own keeps it, with all it refers to, alive until
+    /// the last worker leaves; what is garbage then the collector finds again.
     fn let_finish(slf: &Bound<'_, Self>) {
         let Some(front) = slf.get().own_front() else {
             return;
@@ -756,14 +767,14 @@ impl Base {
         front.release();
         for pool in front.pools() {
             (pool.host()).keep(slf.clone().unbind().into_any(), pool.remains());
-            // Kept, then the look; a worker counts itself out, or as failed, then looks what is kept.
+            // Keeps the pool, then reads the workers; a worker counts itself out, or as failed, then reads `kept`.
             pool.host().let_go_as_the_last(false);
         }
     }
 
     fn func_for_gc(&self) -> Option<&Py<PyList>> {
-        // SAFETY: no token is needed to look at a cell that is written once; traversal runs while the thread is
-        // attached, but PyO3 hands out no token for it.
+        // SAFETY: no token is needed to read a cell that is written once; traversal runs while the thread is attached,
+        // but PyO3 hands out no token for it.
         self.func.get(unsafe { Python::assume_attached() })
     }
 

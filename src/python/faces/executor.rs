@@ -1,4 +1,4 @@
-//! `PoolExecutor`: calls that futures stand for, on the workers of a pool.
+//! `PoolExecutor`: calls with futures, on the workers of a pool.
 
 use super::base::{Base, Wait};
 use super::feed::Feed;
@@ -29,11 +29,11 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 pub struct Executor {
     pool: PyOnceLock<Py<Base>>,
     future_class: PyOnceLock<FutureClass>,
-    /// The executor's calls, where the pool is shared; else all that is in the pool is the executor's.
+    /// The executor's calls, if the pool is shared; otherwise all the pool's tasks are the executor's.
     scope: OnceLock<SharedScope>,
-    /// Of the threads' names, where the pool is the executor's own.
+    /// The prefix of the threads' names, if the pool is the executor's own.
     thread_name_prefix: OnceLock<String>,
-    /// The maps that may have shares waiting or at work.
+    /// The maps that may have map tasks waiting or running.
     jobs: Mutex<Vec<Weak<Job>>>,
 }
 
@@ -48,13 +48,13 @@ impl Executor {
         })
     }
 
-    /// The scope, where the pool is shared.
+    /// The scope, if the pool is shared.
     fn scope(&self) -> Option<Arc<Scope>> {
         self.scope.get().map(SharedScope::get)
     }
 
-    /// Submits a call; its future. What cannot be called is found out when it is, and told by the future, as CPython's
-    /// executor does.
+    /// Submits a call and returns its future. Whether it can be called shows only on the worker, and the future tells,
+    /// as with CPython's executor.
     fn submit<'py>(
         &self,
         py: Python<'py>,
@@ -73,7 +73,7 @@ impl Executor {
         }
         let task = Task::Future(call, instance::share(&future));
         let result = front.submit(py, task, wait);
-        // A call that came in just before the signal is run, and belongs to the executor until it is done.
+        // A call that was accepted just before the signal runs, and belongs to the executor until it is done.
         if !matches!(result, Ok(()) | Err(Refusal::Late(_))) {
             future.get().leave_scope();
         }
@@ -91,7 +91,7 @@ impl Executor {
             .map_err(|refusal| refusal.into_executors(py))
     }
 
-    /// The task is a call of the executor with this scope; without one all are.
+    /// Whether the task is a call of the executor with this scope; without a scope all are.
     fn is_call_of(task: &Task, scope: Option<&Arc<Scope>>) -> bool {
         match (task, scope) {
             (Task::Future(..), None) => true,
@@ -115,7 +115,7 @@ impl Executor {
         }
     }
 
-    /// What __init__ does: the pool, the class of futures, and the threads' prefix (None: others use it).
+    /// The body of __init__. thread_name_prefix is None if the pool is shared.
     fn _set_up(
         &self,
         py: Python<'_>,
@@ -135,7 +135,7 @@ impl Executor {
         Ok(())
     }
 
-    /// What the names of the executor's threads begin with; empty where others use the pool too.
+    /// The prefix of the names of the executor's threads; empty if the pool is shared.
     // Not an attribute of the instance in Python, which then needs no dict: without one its methods are found sooner.
     #[getter]
     fn _given_prefix(&self) -> &str {
@@ -151,7 +151,7 @@ impl Executor {
 
     // `submit` is in fastcall.rs.
 
-    /// As submit(), but never waits; None if the pool is overloaded.
+    /// As submit(), but never blocks; returns None if the pool is overloaded.
     #[pyo3(signature = (r#fn, /, *args, **kwargs))]
     fn try_submit<'py>(
         slf: &Bound<'py, Self>,
@@ -175,7 +175,7 @@ impl Executor {
         }
     }
 
-    /// As submit(), but waits for at most timeout seconds (or a timedelta), then raises PoolTimeoutError.
+    /// As submit(), but blocks for at most timeout seconds (or a timedelta), then raises PoolTimeoutError.
     #[pyo3(signature = (timeout, r#fn, /, *args, **kwargs))]
     fn submit_within<'py>(
         slf: &Bound<'py, Self>,
@@ -193,7 +193,7 @@ impl Executor {
         Ok(future.into_any())
     }
 
-    /// What CPython's own submit() comes to on this executor.
+    /// Submits a call for CPython's own submit().
     #[pyo3(signature = (r#fn, args, kwargs))]
     fn _submit_call<'py>(
         slf: &Bound<'py, Self>,
@@ -206,7 +206,7 @@ impl Executor {
             .schedule(slf.py(), patch::wait(slf.as_any()), call)
     }
 
-    /// Raises what submit() raises once no call is accepted any more.
+    /// Raises as submit() does if the executor accepts no more calls.
     fn _check_open(&self, py: Python<'_>) -> PyResult<()> {
         let is_closed = self.scope().is_some_and(|scope| scope.is_closed());
         let checked = if is_closed {
@@ -222,8 +222,8 @@ impl Executor {
         patch::is_replaced(slf.as_any())
     }
 
-    /// The way of items into map(), and how its results are had. These items are begun at once: fn is called with
-    /// each or, if star, with the items of the tuple that it is.
+    /// Begins a map: returns the feed that takes further items and has the results. The calls for these items begin
+    /// at once: fn gets each item or, if star, the items of each tuple as its arguments.
     fn _feed(
         &self,
         py: Python<'_>,
@@ -253,7 +253,7 @@ impl Executor {
         Feed::new(py, pool.clone().unbind(), job, timeout)
     }
 
-    /// Cancels what has not started of the maps whose results this thread has begun to read.
+    /// Cancels calls that have not started of the maps whose results this thread has begun to read.
     fn _leave_maps(&self, py: Python<'_>) {
         let jobs: Vec<_> = lock(&self.jobs).iter().filter_map(Weak::upgrade).collect();
         for job in jobs.iter().filter(|job| job.is_left()) {
@@ -261,7 +261,7 @@ impl Executor {
         }
     }
 
-    /// Takes the oldest call that waits for a worker out of the queue: its future, and fn, args and kwargs.
+    /// Takes the oldest call that waits for a worker out of the queue: returns its future, fn, args and kwargs.
     #[allow(clippy::type_complexity)]
     fn _take_queued<'py>(
         &self,
@@ -287,7 +287,7 @@ impl Executor {
         Ok(None)
     }
 
-    /// Accepts no more calls; takes back those that have not started, if asked to.
+    /// Accepts no more calls; with cancel_futures, cancels those that have not started.
     fn _close(&self, py: Python<'_>, cancel_futures: bool) -> PyResult<()> {
         let Ok(pool) = self.pool(py) else {
             return Ok(());
@@ -322,7 +322,7 @@ impl Executor {
         Ok(())
     }
 
-    /// Waits until every accepted call is done and, with a pool of its own, every worker has left.
+    /// Blocks until every accepted call is done and, if the pool is its own, every worker has left.
     fn _wait_closed(&self, py: Python<'_>) -> PyResult<()> {
         let Ok(pool) = self.pool(py) else {
             return Ok(());
@@ -337,28 +337,28 @@ impl Executor {
         }
     }
 
-    /// A future that a worker of the pool must not wait for where only another of its tasks would set it.
+    /// Returns a future to wait for a place with: a worker's wait for it counts when deadlocks are detected.
     fn _place<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Future>> {
         let class = self.future_class.get(py).ok_or_else(not_initialised)?;
         class.task_future(py, self.pool(py)?.get().deadlock_group_id(py)?)
     }
 
-    /// A time-out in seconds, checked as submit_within() does.
+    /// Returns a timeout in seconds, checked as by submit_within().
     fn _seconds(&self, timeout: &Bound<'_, PyAny>) -> PyResult<f64> {
         options::read_timeout(timeout).map(|timeout| timeout.as_secs_f64())
     }
 
-    /// What tells the pool from every other; a worker's thread has it as its attribute _pyants_pool.
+    /// The id of the pool; the thread object of a worker has it as its attribute _pyants_pool.
     fn _pool_id(&self, py: Python<'_>) -> PyResult<usize> {
         self.pool(py)?.get().deadlock_group_id(py)
     }
 
-    /// A worker's initializer failed.
+    /// Whether a worker's initializer failed.
     fn _is_broken(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(self.pool(py)?.get().front(py)?.is_broken())
     }
 
-    /// No call is accepted any more.
+    /// Whether no more calls are accepted.
     #[getter]
     fn _shutdown(&self, py: Python<'_>) -> PyResult<bool> {
         match self.scope() {
@@ -368,8 +368,8 @@ impl Executor {
     }
 
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
-        // SAFETY: no token is needed to look at a cell that is written once; traversal runs while the thread is
-        // attached, but PyO3 hands out no token for it.
+        // SAFETY: no token is needed to read a cell that is written once; traversal runs while the thread is attached,
+        // but PyO3 hands out no token for it.
         let py = unsafe { Python::assume_attached() };
         visit.call(self.pool.get(py))?;
         visit.call(self.future_class.get(py).map(FutureClass::class))

@@ -1,8 +1,8 @@
-//! `submit` and `invoke`: the methods that are called once a task, and so must not cost more than the task.
+//! `submit` and `invoke`: the methods that are called once for each task, and so must not cost more than the task.
 //!
-//! For a method that takes `**kwargs` PyO3 has the interpreter pack all arguments into a tuple and a dictionary, which
-//! costs as much as the rest of a submit. These take them as the interpreter has them (`METH_FASTCALL`), and are put
-//! into their classes by hand.
+//! For a method with `**kwargs` PyO3 has the interpreter pack all arguments into a tuple and a dictionary, which costs
+//! as much as the rest of a submit. These methods take them as the interpreter has them (`METH_FASTCALL`), and are
+//! installed into their classes by hand.
 
 use super::base::{Base, Wait};
 use super::executor::Executor;
@@ -22,11 +22,11 @@ use pyo3::types::{PyDict, PyString, PyTuple};
 use pyo3::{Borrowed, PyTypeInfo};
 use std::ffi::{CStr, c_int, c_void};
 
-/// The arguments that the interpreter passes to a method: borrowed for as long as the call lasts.
+/// The arguments that the interpreter passes to a method, borrowed for the duration of the call.
 #[derive(Clone, Copy)]
 struct Arguments<'a, 'py> {
     py: Python<'py>,
-    /// The positional ones, then the values of those given by name.
+    /// The positional ones, then the values of the keyword arguments.
     values: &'a [*mut ffi::PyObject],
     positional: usize,
     names: *mut ffi::PyObject,
@@ -45,12 +45,12 @@ impl<'a, 'py> Arguments<'a, 'py> {
         let named = if names.is_null() {
             0
         } else {
-            // SAFETY: it is a tuple if there is one.
+            // SAFETY: it is a tuple if it is not null.
             unsafe { ffi::PyTuple_GET_SIZE(names) as usize }
         };
         let values = match positional + named {
             0 => &[],
-            // SAFETY: as the interpreter calls such a method, there are so many.
+            // SAFETY: the interpreter passes this many to such a method.
             count => unsafe { std::slice::from_raw_parts(values, count) },
         };
         Arguments {
@@ -62,11 +62,11 @@ impl<'a, 'py> Arguments<'a, 'py> {
     }
 
     fn get(self, index: usize) -> Borrowed<'a, 'py, PyAny> {
-        // SAFETY: the arguments are objects, which the caller keeps alive.
+        // SAFETY: the arguments are objects that the caller keeps alive.
         unsafe { Borrowed::from_ptr(self.py, self.values[index]) }
     }
 
-    /// All but the first `skip` ones, as a tuple and a dictionary.
+    /// All but the first `skip` arguments, as a tuple and a dictionary.
     #[cold]
     fn pack(self, skip: usize) -> PyResult<(Bound<'py, PyTuple>, Option<Bound<'py, PyDict>>)> {
         let positional = (skip..self.positional).map(|index| self.get(index));
@@ -83,7 +83,7 @@ impl<'a, 'py> Arguments<'a, 'py> {
         Ok((args, Some(kwargs)))
     }
 
-    /// `func` called with all but the first `skip` ones.
+    /// A call of `func` with all but the first `skip` arguments.
     #[inline]
     fn into_call(self, func: Py<PyAny>, skip: usize) -> PyResult<Call> {
         match self.values.len() - skip {
@@ -113,7 +113,7 @@ fn submit<'py>(
     let py = arguments.py;
     let front = base.get().front(py)?;
     let func = callable(arguments)?;
-    // A closed pool says so before anything is looked at (B14).
+    // A closed pool raises before the arguments are checked (B14).
     Base::check_call(front, &func)?;
     let task = Task::Call(arguments.into_call(func.to_owned().unbind(), 1)?);
     submitted(py, front.submit(py, task, Wait::Up(None)))
@@ -151,7 +151,7 @@ fn schedule<'py>(
         .map(Bound::into_any)
 }
 
-/// As `schedule`, where CPython's class may have been patched, or this may be called in the place of `try_submit`.
+/// As `schedule`, if CPython's class may be patched, or if this is called in place of `try_submit`.
 #[cold]
 fn schedule_with_care<'py>(
     executor: &Bound<'py, Executor>,
@@ -169,12 +169,12 @@ fn schedule_with_care<'py>(
         .map(Bound::into_any)
 }
 
-/// Gives a class a method that was written for the interpreter's own calling convention: `$call`, a function of an
-/// instance of its base class `$base` and `Arguments`. Gives the function that the interpreter calls.
+/// Gives a class a method with the interpreter's own calling convention: `$call`, a function of an instance of its base
+/// class `$base` and `Arguments`. Returns the function that the interpreter calls.
 macro_rules! add_method {
     ($py:expr, $class:ty, $base:ty, $name:literal, $call:path, $doc:literal) => {{
         /// # Safety
-        /// To be called by the interpreter, as a method of the class.
+        /// Must be called by the interpreter, as a method of the class.
         unsafe fn method(
             py: Python<'_>,
             slf: *mut ffi::PyObject,
@@ -182,7 +182,7 @@ macro_rules! add_method {
             positional: ffi::Py_ssize_t,
             names: *mut ffi::PyObject,
         ) -> PyResult<*mut ffi::PyObject> {
-            // SAFETY: the interpreter has checked that `slf` is an instance of the class that has the method, and that is
+            // SAFETY: the interpreter has checked that `slf` is an instance of the class with the method, which is
             // `$base` or a subclass of it. It keeps `slf` and the arguments alive until the call returns.
             let (slf, arguments) = unsafe {
                 (
@@ -195,7 +195,7 @@ macro_rules! add_method {
         let definition = Box::leak(Box::new(ffi::PyMethodDef {
             ml_name: $name.as_ptr(),
             ml_meth: ffi::PyMethodDefPointer {
-                // What PyO3 puts around its own methods: panics become exceptions.
+                // The trampoline that PyO3 puts around its own methods: panics become exceptions.
                 PyCFunctionFastWithKeywords: get_trampoline_function!(
                     fastcall_cfunction_with_keywords,
                     method
@@ -205,7 +205,7 @@ macro_rules! add_method {
             ml_doc: $doc.as_ptr(),
         }));
         let class = <$class as PyTypeInfo>::type_object($py);
-        // SAFETY: the class is one, and the definition lives for ever.
+        // SAFETY: the class is a type object, and the definition is never freed.
         let method = unsafe {
             Bound::from_owned_ptr_or_err(
                 $py,
@@ -213,25 +213,25 @@ macro_rules! add_method {
             )?
         };
         class.setattr($name.to_string_lossy().as_ref(), method)?;
-        // SAFETY: it is what was put in above.
+        // SAFETY: this field was set above.
         unsafe { definition.ml_meth.PyCFunctionFastWithKeywords as *mut std::ffi::c_void }
     }};
 }
 
-/// A getter of `_Future` that mostly has the value `$now`; else `$make` makes it.
+/// A getter of `_Future` that mostly returns `$now`; otherwise `$make` creates the value.
 macro_rules! getter {
     ($now:path, $make:path) => {{
         /// # Safety
-        /// To be called by the interpreter, attached, with a future.
+        /// Must be called by the interpreter, attached, with a future.
         unsafe fn make(py: Python<'_>, slf: *mut ffi::PyObject) -> PyResult<*mut ffi::PyObject> {
-            // SAFETY: the caller's promise; it keeps `slf` alive until the call returns.
+            // SAFETY: promised by the caller, who keeps `slf` alive until the call returns.
             let slf = unsafe { Borrowed::from_ptr(py, slf).cast_unchecked::<Future>() };
             $make(&slf).map(Bound::into_ptr)
         }
         /// # Safety
         /// As that of `make`.
         unsafe extern "C" fn get(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
-            // SAFETY: the caller's promise, as in `make`. Nothing here panics but what is behind the trampoline.
+            // SAFETY: promised by the caller, as in `make`. Only what is behind the trampoline can panic.
             unsafe {
                 let py = Python::assume_attached();
                 let future = Borrowed::from_ptr(py, slf).cast_unchecked::<Future>();
@@ -248,9 +248,9 @@ macro_rules! getter {
 /// The getter of `_state`.
 ///
 /// # Safety
-/// To be called by the interpreter, attached, with a future.
+/// Must be called by the interpreter, attached, with a future.
 unsafe extern "C" fn state(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
-    // SAFETY: the caller's promise; it keeps `slf` alive until the call returns. Nothing here panics.
+    // SAFETY: promised by the caller, who keeps `slf` alive until the call returns. Nothing here panics.
     unsafe {
         let py = Python::assume_attached();
         let future = Borrowed::from_ptr(py, slf).cast_unchecked::<Future>();
@@ -268,14 +268,14 @@ unsafe extern "C" fn set_state(
     _: *mut c_void,
 ) -> c_int {
     /// # Safety
-    /// As that of `state`; `value` is null where the attribute is to be deleted.
+    /// As that of `state`; `value` is null if the attribute is to be deleted.
     unsafe fn assign(
         py: Python<'_>,
         slf: *mut ffi::PyObject,
         _: *mut ffi::PyObject,
         value: *mut ffi::PyObject,
     ) -> PyResult<c_int> {
-        // SAFETY: the caller's promise; it keeps both alive until the call returns.
+        // SAFETY: promised by the caller, who keeps both alive until the call returns.
         let (slf, value) = unsafe {
             (
                 Borrowed::from_ptr(py, slf).cast_unchecked::<Future>(),
@@ -285,11 +285,11 @@ unsafe extern "C" fn set_state(
         let value = value.ok_or_else(|| PyAttributeError::new_err("can't delete attribute"))?;
         Future::assign_state(&slf, &value).map(|()| 0)
     }
-    // SAFETY: the caller's promise. The name, which `assign` does not look at, is any object.
+    // SAFETY: promised by the caller. The name, which `assign` ignores, may be any object.
     unsafe { get_trampoline_function!(setattrofunc, assign)(slf, slf, value) }
 }
 
-/// Gives `_Future` an attribute.
+/// Installs an attribute in `_Future`.
 fn add_attribute(
     py: Python<'_>,
     name: &'static CStr,
@@ -304,14 +304,14 @@ fn add_attribute(
         closure: std::ptr::null_mut(),
     }));
     let class = Future::type_object(py);
-    // SAFETY: the class is one, and the definition lives for ever.
+    // SAFETY: the class is a type object, and the definition is never freed.
     let attribute = unsafe {
         Bound::from_owned_ptr_or_err(py, ffi::PyDescr_NewGetSet(class.as_type_ptr(), definition))?
     };
     class.setattr(name.to_string_lossy().as_ref(), attribute)
 }
 
-/// Puts the methods into their classes, and what `concurrent.futures.wait` and `as_completed` ask of each future.
+/// Installs the methods in their classes, and the attributes that `concurrent.futures.wait` and `as_completed` read.
 pub fn install(py: Python<'_>) -> PyResult<()> {
     condition::install(py)?;
     add_attribute(py, c"_state", state, Some(set_state))?;
@@ -319,31 +319,62 @@ pub fn install(py: Python<'_>) -> PyResult<()> {
     add_attribute(py, c"_condition", condition, None)?;
     let waiters = getter!(Future::waiters_now, Future::make_waiters);
     add_attribute(py, c"_waiters", waiters, None)?;
-    let _ = add_method!(py, Submitter, Base, c"submit", submit, c"submit($self, fn, /, *args, **kwargs)
+    let _ = add_method!(
+        py,
+        Submitter,
+        Base,
+        c"submit",
+        submit,
+        c"submit($self, fn, /, *args, **kwargs)
 --
 
-Runs fn(*args, **kwargs) on a worker.
+Runs fn(*args, **kwargs) on a worker; blocks while the pool is full.
 
-Returns when a worker has the task or, with a queue, when it is accepted; waits while the pool is full.
-Raises PoolClosedError if the pool is closed, or closes while this waits; PoolOverloadError if it may not wait;
-PoolDeadlockError where it would wait for ever, because every worker waits like this; PoolSpawnError if no
-thread can be started and none is alive.");
-    let _ = add_method!(py, Invoker, Base, c"invoke", invoke, c"invoke($self, /, *args, **kwargs)
+Returns when a worker has the task or, with a queue, when the task is accepted.
+
+Raises:
+    PoolClosedError: The pool is closed, or closes while this blocks.
+    PoolOverloadError: The pool is full, and the call may not block.
+    PoolDeadlockError: It would block for ever, because every worker is blocked like this.
+    PoolSpawnError: No thread can be started, and no worker is alive."
+    );
+    let _ = add_method!(
+        py,
+        Invoker,
+        Base,
+        c"invoke",
+        invoke,
+        c"invoke($self, /, *args, **kwargs)
 --
 
-Runs func(*args, **kwargs) on a worker.
+Runs func(*args, **kwargs) on a worker; blocks while the pool is full.
 
-Returns when a worker has the task or, with a queue, when it is accepted; waits while the pool is full.
-Raises PoolClosedError if the pool is closed, or closes while this waits; PoolOverloadError if it may not wait;
-PoolDeadlockError where it would wait for ever, because every worker waits like this; PoolSpawnError if no
-thread can be started and none is alive.");
-    let submit = add_method!(py, Executor, Executor, c"submit", schedule, c"submit($self, fn, /, *args, **kwargs)
+Returns when a worker has the task or, with a queue, when the task is accepted.
+
+Raises:
+    PoolClosedError: The pool is closed, or closes while this blocks.
+    PoolOverloadError: The pool is full, and the call may not block.
+    PoolDeadlockError: It would block for ever, because every worker is blocked like this.
+    PoolSpawnError: No thread can be started, and no worker is alive."
+    );
+    let submit = add_method!(
+        py,
+        Executor,
+        Executor,
+        c"submit",
+        schedule,
+        c"submit($self, fn, /, *args, **kwargs)
 --
 
 Schedules fn(*args, **kwargs) and returns the Future of its result.
 
-With a bound on the backlog it waits for room. Raises RuntimeError after shutdown() and at interpreter exit,
-BrokenThreadPool if an initializer failed, and what Pool.submit() raises.");
+With a limit on the backlog it blocks while the backlog is full.
+
+Raises:
+    RuntimeError: The executor is shut down, or the interpreter exits.
+    BrokenThreadPool: An initializer failed.
+    PoolError: As from Pool.submit()."
+    );
     patch::set_native(submit);
     Ok(())
 }

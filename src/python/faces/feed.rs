@@ -1,4 +1,4 @@
-//! The way of items into a `map`: begun as they come.
+//! Feeds the items of a `map` to its job, which begins them as they come.
 
 use super::base::{Base, Wait};
 use crate::pool::Error;
@@ -9,23 +9,23 @@ use pyo3::prelude::*;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Hands the items of a map over while its input is read by Python code.
+/// Passes items to a map while Python code reads its input.
 // Not frozen: that one thread at a time adds items is PyO3's to check.
 #[pyclass(module = "pyants", name = "_Feed")]
 pub struct Feed {
     pool: Py<Base>,
     job: Arc<Job>,
-    /// The pool wanted no more hands than there were.
+    /// The pool had no use for more workers than there were.
     is_refused: bool,
     timeout: Option<Duration>,
     since: Instant,
 }
 
 impl Feed {
-    /// Of more shares none would find a worker: by the kernel's usual limits a process has no more threads.
+    /// Further map tasks would find no worker: under the kernel's usual limits a process cannot have more threads.
     const MOST_MAP_TASKS: usize = 1 << 15;
 
-    /// For a new job, whose items, if it has any, are begun.
+    /// For a new job; its items, if it has any, are begun.
     pub fn new(
         py: Python<'_>,
         pool: Py<Base>,
@@ -44,7 +44,7 @@ impl Feed {
         Ok(feed)
     }
 
-    /// Sees to it that somebody takes the last `items` items: one worker for sure, and more where there is room for them.
+    /// Makes sure that the last `items` items are taken: by one worker for certain, and by more if there are permits.
     fn recruit(&mut self, py: Python<'_>, items: usize) -> Result<(), Refusal> {
         let job = &self.job;
         let front = self.pool.get().front(py)?;
@@ -62,7 +62,7 @@ impl Feed {
                 break;
             } else {
                 self.enter()?;
-                // More hands are welcome when there is room for them, but nobody waits for them.
+                // Further workers are welcome if there are permits, but nothing waits for them.
                 let map_task = Task::Map(Box::new(MapTask::spare(job)));
                 self.is_refused = !front.submit_spare(py, map_task);
             }
@@ -70,7 +70,7 @@ impl Feed {
         Ok(())
     }
 
-    /// A share comes in; its end leaves again.
+    /// Counts a new map task in the scope; its end counts it out.
     fn enter(&self) -> Result<(), Refusal> {
         match self.job.scope() {
             Some(scope) if !scope.enter() => Err(Refusal::Pool(Error::Closed)),
@@ -78,7 +78,7 @@ impl Feed {
         }
     }
 
-    /// Whoever has shut the executor down gets no more items called.
+    /// An executor that is shut down calls no more items.
     fn check_open(&self, py: Python<'_>) -> Result<(), Refusal> {
         self.pool.get().front(py)?.check_open()?;
         match self.job.scope() {
@@ -90,17 +90,17 @@ impl Feed {
 
 #[pymethods]
 impl Feed {
-    /// Adds an item, and has it begun.
+    /// Adds an item and has its call begun.
     fn add(&mut self, py: Python<'_>, item: Bound<'_, PyAny>) -> PyResult<()> {
         let added = self.check_open(py).and_then(|()| {
-            // SAFETY: `self` is borrowed mutably, and nobody else adds items to its job.
+            // SAFETY: `self` is borrowed mutably, and nothing else adds items to its job.
             unsafe { self.job.add(item.unbind()) };
             self.recruit(py, 1)
         });
         added.map_err(|refusal| refusal.into_executors(py))
     }
 
-    /// The results of the items that were added.
+    /// Returns the results of the items that were added.
     fn results(&self) -> Results {
         Results::new(Arc::clone(&self.job), self.timeout, self.since)
     }

@@ -9,7 +9,7 @@ use crate::python::work::task::Task;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
-/// The pools that have one function for all tasks.
+/// The methods of the pools with one function for all tasks.
 #[pyclass(frozen, subclass, extends = Base, module = "pyants", name = "_Invoker")]
 pub struct Invoker;
 
@@ -23,7 +23,7 @@ impl Invoker {
 impl Invoker {
     // `invoke` is in fastcall.rs.
 
-    /// As invoke(), but never waits; False if the pool is overloaded.
+    /// As invoke(), but never blocks; returns False if the pool is overloaded.
     #[pyo3(signature = (*args, **kwargs))]
     fn try_invoke(
         slf: &Bound<'_, Self>,
@@ -39,7 +39,7 @@ impl Invoker {
         )
     }
 
-    /// As invoke(), but waits for at most timeout seconds (or a timedelta), then raises PoolTimeoutError.
+    /// As invoke(), but blocks for at most timeout seconds (or a timedelta), then raises PoolTimeoutError.
     #[pyo3(signature = (timeout, /, *args, **kwargs))]
     fn invoke_within(
         slf: &Bound<'_, Self>,
@@ -55,10 +55,15 @@ impl Invoker {
         result.map_err(|refusal| refusal.into_exception(py))
     }
 
-    /// Submits func(item) for each item of iterable, and returns how many.
+    /// Submits func(item) for each item of iterable; blocks as invoke() does.
     ///
-    /// The iterable is read lazily: one item only when the one before was accepted. An error of the pool carries the
-    /// number of accepted tasks as its attribute submitted.
+    /// The iterable is read lazily: each item only when the one before was accepted.
+    ///
+    /// Returns:
+    ///     The number of tasks.
+    ///
+    /// Raises:
+    ///     PoolError: As from invoke(); its attribute submitted is the number of tasks accepted before.
     #[pyo3(signature = (iterable, /))]
     fn invoke_many(slf: &Bound<'_, Self>, iterable: &Bound<'_, PyAny>) -> PyResult<u64> {
         let py = slf.py();
@@ -83,7 +88,7 @@ impl Invoker {
     }
 }
 
-/// The function of a pool, which comes before its options (B8).
+/// The function of a pool, which is checked before its options (B8).
 pub fn read_func(py: Python<'_>, func: Option<&Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
     match func.filter(|func| !func.is_none()) {
         None => Err(errors::lack_func(
@@ -97,8 +102,10 @@ pub fn read_func(py: Python<'_>, func: Option<&Bound<'_, PyAny>>) -> PyResult<Py
 
 /// A pool of worker threads that all call the same function.
 ///
-/// capacity: how many workers there may be; 0 or less: as many as there are tasks. func: what every task calls. The
-/// keyword options are those of Pool.
+/// Args:
+///     capacity: The largest number of workers; 0 or less for no limit.
+///     func: The function that every task calls.
+///     **options: Those of Pool.
 #[pyclass(frozen, subclass, extends = Invoker, module = "pyants")]
 pub struct PoolWithFunc;
 

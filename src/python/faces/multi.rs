@@ -9,18 +9,21 @@ use crate::python::work::host::PyHost;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-/// The pool that a method by index asks.
+/// The pool that a by-index method is about.
 fn at<'a>(base: &'a Bound<'_, Base>, index: &Bound<'_, PyAny>) -> PyResult<&'a Pool<PyHost>> {
     base.get().pool_at(base.py(), index)
 }
 
 /// Several pools behind one front: less contention between submitters.
 ///
-/// size: how many pools. capacity_per_pool: how many workers each may have; 0 or less: as many as there are tasks.
-/// strategy: a LoadBalancingStrategy. The keyword options are those of Pool, and each pool has them.
+/// A task goes to the pool that the strategy chooses or, if that one is full, to another with a permit. If all are
+/// full, submit() blocks until one of them has a permit.
 ///
-/// A task goes to the pool that the strategy chooses, or to another that has room where that one is full; where none
-/// has, submit() waits until one does.
+/// Args:
+///     size: The number of pools.
+///     capacity_per_pool: The largest number of workers of each pool; 0 or less for no limit.
+///     strategy: A LoadBalancingStrategy.
+///     **options: Those of Pool, for each of the pools.
 #[pyclass(frozen, subclass, extends = Submitter, module = "pyants")]
 pub struct MultiPool;
 
@@ -52,22 +55,22 @@ impl MultiPool {
             .init(py, given, Some(strategy), None)
     }
 
-    /// running() of the pool with this index. Raises InvalidPoolIndexError where there is none.
+    /// running() of the pool with this index; raises InvalidPoolIndexError if there is none.
     fn running_by_index(slf: &Bound<'_, Self>, index: &Bound<'_, PyAny>) -> PyResult<u32> {
         Ok(at(slf.as_super().as_super(), index)?.running())
     }
 
-    /// free() of the pool with this index. Raises InvalidPoolIndexError where there is none.
+    /// free() of the pool with this index; raises InvalidPoolIndexError if there is none.
     fn free_by_index(slf: &Bound<'_, Self>, index: &Bound<'_, PyAny>) -> PyResult<i64> {
         Ok(at(slf.as_super().as_super(), index)?.free().unwrap_or(-1))
     }
 
-    /// waiting() of the pool with this index. Raises InvalidPoolIndexError where there is none.
+    /// waiting() of the pool with this index; raises InvalidPoolIndexError if there is none.
     fn waiting_by_index(slf: &Bound<'_, Self>, index: &Bound<'_, PyAny>) -> PyResult<usize> {
         Ok(at(slf.as_super().as_super(), index)?.waiting())
     }
 
-    /// queued() of the pool with this index. Raises InvalidPoolIndexError where there is none.
+    /// queued() of the pool with this index; raises InvalidPoolIndexError if there is none.
     fn queued_by_index(slf: &Bound<'_, Self>, index: &Bound<'_, PyAny>) -> PyResult<usize> {
         Ok(at(slf.as_super().as_super(), index)?.queued())
     }
@@ -75,8 +78,12 @@ impl MultiPool {
 
 /// Several pools behind one front, whose workers all call the same function.
 ///
-/// size: how many pools. capacity_per_pool: how many workers each may have; 0 or less: as many as there are tasks.
-/// func: what every task calls. strategy: a LoadBalancingStrategy. The keyword options are those of Pool.
+/// Args:
+///     size: The number of pools.
+///     capacity_per_pool: The largest number of workers of each pool; 0 or less for no limit.
+///     func: The function that every task calls.
+///     strategy: A LoadBalancingStrategy.
+///     **options: Those of Pool, for each of the pools.
 #[pyclass(frozen, subclass, extends = Invoker, module = "pyants")]
 pub struct MultiPoolWithFunc;
 
@@ -110,22 +117,22 @@ impl MultiPoolWithFunc {
             .init(py, given, Some(strategy), Some(func))
     }
 
-    /// running() of the pool with this index. Raises InvalidPoolIndexError where there is none.
+    /// running() of the pool with this index; raises InvalidPoolIndexError if there is none.
     fn running_by_index(slf: &Bound<'_, Self>, index: &Bound<'_, PyAny>) -> PyResult<u32> {
         Ok(at(slf.as_super().as_super(), index)?.running())
     }
 
-    /// free() of the pool with this index. Raises InvalidPoolIndexError where there is none.
+    /// free() of the pool with this index; raises InvalidPoolIndexError if there is none.
     fn free_by_index(slf: &Bound<'_, Self>, index: &Bound<'_, PyAny>) -> PyResult<i64> {
         Ok(at(slf.as_super().as_super(), index)?.free().unwrap_or(-1))
     }
 
-    /// waiting() of the pool with this index. Raises InvalidPoolIndexError where there is none.
+    /// waiting() of the pool with this index; raises InvalidPoolIndexError if there is none.
     fn waiting_by_index(slf: &Bound<'_, Self>, index: &Bound<'_, PyAny>) -> PyResult<usize> {
         Ok(at(slf.as_super().as_super(), index)?.waiting())
     }
 
-    /// queued() of the pool with this index. Raises InvalidPoolIndexError where there is none.
+    /// queued() of the pool with this index; raises InvalidPoolIndexError if there is none.
     fn queued_by_index(slf: &Bound<'_, Self>, index: &Bound<'_, PyAny>) -> PyResult<usize> {
         Ok(at(slf.as_super().as_super(), index)?.queued())
     }

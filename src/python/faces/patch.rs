@@ -1,9 +1,10 @@
-//! `submit` in the hands of others: replaced on an executor, in a subclass, or in `concurrent.futures.ThreadPoolExecutor`,
-//! as tracing libraries do.
+//! Handles replacements of `submit`: on an executor, in a subclass, or in `concurrent.futures.ThreadPoolExecutor`, as
+//! tracing libraries make them.
 //!
-//! What Python's own lookup finds before the native `submit` needs nothing here, but the executor's other methods must go
-//! by it (`is_replaced`). A patch of CPython's class lies behind the native `submit`, which therefore looks for it. The
-//! interpreter gives a class a new version whenever it, or a base of it, is changed; so mostly the look is at a number.
+//! A replacement that Python's own lookup finds before the native `submit` needs nothing here, but the executor's other
+//! methods must call it (`is_replaced`). A patch of CPython's class is behind the native `submit`, which therefore
+//! looks for it: mostly it only compares a number, since the interpreter gives a class a new version whenever it or a
+//! base changes.
 
 use super::base::Wait;
 use crate::python::interpreter::call::Guarded;
@@ -18,41 +19,41 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
 /// `ThreadPoolExecutor`.
 static CLASS: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(std::ptr::null_mut());
-/// The version of the class that was last found as CPython made it. No class has this one, nor 0, which is none.
+/// The class's version when it was last found unpatched. No class has this initial one, and 0 stands for no version.
 static PLAIN: AtomicU32 = AtomicU32::new(u32::MAX);
 /// The native `submit`, as the interpreter calls it.
 static NATIVE: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
-/// How many threads call a replaced `submit` by `ask`.
+/// How many threads are calling a replaced `submit` through `ask`.
 static ASKING: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    /// How long the `submit` of this executor, by its address, may take where it was called by `ask`.
+    /// The wait allowed to the `submit` of this executor (by its address) while `ask` calls it.
     static ASKED: Cell<Option<(usize, Wait)>> = const { Cell::new(None) };
 }
 
 fn version() -> u32 {
     let class = CLASS.load(Ordering::Relaxed);
     // SAFETY: `install` has set the pointer to a class that lives as long as the module, and a class's version is an
-    // aligned `unsigned int` that the interpreter writes whole, by atomic stores where there is no GIL.
+    // aligned `unsigned int` that the interpreter writes as a whole, with atomic stores on builds without the GIL.
     unsafe { AtomicU32::from_ptr(&raw mut (*class).tp_version_tag).load(Ordering::Relaxed) }
 }
 
-/// Nobody has put a hand to `submit` but by Python's own lookup: `false` says that it must be looked for.
+/// `true`: `submit` is replaced at most where Python's own lookup finds it; `false`: look for other replacements.
 #[inline]
 pub fn is_plain() -> bool {
-    // Relaxed: a thread sees what it did itself, and what it was told of by another.
+    // Relaxed: a thread sees its own changes, and those that another thread has told it of.
     version() == PLAIN.load(Ordering::Relaxed) && ASKING.load(Ordering::Relaxed) == 0
 }
 
-/// CPython's class has a `submit` that is not CPython's.
+/// Whether CPython's class has a `submit` that is not CPython's own.
 #[cold]
 fn is_patched(py: Python<'_>) -> PyResult<bool> {
-    // The version, then the class: one that is patched in between has another version by then.
+    // Reads the version, then the class: if it is patched in between it has another version by then.
     let version = version();
     let submit = lookup::THREAD_POOL_EXECUTOR
         .get(py)
         .getattr(intern!(py, "submit"))?;
-    // A wrapper takes over a function's name and module, but not its globals.
+    // A wrapper copies a function's name and module, but not its globals.
     let is_plain = submit.is_exact_instance_of::<PyFunction>()
         && submit
             .getattr(intern!(py, "__globals__"))?
@@ -64,11 +65,11 @@ fn is_patched(py: Python<'_>) -> PyResult<bool> {
     Ok(!is_plain)
 }
 
-/// The executor's `submit` is not the native one alone.
+/// Whether `submit` of this executor is anything but the native one.
 pub fn is_replaced(executor: &Bound<'_, PyAny>) -> PyResult<bool> {
     let py = executor.py();
     let submit = executor.getattr(intern!(py, "submit"))?;
-    // SAFETY: a live object, which is looked into only if it is a method of the interpreter's own kind.
+    // SAFETY: a live object, which is inspected only if it is a method of the interpreter's own kind.
     let is_native = unsafe {
         ffi::PyCFunction_Check(submit.as_ptr()) != 0
             && ffi::PyCFunction_GetSelf(submit.as_ptr()) == executor.as_ptr()
@@ -78,7 +79,7 @@ pub fn is_replaced(executor: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(!is_native || (!is_plain() && is_patched(py)?))
 }
 
-/// Calls `submit` as others have it, to take no longer than `wait`.
+/// Calls the replaced `submit`, which may wait no longer than `wait`.
 pub fn ask<'py>(
     executor: &Bound<'py, PyAny>,
     wait: Wait,
@@ -114,7 +115,7 @@ pub fn call_with<'py>(
     }
 }
 
-/// How long a `submit` of this executor may take.
+/// The wait allowed to a `submit` of this executor.
 pub fn wait(executor: &Bound<'_, PyAny>) -> Wait {
     match ASKED.get() {
         Some((asked, wait)) if asked == executor.as_ptr().addr() => wait,
@@ -122,7 +123,7 @@ pub fn wait(executor: &Bound<'_, PyAny>) -> Wait {
     }
 }
 
-/// The `submit` that was patched into CPython's class, behind this native one, bound to the executor; `None`: there is none.
+/// The patch of `submit` in CPython's class, bound to the executor; `None`: there is none.
 pub fn patch<'py>(
     executor: &Bound<'py, PyAny>,
     native: &Bound<'py, PyType>,
@@ -136,25 +137,25 @@ pub fn patch<'py>(
         .map(Some)
 }
 
-/// The result of a patched `submit`: where it came from CPython's own, the future that this one stands for (`_executor.py`).
+/// The result of a patched `submit`; if CPython's own returned it, the future that it stands for (`_executor.py`).
 pub fn own_future(given: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
     let own = given.getattr_opt(intern!(given.py(), "_pyants_future"))?;
     Ok(own.unwrap_or(given))
 }
 
-/// The native `submit` is this function.
+/// Stores the native `submit`.
 pub fn set_native(function: *mut c_void) {
     NATIVE.store(function, Ordering::Relaxed);
 }
 
-/// Remembers CPython's class.
+/// Stores CPython's class.
 pub fn install(py: Python<'_>) -> PyResult<()> {
     let class = py
         .import("concurrent.futures.thread")?
         .getattr("ThreadPoolExecutor")?
         .cast_into::<pyo3::types::PyType>()?;
     CLASS.store(class.as_type_ptr(), Ordering::Relaxed);
-    // For ever: there is one, which other classes derive from.
+    // Never freed: there is one, and other classes derive from it.
     std::mem::forget(class);
     Ok(())
 }

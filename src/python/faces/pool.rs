@@ -8,7 +8,7 @@ use crate::python::work::task::Task;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-/// The pools that a callable is submitted to.
+/// The methods of the pools to which callables are submitted.
 #[pyclass(frozen, subclass, extends = Base, module = "pyants", name = "_Submitter")]
 pub struct Submitter;
 
@@ -22,7 +22,7 @@ impl Submitter {
 impl Submitter {
     // `submit` is in fastcall.rs.
 
-    /// As submit(), but never waits; False if the pool is overloaded.
+    /// As submit(), but never blocks; returns False if the pool is overloaded.
     #[pyo3(signature = (r#fn, /, *args, **kwargs))]
     fn try_submit(
         slf: &Bound<'_, Self>,
@@ -37,7 +37,7 @@ impl Submitter {
         accepted(py, result)
     }
 
-    /// As submit(), but waits for at most timeout seconds (or a timedelta), then raises PoolTimeoutError.
+    /// As submit(), but blocks for at most timeout seconds (or a timedelta), then raises PoolTimeoutError.
     #[pyo3(signature = (timeout, r#fn, /, *args, **kwargs))]
     fn submit_within(
         slf: &Bound<'_, Self>,
@@ -53,10 +53,15 @@ impl Submitter {
         result.map_err(|refusal| refusal.into_exception(py))
     }
 
-    /// Submits fn(item) for each item of iterable, and returns how many.
+    /// Submits fn(item) for each item of iterable; blocks as submit() does.
     ///
-    /// The iterable is read lazily: one item only when the one before was accepted. An error of the pool carries the
-    /// number of accepted tasks as its attribute submitted.
+    /// The iterable is read lazily: each item only when the one before was accepted.
+    ///
+    /// Returns:
+    ///     The number of tasks.
+    ///
+    /// Raises:
+    ///     PoolError: As from submit(); its attribute submitted is the number of tasks accepted before.
     #[pyo3(signature = (r#fn, iterable, /))]
     fn submit_many(
         slf: &Bound<'_, Self>,
@@ -69,27 +74,27 @@ impl Submitter {
 
 /// A pool of worker threads in the manner of Go's ants.
 ///
-/// capacity: how many workers there may be; 0 or less: as many as there are tasks.
+/// No thread is started before the first task. As a context manager the pool is closed at the end of the block, which
+/// then blocks until every accepted task is done and every worker has left.
 ///
-/// Keyword options:
-///   expiry_duration: seconds (or a timedelta) after which an idle worker leaves; 0 means 1.0.
-///   pre_alloc: reserve the seats of all workers now; the capacity cannot be tuned then.
-///   max_blocking_tasks: how many threads may wait in submit() at once; 0: any number.
-///   nonblocking: submit() never waits, it raises PoolOverloadError.
-///   panic_handler: called with the exception of a task, on the worker's thread.
-///   logger: gets a task's exception where there is no panic_handler; default logging.getLogger("pyants").
-///   disable_purge: idle workers stay until the pool is released.
-///   queue_size: how many accepted tasks may wait for a worker; None: any number.
-///   name: thread names are "{name}_{n}".
-///   initializer, initargs: called in each worker thread before its first task. Where it fails the pool breaks: it
-///     closes itself, and what has not started is cancelled.
-///   retry_initializer: then only that worker is lost, and the next start tries again. Its task is left to another
-///     worker; where there is none it is cancelled.
-///   stack_size: the stack of a worker thread, in bytes.
-///   daemon: the interpreter's exit does not wait for the pool: it cancels what is queued, and leaves what is running.
-///
-/// No thread is started before the first task. As a context manager the pool is released, and waited for, at the end of
-/// the block.
+/// Args:
+///     capacity: The largest number of workers; 0 or less for no limit.
+///     expiry_duration: Seconds (or a timedelta) after which an idle worker leaves; 0 means 1.0.
+///     pre_alloc: Reserve the slots of all workers now; the capacity cannot be tuned then.
+///     max_blocking_tasks: How many threads may block in submit() at once; 0 for no limit.
+///     nonblocking: Whether submit() raises PoolOverloadError instead of blocking.
+///     panic_handler: Called with the exception of a task, on the worker's thread.
+///     logger: Gets a task's exception if there is no panic_handler; None for logging.getLogger("pyants").
+///     disable_purge: Keep idle workers until the pool is released.
+///     queue_size: How many accepted tasks may wait for a worker; None for no limit.
+///     name: Threads are named "{name}_{n}".
+///     initializer: Called in each worker thread before its first task. If it fails the pool breaks: it closes itself,
+///         and tasks that have not started are cancelled.
+///     initargs: The arguments for initializer.
+///     retry_initializer: If initializer fails only that worker is lost, and the next start tries again. Its task is
+///         left to another worker, or cancelled if there is none.
+///     stack_size: The stack of a worker thread, in bytes.
+///     daemon: Whether the interpreter exits without waiting for the pool: it cancels queued tasks, not running ones.
 #[pyclass(frozen, subclass, extends = Submitter, module = "pyants")]
 pub struct Pool;
 

@@ -1,16 +1,16 @@
-//! The door between native code and Python: every call into Python from here goes through this file.
+//! The only way from native code into Python: every call into Python goes through this file.
 //!
-//! Two things can go wrong when native code calls Python, and both took the process down before there was a door.
+//! Two things can go wrong when native code calls Python, and without this file both crashed the process.
 //!
-//! **The interpreter ends while a thread is in Python, or on its way back into it.** Up to CPython 3.13 the interpreter ends
-//! such a thread by `pthread_exit`, which unwinds its stack; frames of Rust cannot be unwound in this way, and abort the
-//! process. From 3.14 on CPython lets the thread sleep for ever instead. So does [`guard_thread`] on older versions: it
-//! registers, once for each thread, a clean-up handler with the C library, which `pthread_exit` calls *before* it unwinds the
-//! first frame, and which does not return while the interpreter is ending.
+//! **The interpreter ends while a thread is in Python, or on its way back into it.** Up to CPython 3.13 the interpreter
+//! ends such a thread by `pthread_exit`, which unwinds its stack; Rust frames cannot be unwound this way, and abort the
+//! process. From 3.14 on CPython blocks the thread for ever instead. [`guard_thread`] does the same on older versions:
+//! once for each thread it registers a cleanup handler with the C library, which `pthread_exit` calls *before* it
+//! unwinds the first frame, and which does not return while the interpreter is ending.
 //!
-//! **A destructor runs Python while an exception is on its way.** An object may be dropped at any time, also while its thread
-//! unwinds Python frames with an exception set, and code that is called with an exception set goes wrong in any way
-//! whatever. [`aside`] sets the exception aside meanwhile.
+//! **A destructor runs Python while an exception is pending.** An object may be dropped at any time, even while its
+//! thread unwinds Python frames with an exception set, and code that is called with an exception set misbehaves in
+//! every possible way. [`aside`] saves and restores the exception.
 
 use super::gil::{self, Gate};
 use pyo3::call::PyCallArgs;
@@ -18,7 +18,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
-/// The calls of PyO3, from a thread that is guarded.
+/// PyO3's calls, made on a guarded thread.
 pub trait Guarded<'py> {
     /// `self()`.
     fn guarded_call0(&self) -> PyResult<Bound<'py, PyAny>>;
@@ -109,14 +109,14 @@ impl<'py> Guarded<'py> for Bound<'py, PyAny> {
     }
 }
 
-/// Attaches this thread, which was made by native code, for as long as `body` runs; `None`: there is no interpreter, or it is
+/// Attaches this thread, which native code created, while `body` runs; `None`: there is no interpreter, or it is
 /// ending.
 pub fn attach<R>(body: impl FnOnce(Python<'_>) -> R) -> Option<R> {
     guard_thread();
     Python::try_attach(body)
 }
 
-/// Runs `body` without holding on to the interpreter, as everything that waits or makes system calls has to.
+/// Runs `body` detached from the interpreter, as everything that blocks or makes system calls has to.
 pub fn detach<R: Send>(py: Python<'_>, body: impl FnOnce() -> R + Send) -> R {
     guard_thread();
     let result = py.detach(|| {
@@ -127,7 +127,7 @@ pub fn detach<R: Send>(py: Python<'_>, body: impl FnOnce() -> R + Send) -> R {
     result
 }
 
-/// As `detach`, for a worker whose wait ends at the gate.
+/// As `detach`, for a worker that must pass the gate before it attaches again.
 pub fn detach_to_gate<R>(py: Python<'_>, wait: impl FnOnce() -> (R, Gate)) -> R {
     guard_thread();
     let wait = OnThisThread(wait);
@@ -140,12 +140,12 @@ pub fn detach_to_gate<R>(py: Python<'_>, wait: impl FnOnce() -> (R, Gate)) -> R 
     result
 }
 
-/// A value that stays on its thread, although `Python::detach` cannot know.
+/// A value that stays on its thread, which `Python::detach` cannot know.
 struct OnThisThread<T>(T);
 
 // SAFETY: `Python::detach` calls its closure, and returns the result, on the calling thread. It demands `Send` only to
-// keep things bound to the interpreter out of the closure. What goes through here is the core's wait, which is written
-// without knowledge of Python and so holds nothing bound to it, its result, bells, and the gate's lock.
+// keep values bound to the interpreter out of the closure. This wraps only the core's wait, which knows nothing of
+// Python and so holds nothing bound to it, its result, the wakeups, and the gate's lock.
 unsafe impl<T> Send for OnThisThread<T> {}
 
 impl<R, F: FnOnce() -> R> OnThisThread<F> {
@@ -154,8 +154,8 @@ impl<R, F: FnOnce() -> R> OnThisThread<F> {
     }
 }
 
-/// Runs `body` attached, from code that may itself be part of a destructor: an exception that is on its way in this thread
-/// is set aside meanwhile. `None`: there is no interpreter any more.
+/// Runs `body` attached, from code that may be part of a destructor, with the thread's pending exception saved around
+/// it. `None`: there is no interpreter any more.
 pub fn aside<R>(body: impl FnOnce(Python<'_>) -> R) -> Option<R> {
     attach(|py| {
         let _pending = Pending::set_aside(py);
@@ -163,8 +163,8 @@ pub fn aside<R>(body: impl FnOnce(Python<'_>) -> R) -> Option<R> {
     })
 }
 
-/// The finalizer that the collector calls for an object of `$class` that it found to be garbage, before it clears what is: the last moment at
-/// which the object is whole. (PyO3 has no such method.) To be put into the slot `tp_finalize` of that class.
+/// The finalizer that the collector calls for an object of `$class` that is garbage, before it clears any: the last
+/// moment at which the object is whole. For the slot `tp_finalize` of that class, since PyO3 has no such method.
 macro_rules! finalizer {
     ($class:ty, $finish:expr) => {{
         use pyo3::prelude::*;
@@ -175,7 +175,7 @@ macro_rules! finalizer {
         }
 
         /// # Safety
-        /// To be called by the interpreter, as the finalizer of a `$class`.
+        /// Must be called by the interpreter, as the finalizer of a `$class`.
         unsafe extern "C" fn finalize(object: *mut ffi::PyObject) {
             /// # Safety
             /// As that of `finalize`.
@@ -183,14 +183,14 @@ macro_rules! finalizer {
                 py: Python<'_>,
                 object: *mut ffi::PyObject,
             ) -> PyResult<*mut ffi::PyObject> {
-                // SAFETY: the caller's promise.
+                // SAFETY: promised by the caller.
                 let object = unsafe { Borrowed::from_ptr(py, object).cast_unchecked::<$class>() };
                 finish(&object, $finish);
                 Ok(py.None().into_ptr())
             }
-            // SAFETY: a finalizer is called attached, with a live instance of the type that has it; what the trampoline
-            // returns is owned here. By way of the trampoline, as a method: PyO3 does not attach anew while the interpreter
-            // ends, when the collector runs for the last time.
+            // SAFETY: a finalizer is called attached, with a live instance of its type; the trampoline's result is
+            // owned here. The call goes through the trampoline, as a method does, since PyO3 does not attach anew while
+            // the interpreter ends, when the collector runs for the last time.
             unsafe {
                 ffi::Py_XDECREF(pyo3::impl_::trampoline::get_trampoline_function!(noargs, method)(
                     object,
@@ -203,16 +203,16 @@ macro_rules! finalizer {
 }
 pub(crate) use finalizer;
 
-/// Drops Python objects, attached. Where there is no interpreter any more they are leaked.
+/// Drops Python objects while attached. If there is no interpreter any more they are leaked.
 pub fn drop_attached<T>(objects: T) {
     let mut objects = Some(objects);
     attach(|_| drop(objects.take()));
     std::mem::forget(objects);
 }
 
-/// An exception that was on its way, to be set again.
+/// A pending exception, to be set again.
 struct Pending<'py> {
-    #[allow(dead_code)] // Whoever has it is attached.
+    #[allow(dead_code)] // Its owner is attached.
     py: Python<'py>,
     #[cfg(Py_3_12)]
     exception: *mut ffi::PyObject,
@@ -240,7 +240,7 @@ impl<'py> Pending<'py> {
 impl Drop for Pending<'_> {
     fn drop(&mut self) {
         #[cfg(Py_3_12)]
-        // SAFETY: this thread is attached, and gives away the reference that it owns (none clears the exception).
+        // SAFETY: this thread is attached, and gives away the reference that it owns (null clears the exception).
         unsafe {
             ffi::PyErr_SetRaisedException(self.exception);
         }
@@ -262,12 +262,12 @@ mod guard {
     use std::time::Duration;
 
     thread_local! {
-        /// Nothing is dropped with it: it can be read in the destructors of other thread-locals, too.
+        /// The cell has no destructor, so it can also be read in the destructors of other thread-locals.
         static IS_GUARDED: Cell<bool> = const { Cell::new(false) };
         static GUARD: OnceCell<Guard> = const { OnceCell::new() };
     }
 
-    /// From here until it ends, this thread is not unwound by an interpreter that ends: it sleeps for ever instead.
+    /// From here until it ends, this thread blocks for ever, instead of being unwound, when the interpreter ends.
     #[inline]
     pub fn guard_thread() {
         if !IS_GUARDED.get() {
@@ -279,7 +279,7 @@ mod guard {
     type Push = unsafe extern "C" fn(*mut Buffer, Routine, *mut c_void);
     type Pop = unsafe extern "C" fn(*mut Buffer, c_int);
 
-    /// `struct _pthread_cleanup_buffer` of glibc, and `struct __ptcb` of musl: where the C library notes a handler.
+    /// `struct _pthread_cleanup_buffer` of glibc and `struct __ptcb` of musl: the C library's record of a handler.
     #[repr(C)]
     struct Buffer {
         routine: *const c_void,
@@ -305,8 +305,8 @@ mod guard {
         fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void;
     }
 
-    /// The functions that register a clean-up handler with the C library, and take the last one out: part of the Linux Standard Base and
-    /// so of glibc, and of musl. Where there is none (macOS), `pthread_exit` does not unwind either.
+    /// The functions that register a cleanup handler with the C library and remove the last one: in the Linux Standard
+    /// Base, hence in glibc, and in musl. Where they are missing (macOS), `pthread_exit` does not unwind either.
     #[derive(Clone, Copy)]
     struct Handlers {
         push: Push,
@@ -318,7 +318,7 @@ mod guard {
             static HANDLERS: OnceLock<Option<Handlers>> = OnceLock::new();
             const PUSH: &CStr = c"_pthread_cleanup_push";
             const POP: &CStr = c"_pthread_cleanup_pop";
-            // SAFETY: a null handle (RTLD_DEFAULT on Linux) asks for what the process has loaded already.
+            // SAFETY: a null handle (RTLD_DEFAULT on Linux) searches what the process has loaded already.
             let find = |name: &CStr| unsafe { dlsym(std::ptr::null_mut(), name.as_ptr()) };
             *HANDLERS.get_or_init(|| {
                 Some(Handlers {
@@ -330,10 +330,10 @@ mod guard {
             })
         }
 
-        /// The buffer that was pushed last, and not popped.
+        /// The buffer that was pushed last and not popped.
         fn last(self) -> *mut Buffer {
             let mut probe = Buffer::new();
-            // SAFETY: the probe lives until it is popped, which is at once. Pushing it notes what was last before it.
+            // SAFETY: the probe lives until it is popped, at once. Pushing it stores the former last buffer in it.
             unsafe {
                 (self.push)(&raw mut probe, sleep_for_ever, std::ptr::null_mut());
                 (self.pop)(&raw mut probe, 0);
@@ -342,8 +342,8 @@ mod guard {
         }
     }
 
-    /// The thread's handler, registered. Dropped when the thread ends, or never: while the interpreter is ending the handler does
-    /// not return, and the destructors of thread-locals are called after the handlers.
+    /// The thread's registered handler. Dropped when the thread ends, or never: while the interpreter is ending the
+    /// handler does not return, and the destructors of thread-locals run after the handlers.
     struct Guard {
         handlers: Handlers,
         buffer: *mut Buffer,
@@ -351,26 +351,26 @@ mod guard {
 
     impl Drop for Guard {
         fn drop(&mut self) {
-            // Other destructors of thread-locals may call Python after this one, and have the thread guarded anew.
+            // Destructors of other thread-locals may call Python after this one, and guard the thread anew.
             IS_GUARDED.set(false);
             let last = self.handlers.last();
             if last == self.buffer {
-                // SAFETY: it was pushed by this thread, and is the one to be popped. It does not run.
+                // SAFETY: this thread pushed it, and it is the next to be popped. It is not run.
                 unsafe { (self.handlers.pop)(self.buffer, 0) };
             } else if !last.is_null() {
-                // Somebody else has pushed another on top, which points to ours: it stays.
+                // Other code has pushed a buffer on top, which points to ours: ours stays.
                 return;
             }
-            // SAFETY: it comes from `Box::into_raw`, and the C library knows it no more: either it was just popped, or there are no
-            // buffers at all, as after `pthread_exit` has called every handler.
+            // SAFETY: it comes from `Box::into_raw`, and the C library no longer refers to it: either it was just
+            // popped, or there are no buffers at all, as after `pthread_exit` has called every handler.
             drop(unsafe { Box::from_raw(self.buffer) });
         }
     }
 
-    /// The C library calls the handler when it is about to leave the frame that holds the buffer. Ours lies on the heap, and
-    /// so in none of the thread's frames: glibc compares its address with the stack pointer, counted down from the top of
-    /// the stack, and finds it left at the first step; musl calls all handlers without looking. So it is called before any
-    /// frame is unwound (tests/process/test_exit_states.py holds it to that).
+    /// The C library calls the handler when it is about to leave the frame that holds the buffer. Ours is on the heap,
+    /// in none of the thread's frames: glibc compares its address with the stack pointer, counted down from the top of
+    /// the stack, and takes it as left at the first step; musl calls all handlers without comparing. So it is called
+    /// before any frame is unwound (tests/process/test_exit_states.py checks this).
     #[cold]
     fn register() {
         IS_GUARDED.set(true);
@@ -378,10 +378,9 @@ mod guard {
             return;
         };
         let buffer = Box::into_raw(Box::new(Buffer::new()));
-        // SAFETY: the buffer is valid until it is popped, by `Guard`. What a caller further up has registered stays registered
-        // below it.
+        // SAFETY: the buffer is valid until `Guard` pops it. Handlers of callers further up stay registered below it.
         unsafe { (handlers.push)(buffer, sleep_for_ever, std::ptr::null_mut()) };
-        // Where the thread's own guard is dropped already, in the destructor of another thread-local, this one is leaked.
+        // If the thread's own guard is dropped already (destructor of another thread-local), this one is leaked.
         let guard = std::mem::ManuallyDrop::new(Guard { handlers, buffer });
         let _ = GUARD.try_with(|own| {
             let guard = std::mem::ManuallyDrop::into_inner(guard);
@@ -389,7 +388,7 @@ mod guard {
         });
     }
 
-    /// Called by `pthread_exit`. A thread that ends by it for another reason than the interpreter's end goes on ending.
+    /// Called by `pthread_exit`. Returns, and so lets the thread end, unless the interpreter is ending.
     unsafe extern "C" fn sleep_for_ever(_: *mut c_void) {
         if is_ending() {
             loop {
@@ -403,9 +402,9 @@ mod guard {
         // SAFETY: may be called at any time.
         let finalizing = unsafe { ffi::Py_IsFinalizing() } != 0;
         #[cfg(not(Py_3_13))]
-        // SAFETY: as above; this is the same function, by the name that it had before it was public.
+        // SAFETY: as above; this is the same function, by the name it had before it became public.
         let finalizing = unsafe { _Py_IsFinalizing() } != 0;
-        // SAFETY: as above. Once the interpreter is gone it does not say any more that it is ending.
+        // SAFETY: as above. An interpreter that is gone no longer says that it is finalizing.
         finalizing || unsafe { ffi::Py_IsInitialized() } == 0
     }
 
@@ -417,7 +416,7 @@ mod guard {
 
 #[cfg(Py_3_14)]
 mod guard {
-    /// The interpreter does by itself what this does on older ones.
+    /// This interpreter already does by itself what the guard does on older ones.
     #[inline]
     pub fn guard_thread() {}
 }

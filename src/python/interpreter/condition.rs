@@ -1,6 +1,6 @@
-//! The condition of a future, as `concurrent.futures.wait` and `as_completed` ask for one of each of their futures. Mostly
-//! it is taken and given back and no more: so it is a lock, made in no time and of no interest to the garbage collector,
-//! and has the methods of `threading.Condition` work on it where somebody calls them.
+//! The condition of a future: `concurrent.futures.wait` and `as_completed` ask each of their futures for one. Mostly it
+//! is acquired and released and no more. So it is a lock, cheap to create and invisible to the garbage collector, on
+//! which the methods of `threading.Condition` work if somebody calls them.
 
 use super::call::{self, Guarded};
 use super::lookup;
@@ -21,18 +21,18 @@ use std::time::Duration;
 /// Owned by no thread.
 const FREE: u64 = 0;
 
-/// A lock that its owner can take more than once, and whatever else a condition is.
+/// A re-entrant lock with the methods of a condition.
 #[pyclass(frozen, module = "pyants", name = "_Condition")]
 pub struct Condition {
-    /// The identity of the thread that has it.
+    /// The identity of the owning thread.
     owner: AtomicU64,
-    /// How often its owner has taken it. Only the owner reads and writes it.
+    /// How often the owner has acquired it. Only the owner reads and writes it.
     depth: AtomicU32,
     /// How many threads sleep until it is free.
-    result_waits: AtomicU32,
+    sleeping: AtomicU32,
     mutex: Mutex<()>,
     condvar: Condvar,
-    /// The locks of those who wait to be notified, once there has been one.
+    /// The locks of threads that wait to be notified; created for the first of them.
     waiters: PyOnceLock<Py<PyAny>>,
 }
 
@@ -41,7 +41,7 @@ impl Default for Condition {
         Condition {
             owner: AtomicU64::new(FREE),
             depth: AtomicU32::new(0),
-            result_waits: AtomicU32::new(0),
+            sleeping: AtomicU32::new(0),
             mutex: Mutex::new(()),
             condvar: Condvar::new(),
             waiters: PyOnceLock::new(),
@@ -50,12 +50,12 @@ impl Default for Condition {
 }
 
 impl Condition {
-    /// A new one that the garbage collector does not look at until it holds something (`_waiters`).
+    /// A new condition, invisible to the garbage collector until it holds something (`_waiters`).
     pub fn untracked(py: Python<'_>) -> PyResult<Py<Self>> {
         let condition = Py::new(py, Condition::default())?;
         let object = condition.as_ptr();
-        // SAFETY: this thread is attached, and `object` is a live object that nobody else knows yet. Only what the
-        // collector may look at can be taken out of its books.
+        // SAFETY: this thread is attached, and `object` is a live object that no other thread knows yet. Only an object
+        // of a type with garbage collection can be untracked.
         unsafe {
             if ffi::PyObject_IS_GC(object) != 0 {
                 ffi::PyObject_GC_UnTrack(object.cast());
@@ -64,9 +64,9 @@ impl Condition {
         Ok(condition)
     }
 
-    /// Takes it if it is free.
+    /// Acquires it if it is free.
     fn take(&self, me: u64) -> bool {
-        // SeqCst: who goes to sleep counts itself first and then tries; who gives it up does the opposite.
+        // SeqCst: a thread that goes to sleep counts itself, then tries; the thread that releases it does the opposite.
         let taken = self
             .owner
             .compare_exchange(FREE, me, Ordering::SeqCst, Ordering::SeqCst)
@@ -77,7 +77,7 @@ impl Condition {
         taken
     }
 
-    /// Takes it, or once more; whether it could within `timeout` (`None`: without limit).
+    /// Acquires it, re-entrantly too; returns whether it could within `timeout` (`None`: without limit).
     fn take_within(&self, py: Python<'_>, timeout: Option<Duration>) -> PyResult<bool> {
         let me = this_thread();
         if self.owner.load(Ordering::Relaxed) == me {
@@ -97,18 +97,18 @@ impl Condition {
         let (taken, raised) = detached(py, timeout, |wait_limit| {
             loop {
                 let mut mutex = lock(&self.mutex);
-                self.result_waits.fetch_add(1, Ordering::SeqCst);
+                self.sleeping.fetch_add(1, Ordering::SeqCst);
                 let taken = self.take(me);
                 if !taken && !wait_limit.is_over() {
                     mutex = wait(&self.condvar, mutex, wait_limit.next_wait());
                 }
-                self.result_waits.fetch_sub(1, Ordering::SeqCst);
+                self.sleeping.fetch_sub(1, Ordering::SeqCst);
                 drop(mutex);
                 if taken || self.take(me) {
                     return true;
                 }
                 if wait_limit.is_over() || wait_limit.is_interrupted() {
-                    // Whoever rang for this thread rang for it alone.
+                    // A notification for this thread went to no other: pass it on.
                     self.call();
                     return false;
                 }
@@ -120,7 +120,7 @@ impl Condition {
         }
     }
 
-    /// Takes it, whatever comes between.
+    /// Acquires it again, in spite of interruptions; the last one is raised afterwards.
     fn take_back(&self, py: Python<'_>) -> PyResult<()> {
         let mut outcome = Ok(());
         loop {
@@ -131,10 +131,10 @@ impl Condition {
         }
     }
 
-    /// Wakes one who sleeps until it is free.
+    /// Wakes one thread that sleeps until it is free.
     fn call(&self) {
-        if self.result_waits.load(Ordering::SeqCst) > 0 {
-            // Whoever is about to sleep does so by then.
+        if self.sleeping.load(Ordering::SeqCst) > 0 {
+            // A thread that is about to sleep does so by then.
             drop(lock(&self.mutex));
             self.condvar.notify_one();
         }
@@ -149,18 +149,18 @@ impl Condition {
         self.owner.load(Ordering::Relaxed) == this_thread()
     }
 
-    /// Takes it for the future's own code.
+    /// Acquires it for the future's own code.
     pub fn hold(slf: &Bound<'_, Self>) -> PyResult<Held> {
         slf.get().take_within(slf.py(), None)?;
         Ok(Held(slf.clone().unbind()))
     }
 }
 
-/// A condition that this thread holds.
+/// A condition that this thread has acquired.
 pub struct Held(Py<Condition>);
 
 impl Held {
-    /// Wakes all who wait to be notified.
+    /// Wakes all threads that wait to be notified.
     pub fn notify_all(&self, py: Python<'_>) -> PyResult<()> {
         Condition::notify_all(self.0.bind(py))
     }
@@ -173,7 +173,7 @@ impl Drop for Held {
 }
 
 impl Condition {
-    /// The owner gives it up as often as it has taken it.
+    /// The owner releases it once for each time it acquired it.
     fn put_back(&self) {
         match self.depth.load(Ordering::Relaxed) {
             0 | 1 => self.give_up(),
@@ -196,7 +196,7 @@ impl<'py> FromPyObject<'_, 'py> for Truth {
 
 #[pymethods]
 impl Condition {
-    /// As that of threading.RLock: blocking is whatever is true or false, timeout an int or a float.
+    /// As threading.RLock.acquire: blocking may be anything with a truth value, timeout an int or a float.
     #[pyo3(signature = (blocking = Truth(true), timeout = -1.0))]
     fn acquire(&self, py: Python<'_>, blocking: Truth, timeout: f64) -> PyResult<bool> {
         const NONE: f64 = -1.0;
@@ -242,7 +242,7 @@ impl Condition {
             .guarded_method1(intern!(slf.py(), "wait_for"), (slf, predicate, timeout))
     }
 
-    /// Wakes n of those who wait; see threading.Condition.
+    /// Wakes n of the waiting threads; see threading.Condition.
     #[pyo3(signature = (n = None))]
     fn notify(slf: &Bound<'_, Self>, n: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let py = slf.py();
@@ -254,7 +254,7 @@ impl Condition {
         .map(drop)
     }
 
-    /// Wakes all who wait; see threading.Condition.
+    /// Wakes all waiting threads; see threading.Condition.
     fn notify_all(slf: &Bound<'_, Self>) -> PyResult<()> {
         let this = slf.get();
         if !this.owned() {
@@ -270,7 +270,7 @@ impl Condition {
         }
     }
 
-    /// The state that the methods of threading.Condition ask for.
+    /// Asked for by the methods of threading.Condition.
     fn _is_owned(&self) -> bool {
         self.owned()
     }
@@ -296,8 +296,8 @@ impl Condition {
         let this = slf.get();
         let waiters = this.waiters.get_or_try_init(py, || {
             let waiters = lookup::DEQUE.get(py).guarded_call0()?.unbind();
-            // SAFETY: this thread is attached, and the object, which is alive, is not tracked yet: this runs to this end
-            // once, and nothing else tracks it (`untracked`).
+            // SAFETY: this thread is attached, and the live object is not tracked yet: this is reached only once, and
+            // nothing else tracks it (`untracked`).
             unsafe {
                 if ffi::PyObject_GC_IsTracked(slf.as_ptr()) == 0 {
                     ffi::PyObject_GC_Track(slf.as_ptr().cast());
@@ -308,10 +308,10 @@ impl Condition {
         Ok(waiters.clone_ref(py))
     }
 
-    /// The list of waiters clears what is to be cleared.
+    /// No `__clear__` is needed: the list of waiters clears itself.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        // SAFETY: no token is needed to look at a cell that is written once; traversal runs while the thread is
-        // attached, but PyO3 hands out no token for it.
+        // SAFETY: no token is needed to read a cell that is written once; traversal runs while the thread is attached,
+        // but PyO3 hands out no token for it.
         visit.call(self.waiters.get(unsafe { Python::assume_attached() }))
     }
 
@@ -334,7 +334,7 @@ impl Condition {
 }
 
 impl Condition {
-    /// Takes it, if that does not need a wait.
+    /// Acquires it if that does not block.
     fn enter_now(&self) -> bool {
         let me = this_thread();
         if self.owner.load(Ordering::Relaxed) != me {
@@ -345,7 +345,7 @@ impl Condition {
         depth < u32::MAX
     }
 
-    /// Gives it up; `false`: this thread does not have it.
+    /// Releases it; `false`: this thread does not own it.
     fn exit_now(&self) -> bool {
         let owned = self.owned();
         if owned {
@@ -363,20 +363,20 @@ impl Condition {
     }
 }
 
-/// A method without arguments, or one that does not look at them, which mostly does its work `$now`; else `$slowly`.
+/// A method that ignores its arguments, if any; mostly done by `$now`, otherwise by `$slowly`.
 macro_rules! add_method {
     ($py:expr, $name:literal, $flags:expr, $kind:ident, ($($extra:ty),*), $now:path, $slowly:path, $value:expr) => {{
         /// # Safety
-        /// To be called by the interpreter, attached, with a condition.
+        /// Must be called by the interpreter, attached, with a condition.
         unsafe fn slowly(py: Python<'_>, slf: *mut ffi::PyObject) -> PyResult<*mut ffi::PyObject> {
-            // SAFETY: the caller's promise; it keeps `slf` alive until the call returns.
+            // SAFETY: promised by the caller, who keeps `slf` alive until the call returns.
             let slf = unsafe { Borrowed::from_ptr(py, slf).cast_unchecked::<Condition>() };
             $slowly(&slf).map(|_| $value(py).into_ptr())
         }
         /// # Safety
         /// As that of `slowly`.
         unsafe extern "C" fn method(slf: *mut ffi::PyObject, $(_: $extra),*) -> *mut ffi::PyObject {
-            // SAFETY: the caller's promise, as in `slowly`. Nothing here panics but what is behind the trampoline.
+            // SAFETY: promised by the caller, as in `slowly`. Only what is behind the trampoline can panic.
             unsafe {
                 let py = Python::assume_attached();
                 if $now(Borrowed::from_ptr(py, slf).cast_unchecked::<Condition>().get()) {
@@ -396,7 +396,7 @@ macro_rules! add_method {
             ml_doc: c"As that of threading.RLock.".as_ptr(),
         }));
         let class = Condition::type_object($py);
-        // SAFETY: the class is one, and the definition lives for ever.
+        // SAFETY: the class is a type object, and the definition is never freed.
         let method = unsafe {
             Bound::from_owned_ptr_or_err($py, ffi::PyDescr_NewMethod(class.as_type_ptr(), definition))?
         };
@@ -412,7 +412,7 @@ fn none(py: Python<'_>) -> Bound<'_, PyAny> {
     py.None().into_bound(py)
 }
 
-/// Puts the methods into the class that are called for each future of a `wait`, and so must cost next to nothing.
+/// Installs the methods that are called for each future of a `wait`, and so must cost next to nothing.
 pub fn install(py: Python<'_>) -> PyResult<()> {
     use Condition as C;
     type Object = *mut ffi::PyObject;

@@ -4,22 +4,22 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The context of the caller.
+/// A copy of the caller's context.
 pub fn current(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     // SAFETY: returns a new reference, or null with an exception set.
     unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent()) }
 }
 
-/// A context of its own for a thread that is about to begin.
+/// A copy, for a thread that is about to begin.
 pub fn copy<'py>(context: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    // SAFETY: a live object, which is refused if it is no context; returns a new reference, or null with an exception set.
+    // SAFETY: a live object, refused if it is no context; returns a new reference, or null with an exception set.
     unsafe { Bound::from_owned_ptr_or_err(context.py(), ffi::PyContext_Copy(context.as_ptr())) }
 }
 
 /// Calls `f` in a context of `contextvars`.
 pub fn run_in<R>(context: &Bound<'_, PyAny>, f: impl FnOnce() -> R) -> R {
     let py = context.py();
-    // SAFETY: a live object; one that is no context, or entered already, is refused with an exception.
+    // SAFETY: a live object; one that is no context, or is entered already, is refused with an exception.
     let entered = unsafe { ffi::PyContext_Enter(context.as_ptr()) } == 0;
     let report = || {
         if let Some(failure) = PyErr::take(py) {
@@ -39,23 +39,22 @@ pub fn run_in<R>(context: &Bound<'_, PyAny>, f: impl FnOnce() -> R) -> R {
     result
 }
 
-/// A thread that is started begins in a copy of the context of the one that starts it: `-X thread_inherit_context`, from
-/// Python 3.14 on.
+/// A new thread begins in a copy of the starting thread's context: `-X thread_inherit_context`, from Python 3.14 on.
 static INHERIT_CONTEXT: AtomicBool = AtomicBool::new(false);
 
-/// Reads the interpreter's flags, once, when the module is imported: they do not change.
+/// Reads the interpreter's flags once, at import: they do not change.
 pub fn read_flags(py: Python<'_>) -> PyResult<()> {
     let flags = py.import("sys")?.getattr("flags")?;
     let inherit = match flags.getattr_opt("thread_inherit_context")? {
         Some(flag) => flag.is_truthy()?,
         None => false,
     };
-    // Relaxed: whoever reads it has imported the module.
+    // Relaxed: every reader has imported the module.
     INHERIT_CONTEXT.store(inherit, Ordering::Relaxed);
     Ok(())
 }
 
-/// Whether threads begin in a copy of somebody's context.
+/// Whether threads begin in a copy of the context of the thread that starts them.
 pub fn are_inherited() -> bool {
     INHERIT_CONTEXT.load(Ordering::Relaxed)
 }

@@ -15,43 +15,43 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A pool that may have something to do before the interpreter goes.
+/// A pool that may still have something to do before the interpreter ends.
 pub trait Closer: Send {
-    /// It has nothing left to do.
+    /// Whether the pool has nothing left to do.
     fn is_gone(&self) -> bool;
 
-    /// Keeps the pool while it is brought to its end; `None`: there is nothing of it any more.
+    /// Keeps the pool while it is being finished; `None`: nothing of it is left.
     fn keep(&self) -> Option<Box<dyn Closing>>;
 }
 
-/// A pool that is brought to its end.
+/// A pool that is being finished.
 pub trait Closing: Send + Sync {
-    /// Accepts nothing more.
+    /// Stops intake.
     fn close(&self);
 
-    /// Waits until all is done that was accepted, if the exit is to wait for it; `false`: the wait has ended before.
+    /// Waits until all accepted tasks are done, if the exit waits for them; `false`: the wait ended before.
     fn wait(&self, wait_limit: &mut WaitLimit<'_>) -> bool;
 
-    /// Tells those who wait for what will not be done any more.
+    /// Cancels the tasks that are left and tells the threads that wait for them.
     fn tell_the_rest(&self, py: Python<'_>);
 }
 
 type Closers = Mutex<Vec<Box<dyn Closer>>>;
 
-/// The pools that were made in this process.
+/// The pools created in this process.
 fn closers() -> MutexGuard<'static, Vec<Box<dyn Closer>>> {
     static CLOSERS: PerProcess<Closers> = PerProcess::empty();
     let own = CLOSERS.get_or_init(generation(), |_| Closers::default());
     own.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// These are to be closed before the interpreter goes; `false`: it is going already.
+/// Registers pools to be closed before the interpreter ends; `false`: it is already exiting.
 pub fn register(new: Vec<Box<dyn Closer>>) -> bool {
     let mut closers = closers();
     if is_exiting() {
         return false;
     }
-    // Forget those that are gone whenever the list would grow.
+    // Forget the pools that are gone whenever the list would grow.
     if closers.len() + new.len() > closers.capacity() {
         closers.retain(|closer| !closer.is_gone());
     }
@@ -59,7 +59,7 @@ pub fn register(new: Vec<Box<dyn Closer>>) -> bool {
     true
 }
 
-/// Runs `open`, which opens pools, unless the interpreter is on its way out and would not close them; whether it did.
+/// Runs `open`, which opens pools, unless the interpreter is exiting and would not close them; returns whether it did.
 pub fn unless_exiting(open: impl FnOnce()) -> bool {
     let _closers = closers();
     let open_again = !is_exiting();
@@ -69,9 +69,9 @@ pub fn unless_exiting(open: impl FnOnce()) -> bool {
     open_again
 }
 
-/// Before the interpreter joins its threads and goes: stops intake, and waits until the accepted tasks of all pools but the
-/// daemon ones are done and their workers have left. What is in a queue then will not run any more: tasks of daemon pools,
-/// and of the others where an exception, from Ctrl-C say, has ended the wait. It is cancelled, and its number logged.
+/// Before the interpreter joins its threads: stops intake, and waits until the accepted tasks of all pools but daemon
+/// ones are done and their workers have left. Tasks still queued then, of daemon pools and, where an exception such as
+/// Ctrl-C has ended the wait, of the others, are cancelled, and their number is logged.
 #[pyfunction]
 fn at_exit(py: Python<'_>) -> PyResult<()> {
     let closers = {
@@ -90,7 +90,7 @@ fn at_exit(py: Python<'_>) -> PyResult<()> {
     raised.map_or(Ok(()), Err)
 }
 
-/// Before the process is forked, on the thread that forks it: no worker is to be half in the interpreter's books.
+/// Before a fork, on the thread that forks: waits until no worker is partly registered with the interpreter.
 #[pyfunction]
 fn before_fork(py: Python<'_>) {
     fork_guard::close(py);
@@ -101,14 +101,14 @@ fn after_fork_in_parent() {
     fork_guard::open();
 }
 
-/// In a forked child: the parent's threads are not there, and its locks are not to be touched.
+/// In a forked child: the parent's threads do not exist here, and its locks must not be touched.
 #[pyfunction]
 fn after_fork_in_child() {
     process::begin_child();
     crate::pool::internal::forget_process();
 }
 
-/// Refuses every interpreter but the main one, to which the statics of this crate belong. `pyants._interpreter` says so first, where it can.
+/// Refuses other interpreters than the main one, which owns this crate's statics. `pyants._interpreter` does so first.
 pub fn refuse_other_interpreters() -> PyResult<()> {
     // SAFETY: this thread is attached, as it runs the module's initialisation.
     let is_main = unsafe { ffi::PyInterpreterState_Get() == ffi::PyInterpreterState_Main() };
@@ -121,8 +121,8 @@ pub fn refuse_other_interpreters() -> PyResult<()> {
     }
 }
 
-/// Registers the hooks with the interpreter, once: a module that is imported again, after somebody has taken it out of
-/// `sys.modules`, is the same to the pools that there are.
+/// Registers the hooks with the interpreter, once: a module imported again, after it was removed from `sys.modules`,
+/// serves the same pools.
 pub fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     static IS_INSTALLED: PyOnceLock<()> = PyOnceLock::new();
@@ -138,7 +138,7 @@ pub fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let exit = wrap_pyfunction!(at_exit, module)?;
     let in_time = lookup::AT_EXIT.get(py).guarded_call1((exit,))?;
     if !in_time.is_truthy()? {
-        // Imported while the interpreter is on its way out already.
+        // The module is being imported while the interpreter exits.
         begin_exit();
     }
     let os = py.import("os")?;

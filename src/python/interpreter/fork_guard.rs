@@ -1,16 +1,16 @@
-//! Threads that are crossing into Python or out of it, and the forks that wait for them.
+//! The fork guard: keeps forks apart from threads that are entering or leaving Python.
 //!
-//! CPython keeps books on its threads. On free-threaded builds it guards them by locks that are handed from one waiting
-//! thread to the next, so that a thread may hold one while it is still asleep; elsewhere by locks that a thread may hold
-//! while another has the GIL. A child forked at that moment finds such a lock held by a thread that it does not have,
-//! and waits for it for ever: when it strikes out its parent's threads, or starts a worker of its own. So a fork waits
-//! until nobody is crossing, and who wants to cross waits for the fork.
+//! CPython keeps records of its threads. Free-threaded builds protect them by locks that are handed from one waiting
+//! thread to the next, so a thread may own one while it is still asleep; other builds use locks that a thread may hold
+//! while another has the GIL. A child forked at that moment inherits such a lock held by a thread that it does not
+//! have, and waits for it for ever when it discards its parent's threads or starts a worker of its own. So a fork waits
+//! until no thread is entering or leaving, and a thread that wants to enter or leave waits for the fork.
 //!
-//! Threads leave free-threaded builds one at a time. Memory that a thread leaves behind there is taken back only when
-//! every other attached thread has made a step. In a crowd that leaves at once most are attached and without a processor,
-//! and each then searches what all the others have left behind: ending 6,000 threads on 2 busy processors took 5 to
-//! 40 seconds of processor time, and 1.7 one at a time. Whoever arrives lets another one leave as well: or threads that
-//! come and go faster than one at a time would pile up.
+//! On free-threaded builds threads leave one at a time. Memory that a leaving thread frees there is reclaimed only when
+//! every other attached thread has made a step. If many leave at once, most are attached and without a processor, and
+//! each searches what all the others have freed: ending 6,000 threads on 2 busy processors took 5 to 40 seconds of
+//! processor time, and 1.7 one at a time. Each arriving thread lets one more leave; otherwise threads that come and go
+//! faster than one at a time would pile up.
 
 use super::call;
 use super::process::generation;
@@ -19,20 +19,20 @@ use pyo3::Python;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// With the GIL it is one at a time anyway.
+/// With the GIL they leave one at a time anyway.
 const ONE_AT_A_TIME: bool = cfg!(Py_GIL_DISABLED);
 
-/// For how long anybody waits for others that do not get on. Nobody takes as long, unless somebody's destructor or fork
-/// hook waits for what only those who wait here could do, or they are one thread: then they go on, and a child that is
-/// forked just then takes its chance.
+/// How long a thread waits for others without progress. None takes that long, unless a destructor or fork hook waits
+/// for something that only the waiting threads could do, or runs on one of them; then the wait ends, and a child forked
+/// at that moment takes its chance.
 const WAIT_LIMIT: Duration = Duration::from_secs(1);
 
-/// Begins to cross into Python: no fork happens until the guard is dropped. The caller is detached.
+/// Begins to enter Python: no fork happens until the guard is dropped. The caller is detached.
 pub fn arrive() -> Arrival<'static> {
     ForkGuard::current().arrive()
 }
 
-/// Begins to leave Python: no fork happens until the guard is dropped, when the thread has left. Detaches only where it
+/// Begins to leave Python: no fork happens until the guard is dropped, when the thread has left. Detaches only if it
 /// has to wait.
 pub fn leave(py: Python<'_>) -> Departure<'static> {
     let fork_guard = ForkGuard::current();
@@ -41,23 +41,23 @@ pub fn leave(py: Python<'_>) -> Departure<'static> {
         .unwrap_or_else(|| call::detach(py, || fork_guard.leave()))
 }
 
-/// A fork is about to happen: nobody begins to cross, and those who are crossing have crossed.
+/// Before a fork: waits until all threads that are entering or leaving are through, and lets no more begin.
 pub fn close(py: Python<'_>) {
     call::detach(py, || ForkGuard::current().close());
 }
 
-/// The fork is done, and this is the parent.
+/// After the fork, in the parent.
 pub fn open() {
     ForkGuard::current().open();
 }
 
-/// See the module's description. Its lock is held for a moment only, and nothing waited for under it but the bells.
+/// See the module's description. The lock is held only briefly, and the only waits under it are on the condvars.
 #[derive(Default)]
 struct ForkGuard {
     traffic: Mutex<Traffic>,
-    /// For all but those who wait for their turn to leave.
+    /// For all threads but those that wait for their turn to leave.
     condvar: Condvar,
-    /// For one of those who wait for their turn to leave.
+    /// For one thread that waits for its turn to leave.
     turn: Condvar,
 }
 
@@ -66,13 +66,13 @@ struct Traffic {
     forks: usize,
     arriving: usize,
     leaving: usize,
-    /// How many of them do not get away, and are not waited for any more.
+    /// How many of the leaving threads make no progress and are no longer waited for.
     stuck: usize,
-    /// How many wait for their turn to leave.
+    /// How many threads wait for their turn to leave.
     queued: usize,
-    /// How many of them need not wait for their turn.
+    /// How many of them may leave without waiting for their turn.
     permits: usize,
-    /// How many have left.
+    /// How many threads have left.
     left: u64,
 }
 
@@ -108,7 +108,7 @@ impl ForkGuard {
         self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits on `condvar` until `ready`, but no longer than others get on.
+    /// Waits on `condvar` until `ready`, or until no thread has left for `wait_limit`.
     fn wait<'a>(
         &'a self,
         condvar: &Condvar,
@@ -128,7 +128,7 @@ impl ForkGuard {
         }
     }
 
-    /// Begins to cross into Python. The caller is detached.
+    /// Begins to enter Python. The caller is detached.
     fn arrive(&self) -> Arrival<'_> {
         let mut traffic = self.wait(
             &self.condvar,
@@ -149,7 +149,7 @@ impl ForkGuard {
     fn leave(&self) -> Departure<'_> {
         let mut traffic = self.traffic();
         traffic.queued += 1;
-        // A crowd that looks up every second has no time for anything else: the later one comes, the longer one waits.
+        // A large number of threads that all wake up every second would do nothing else: later ones wait longer.
         let wait_limit = WAIT_LIMIT + Duration::from_millis(traffic.queued as u64);
         let mut traffic = self.wait(&self.turn, traffic, wait_limit, Traffic::may_leave);
         traffic.queued -= 1;
@@ -160,7 +160,7 @@ impl ForkGuard {
         Departure(self)
     }
 
-    /// As `leave`, but never waits; `None`: it would have to.
+    /// As `leave`, but never blocks; `None`: it would have to.
     fn try_leave(&self) -> Option<Departure<'_>> {
         let mut traffic = self.traffic();
         traffic.may_leave().then(|| {
@@ -169,21 +169,21 @@ impl ForkGuard {
         })
     }
 
-    /// A fork is about to happen: nobody begins to cross, and those who are crossing have crossed. The caller is detached.
+    /// Before a fork: lets no thread begin to enter or leave, and waits for those that have. The caller is detached.
     fn close(&self) {
         let mut traffic = self.traffic();
         traffic.forks += 1;
         drop(self.wait(&self.condvar, traffic, WAIT_LIMIT, Traffic::may_fork));
     }
 
-    /// The fork is done.
+    /// After the fork.
     fn open(&self) {
         self.traffic().forks -= 1;
         self.condvar.notify_all();
         self.turn.notify_one();
     }
 
-    /// For who waits to fork.
+    /// Notifies threads that wait to fork.
     fn crossed(&self, traffic: MutexGuard<'_, Traffic>) {
         let forks = traffic.forks > 0 && traffic.may_fork();
         drop(traffic);
@@ -193,7 +193,7 @@ impl ForkGuard {
     }
 }
 
-/// A thread that is crossing into Python.
+/// A thread that is entering Python.
 pub struct Arrival<'a>(&'a ForkGuard);
 
 impl Drop for Arrival<'_> {
@@ -204,7 +204,7 @@ impl Drop for Arrival<'_> {
     }
 }
 
-/// A thread that is crossing out of Python, to end.
+/// A thread that is leaving Python, to end.
 pub struct Departure<'a>(&'a ForkGuard);
 
 impl Drop for Departure<'_> {

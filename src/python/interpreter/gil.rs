@@ -1,7 +1,7 @@
-//! Keeping out of each other's way at the GIL. Free-threaded builds have none, and need nothing of this.
+//! Reduces contention for the GIL. Free-threaded builds have no GIL and need none of this.
 //!
-//! Asking for the GIL while another thread has it means going to sleep and being woken, which costs more than many a
-//! task. And every thread that asks wakes up at each switch interval: a crowd of them leaves no time for work.
+//! Requesting the GIL while another thread has it means going to sleep and being woken, which costs more than many a
+//! task. And every waiting thread wakes up at each switch interval: with many of them no time is left for work.
 
 #[cfg(not(Py_GIL_DISABLED))]
 mod with_gil {
@@ -12,14 +12,14 @@ mod with_gil {
     use std::sync::{Mutex, MutexGuard};
     use std::time::Duration;
 
-    /// The workers of this process that want the GIL, have it, or run a task that may have given it up.
+    /// The workers of this process that want the GIL, have it, or run a task that may have released it.
     #[derive(Default)]
     struct Crowd {
-        /// Where those who ask for the GIL between two tasks wait for each other.
+        /// Where workers that want the GIL between two tasks wait for each other.
         gate: Mutex<()>,
-        /// How many there are.
+        /// How many workers there are.
         size: AtomicU32,
-        /// How many tasks have come to their end. Written by whoever has the GIL.
+        /// How many tasks have ended. Written by the thread that has the GIL.
         ends: AtomicU64,
     }
 
@@ -30,25 +30,25 @@ mod with_gil {
         }
     }
 
-    /// The place of the one worker that may ask for the GIL between two tasks. The holder is detached, and whoever is
-    /// attached never waits for it.
+    /// Held by the one worker that may request the GIL between two tasks. The holder is detached, and an attached
+    /// thread never waits for it.
     pub struct Gate(#[allow(dead_code)] MutexGuard<'static, ()>);
 
-    /// A worker's membership in the crowd. (Relaxed throughout: nothing but speed hangs on it.)
+    /// A worker's membership in the crowd. (Relaxed throughout: only speed depends on it.)
     pub struct Member {
         crowd: &'static Crowd,
-        /// The number of the last end of a task that this worker saw.
+        /// The number of the last task end that this worker saw.
         seen: u64,
-        /// How often in a row nobody took the GIL that this worker gave up.
+        /// How many times in a row no thread took the GIL that this worker released.
         vain: u32,
     }
 
     impl Member {
-        /// After so many times the GIL is offered in one case of many only.
+        /// After this many times, the GIL is offered in only one case of `ONE_OF`.
         const FEW_IN_VAIN: u32 = 4;
         const ONE_OF: u32 = 64;
 
-        /// Joins the crowd, and waits at the gate. The caller is detached.
+        /// Joins the crowd, then waits at the gate. The caller is detached.
         pub fn join() -> (Self, Gate) {
             let crowd = Crowd::current();
             crowd.size.fetch_add(1, Relaxed);
@@ -65,7 +65,7 @@ mod with_gil {
             Gate(lock(&self.crowd.gate))
         }
 
-        /// Has a rest, detached, and then waits at the gate.
+        /// Runs `rest`, detached, outside the crowd, then waits at the gate.
         pub fn rest<R>(&self, rest: impl FnOnce() -> R) -> (R, Gate) {
             self.crowd.size.fetch_sub(1, Relaxed);
             let result = rest();
@@ -79,8 +79,8 @@ mod with_gil {
             self.crowd.size.load(Relaxed) > 1
         }
 
-        /// At the end of a task, attached: whether another worker has ended one since this one last did. Then this one has
-        /// not had the GIL all the time.
+        /// At the end of a task, attached: whether another worker has ended a task since this one last did. If so, this
+        /// worker released the GIL in between.
         #[inline]
         pub fn has_shared(&mut self) -> bool {
             let ends = self.crowd.ends.load(Relaxed);
@@ -88,7 +88,7 @@ mod with_gil {
             std::mem::replace(&mut self.seen, ends + 1) != ends
         }
 
-        /// Whether to offer the GIL to others, which has been in vain if they all wait for something else.
+        /// Whether to offer the GIL to others: mostly not, if that was in vain because they wait for something else.
         pub fn should_step_back(&mut self) -> bool {
             if !std::ptr::eq(self.crowd, Crowd::current()) {
                 // The task has forked, and this is the child: the gate is the parent's.
@@ -101,14 +101,14 @@ mod with_gil {
             false
         }
 
-        /// Detached: goes to the end of those who want the GIL. `has_come`: a thread that is no worker has got it meanwhile.
+        /// Detached: queues up for the GIL behind the others. `has_come`: a thread that is no worker has had it.
         pub fn step_back(&mut self, has_come: impl Fn() -> bool) -> Gate {
             match self.crowd.gate.try_lock() {
-                // Somebody asks already, and is let in before this one can ask.
+                // A worker is requesting it already, and gets in before this one can ask.
                 Err(_) => self.vain = 0,
                 Ok(free) => {
                     drop(free);
-                    // Asking at once would be to take the GIL from under the noses of those who are being woken for it.
+                    // Requesting it at once would take it away from threads that are just being woken for it.
                     let taken = self.wait_for_another(has_come);
                     self.vain = if taken { 0 } else { self.vain.wrapping_add(1) };
                 }
@@ -116,7 +116,7 @@ mod with_gil {
             self.enter()
         }
 
-        /// Waits for a moment until others have had the GIL.
+        /// Waits for a moment, until others have had the GIL; returns whether they have.
         fn wait_for_another(&self, has_come: impl Fn() -> bool) -> bool {
             const DOZE: Duration = Duration::from_micros(50);
             const MOST_DOZES: u32 = 6;
@@ -136,29 +136,29 @@ mod with_gil {
         }
     }
 
-    /// The last thing that a thread of this module did with the GIL. Other threads, and tasks that give it up, do not tell, so this
-    /// is a guess, and nothing but speed hangs on it.
+    /// The last thing that a thread of this module did with the GIL. Other threads, and tasks that release it, do not
+    /// report, so this is a guess, and only speed depends on it.
     static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
-    /// This thread has just got the GIL.
+    /// This thread has just acquired the GIL.
     #[inline]
     pub fn taken() {
         IS_TAKEN.store(true, Relaxed);
     }
 
-    /// This thread has just let go of the GIL.
+    /// This thread has just released the GIL.
     #[inline]
     pub fn given_up() {
         IS_TAKEN.store(false, Relaxed);
     }
 
-    /// The longest that a thread hesitates: about what being woken costs.
+    /// The longest spin: about what it costs to be woken.
     const MOST: Duration = Duration::from_micros(50);
-    /// When nothing has stirred for so long, whoever has the GIL is not about to let go of it.
+    /// If nothing has changed for this long, the thread that has the GIL is not about to release it.
     const QUIET: Duration = Duration::from_micros(3);
 
-    /// Spins, for some microseconds at most, while a thread has the GIL that will probably give it up within them: one
-    /// that puts one task after another into a pool, or takes one after another out of it (`stirs` changes then).
+    /// Spins, for some microseconds at most, while the thread that has the GIL will probably release it soon: it puts
+    /// one task after another into a pool, or takes one after another out of it (then `stirs` changes).
     pub fn spin_before_resuming(stirs: impl Fn() -> u64) {
         static SPIN: AdaptiveSpin = AdaptiveSpin::new(MOST);
         let mut first = None;
@@ -180,7 +180,7 @@ mod with_gil {
 mod without_gil {
     pub struct Gate;
 
-    /// Given up by a drop, as where there is something to give up.
+    /// Has a `Drop`, as the gate of the other builds has one.
     impl Drop for Gate {
         fn drop(&mut self) {}
     }

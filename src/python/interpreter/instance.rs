@@ -1,4 +1,4 @@
-//! Instances of `pyants.Future`, made for what they are: small, many, and gone soon.
+//! Instances of `pyants.Future`, which are small, many and short-lived.
 
 use pyo3::PyClass;
 use pyo3::exceptions::PySystemError;
@@ -8,7 +8,7 @@ use pyo3::types::PyType;
 use std::marker::PhantomData;
 use std::sync::OnceLock;
 
-/// Where in an instance its native part, a `T`, lies, in bytes from its start.
+/// The offset in bytes of the native part, a `T`, in an instance.
 pub struct Layout<T> {
     offset: OnceLock<usize>,
     native: PhantomData<fn() -> T>,
@@ -22,7 +22,7 @@ impl<T: PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + Sync> Layout<T> 
         }
     }
 
-    /// Learns the layout that PyO3 gives the native part: nothing but it follows the object's header.
+    /// Learns the layout that PyO3 gives the native part: it alone follows the object's header.
     pub fn learn(&self, sample: &Bound<'_, T>) -> PyResult<()> {
         let offset = std::ptr::from_ref(sample.get()).addr() - sample.as_ptr().addr();
         // SAFETY: the type of a live object.
@@ -38,12 +38,12 @@ impl<T: PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + Sync> Layout<T> 
         Ok(())
     }
 
-    /// An instance of `class`, a subclass of the native one in Python, without a look at `__new__` and `__init__`: all there is of
-    /// a new one is its native part. `object.__new__` would make a dict for it besides, which hardly any needs, and which
-    /// CPython makes by itself for one that does.
+    /// An instance of `class`, a Python subclass of the native one, without a call of `__new__` and `__init__`: a new
+    /// one is nothing but its native part. `object.__new__` would also make a dict, which hardly any instance needs,
+    /// and which CPython makes by itself when one does.
     ///
-    /// With the GIL the new instance is left out of the garbage collector's books, and put there by `track` when it may become
-    /// part of a cycle: a program may have a great many of them, and the collector looks at all of them again and again.
+    /// With the GIL the new instance is not tracked by the garbage collector until `track` says that it may become part
+    /// of a cycle: a program may have a great many, and the collector would visit all of them again and again.
     ///
     /// # Safety
     /// `class` derives from the class of `T`.
@@ -55,10 +55,10 @@ impl<T: PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + Sync> Layout<T> 
         let py = class.py();
         let offset = *self.offset.get().expect("`learn` was called");
         let class = class.as_type_ptr();
-        // SAFETY: `tp_alloc` of a live, ready type returns a new instance of it, zeroed, or null with an exception set. At
-        // the offset is the place of the native part, which is all that PyO3 keeps of it (`learn`), and which is written
-        // before anybody else, the garbage collector of this thread included, can see the object. That `class` is one with
-        // such a part is the caller's promise.
+        // SAFETY: `tp_alloc` of a live, ready type returns a new, zeroed instance of it, or null with an exception set.
+        // At the offset is the place of the native part, which is all that PyO3 keeps there (`learn`), and it is
+        // written before any other code, including this thread's garbage collector, can see the object. That `class`
+        // has such a part is the caller's promise.
         unsafe {
             let alloc = (*class).tp_alloc.expect("a ready type has an allocator");
             let instance = alloc(class, 0);
@@ -73,18 +73,18 @@ impl<T: PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + Sync> Layout<T> 
     }
 }
 
-/// A reference for another thread to give up.
+/// A reference that another thread will drop.
 ///
-/// Free-threaded builds count the references of the thread that made an object apart from all others'. One that this thread
-/// takes and another gives up puts the object on a list, under a lock, for this thread to settle the two counts; one that
-/// is counted with the others' from the start does not.
+/// Free-threaded builds count the references of the thread that created an object apart from all others. If this thread
+/// takes one and another drops it, the object goes on a list, under a lock, for this thread to merge the two counts; a
+/// reference that is counted with the others' from the start avoids this.
 pub fn share<T>(object: &Bound<'_, T>) -> Py<T> {
     #[cfg(Py_GIL_DISABLED)]
     {
         const ONE: isize = 1 << 2; // The count is above two bits of flags: _Py_REF_SHARED_SHIFT of CPython's object.h.
         let pointer = object.as_ptr();
-        // SAFETY: a live object, which is not immortal. This is what Py_INCREF does in every thread but the one that made
-        // the object, and that may call it as well; the new reference is owned by what is returned.
+        // SAFETY: a live object that is not immortal. Py_INCREF does this on every thread but the one that created the
+        // object, and that thread may do it as well; the new reference is owned by the result.
         unsafe {
             (*pointer)
                 .ob_ref_shared
@@ -98,11 +98,11 @@ pub fn share<T>(object: &Bound<'_, T>) -> Py<T> {
     object.clone().unbind()
 }
 
-/// The instance may become part of a cycle from here on.
+/// Has the collector track the instance, which may become part of a cycle from here on.
 pub fn track(object: &Bound<'_, PyAny>) {
     #[cfg(not(Py_GIL_DISABLED))]
-    // SAFETY: a live object of a type with garbage collection, whose native part was written when it was made; with the
-    // GIL nobody else does the same meanwhile.
+    // SAFETY: a live object of a type with garbage collection, whose native part was written on creation; with the GIL
+    // no other thread does the same meanwhile.
     unsafe {
         if ffi::PyObject_GC_IsTracked(object.as_ptr()) == 0 {
             ffi::PyObject_GC_Track(object.as_ptr().cast());
@@ -112,24 +112,24 @@ pub fn track(object: &Bound<'_, PyAny>) {
     let _ = object;
 }
 
-/// The object is one that the garbage collector looks into.
+/// Whether the object is of a type that the garbage collector visits.
 pub fn may_hold_others(object: &Bound<'_, PyAny>) -> bool {
     // SAFETY: a live object.
     unsafe { ffi::PyObject_IS_GC(object.as_ptr()) != 0 }
 }
 
-/// The instance's dict, which is made on first use.
+/// The instance's dict, created on first use.
 pub fn dict<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    // SAFETY: a live object; returns a new reference, or null with an exception set, as where the class has no dict.
+    // SAFETY: a live object; returns a new reference, or null with an exception set, as if the class has no dict.
     unsafe {
         let dict = ffi::PyObject_GenericGetDict(object.as_ptr(), std::ptr::null_mut());
         Bound::from_owned_ptr_or_err(object.py(), dict)
     }
 }
 
-/// Puts another dict in its place.
+/// Replaces the instance's dict.
 pub fn set_dict(object: &Bound<'_, PyAny>, dict: &Bound<'_, PyAny>) -> PyResult<()> {
-    // SAFETY: live objects; what is no dict is refused.
+    // SAFETY: live objects; anything but a dict is refused.
     let result = unsafe {
         ffi::PyObject_GenericSetDict(object.as_ptr(), dict.as_ptr(), std::ptr::null_mut())
     };
@@ -140,7 +140,7 @@ pub fn set_dict(object: &Bound<'_, PyAny>, dict: &Bound<'_, PyAny>) -> PyResult<
     }
 }
 
-/// `object.__setattr__`; without a value `object.__delattr__`.
+/// `object.__setattr__`, or without a value `object.__delattr__`.
 pub fn set_attribute(
     object: &Bound<'_, PyAny>,
     name: &Bound<'_, PyAny>,

@@ -1,6 +1,6 @@
-//! The attributes of other modules that the bindings use. All of them are looked up when the module is imported: a cell that is filled on
-//! first use would be found half filled, for ever, by a child forked while another thread fills it; and so would a
-//! module whose import is under way.
+//! The attributes of other modules that the bindings use, all looked up at import. A cell filled on first use could be
+//! half filled when another thread forks, and would stay so in the child for ever; so would a module whose import is
+//! under way.
 
 use super::call::Guarded;
 use pyo3::panic::PanicException;
@@ -27,10 +27,10 @@ macro_rules! lookup {
         /// Looks everything up.
         pub fn look_up(py: Python<'_>) -> PyResult<()> {
             $($($cell.0.import(py, $module, $name)?;)*)*
-            // What PyO3 looks up itself: the type of a panic that has become an exception, and those of `datetime`.
+            // Looked up by PyO3 itself: the exception type of a panic, and the types of `datetime`.
             let _ = py.get_type::<PanicException>();
             let _ = PyDelta::new(py, 0, 0, 0, false)?;
-            // Imported where it is needed; not on every platform.
+            // Imported later, where it is needed; not available on every platform.
             let _ = py.import("resource");
             Ok(())
         }

@@ -1,23 +1,23 @@
-//! This process: forks, its main thread, and whether its interpreter is on its way out.
+//! This process: its forks, its main thread, and whether its interpreter is exiting.
 
 use pyo3::prelude::*;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// How many forks lie between the first process and this one.
+/// The number of forks between the first process and this one.
 static GENERATION: AtomicU64 = AtomicU64::new(0);
-/// The interpreter is on its way out: no pool is opened any more.
+/// The interpreter is exiting: no more pools are opened.
 static EXITING: AtomicBool = AtomicBool::new(false);
 /// The identity of the thread that handles signals.
 static MAIN_THREAD: AtomicU64 = AtomicU64::new(0);
 
-/// Which process this is, counted by forks.
+/// The process, counted by forks.
 #[inline]
 pub fn generation() -> u64 {
-    // Relaxed: it changes only in a child that has a single thread.
+    // Relaxed: it changes only in a child with a single thread.
     GENERATION.load(Ordering::Relaxed)
 }
 
-/// The calling thread is the only one of a child that was just forked.
+/// Called by the only thread of a child that was just forked.
 pub fn begin_child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
     MAIN_THREAD.store(this_thread(), Ordering::Relaxed);
@@ -36,7 +36,7 @@ pub fn is_main_thread() -> bool {
 }
 
 unsafe extern "C" {
-    /// CPython's own; PyO3 does not declare it.
+    /// CPython's own function; PyO3 does not declare it.
     fn PyThread_get_thread_ident() -> std::ffi::c_ulong;
 }
 
@@ -47,7 +47,7 @@ pub fn this_thread() -> u64 {
     u64::from(unsafe { PyThread_get_thread_ident() })
 }
 
-/// Learns which thread handles signals: `threading.main_thread()`.
+/// Stores which thread handles signals: `threading.main_thread()`.
 pub fn know_main_thread(main_thread: &Bound<'_, PyAny>) -> PyResult<()> {
     MAIN_THREAD.store(main_thread.getattr("ident")?.extract()?, Ordering::Relaxed);
     Ok(())

@@ -1,12 +1,12 @@
-//! Letting other Python threads in where native code runs one call after another.
+//! Lets other Python threads run where native code makes one call after another.
 //!
-//! The interpreter's loop gives up the GIL every switch interval when others wait for it, and stops for the garbage
+//! The interpreter's loop releases the GIL every switch interval if others wait for it, and stops for the garbage
 //! collector of free-threaded builds. A loop in native code does neither unless it is told to.
 //!
-//! Of threads that all want the GIL each gets it for one switch interval after another. So a thread that is no worker, an
-//! asyncio loop say, would wait for as many intervals as there are workers in the middle of a task. Therefore workers
-//! take turns at a gate, between two tasks, and so early that nobody has to take the GIL from them: such a thread has one
-//! or two of them to wait for.
+//! Threads that all want the GIL get it for one switch interval each, in turn. So a thread that is no worker, such as
+//! an asyncio loop, would wait for as many intervals as there are workers in the middle of a task. Therefore workers
+//! take turns at a gate, between two tasks, and so early that no thread has to force them: such a thread waits for one
+//! or two of them.
 
 use super::call::{self, Guarded};
 use super::gil::{Gate, Member};
@@ -37,12 +37,12 @@ impl Switch {
         }
     }
 
-    /// The thread has just been attached.
+    /// The thread has just attached.
     pub fn attached(&mut self) {
         self.since = Instant::now();
     }
 
-    /// Lets others in if it is time; whether it was.
+    /// Lets other threads run if it is time; returns whether it was.
     pub fn pause_if_due(&mut self, py: Python<'_>) -> bool {
         let due = self.since.elapsed() >= self.interval;
         if due {
@@ -57,9 +57,9 @@ impl Switch {
 pub struct Turns {
     member: Member,
     switch: Switch,
-    /// How many tasks end between two looks at the clock, which costs as much as many a task; one while they are slow.
+    /// How many tasks end between two looks at the clock, which costs as much as many a task; one while tasks are slow.
     stride: u32,
-    /// How many of them are left.
+    /// How many of those tasks are left.
     ahead: u32,
     looked: Instant,
 }
@@ -81,9 +81,9 @@ impl Turns {
         self.detached(py, |member| member.rest(rest))
     }
 
-    /// Between two tasks: ends the turn if it is time and somebody else may want one; whether a new one has begun.
-    /// `native`: what was called may not have gone through the interpreter's loop, which lets others in by itself;
-    /// `wakeups`: to be rung for by then.
+    /// Between two tasks: ends the turn if it is time and another thread may want one; returns whether a new turn has
+    /// begun. `native`: the call may not have gone through the interpreter's loop, which lets others run by itself.
+    /// `wakeups`: delivered by the end of the turn.
     #[inline]
     pub fn let_others_in(&mut self, py: Python<'_>, native: bool, wakeups: &mut Wakeups) -> bool {
         if self.member.has_company() {
@@ -93,7 +93,7 @@ impl Turns {
         }
     }
 
-    /// As `let_others_in`, where a loop has been called to fetch its mail, until `has_come`.
+    /// As `let_others_in`, for a loop that was called to fetch its mail; waits until `has_come`.
     pub fn let_loop_in(
         &mut self,
         py: Python<'_>,
@@ -142,18 +142,18 @@ impl Turns {
         true
     }
 
-    /// Early enough for whoever waits for a switch interval, and then for one more worker, not to take it in the middle of a task.
+    /// Early enough that a thread that waits a switch interval, then for a worker, does not interrupt a task.
     fn is_due(&self) -> bool {
         self.switch.since.elapsed() >= self.switch.interval / 4
     }
 
-    /// Lets others in if it is time and somebody asks; whether it was time. Through the interpreter's loop, which
-    /// knows who asks: a task that has just waited without the GIL would wait for it once more if this gave it up by itself.
+    /// Lets others run if it is time and any ask; returns whether it was time. Done by the interpreter's loop, which
+    /// knows whether any ask: releasing the GIL here would cost a task that has just waited without it a second wait.
     fn give_way_if_due(&mut self, py: Python<'_>) -> bool {
         // A thread that asks for the GIL is noticed slightly later than in a pure Python loop.
         let due = self.is_due();
         if due {
-            // An exception that comes up here, one set from another thread say, was meant for a task that is over.
+            // An exception raised here, for example one set from another thread, was meant for a task that is over.
             if let Err(raised) = lookup::GIVE_WAY.get(py).guarded_call0() {
                 raised.write_unraisable(py, None);
             }
@@ -162,7 +162,7 @@ impl Turns {
         due
     }
 
-    /// Detaches for something that ends at the gate.
+    /// Detaches for a wait that ends at the gate.
     fn detached<R>(&mut self, py: Python<'_>, wait: impl FnOnce(&mut Member) -> (R, Gate)) -> R {
         let member = &mut self.member;
         let result = call::detach_to_gate(py, || wait(member));

@@ -1,4 +1,4 @@
-//! A worker's thread as the module `threading` shows it; `pyants._threads` has the Python half.
+//! A worker's thread as the module `threading` sees it; `pyants._threads` is the Python half.
 
 use super::call::{self, Guarded};
 use super::lookup;
@@ -17,12 +17,12 @@ use std::time::{Duration, Instant};
 #[pyclass(frozen, module = "pyants._core", name = "_Exit")]
 pub struct Exit {
     exit: ManuallyDrop<internal::Exit>,
-    /// The process, counted by forks, whose thread it is.
+    /// The process, counted by forks, that the thread belongs to.
     generation: u64,
 }
 
 impl Exit {
-    /// The thread is one of this process, not of one that this was forked from.
+    /// Whether the thread belongs to this process, rather than to one from which it was forked.
     fn is_ours(&self) -> bool {
         self.generation == process::generation()
     }
@@ -30,12 +30,12 @@ impl Exit {
 
 #[pymethods]
 impl Exit {
-    /// The worker has left, or is one of the process that this one was forked from.
+    /// Whether the worker has left, or belongs to a process from which this one was forked.
     fn has_left(&self) -> bool {
         !self.is_ours() || self.exit.has_left()
     }
 
-    /// Waits until the thread has ended, for at most timeout seconds.
+    /// Blocks until the thread has ended, but for at most timeout seconds.
     #[pyo3(signature = (timeout, /))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
         if !self.is_ours() {
@@ -45,7 +45,7 @@ impl Exit {
             .map(Duration::try_from_secs_f64)
             .transpose()
             .map_err(|_| PyOverflowError::new_err("timeout value is too large"))?;
-        // A thread that has left is on its way out: it is waited for all the same, without a look at the time.
+        // A thread that has left ends soon: it is waited for all the same, whatever the timeout.
         let (_, raised) = detached(py, timeout, |wait_limit| self.exit.wait(wait_limit));
         raised.map_or(Ok(()), Err)
     }
@@ -53,22 +53,22 @@ impl Exit {
 
 impl Drop for Exit {
     fn drop(&mut self) {
-        // In a forked child the parent's threads are not to be touched.
+        // In a forked child the parent's threads must not be touched.
         if self.is_ours() {
-            // SAFETY: nobody has a reference any more, and it is not used again.
+            // SAFETY: no reference is left, and it is not used again.
             unsafe { ManuallyDrop::drop(&mut self.exit) };
         }
     }
 }
 
-/// Waits until the kernel has ended a thread of this process that was joined.
+/// Blocks until the kernel has ended a joined thread of this process.
 #[pyfunction]
 #[pyo3(signature = (native_id, /))]
 pub fn _wait_ended(py: Python<'_>, native_id: i32) {
     call::detach(py, || kernel::wait_ended(Some(native_id)));
 }
 
-/// Makes the calling thread known to `threading`. The caller has arrived, and lets nobody fork meanwhile.
+/// Registers the calling thread with `threading`. The caller has arrived at the fork guard, so no fork interferes.
 pub fn enter(py: Python<'_>, worker: &Worker, is_daemon: bool) -> PyResult<()> {
     let exit = Exit {
         exit: ManuallyDrop::new(worker.exit.clone()),
@@ -83,25 +83,25 @@ pub fn enter(py: Python<'_>, worker: &Worker, is_daemon: bool) -> PyResult<()> {
     }
     let active = lookup::ACTIVE_THREADS.get(py);
     let ident = process::this_thread();
-    // An ended thread of the same identity that `threading` has not forgotten. Dropped when the lock is free.
+    // A former thread with the same identity that `threading` still lists. Dropped after the lock is released.
     let _former = active.guarded_method1("get", (ident,))?;
     locked(py, || active.set_item(ident, &thread))
 }
 
-/// Makes `threading` forget the calling thread. Up to 3.12 that would keep a dummy for ever.
+/// Has `threading` forget the calling thread, as it must: up to 3.12 a dummy would be kept for ever.
 pub fn leave(py: Python<'_>) -> PyResult<()> {
     let active = lookup::ACTIVE_THREADS.get(py);
     if active.is_none() {
         return Ok(());
     }
     let pop = || active.guarded_method1("pop", (process::this_thread(), py.None()));
-    // Dropped when the lock is free.
+    // Dropped after the lock is released.
     let _thread = locked(py, pop)?;
     Ok(())
 }
 
-/// Changes what `threading` knows under its lock: it is looked up each time, since a fork puts another one in its place.
-/// No Python code runs under it here, not even a trace function, which might ask for the current thread.
+/// Changes `threading`'s records under its lock, which is looked up each time, since a fork replaces it. No Python code
+/// runs under it here, not even a trace function, which might ask for the current thread.
 fn locked<R>(py: Python<'_>, change: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
     let lock = lookup::THREADING.get(py).getattr("_active_limbo_lock")?;
     lock.guarded_method0("acquire")?;
@@ -110,7 +110,7 @@ fn locked<R>(py: Python<'_>, change: impl FnOnce() -> PyResult<R>) -> PyResult<R
     changed
 }
 
-/// How many workers of a pool Python knows. Nothing of Python is done under its lock.
+/// How many workers of a pool are registered with Python. No Python is called under its lock.
 #[derive(Default)]
 pub struct Roll {
     present: Mutex<u32>,
@@ -127,10 +127,10 @@ impl Roll {
         *self.present.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
     }
 
-    /// Waits until there are at least so many as `running` says, which may change, but not for long. The caller is detached.
+    /// Waits until there are as many as `running` says, which may change, but not for long. The caller is detached.
     pub fn await_all(&self, running: impl Fn() -> u32) {
         const WAIT_LIMIT: Duration = Duration::from_secs(1);
-        // Those that leave do not tell: they are seen at the next look.
+        // Workers that leave do not notify: they are seen at the next look.
         const LOOK: Duration = Duration::from_millis(5);
         let start = Instant::now();
         let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);

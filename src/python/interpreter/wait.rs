@@ -6,8 +6,8 @@ use crate::pool::internal::sync::WaitLimit;
 use pyo3::prelude::*;
 use std::time::Duration;
 
-/// Runs `wait` detached, with a patience of `timeout`. On the main thread, where Python handles signals, a handler that
-/// raises interrupts it: the exception is returned beside the result.
+/// Runs `wait` detached, with a wait limit of `timeout`. On the main thread, where Python handles signals, a handler
+/// that raises interrupts it: the exception is returned beside the result.
 pub fn detached<R: Send>(
     py: Python<'_>,
     timeout: Option<Duration>,

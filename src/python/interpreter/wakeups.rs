@@ -1,4 +1,4 @@
-//! The threads that sleep until a result is there: ringing for them, and whether it pays to look out before going to sleep.
+//! Waking the threads that wait for a result, and the adaptive spin before such a thread goes to sleep.
 
 use super::call;
 use crate::pool::internal::ResultWait;
@@ -7,7 +7,7 @@ use pyo3::Python;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The threads to wake for a future that is done; to be done detached. They are not bound any more.
+/// The threads to wake for a future that is done; to be delivered detached. They no longer count as blocked.
 #[must_use]
 #[derive(Default)]
 pub struct Wakeups(Vec<Arc<ResultWait>>);
@@ -18,7 +18,7 @@ impl Wakeups {
         Wakeups(result_waits)
     }
 
-    /// For those of them that sleep: what they wait for is settled.
+    /// Settles the waits; for those of the threads that sleep.
     pub fn settle(result_waits: Vec<Arc<ResultWait>>) -> Self {
         let asleep = result_waits
             .into_iter()
@@ -33,7 +33,7 @@ impl Wakeups {
     #[inline]
     pub fn append(&mut self, other: Wakeups) {
         if other.0.is_empty() {
-            // Mostly: nobody sleeps.
+            // The common case: no thread sleeps.
         } else if self.0.is_empty() {
             *self = other;
         } else {
@@ -46,12 +46,12 @@ impl Wakeups {
     }
 }
 
-/// Rings, detached, since those who wake up want to be attached.
+/// Delivers the wakeups, detached, since the woken threads want to attach.
 pub fn ring(py: Python<'_>, wakeups: Wakeups) {
     if !wakeups.is_empty() {
         call::detach(py, || wakeups.ring());
     }
 }
 
-/// Of those who wait for results.
+/// Of the threads that wait for results.
 pub static SPIN: AdaptiveSpin = AdaptiveSpin::new(Duration::from_micros(50));

@@ -1,11 +1,11 @@
-//! A call that is yet to be made: a callable and its arguments.
+//! A callable with the arguments of a call that is yet to be made.
 
 use crate::python::interpreter::call::Guarded;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFunction, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
-/// A callable and what it is to be called with.
+/// A callable and the arguments to call it with.
 pub struct Call {
     pub func: Py<PyAny>,
     arguments: Arguments,
@@ -47,7 +47,7 @@ impl Call {
         }
     }
 
-    /// The callable, and what it is to be called with as Python has it.
+    /// The callable, with the arguments as Python objects.
     pub fn into_parts(
         self,
         py: Python<'_>,
@@ -76,7 +76,7 @@ impl Call {
         }
     }
 
-    /// Calls the callable and lets go of everything but it.
+    /// Calls the callable and drops everything but it.
     pub fn call<'py>(self, py: Python<'py>) -> (Bound<'py, PyAny>, PyResult<Bound<'py, PyAny>>) {
         let func = self.func.into_bound(py);
         let result = match self.arguments {
@@ -89,7 +89,7 @@ impl Call {
     }
 }
 
-/// Calls of this callable go through the interpreter's loop, which lets other threads in by itself.
+/// Whether calls of it go through the interpreter's loop, which lets other threads run by itself.
 pub fn is_python_function(func: &Bound<'_, PyAny>) -> bool {
     func.is_exact_instance_of::<PyFunction>()
 }

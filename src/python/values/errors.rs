@@ -1,4 +1,4 @@
-//! Errors of the core become exceptions of Python here. The exceptions themselves are defined in `pyants._errors`.
+//! Converts errors of the core to Python exceptions, whose classes are defined in `pyants._errors`.
 
 use crate::pool::Error;
 use crate::python::interpreter::call::{self, Guarded};
@@ -49,7 +49,7 @@ pub fn cancelled(py: Python<'_>) -> PyErr {
         .map_or_else(|error| error, PyErr::from_value)
 }
 
-/// An executor whose initializer failed.
+/// The error of an executor whose initializer failed.
 pub fn broken_executor(py: Python<'_>) -> PyErr {
     broken_thread_pool(
         py,
@@ -57,7 +57,7 @@ pub fn broken_executor(py: Python<'_>) -> PyErr {
     )
 }
 
-/// For a task that no worker could be set up for, in a pool where the next start tries again.
+/// For a task that got no worker, in a pool whose next start runs the initializer again.
 pub fn no_worker(py: Python<'_>) -> PyErr {
     broken(
         py,
@@ -65,19 +65,19 @@ pub fn no_worker(py: Python<'_>) -> PyErr {
     )
 }
 
-/// The exception itself, which before 3.12 does not bring its traceback along.
+/// The exception itself; before 3.12 it does not carry its traceback, which is set here.
 pub fn with_traceback<'py>(py: Python<'py>, raised: &PyErr) -> Bound<'py, PyBaseException> {
     raised.clone_ref(py).into_value(py).into_bound(py)
 }
 
-/// Runs `f` as in an `except` block for `raised`: `sys.exc_info()` tells of it there, and what is raised there has it as its
-/// context.
+/// Runs `f` as an `except` block for `raised` would: `sys.exc_info()` returns it there, and exceptions raised there
+/// have it as their context.
 pub fn handling<R>(py: Python<'_>, raised: &PyErr, f: impl FnOnce() -> R) -> R {
-    /// The exception that was handled before; null where none was, or an outer frame's.
+    /// The exception handled before; null if there was none, or only an outer frame's.
     struct Before<'py>(Python<'py>, *mut ffi::PyObject);
     impl Drop for Before<'_> {
         fn drop(&mut self) {
-            // SAFETY: the thread is attached, as `self.0` tells; an exception or null, of which a reference is owned here.
+            // SAFETY: the thread is attached, as `self.0` proves; an exception or null, whose reference is owned here.
             unsafe {
                 PyErr_SetHandledException(self.1);
                 ffi::Py_XDECREF(self.1);
@@ -85,11 +85,10 @@ pub fn handling<R>(py: Python<'_>, raised: &PyErr, f: impl FnOnce() -> R) -> R {
         }
     }
     let value = with_traceback(py, raised);
-    // SAFETY: the thread is attached, as `py` tells. The function that gets returns a new reference or null, and the one that
-    // sets takes a reference of its own to a live exception. A thread has a stack of places for the exceptions that it
-    // handles, one for itself and one for each generator or coroutine that it is in: the function that gets looks
-    // through all of them, down from the top, and the one that sets writes the top one, which is the same again when `f`
-    // has returned. So the top one, if it is empty, is left empty.
+    // SAFETY: the thread is attached, as `py` proves. The getter returns a new reference or null, and the setter takes
+    // a reference of its own to a live exception. A thread has a stack of slots for handled exceptions, one for itself
+    // and one for each generator or coroutine that it is in: the getter searches all of them, top down, and the setter
+    // writes the top one, which is the same again when `f` has returned. So if the top one is empty, it is left empty.
     let _before = unsafe {
         let mut before = Before(py, PyErr_GetHandledException());
         if !before.1.is_null() {
@@ -106,14 +105,14 @@ pub fn handling<R>(py: Python<'_>, raised: &PyErr, f: impl FnOnce() -> R) -> R {
     f()
 }
 
-// In CPython's stable API since 3.11, which is the oldest that is supported.
+// In CPython's stable API since 3.11, the oldest version supported.
 unsafe extern "C" {
     fn PyErr_GetHandledException() -> *mut ffi::PyObject;
     fn PyErr_SetHandledException(exception: *mut ffi::PyObject);
 }
 
-/// Logs an exception with its traceback, by the logger's method `level`; `message` has one place, for `what`. Nothing is swallowed: where the logger
-/// fails, both its failure and what it was to log are reported as unraisable.
+/// Logs an exception with its traceback, by the logger's method `level`; `message` has one placeholder, for `what`.
+/// Nothing is swallowed: if the logger fails, its failure and what it was to log are both reported as unraisable.
 pub fn log<'py>(
     py: Python<'py>,
     raised: &PyErr,
@@ -136,7 +135,7 @@ pub fn log<'py>(
     }
 }
 
-/// The exception for an error of the core, of which `doing` tells what was asked for.
+/// The exception for an error of the core; `doing` names the operation.
 pub fn raise(py: Python<'_>, error: Error, doing: &str) -> PyErr {
     match error {
         Error::Closed => closed(py, "the pool is closed; reboot() opens it again"),
@@ -175,7 +174,7 @@ pub fn wrong_value(name: &str, allowed: &str, value: &Bound<'_, PyAny>) -> PyErr
     PyValueError::new_err(format!("{name} must be {allowed}, not {}", shown(value)))
 }
 
-/// A value as a message shows it.
+/// A value as messages show it.
 pub fn shown(value: &Bound<'_, PyAny>) -> String {
     call::guard_thread();
     value.repr().map_or_else(
@@ -186,11 +185,11 @@ pub fn shown(value: &Bound<'_, PyAny>) -> String {
 
 /// The reason why a task was not submitted.
 pub enum Refusal {
-    /// The pool did not take it.
+    /// The pool refused it.
     Pool(Error),
-    /// Python raised.
+    /// Python code raised.
     Python(PyErr),
-    /// The pool took it, and then a signal handler raised.
+    /// The pool accepted it, then a signal handler raised.
     Late(PyErr),
 }
 
@@ -202,7 +201,7 @@ impl Refusal {
         }
     }
 
-    /// As an executor raises it.
+    /// The exception that an executor raises for it.
     pub fn into_executors(self, py: Python<'_>) -> PyErr {
         match self {
             Refusal::Pool(Error::Closed) if process::is_exiting() => {

@@ -15,20 +15,20 @@ pub struct Objects {
     logger: Option<Py<PyAny>>,
     initializer: Option<Py<PyAny>>,
     initargs: Option<Py<PyTuple>>,
-    /// The exception of the initializer's last failure, for those whose tasks found no worker.
+    /// The initializer's last exception, for callers whose tasks found no worker.
     failure: Option<Py<PyAny>>,
-    /// Where threads inherit their context: what the next worker's is a copy of.
+    /// If threads inherit their context: the context that the next worker copies.
     context: Option<Py<PyAny>>,
 }
 
-/// The same where the garbage collector can take them away. Nothing of Python is called, and no reference dropped, under
-/// the lock; nor is it taken by a thread that is not attached, since a forked child may find it held then.
+/// The same objects, where the garbage collector can clear them. Under the lock no Python is called and no reference
+/// dropped; and only attached threads take it, since a forked child may find it held otherwise.
 #[derive(Default)]
 pub struct Hooks {
     objects: Mutex<Objects>,
-    /// There is an initializer, or was before the collector took it away.
+    /// There is an initializer, or was before the collector cleared it.
     pub has_initializer: bool,
-    /// A worker whose initializer fails is lost alone, and the next start tries again.
+    /// If the initializer fails only that worker is lost, and the next start tries again.
     pub retry_initializer: bool,
 }
 
@@ -81,10 +81,10 @@ impl Hooks {
         }
     }
 
-    /// Shows the objects to the garbage collector: always all of them, since it asks more than once and counts on the
+    /// Shows the objects to the garbage collector: always all of them, since it asks more than once and relies on the
     /// same answer.
     pub fn traverse(&self, visit: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
-        // This does not wait: who holds the lock is attached, and neither runs Python code nor detaches meanwhile, while
+        // Does not block: a thread with the lock is attached and neither runs Python code nor detaches meanwhile, and
         // the collector runs attached and alone.
         self.with(|objects| {
             visit.call(&objects.panic_handler)?;
@@ -96,8 +96,8 @@ impl Hooks {
         })
     }
 
-    /// The pool is gone, and with it whoever showed the objects to the collector: nobody holds on to them any more, but
-    /// for the logger, which late reports go to.
+    /// The pool, which showed the objects to the collector, is gone: drops all of them but the logger, which late
+    /// reports need.
     pub fn retire(&self) -> Objects {
         self.with(|objects| {
             let logger = objects.logger.take();
@@ -107,7 +107,7 @@ impl Hooks {
         })
     }
 
-    /// An exception that `func` raised goes to the panic handler, else to the log.
+    /// Reports an exception that `func` raised to the panic handler, or else to the log.
     pub fn report(&self, py: Python<'_>, func: &Bound<'_, PyAny>, raised: PyErr, what: &str) {
         let Some(handler) = self.panic_handler(py) else {
             return self.log(py, func, &raised, what);
@@ -118,10 +118,10 @@ impl Hooks {
         }
     }
 
-    /// Logs an exception that `func`, a task say, raised.
+    /// Logs an exception that `func`, for example a task, raised.
     pub fn log(&self, py: Python<'_>, func: &Bound<'_, PyAny>, raised: &PyErr, what: &str) {
         let message = format!("exception in {what} %s");
-        // An initializer that breaks the pool is worse, as with CPython's executor.
+        // An initializer that breaks the pool is logged as critical, as by CPython's executor.
         let level = if what == INITIALIZER && !self.retry_initializer {
             "critical"
         } else {
@@ -136,7 +136,7 @@ impl Hooks {
         self.with(|objects| objects.panic_handler.is_some())
     }
 
-    /// Lets go of the objects.
+    /// Drops the objects.
     pub fn clear(&self) {
         let objects = self.with(std::mem::take);
         drop(objects);
@@ -176,7 +176,7 @@ impl Hooks {
         drop(before);
     }
 
-    /// Workers that are started from now on begin in a copy of the caller's context.
+    /// Has workers that are started from now on begin in a copy of the caller's context.
     pub fn lend_context(&self, py: Python<'_>) {
         match context::current(py) {
             Ok(context) => {
@@ -188,7 +188,7 @@ impl Hooks {
         }
     }
 
-    /// The context that a worker begins in; `None`: an empty one.
+    /// The context in which a worker begins; `None`: an empty one.
     pub fn new_context<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         let context = self.with(|objects| {
             let context = objects.context.as_ref()?;
@@ -199,7 +199,7 @@ impl Hooks {
             .ok()
     }
 
-    /// Tells by its cause why a task found no worker.
+    /// Sets the initializer's failure as the cause, so that it shows why a task found no worker.
     pub fn with_failure(&self, py: Python<'_>, error: PyErr) -> PyErr {
         let failure = self.with(|objects| {
             let failure = objects.failure.as_ref()?;
@@ -212,10 +212,10 @@ impl Hooks {
     }
 }
 
-/// The name of an initializer in a log.
+/// The name of an initializer in the log.
 pub const INITIALIZER: &str = "initializer";
 
-/// The name by which a log knows a callable.
+/// The name of a callable in the log.
 pub fn name_of(func: &Bound<'_, PyAny>) -> String {
     let named = || -> PyResult<String> {
         let qualname: String = func.getattr("__qualname__")?.extract()?;

@@ -1,4 +1,4 @@
-//! Values that cross between Python and a pool: calls, options, hooks, errors.
+//! Values passed between Python and a pool: calls, options, hooks, errors.
 
 pub mod arguments;
 pub mod errors;

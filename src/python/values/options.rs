@@ -1,4 +1,4 @@
-//! Keyword options, checked one by one: a wrong one is named together with its value and with what is allowed.
+//! Keyword options, checked one by one: the error for a wrong one names it, its value, and what is allowed.
 
 use super::errors::{invalid_expiry, invalid_pre_alloc, shown, wrong_type, wrong_value};
 use super::hooks::Hooks;
@@ -11,26 +11,26 @@ use pyo3::types::{PyBool, PyDelta, PyDict, PyInt, PyString, PyTuple};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The expiry duration that 0 stands for, as in ants.
+/// The expiry duration if 0 is given, as in ants.
 const DEFAULT_EXPIRY: Duration = Duration::from_secs(1);
 /// The smallest stack that `threading.stack_size` accepts, in bytes: from 3.14 on CPython keeps a part of it in reserve.
 const SMALLEST_STACK: usize = if cfg!(Py_3_14) { 52 } else { 32 } * 1024;
-/// The stack of a thread where nothing else is said: what Linux gives the main thread.
+/// The default stack of a thread: what Linux gives the main thread.
 const DEFAULT_STACK: usize = 8 * 1024 * 1024;
 
 /// The options of a pool as Python gave them.
 pub struct Given {
     pub options: Options,
     pub hooks: Hooks,
-    /// At the interpreter's exit nobody waits for the pool's tasks.
+    /// Whether the interpreter exits without waiting for the pool's tasks.
     pub is_daemon: bool,
 }
 
-/// An argument that may be left out, where `None` is not the same as leaving it out.
+/// An argument that may be left out, which differs from passing `None`.
 pub struct Argument<'py>(Option<Bound<'py, PyAny>>);
 
 impl Argument<'_> {
-    /// Left out.
+    /// The argument was left out.
     pub const MISSING: Self = Argument(None);
 }
 
@@ -48,7 +48,7 @@ pub fn read(
     Argument(asked): &Argument<'_>,
     given: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<Given> {
-    call::guard_thread(); // Values may be converted, and shown, by Python code.
+    call::guard_thread(); // Python code may convert and show values.
     let mut keywords = Keywords {
         given: given.map(|given| given.copy()).transpose()?,
     };
@@ -216,7 +216,7 @@ const OPTIONS: [&str; 14] = [
     "stack_size",
 ];
 
-/// The names of options in other libraries, where they look different.
+/// The names of options in other libraries, if they differ.
 const OTHER_NAMES: [(&str, &[&str]); 7] = [
     (
         "capacity",
@@ -265,7 +265,7 @@ const OTHER_NAMES: [(&str, &[&str]); 7] = [
     ),
 ];
 
-/// The option that was probably meant.
+/// The option that the caller probably meant.
 fn meant(name: &Bound<'_, PyAny>) -> Option<String> {
     let given: String = name.extract().ok()?;
     let other = OTHER_NAMES
@@ -288,7 +288,7 @@ fn meant(name: &Bound<'_, PyAny>) -> Option<String> {
     near().ok().flatten()
 }
 
-/// A value of the wrong type; but what its own conversion raised is passed on.
+/// The error for a value of the wrong type; an error that the value's own conversion raised is passed on.
 fn conversion_failed(name: &str, allowed: &str, value: &Bound<'_, PyAny>, error: PyErr) -> PyErr {
     if error.is_instance_of::<PyTypeError>(value.py()) {
         wrong_type(name, allowed, value)
@@ -297,7 +297,7 @@ fn conversion_failed(name: &str, allowed: &str, value: &Bound<'_, PyAny>, error:
     }
 }
 
-/// An integer through `__index__`, `None` where it is beyond any that the core could use.
+/// An integer through `__index__`; `None` if it is larger than any that the core could use.
 fn integer(name: &str, allowed: &str, value: &Bound<'_, PyAny>) -> PyResult<Option<i64>> {
     let integer = lookup::INDEX
         .get(value.py())
@@ -331,7 +331,7 @@ fn read_stack_size(value: &Bound<'_, PyAny>) -> PyResult<usize> {
     let allowed = format!("an int of at least {SMALLEST_STACK} (bytes)");
     let bytes =
         integer("stack_size", &allowed, value)?.and_then(|bytes| usize::try_from(bytes).ok());
-    // Beyond a terabyte there is surely a mistake, and a mapping that would fail only when a worker is started.
+    // More than a terabyte is surely a mistake, and would fail only later, when a worker is started.
     let bytes = bytes.filter(|bytes| (SMALLEST_STACK..=1 << 40).contains(bytes));
     bytes.ok_or_else(|| wrong_value("stack_size", &allowed, value))
 }
@@ -349,7 +349,7 @@ fn read_name(value: &Bound<'_, PyAny>) -> PyResult<String> {
     }
 }
 
-/// Names of pools that were given none count up, as those of `ThreadPoolExecutor` do.
+/// Pools without a name are numbered, as those of `ThreadPoolExecutor` are.
 fn next_name() -> String {
     static POOLS: AtomicU64 = AtomicU64::new(1);
     format!("Pool-{}", POOLS.fetch_add(1, Ordering::Relaxed))
@@ -370,7 +370,7 @@ fn seconds(name: &str, allowed: &str, value: &Bound<'_, PyAny>) -> PyResult<f64>
     }
 }
 
-/// A finite duration of at least 0; `None` where it is longer than can be represented.
+/// A finite duration of at least 0; `None` if it is too long to be represented.
 fn duration(seconds: f64) -> Option<Duration> {
     Some(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
         .filter(|_| seconds >= 0.0 && seconds.is_finite())
@@ -392,21 +392,21 @@ fn read_expiry(value: &Bound<'_, PyAny>, disable_purge: bool) -> PyResult<Option
 
 const TIMEOUT: &str = "a finite number of seconds of at least 0, or a datetime.timedelta";
 
-/// A time-out.
+/// A timeout.
 pub fn read_timeout(value: &Bound<'_, PyAny>) -> PyResult<Duration> {
     duration(seconds("timeout", TIMEOUT, value)?)
         .ok_or_else(|| wrong_value("timeout", TIMEOUT, value))
 }
 
-/// A time-out that may be `None`.
+/// A timeout that may be `None`.
 pub fn read_optional_timeout(value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Duration>> {
     value.map(read_timeout).transpose()
 }
 
-/// `threading.stack_size()` where it is set, else what the platform gives a thread.
+/// `threading.stack_size()` if it is set, else the platform's default for a thread.
 fn default_stack_size(py: Python<'_>) -> usize {
     let set = || -> PyResult<usize> {
-        // Asking sets it to 0.
+        // Asking resets it to 0.
         let stack_size = lookup::STACK_SIZE.get(py);
         let bytes = stack_size.guarded_call0()?.extract()?;
         if bytes > 0 {
@@ -417,7 +417,7 @@ fn default_stack_size(py: Python<'_>) -> usize {
     let limit = || -> PyResult<usize> {
         let resource = py.import("resource")?;
         let limits = resource.guarded_method1("getrlimit", (resource.getattr("RLIMIT_STACK")?,))?;
-        // Unlimited is negative, and does not extract.
+        // Unlimited is negative, so it fails to extract.
         limits.get_item(0)?.extract()
     };
     set()
@@ -451,7 +451,7 @@ pub fn read_strategy(value: Option<&Bound<'_, PyAny>>) -> PyResult<crate::pool::
     }
 }
 
-/// How many pools a `MultiPool` is to have.
+/// The number of pools of a `MultiPool`.
 pub fn read_size(value: &Bound<'_, PyAny>) -> PyResult<usize> {
     let allowed = "an int between 1 and 2147483647";
     let size = integer("size", allowed, value)?

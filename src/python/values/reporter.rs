@@ -1,4 +1,4 @@
-//! Exceptions that nobody asks for any more: to the panic handler, on a worker, or to the log.
+//! Reports exceptions that no caller will see: to the panic handler, on a worker, or to the log.
 
 use super::errors;
 use super::hooks::{Hooks, name_of};
@@ -7,11 +7,11 @@ use crate::python::interpreter::process;
 use pyo3::prelude::*;
 use std::sync::Arc;
 
-/// Where an exception comes from, for whoever has to tell that nobody asked for it.
+/// The source of an exception, for the report that nobody asked for it.
 pub enum Source {
     /// This callable raised it.
     Call(Py<PyAny>),
-    /// The pool did not call this one.
+    /// The pool refused to call this one.
     Refusal(Py<PyAny>),
 }
 
@@ -23,25 +23,25 @@ impl Source {
     }
 }
 
-/// The workers of a pool, which is kept by others.
+/// The workers of a pool that others keep alive.
 pub trait Workers: Send + Sync {
-    /// Leaves a report for one of them, which is to be summoned; the pool is gone: the report, back.
+    /// Leaves a report for a worker, which is then to be summoned; gives the report back if the pool is gone.
     fn leave(&self, report: Report) -> Result<(), Report>;
 
-    /// Has one of them see to what was left; `false`: there is none, nor can one be had.
+    /// Has a worker make the reports that were left; `false`: there is none, and none can be started.
     fn summon(&self) -> bool;
 
-    /// Sends the reports that were left to the log.
+    /// Logs the reports that were left.
     fn log_reports(&self, py: Python<'_>);
 }
 
-/// Where exceptions go that nobody waits for: to the panic handler, which is the worker's business, or to the log.
+/// Reports exceptions that no caller waits for: to the panic handler, which workers call, or to the log.
 pub struct Reporter {
     hooks: Arc<Hooks>,
     pool: Box<dyn Workers>,
-    /// The id that tells the pool's workers from other threads.
+    /// The id by which the pool's workers are told from other threads.
     deadlock_group: usize,
-    /// In which process, counted by forks, the pool is.
+    /// The process, counted by forks, that the pool belongs to.
     generation: u64,
 }
 
@@ -61,14 +61,14 @@ impl Reporter {
         }
     }
 
-    /// It belongs to this process, not to one that this was forked from.
+    /// Whether the pool belongs to this process, rather than to one from which it was forked.
     pub fn is_ours(&self) -> bool {
         self.generation == process::generation()
     }
 
-    /// An exception that nobody waits for any more. A worker tells the panic handler itself. Any other thread, the loop's
-    /// mostly, is no place for a user's handler, which may take its time: a worker is asked to. Where there is none, in a
-    /// pool that is closed, and where there is no handler, the exception goes to the log.
+    /// Reports an exception that no caller waits for. A worker calls the panic handler itself. Any other thread, mostly
+    /// a loop's, must not run a user's handler, which may take its time, so it asks a worker to. Without a worker, as
+    /// in a closed pool, and without a handler, the exception is logged.
     pub fn report(&self, py: Python<'_>, raised: PyErr, source: Source) {
         let func = match source {
             Source::Call(func) => func,
@@ -95,14 +95,14 @@ impl Reporter {
         match self.pool.leave(report) {
             Err(report) => report.log(py, &self.hooks),
             Ok(()) if call::detach(py, || self.pool.summon()) => {}
-            // If the pool is gone by now, what it left went to the log.
+            // If the pool has gone by now, it has logged its reports.
             Ok(()) => self.pool.log_reports(py),
         }
     }
 }
 
 impl Report {
-    /// On a worker's thread.
+    /// Makes the report; called on a worker's thread.
     pub fn tell(self, py: Python<'_>, hooks: &Hooks) {
         hooks.report(py, self.func.bind(py), self.raised, "task");
     }

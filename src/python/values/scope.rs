@@ -1,4 +1,4 @@
-//! The calls of one executor, or of one `AsyncPool`, that have yet to end.
+//! The unfinished calls of one executor or one `AsyncPool`.
 
 use crate::per_process::PerProcess;
 use crate::pool::Error;
@@ -18,12 +18,12 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// No call comes in any more.
+    /// Accepts no more calls.
     pub fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
     }
 
-    /// Calls come in again.
+    /// Accepts calls again.
     pub fn open(&self) {
         self.closed.store(false, Ordering::SeqCst);
     }
@@ -32,9 +32,9 @@ impl Scope {
         self.closed.load(Ordering::SeqCst)
     }
 
-    /// A call comes in; `false`: the scope is closed.
+    /// Counts a new call; `false`: the scope is closed.
     pub fn enter(&self) -> bool {
-        // SeqCst: counted first, then the look at `closed`; who closes and waits does the opposite.
+        // SeqCst: counts the call, then reads `closed`; a thread that closes and waits does the opposite.
         self.calls.fetch_add(1, Ordering::SeqCst);
         let open = !self.is_closed();
         if !open {
@@ -43,7 +43,7 @@ impl Scope {
         open
     }
 
-    /// A call that may be begun although the scope is closed, since another that is not done has it begun.
+    /// Counts a call in a scope that may be closed, for another call that is not done and has it started.
     pub fn follow(&self) {
         self.calls.fetch_add(1, Ordering::SeqCst);
     }
@@ -53,7 +53,7 @@ impl Scope {
         self.leave_many(1);
     }
 
-    /// So many calls are done.
+    /// Several calls are done.
     pub fn leave_many(&self, calls: u64) {
         self.calls.fetch_sub(calls, Ordering::SeqCst);
         self.watch.notify();
@@ -66,7 +66,7 @@ impl Scope {
     }
 }
 
-/// A scope that is exchanged for an empty one in a forked child, which has none of its parent's calls, and must not touch
+/// A scope that a forked child replaces by an empty one: the child has none of its parent's calls and must not touch
 /// the parent's locks.
 pub struct SharedScope(PerProcess<Arc<Scope>>);
 

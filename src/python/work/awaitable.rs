@@ -1,8 +1,8 @@
-//! What `AsyncPool.run()` returns: a future of asyncio, in all that asyncio asks of one.
+//! The future that `AsyncPool.run()` returns: it does everything that asyncio asks of one.
 //!
-//! asyncio knows its futures by an attribute (`asyncio.isfuture`), so that there may be others than its own. This one costs
-//! a fraction: it is made without a call into Python, and its callbacks, tasks that wait for it mostly, are called when the
-//! loop fetches its mail, without a handle in the loop's books for each.
+//! asyncio recognises a future by an attribute (`asyncio.isfuture`), so other classes than its own may serve. This one
+//! costs a fraction: it is created without a call into Python, and its callbacks, mostly those of tasks that await it,
+//! are called when the loop fetches its mail, without a loop handle for each.
 
 use crate::pool::Outcome;
 use crate::pool::internal::sync::lock;
@@ -24,26 +24,26 @@ use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// A call that may still be begun by a worker, or withdrawn: it is whose who takes it out of its future.
+/// A call that may still be begun or withdrawn: the thread that takes it out of its future owns it.
 pub struct Prospect {
     pub call: Call,
-    /// The caller's context, in which the call is made.
+    /// The caller's context, in which the call runs.
     pub context: Py<PyAny>,
-    /// The loop's future of the admission, where the caller waits for that.
+    /// The loop's future of the admission, if the caller waits for that.
     pub admission: Option<Py<PyAny>>,
-    /// The calls that it is one of, which are told when it is over.
+    /// The group of calls that this one belongs to; it is notified when the call is over.
     pub scope: Arc<Scope>,
-    /// It lives while calls wait for it.
+    /// Kept alive while calls wait for it.
     pub pool: Py<PyAny>,
-    /// Has it note that the call was taken back when it was in the queue already, where its empty shell takes room.
+    /// Tells the pool that a queued call was withdrawn: its empty shell still holds a permit.
     pub note_withdrawn: fn(&Bound<'_, PyAny>),
 }
 
 enum State {
     Waiting(Prospect),
-    /// A worker has taken the call, or it was refused, of which the loop does not know yet.
+    /// A worker has taken the call, or it was refused; the loop does not know yet.
     Begun,
-    /// It will not be made.
+    /// The call was withdrawn and will not run.
     Withdrawn,
     Cancelled,
     Returned(Py<PyAny>),
@@ -59,56 +59,56 @@ impl State {
     }
 }
 
-/// Where a call stands in line.
+/// The place of a call among the waiters for a permit.
 pub trait Place: Send + Sync {
-    /// Leaves the line; `false`: it is there no more.
+    /// Gives up the place; `false`: the call no longer waits.
     fn leave(&self) -> bool;
 }
 
-/// News of a call for the loop that waits for it, from a worker or from whoever refuses the call.
+/// A message about a call, for the loop that waits for it, from a worker or from the thread that refuses the call.
 pub enum Letter {
-    /// The task has begun: it was admitted at the latest now. `false`: it was refused, as the future of the result tells.
+    /// `true`: the task has begun, so it was admitted. `false`: it was refused; the result's future has the reason.
     Admission(Py<PyAny>, bool),
-    /// The call's result. With it goes the context, for the thread that made it to let go of it: free-threaded builds
-    /// make much of objects that others let go of.
+    /// The call's result. The context goes with it so that the loop's thread, which created it, also drops it:
+    /// free-threaded builds pay dearly when another thread drops an object.
     Returned(Py<Awaitable>, Py<PyAny>, Py<PyAny>),
     Raised(Py<Awaitable>, PyErr, Option<Source>),
-    /// The call raised, which the worker has reported: it was cancelled meanwhile.
+    /// The call was cancelled and then raised; the worker has reported the exception.
     Ended(Py<Awaitable>),
 }
 
-/// A mailbox: takes letters to the loop of a call.
+/// A mailbox: delivers letters to the loop of a call.
 pub trait Post: Send + Sync {
     fn post(&self, py: Python<'_>, letter: Letter);
 
-    /// A worker, between two tasks: lets others in if it is time, the loop first if that is to fetch its mail.
+    /// Called by a worker between two tasks: lets other threads run if it is time, a loop with mail to fetch first.
     fn let_others_in(&self, py: Python<'_>, turns: &mut Turns, wakeups: &mut Wakeups);
 
-    /// It belongs to this process, not to one that this was forked from.
+    /// Whether the mailbox belongs to this process, rather than to one from which it was forked.
     fn is_ours(&self) -> bool {
         self.reporter().is_ours()
     }
 
-    /// Where exceptions go that the loop does not ask for.
+    /// Reports the exceptions that the loop never asks for.
     fn reporter(&self) -> &Reporter;
 }
 
 struct Inner {
     state: State,
-    /// Where the call stands in line, if it does.
+    /// The call's place among the waiters for a permit, if it waits.
     place: Option<Box<dyn Place>>,
-    /// It was cancelled when it had begun, and will be when it has ended.
+    /// It was cancelled after it had begun, and will count as cancelled when it has ended.
     is_cancelling: bool,
-    /// Each with the context to call it in.
+    /// Each with the context in which to call it.
     callbacks: Vec<(Py<PyAny>, Py<PyAny>)>,
     cancel_message: Option<Py<PyAny>>,
-    /// Of an exception that nobody has asked for.
+    /// Set while nobody has asked for the exception.
     unseen: Option<Source>,
 }
 
-/// A call that AsyncPool.run() has made: a future to asyncio, and to isinstance(call, asyncio.Future).
+/// A call made by AsyncPool.run(): a future to asyncio, and to isinstance(call, asyncio.Future).
 ///
-/// As with asyncio's own, its methods are for the thread of its loop.
+/// Like those of asyncio's own futures, its methods may be called only on the thread of its loop.
 #[pyclass(frozen, weakref, module = "pyants", name = "AsyncCall")]
 pub struct Awaitable {
     event_loop: Py<PyAny>,
@@ -116,7 +116,7 @@ pub struct Awaitable {
     /// Cancelling does not wait for a call that has begun.
     abandon_on_cancel: bool,
     inner: Mutex<Inner>,
-    /// The flag by which asyncio's tasks tell that they were yielded a future, and not something else.
+    /// The flag by which asyncio's tasks recognise that they were yielded a future.
     blocking: AtomicBool,
 }
 
@@ -128,13 +128,13 @@ static IS_COROUTINE_FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static CANCELLED_ERROR: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static INVALID_STATE_ERROR: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
-/// Looks up what will be needed of asyncio. To be called before the first call is made.
+/// Looks up what is needed of asyncio. Must be called before the first call is made.
 pub fn prepare(py: Python<'_>) -> PyResult<()> {
     FINALIZER.call_once(|| {
         let class = Awaitable::type_object(py).as_type_ptr();
         let finalize = call::finalizer!(Awaitable, |call| call.get().report_unseen());
-        // SAFETY: the type lives as long as the interpreter. It has no instances yet, nor subclasses ever, and nobody else
-        // writes its slots: only this closure does, once.
+        // SAFETY: the type lives as long as the interpreter. It has no instances yet and can have no subclasses, and
+        // nothing else writes its slots: only this closure does, once.
         unsafe { (*class).tp_finalize = Some(finalize) };
     });
     FUTURE.import(py, "asyncio", "Future")?;
@@ -147,12 +147,12 @@ pub fn prepare(py: Python<'_>) -> PyResult<()> {
         .map(drop)
 }
 
-/// A call of it makes a coroutine, or an asynchronous generator, and runs nothing.
+/// Whether calling `func` only creates a coroutine or an asynchronous generator, and runs nothing.
 pub fn is_async(func: &Bound<'_, PyAny>) -> PyResult<bool> {
     const ASYNC: u32 = 0x80 | 0x200; // CO_COROUTINE and CO_ASYNC_GENERATOR of CPython's code.h.
     let py = func.py();
     if is_python_function(func) {
-        // SAFETY: it is a function, and has a code object, which is borrowed from it and lives for as long as `func` does.
+        // SAFETY: it is a function, so it has a code object, borrowed from it, which lives as long as `func` does.
         let code = unsafe { Borrowed::from_ptr(py, ffi::PyFunction_GetCode(func.as_ptr())) };
         let flags: u32 = code.getattr(intern!(py, "co_flags"))?.extract()?;
         return Ok(flags & ASYNC != 0);
@@ -166,7 +166,7 @@ pub fn is_async(func: &Bound<'_, PyAny>) -> PyResult<bool> {
     if func.is_instance(PARTIAL.import(py, "functools", "partial")?)? {
         return is_async(&func.getattr(intern!(py, "func"))?);
     }
-    // Whatever else says that it is one, as mocks do, and instances of a class with an async `__call__`.
+    // Any other object that claims to be one, as mocks do, and instances of a class with an async `__call__`.
     let is_one = IS_COROUTINE_FUNCTION.import(py, "inspect", "iscoroutinefunction")?;
     if is_one.guarded_call1((func,))?.is_truthy()? {
         return Ok(true);
@@ -209,13 +209,13 @@ impl Awaitable {
         lock(&self.inner).state.is_done()
     }
 
-    /// Nobody wants the outcome.
+    /// The outcome is no longer wanted.
     fn is_given_up(&self) -> bool {
         let inner = lock(&self.inner);
         inner.is_cancelling || matches!(inner.state, State::Cancelled)
     }
 
-    /// Takes the call to be begun, withdrawn or refused; `None`: somebody was faster.
+    /// Takes the call out to begin, withdraw or refuse it; `None`: another thread was faster.
     fn take(&self, to: State) -> Option<(Prospect, Option<Box<dyn Place>>)> {
         let mut inner = lock(&self.inner);
         if !matches!(inner.state, State::Waiting(_)) {
@@ -227,12 +227,12 @@ impl Awaitable {
         }
     }
 
-    /// It was taken back before a worker came to it.
+    /// Whether the call was withdrawn before a worker began it.
     pub fn is_withdrawn(&self) -> bool {
         matches!(lock(&self.inner).state, State::Withdrawn | State::Cancelled)
     }
 
-    /// The call stands in line there.
+    /// Notes the call's place among the waiters for a permit.
     pub fn stand(&self, place: Box<dyn Place>) {
         let mut inner = lock(&self.inner);
         if matches!(inner.state, State::Waiting(_)) {
@@ -240,7 +240,7 @@ impl Awaitable {
         }
     }
 
-    /// The worker: makes the call and posts what it came to.
+    /// The worker makes the call and posts its outcome.
     pub fn run<T>(
         py: Python<'_>,
         hooks: &Hooks,
@@ -272,7 +272,7 @@ impl Awaitable {
             pool,
             note_withdrawn: _,
         } = prospect;
-        // The last one, perhaps: to drop it closes it.
+        // This may be the last reference to the pool; dropping it closes the pool.
         drop(pool);
         if let Some(admission) = admission {
             mailbox.post(py, Letter::Admission(admission, true));
@@ -301,15 +301,16 @@ impl Awaitable {
         outcome
     }
 
-    /// The pool refuses the call after it was enlisted.
+    /// The pool refuses the call after `submit_detached` accepted it.
     pub fn refuse(py: Python<'_>, call: Py<Self>, reason: PyErr) {
         let this = call.get();
         let Some((prospect, _)) = this.take(State::Begun) else {
             return;
         };
         let mailbox = Arc::clone(&this.mailbox);
-        // In this order: who learns that the admission was refused finds the reason. It is told once, since nobody may wait
-        // for the admission; nor is it anybody's failure if the loop has gone.
+        // In this order, so that a caller who sees the admission refused finds the reason. No source: it is not
+        // reported a second time, since the caller may not wait for the admission; and a loop that is gone is nobody's
+        // failure.
         mailbox.post(py, Letter::Raised(call, reason, None));
         if let Some(admission) = prospect.admission {
             mailbox.post(py, Letter::Admission(admission, false));
@@ -317,7 +318,7 @@ impl Awaitable {
         prospect.scope.leave();
     }
 
-    /// The pool refuses the call at once: that is told where it is awaited.
+    /// The pool refuses the call at once: the exception is raised where the call is awaited.
     pub fn refuse_now(&self, py: Python<'_>, reason: PyErr) {
         let Some((prospect, _)) = self.take(State::Begun) else {
             return;
@@ -330,13 +331,13 @@ impl Awaitable {
         }
     }
 
-    /// On the loop's thread: takes the call back with all that it holds, its place in line too; `false`: it has begun, or
-    /// is over.
+    /// On the loop's thread: takes the call back with all that it holds, and gives up its place among the waiters;
+    /// `false`: it has begun, or is over.
     pub fn withdraw(&self, py: Python<'_>) -> bool {
         let Some((prospect, place)) = self.take(State::Withdrawn) else {
             return false;
         };
-        // In a forked child the parent's line and books are not to be touched.
+        // In a forked child the parent's waiters and counters must not be touched.
         if self.mailbox.is_ours() {
             if !place.is_some_and(|place| place.leave()) {
                 (prospect.note_withdrawn)(prospect.pool.bind(py));
@@ -349,8 +350,8 @@ impl Awaitable {
         true
     }
 
-    /// On the loop's thread: sets the outcome and calls the callbacks, `soon`: by handles of the loop. An error is one that
-    /// ends the loop, Ctrl-C say.
+    /// On the loop's thread: sets the outcome and calls the callbacks (`soon`: through handles of the loop). Returns
+    /// only an error that ends the loop, such as Ctrl-C.
     pub fn settle(
         slf: &Bound<'_, Self>,
         outcome: Result<Py<PyAny>, (PyErr, Option<Source>)>,
@@ -379,7 +380,7 @@ impl Awaitable {
         Self::conclude(slf, state, unseen, soon)
     }
 
-    /// On the loop's thread: the call has ended, and nobody wants to know what it came to.
+    /// On the loop's thread: the call has ended, and its outcome is no longer wanted.
     pub fn end(slf: &Bound<'_, Self>, soon: bool) -> PyResult<()> {
         if slf.get().is_done() {
             return Ok(());
@@ -387,7 +388,7 @@ impl Awaitable {
         Self::conclude(slf, State::Cancelled, None, soon)
     }
 
-    /// The loop is over, and does not call back any more: the call is cancelled.
+    /// Cancels the call without callbacks, since the loop is closed and runs no more.
     pub fn give_up(&self) {
         let former = {
             let mut inner = lock(&self.inner);
@@ -427,7 +428,7 @@ impl Awaitable {
             .fold(Ok(()), PyResult::and)
     }
 
-    /// As a handle of the loop calls it.
+    /// Calls a callback in the way a loop's handle does.
     fn call_back(
         slf: &Bound<'_, Self>,
         callback: &Bound<'_, PyAny>,
@@ -454,7 +455,7 @@ impl Awaitable {
         .map(drop)
     }
 
-    /// Has the loop call a callback.
+    /// Schedules a callback on the loop.
     fn call_soon(
         slf: &Bound<'_, Self>,
         callback: &Bound<'_, PyAny>,
@@ -512,7 +513,7 @@ impl Awaitable {
         }
     }
 
-    /// The message that gather() passes on of a call that was cancelled.
+    /// The message that gather() passes on when a call was cancelled.
     #[getter]
     fn _cancel_message(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         lock(&self.inner)
@@ -521,7 +522,7 @@ impl Awaitable {
             .map(|message| message.clone_ref(py))
     }
 
-    /// For isinstance(call, asyncio.Future), which looks at this where the type itself is none.
+    /// For isinstance(call, asyncio.Future), which looks here if the type itself is no subclass.
     #[getter]
     fn __class__(&self, py: Python<'_>) -> PyResult<Py<PyType>> {
         FUTURE
@@ -538,7 +539,7 @@ impl Awaitable {
         self.event_loop.clone_ref(py)
     }
 
-    /// Whether the call was cancelled, or is at its end.
+    /// Whether the call was cancelled, has returned or has raised.
     fn done(&self) -> bool {
         self.is_done()
     }
@@ -548,10 +549,10 @@ impl Awaitable {
         matches!(lock(&self.inner).state, State::Cancelled)
     }
 
-    /// Cancels the call: takes it back if it has not started. False if it is done.
+    /// Cancels the call: takes it back if it has not started. Returns False if it is done.
     ///
-    /// One that has started goes on, since a thread cannot be stopped. As with a task of asyncio that takes its time to
-    /// be cancelled, this call is pending until then, and cancelled after; with abandon_on_cancel it is cancelled now.
+    /// A call that has started goes on, since a thread cannot be stopped. Like an asyncio task that takes its time to
+    /// be cancelled, it is pending until it ends, and then cancelled; with abandon_on_cancel it is cancelled now.
     #[pyo3(signature = (msg = None))]
     fn cancel(slf: &Bound<'_, Self>, msg: Option<Py<PyAny>>) -> PyResult<bool> {
         let py = slf.py();
@@ -573,9 +574,11 @@ impl Awaitable {
         Ok(true)
     }
 
-    /// What the call returned.
+    /// Returns what the call returned, or raises its exception; never blocks.
     ///
-    /// Raises what it raised, CancelledError if it was cancelled, and InvalidStateError if it is not done.
+    /// Raises:
+    ///     CancelledError: The call was cancelled.
+    ///     InvalidStateError: The call is not done.
     fn result(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let (error, unseen) = {
             let mut inner = lock(&self.inner);
@@ -599,7 +602,7 @@ impl Awaitable {
         Err(PyErr::from_value(error.into_bound(py)))
     }
 
-    /// What the call raised, or None; raises as result() where it is not done or was cancelled.
+    /// Returns the call's exception, or None; raises as result() does if the call is not done or was cancelled.
     fn exception(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         let (error, unseen) = {
             let mut inner = lock(&self.inner);
@@ -623,7 +626,7 @@ impl Awaitable {
         Ok(Some(error))
     }
 
-    /// Has fn(call) called by the loop when the call is done.
+    /// Has the loop call fn(call) when the call is done.
     #[pyo3(signature = (r#fn, /, *, context = None))]
     fn add_done_callback(
         slf: &Bound<'_, Self>,
@@ -643,10 +646,10 @@ impl Awaitable {
         Self::call_soon(slf, r#fn, &context)
     }
 
-    /// Takes a callback back; how many there were of it.
+    /// Removes a callback; returns how many times it had been added.
     #[pyo3(signature = (r#fn, /))]
     fn remove_done_callback(&self, py: Python<'_>, r#fn: &Bound<'_, PyAny>) -> PyResult<usize> {
-        // Compared outside of the lock, since that calls Python. What is found is then known by its identity.
+        // Compared outside the lock, since that calls Python. What is found is then recognised by identity.
         let added: Vec<_> = lock(&self.inner)
             .callbacks
             .iter()
@@ -675,7 +678,7 @@ impl Awaitable {
         slf
     }
 
-    /// A step of `await`: the loop's task is yielded the call itself until that is done.
+    /// A step of `await`: yields the call itself to the loop's task until the call is done.
     fn __next__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         let py = slf.py();
         if !slf.get().is_done() {
@@ -683,7 +686,7 @@ impl Awaitable {
             return Ok(slf.clone().unbind().into_any());
         }
         let result = slf.get().result(py)?;
-        // The value by itself: StopIteration would take a tuple apart.
+        // Wrapped here, since StopIteration would unpack a tuple.
         Err(PyStopIteration::new_err((result,)))
     }
 
@@ -704,7 +707,7 @@ impl Awaitable {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.event_loop)?;
-        // This does not wait: who holds the lock is attached, and neither runs Python code nor detaches meanwhile.
+        // Does not block: a thread with the lock is attached and neither runs Python code nor detaches meanwhile.
         let inner = lock(&self.inner);
         match &inner.state {
             State::Returned(value) | State::Raised(value) => visit.call(value)?,
@@ -737,7 +740,7 @@ impl Awaitable {
 }
 
 impl Awaitable {
-    /// Reports an exception that nobody has asked for.
+    /// Reports an exception that nobody asked for.
     fn report_unseen(&self) {
         if lock(&self.inner).unseen.is_none() {
             return;
@@ -758,7 +761,7 @@ impl Awaitable {
 
 impl Drop for Awaitable {
     fn drop(&mut self) {
-        // An exception is never lost: nobody will ask for this one any more.
+        // An exception is never lost: from now on nobody can ask for this one.
         self.report_unseen();
         let state = std::mem::replace(&mut lock(&self.inner).state, State::Cancelled);
         if let State::Returned(value) | State::Raised(value) = state {
@@ -767,8 +770,8 @@ impl Drop for Awaitable {
     }
 }
 
-/// Drops what a call came to, which may be another call, and so on: not one within another without end, but those that are
-/// too deep after the others, as the interpreter does with its own containers.
+/// Drops an outcome, which may be another call with an outcome, and so on. To bound the recursion, values that are too
+/// deep are dropped after the others, as the interpreter does with its own containers.
 fn drop_in_turn(value: Py<PyAny>) {
     const DEEPEST: u32 = 50;
     thread_local! {
@@ -777,7 +780,7 @@ fn drop_in_turn(value: Py<PyAny>) {
     }
     let depth = DEPTH.get();
     if depth >= DEEPEST {
-        // Where the thread has no such list any more, since it ends, this drops the value.
+        // A thread that is ending no longer has the list; then this drops the value at once.
         let _ = LATER.try_with(|later| later.borrow_mut().push(value));
         return;
     }

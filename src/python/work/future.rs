@@ -1,30 +1,30 @@
-//! `Future`: what a task will come to, as a `concurrent.futures.Future` whose state lives here.
+//! `Future`: the outcome of a task, as a `concurrent.futures.Future` whose state is held natively.
 //!
 //! The state is one byte, and a future that nobody watches changes it without any lock:
 //!
 //! ```text
-//!  state      CPython calls it         who moves it              to
-//!  ---------  -----------------------  ------------------------  ----------------------------
-//!  Pending    PENDING                  the worker                Running
-//!                                      whoever cancels           Cancelled
-//!                                      whoever sets the outcome  Finishing
-//!  Running    RUNNING                  whoever sets the outcome  Finishing
-//!  Finishing  RUNNING                  who moved it there        Returned, Raised, Written
-//!  Cancelled  CANCELLED                the worker                Notified
+//!  state      CPython's name          moved by                      to
+//!  ---------  -----------------------  ----------------------------  ----------------------------
+//!  Pending    PENDING                  the worker                    Running
+//!                                      the thread that cancels       Cancelled
+//!                                      the thread with the outcome   Finishing
+//!  Running    RUNNING                  the thread with the outcome   Finishing
+//!  Finishing  RUNNING                  the same thread               Returned, Raised, Written
+//!  Cancelled  CANCELLED                the worker                    Notified
 //!  Notified   CANCELLED_AND_NOTIFIED
 //!  Returned   FINISHED
 //!  Raised     FINISHED
 //!  Written    FINISHED
 //! ```
 //!
-//! The bit WATCHED says that somebody is to be told: callbacks, threads in `result()`, or a condition in the hands of
-//! `concurrent.futures.wait` and `as_completed`. They are found in `extras`, under a lock, and from then on what they are
-//! told of changes only under that lock or, where there is a condition, while that is held: who holds it sees the future
-//! stand still, as CPython's own code expects.
+//! The bit WATCHED says that somebody must be notified: callbacks, threads in `result()`, or a condition that
+//! `concurrent.futures.wait` or `as_completed` asked for. They are kept in `extras`, under a lock. Once the bit is set,
+//! anything they are notified of changes only under that lock and, if there is a condition, only while it is held: so a
+//! thread that holds the condition sees the future frozen, as CPython's own code expects.
 //!
-//! Tests and debuggers also assign to `_state`, `_result` and `_exception`: from any thread, in any state. Once somebody has,
-//! the outcome lies in `extras` as CPython has it, a result and an exception beside each other, and the state is Written
-//! where it would be Returned or Raised.
+//! Tests and debuggers also assign to `_state`, `_result` and `_exception`, from any thread and in any state. After the
+//! first assignment the outcome is kept in `extras` as CPython keeps it, a result and an exception side by side, and
+//! the state is Written instead of Returned or Raised.
 
 use crate::pool::Error;
 use crate::pool::internal::ResultWait;
@@ -64,7 +64,7 @@ struct Word(u8);
 
 impl Word {
     const STATE: u8 = 0b0111;
-    const STANDBY: u8 = 0b1000;
+    const WATCHED: u8 = 0b1000;
 
     fn state(self) -> State {
         match self.0 & Self::STATE {
@@ -80,12 +80,12 @@ impl Word {
     }
 
     fn is_watched(self) -> bool {
-        self.0 & Self::STANDBY != 0
+        self.0 & Self::WATCHED != 0
     }
 
-    /// Another state, watched as before.
+    /// The same watched bit with another state.
     fn with(self, state: State) -> Word {
-        Word(self.0 & Self::STANDBY | state as u8)
+        Word(self.0 & Self::WATCHED | state as u8)
     }
 }
 
@@ -106,7 +106,7 @@ impl State {
         matches!(self, State::Cancelled | State::Notified)
     }
 
-    /// May the outcome be set?
+    /// Whether the outcome may still be set.
     fn is_open(self) -> bool {
         matches!(self, State::Pending | State::Running)
     }
@@ -121,7 +121,7 @@ impl State {
         }
     }
 
-    /// The state that somebody means who assigns this.
+    /// The state for a name assigned to `_state`.
     fn of_name(name: &str) -> Option<State> {
         [
             State::Pending,
@@ -135,12 +135,12 @@ impl State {
     }
 }
 
-/// The outcome of a future that somebody has assigned to, as CPython has it; without a value: None.
+/// The outcome of a future that was assigned to, as CPython keeps it; `None` stands for Python's None.
 #[derive(Default)]
 struct Fields {
     result: Option<Py<PyAny>>,
     exception: Option<Py<PyAny>>,
-    /// What `Future::outcome` holds was taken over into these, and is kept for those who may just be reading it.
+    /// `Future::outcome` was copied into these fields; the original stays, since other threads may be reading it.
     has_former: bool,
 }
 
@@ -172,11 +172,11 @@ struct Extras {
     fields: Option<Fields>,
 }
 
-/// What `concurrent.futures.wait` and `as_completed` ask for, one right after the other.
+/// The condition and the list that `concurrent.futures.wait` and `as_completed` ask for, one right after the other.
 struct Waiting {
-    /// They hold it while they look.
+    /// Held while they inspect the future.
     condition: Py<Condition>,
-    /// They put their waiters into it.
+    /// The list to which they append their waiters.
     waiters: Py<PyList>,
 }
 
@@ -184,18 +184,18 @@ struct Waiting {
 #[pyclass(frozen, subclass, module = "pyants", name = "_Future")]
 pub struct Future {
     word: AtomicU8,
-    /// The result, or the exception. Written by whoever moved the state to Finishing, before it moves on, unless there are
-    /// `Fields`: then it goes there. Read in the states Returned and Raised.
+    /// The result or the exception. Written by the thread that moved the state to Finishing, before it moves the state
+    /// on; if there are `Fields`, the outcome goes there instead. Read in the states Returned and Raised.
     outcome: UnsafeCell<Option<Py<PyAny>>>,
     extras: Mutex<Option<Box<Extras>>>,
-    /// The id of the family whose task this is the future of; 0: of none.
+    /// The id of the deadlock group of this future's task; 0: none.
     deadlock_group: usize,
 }
 
-// SAFETY: `outcome` is the only part that is not Sync by itself. One thread writes it, once: only one moves the state to
-// Finishing, and it can be moved there again only when somebody has assigned to `_state`, who makes `Fields` first. Others
-// read it when they have seen (Acquire) the state that the writer stored after it (Release). From then on nobody writes it
-// but the garbage collector's `__clear__`, when nobody else has a reference.
+// SAFETY: `outcome` is the only field that is not Sync by itself. One thread writes it, once: only one thread moves the
+// state to Finishing, and the state can get there again only after an assignment to `_state`, which first creates
+// `Fields`. Other threads read it after they have loaded (Acquire) the state that the writer stored after it (Release).
+// After that only the garbage collector's `__clear__` writes it, when no other reference is left.
 unsafe impl Sync for Future {}
 
 impl Default for Future {
@@ -211,12 +211,12 @@ impl Default for Future {
 
 static LAYOUT: Layout<Future> = Layout::new();
 
-/// To be called before a future is made.
+/// Must be called before the first future is made.
 pub fn prepare(py: Python<'_>) -> PyResult<()> {
     LAYOUT.learn(&Bound::new(py, Future::default())?)
 }
 
-/// A class of futures in Python, which derives from the native one.
+/// A Python class of futures that derives from the native one.
 pub struct FutureClass(Py<PyType>);
 
 impl FutureClass {
@@ -237,7 +237,7 @@ impl FutureClass {
         &self.0
     }
 
-    /// A pending future, for a task of that family.
+    /// A pending future for a task of that deadlock group.
     pub fn task_future<'py>(
         &self,
         py: Python<'py>,
@@ -247,27 +247,27 @@ impl FutureClass {
             deadlock_group,
             ..Future::default()
         };
-        // SAFETY: it derives from the class of `Future`: that was looked at when this was made.
+        // SAFETY: the class derives from the class of `Future`: `new` checked it.
         unsafe { LAYOUT.instance(self.0.bind(py), future) }
     }
 }
 
-/// The one that brings a future to its end.
+/// The kind of thread that completes a future.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Caller {
-    /// A worker, which has nobody to raise to.
+    /// A worker, which has no caller to raise to.
     Worker,
-    /// Somebody who called a method of the future.
+    /// A thread that called a method of the future.
     User,
 }
 
 impl Future {
-    /// The scope is told when the future is done. To be called before anybody else knows the future.
+    /// Has the future notify the scope when it is done. Must be called before any other thread can reach the future.
     pub fn enter_scope(&self, scope: Arc<Scope>) {
         self.watch(|extras| extras.scope = Some(scope));
     }
 
-    /// The scope waits for the future no more: its call was taken out of the executor.
+    /// Stops the scope from waiting for the future, whose call was taken out of the executor.
     pub fn leave_scope(&self) {
         let scope = lock(&self.extras)
             .as_mut()
@@ -277,7 +277,7 @@ impl Future {
         }
     }
 
-    /// The future belongs to a task of this scope.
+    /// Whether the future belongs to a task of this scope.
     pub fn is_of(&self, scope: &Arc<Scope>) -> bool {
         lock(&self.extras)
             .as_ref()
@@ -286,7 +286,7 @@ impl Future {
     }
 
     fn word(&self) -> Word {
-        // Acquire: with a state that is done comes the outcome.
+        // Acquire: a state that is done makes the outcome visible.
         Word(self.word.load(Ordering::Acquire))
     }
 
@@ -294,15 +294,15 @@ impl Future {
         self.word().state()
     }
 
-    /// Looks at the extras, which from then on are told; with the state as it was then.
+    /// Gives access to the extras and sets WATCHED, so that later changes notify what is put there.
     fn watch<R>(&self, look: impl FnOnce(&mut Extras) -> R) -> R {
         let mut extras = lock(&self.extras);
-        // AcqRel: whoever moves the state without a lock does so before this, and is seen, or sees this.
-        self.word.fetch_or(Word::STANDBY, Ordering::AcqRel);
+        // AcqRel: a thread that moves the state without the lock did so before this and is seen here, or sees the bit.
+        self.word.fetch_or(Word::WATCHED, Ordering::AcqRel);
         look(extras.get_or_insert_with(Box::default))
     }
 
-    /// As `watch`, unless the future is done: then its state.
+    /// As `watch`, unless the future is done: then returns its state.
     fn watch_undone(&self, look: impl FnOnce(&mut Extras)) -> Result<(), State> {
         self.watch(|extras| {
             let state = self.state();
@@ -314,7 +314,7 @@ impl Future {
         })
     }
 
-    /// Moves the state to `to` where `may` allows it, in a step that nobody need be told of; what it was before.
+    /// Moves the state to `to` if `may` allows it, and notifies nobody. Returns the word before.
     fn step(&self, to: State, may: impl Fn(State) -> bool) -> Result<Word, State> {
         self.word
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
@@ -324,7 +324,7 @@ impl Future {
             .map_err(|word| Word(word).state())
     }
 
-    /// Moves the state to `to` where `may` allows it, and tells the waiters of `concurrent.futures` by the method `tell`.
+    /// Moves the state to `to` if `may` allows it, and notifies CPython's waiters by the method `tell`.
     fn tell(
         slf: &Bound<'_, Self>,
         to: State,
@@ -350,14 +350,14 @@ impl Future {
         Self::tell_watched(slf, to, may, tell)
     }
 
-    /// Part of what others wait with for the future by the means of CPython, if it was asked for before.
+    /// Reads the condition or the waiters' list, if they were asked for before.
     fn waiting_now<R>(&self, get: impl FnOnce(&Waiting) -> R) -> Option<R> {
         lock(&self.extras)
             .as_ref()
             .and_then(|extras| extras.waiting.as_ref().map(get))
     }
 
-    /// The same, made if need be.
+    /// The same, but creates them if need be.
     fn make_waiting<R>(slf: &Bound<'_, Self>, get: impl FnOnce(&Waiting) -> R) -> PyResult<R> {
         let py = slf.py();
         instance::track(slf.as_any());
@@ -365,7 +365,7 @@ impl Future {
             condition: Condition::untracked(py)?,
             waiters: PyList::empty(py).unbind(),
         });
-        // `new` is dropped after the lock where another thread was faster.
+        // If another thread was faster, `new` is dropped after the lock is released.
         Ok(slf.get().watch(|extras| {
             if extras.waiting.is_none() {
                 extras.waiting = new.take();
@@ -374,7 +374,7 @@ impl Future {
         }))
     }
 
-    /// `_condition`, which `concurrent.futures.wait` and `as_completed` hold while they look.
+    /// `_condition`, which `concurrent.futures.wait` and `as_completed` hold while they inspect the future.
     pub fn condition_now<'py>(py: Python<'py>, this: &Self) -> Option<Bound<'py, PyAny>> {
         this.waiting_now(|waiting| waiting.condition.bind(py).as_any().clone())
     }
@@ -385,7 +385,7 @@ impl Future {
         })
     }
 
-    /// `_waiters`, which they put their own into.
+    /// `_waiters`, the list to which they append their waiters.
     pub fn waiters_now<'py>(py: Python<'py>, this: &Self) -> Option<Bound<'py, PyAny>> {
         this.waiting_now(|waiting| waiting.waiters.bind(py).as_any().clone())
     }
@@ -396,7 +396,7 @@ impl Future {
         })
     }
 
-    /// `_state`: the very strings that CPython's code compares it with.
+    /// `_state`: the interned strings with which CPython's code compares it.
     pub fn state_name<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
         match self.state() {
             State::Pending => intern!(py, "PENDING"),
@@ -408,8 +408,8 @@ impl Future {
         .clone()
     }
 
-    /// Somebody assigns to the future: moves the state from what it is to what `to` says, and changes the fields. Threads
-    /// that wait for the future are rung for if it is done; nobody else is told, as CPython's futures tell nobody.
+    /// Applies an assignment: moves the state as `to` says and changes the fields. If the future is then
+    /// done, waiting threads are woken; callbacks and waiters are not notified: nor are they of a CPython future.
     fn assign(
         slf: &Bound<'_, Self>,
         to: impl Fn(State) -> State,
@@ -417,11 +417,11 @@ impl Future {
     ) {
         let (py, this) = (slf.py(), slf.get());
         instance::track(slf.as_any());
-        // The former value is dropped after the lock.
+        // The former value is dropped after the lock is released.
         let (result_waits, _before) = this.watch(|extras| {
             let fields = extras.fields.get_or_insert_default();
             let mut before = (Fields::default(), None);
-            // In these states nobody moves it on, and nobody moves it there but under this lock, since it is watched.
+            // These states are final, and since the future is watched, no thread enters them without this lock.
             let state = this.state();
             if state.has_outcome() {
                 let (result, exception) = this.own_outcome(py, state);
@@ -433,7 +433,7 @@ impl Future {
                 before.0 = std::mem::replace(fields, taken_over);
             }
             before.1 = change(fields);
-            // AcqRel, as every step; who reads the fields takes the lock besides.
+            // AcqRel, as every step; a thread that reads the fields also takes the lock.
             let moved = |word| Some(Word(word).with(to(Word(word).state())).0);
             let _ = this
                 .word
@@ -473,7 +473,7 @@ impl Future {
         });
     }
 
-    /// The outcome that the worker, or a setter, finished the future with, which is in this state.
+    /// The outcome with which the worker, or a setter, finished a future in this state.
     fn own_outcome<'py>(&self, py: Python<'py>, state: State) -> Outcome<'py> {
         match state {
             State::Returned => (Some(self.outcome(py)), None),
@@ -496,14 +496,14 @@ impl Future {
         })
     }
 
-    /// The outcome of a future that is done, in this state.
+    /// The outcome of a done future in this state.
     fn read<'py>(slf: &Bound<'py, Self>, mut state: State) -> PyResult<Outcome<'py>> {
         let (py, this) = (slf.py(), slf.get());
         loop {
             match state {
                 State::Returned | State::Raised => return Ok(this.own_outcome(py, state)),
                 State::Written => {
-                    // A thread that assigns one thing after another holds the condition until all is there.
+                    // A thread that makes several assignments holds the condition until all are made.
                     let _held = Self::hold(py, this)?;
                     state = this.state();
                     if state == State::Written {
@@ -511,13 +511,13 @@ impl Future {
                     }
                 }
                 State::Cancelled | State::Notified => return Err(errors::cancelled(py)),
-                // It was done, and somebody has assigned another state since. CPython says this then.
+                // The future was done, and another state was assigned since. CPython raises this in that case.
                 _ => return Err(PyTimeoutError::new_err(())),
             }
         }
     }
 
-    /// The condition, held, where there is one.
+    /// Holds the condition, if there is one.
     fn hold(py: Python<'_>, this: &Self) -> PyResult<Option<Held>> {
         let condition = lock(&this.extras)
             .as_ref()
@@ -547,7 +547,7 @@ impl Future {
                 }
                 waiting.map(|waiting| waiting.condition.bind(py).clone())
             };
-            // Somebody may have asked for the condition since: it is looked for again.
+            // Another thread may have asked for the condition since, so look for it again.
             held = condition.as_ref().map(Condition::hold).transpose()?;
         };
         if let (Some(tell), Some(waiters)) = (tell, waiters) {
@@ -561,7 +561,7 @@ impl Future {
         Ok(Ok(()))
     }
 
-    /// The future is done: its callbacks are called, and the threads that wait for it are to be rung for.
+    /// After the future is done: calls the callbacks and returns the wakeups of the threads that wait for it.
     fn announce(slf: &Bound<'_, Self>, by: Caller) -> PyResult<Wakeups> {
         let this = slf.get();
         if !this.word().is_watched() {
@@ -576,7 +576,7 @@ impl Future {
             ),
         };
         let wakeups = Wakeups::settle(result_waits);
-        // They may wait for who wakes up here.
+        // Wake the waiting threads first: a callback may wait for one of them.
         let wakeups = if callbacks.is_empty() {
             wakeups
         } else {
@@ -592,8 +592,8 @@ impl Future {
         called.map(|()| wakeups)
     }
 
-    /// Calls a callback, which may set another future, whose callbacks may set others, and so on. Python's own limit to that
-    /// does not see native frames, or too late for a thread's stack.
+    /// Calls a callback, which may set another future, whose callbacks may set others, and so on. Python's own
+    /// recursion limit does not count native frames, or counts them too late for a thread's stack.
     fn call_nested(callback: &Bound<'_, PyAny>, slf: &Bound<'_, Self>) -> PyResult<()> {
         const DEEPEST: u32 = 500;
         thread_local! {
@@ -610,7 +610,7 @@ impl Future {
         called.map(drop)
     }
 
-    /// As CPython's futures do, logs what a callback raises, unless it is no `Exception` and there is a caller to raise to.
+    /// Logs what a callback raises, as CPython's futures do; raises it if it is no `Exception` and there is a caller.
     fn call_back(slf: &Bound<'_, Self>, callback: &Bound<'_, PyAny>, by: Caller) -> PyResult<()> {
         let py = slf.py();
         let Err(raised) = Self::call_nested(callback, slf) else {
@@ -633,7 +633,7 @@ impl Future {
         Ok(())
     }
 
-    /// Handles an error in telling others of a future's end on a worker, which has nobody to pass it on to.
+    /// Reports a failed notification as unraisable: a worker has no caller to raise it to.
     fn settled(slf: &Bound<'_, Self>, announced: PyResult<Wakeups>) -> Wakeups {
         announced.unwrap_or_else(|failure| {
             failure.write_unraisable(slf.py(), Some(slf.as_any()));
@@ -641,7 +641,7 @@ impl Future {
         })
     }
 
-    /// The worker: takes up the task; `None`: it may run. Else it was cancelled, which those who watch are told.
+    /// The worker takes up the task. `None`: it may run. Otherwise it was cancelled, and the watchers are notified.
     pub fn start(slf: &Bound<'_, Self>) -> Option<Wakeups> {
         match slf
             .get()
@@ -652,7 +652,7 @@ impl Future {
         }
     }
 
-    /// The task will not run: cancels the future if need be, and tells those who watch that it is so.
+    /// The task will not run: cancels the future if need be and notifies the watchers.
     pub fn withdraw(slf: &Bound<'_, Self>) -> Wakeups {
         let cancelled = Self::cancel_now(slf, Caller::Worker).and_then(|(_, wakeups)| {
             Self::tell(
@@ -663,12 +663,12 @@ impl Future {
             )
             .map(|_| wakeups)
         });
-        // It did that itself, if it was not assigned to.
+        // `announce` has done this already, unless the future was assigned to.
         slf.get().leave_scope();
         Self::settled(slf, cancelled)
     }
 
-    /// Whether the future is cancelled now.
+    /// Cancels the future if it is pending; returns whether it is cancelled now.
     fn cancel_now(slf: &Bound<'_, Self>, by: Caller) -> PyResult<(bool, Wakeups)> {
         match Self::tell(slf, State::Cancelled, |state| state == State::Pending, None)? {
             Ok(()) => Self::announce(slf, by).map(|wakeups| (true, wakeups)),
@@ -676,7 +676,7 @@ impl Future {
         }
     }
 
-    /// The worker: the task came to this.
+    /// The worker sets the outcome of the task.
     pub fn finish(slf: &Bound<'_, Self>, outcome: PyResult<Bound<'_, PyAny>>) -> Wakeups {
         let (outcome, raised) = match outcome {
             Ok(result) => (result, false),
@@ -687,8 +687,8 @@ impl Future {
             slf,
             finished.map(|wakeups| {
                 wakeups.unwrap_or_else(|| {
-                    // Somebody else had set the outcome already: theirs stays, as with CPython's futures. Whoever assigned
-                    // it has told nobody.
+                    // Another thread has set the outcome: it stays, as with CPython's futures. If it was assigned, the
+                    // scope was not notified.
                     slf.get().leave_scope();
                     Wakeups::default()
                 })
@@ -696,7 +696,7 @@ impl Future {
         )
     }
 
-    /// Sets the outcome; `None`: it is set, or the future is cancelled.
+    /// Sets the outcome; `None`: there is one already, or the future is cancelled.
     fn conclude(
         slf: &Bound<'_, Self>,
         outcome: Bound<'_, PyAny>,
@@ -704,7 +704,7 @@ impl Future {
         by: Caller,
     ) -> PyResult<Option<Wakeups>> {
         let this = slf.get();
-        // A thread that holds the condition sees nothing change, not even that the outcome is being set.
+        // A thread that holds the condition sees no change, not even the step to Finishing.
         let held = if this.word().is_watched() {
             Self::hold(slf.py(), this)?
         } else {
@@ -732,14 +732,14 @@ impl Future {
             to = State::Written;
             _before = std::mem::replace(fields.get(field), outcome.take());
         } else {
-            // SAFETY: this thread alone moved the state to Finishing, and nobody has or will again (see `Sync`), nor reads
-            // the outcome before it has moved on.
+            // SAFETY: only this thread moved the state to Finishing, no other thread has or will (see `Sync`), and none
+            // reads the outcome before the state moves on.
             unsafe { *this.outcome.get() = outcome.take() };
         }
         let told = Self::tell(slf, to, |state| state == State::Finishing, Some(tell));
         if let (Ok(Err(_)), true) = (&told, to.has_outcome()) {
-            // Somebody has assigned another state meanwhile, and nobody will ask for this.
-            // SAFETY: as above; nobody else moves the state to one in which the outcome is read.
+            // Another state was assigned meanwhile, so nothing will ever read this outcome. SAFETY: as above; no other
+            // thread moves the state to one in which the outcome is read.
             outcome = unsafe { (*this.outcome.get()).take() };
         }
         drop((held, outcome));
@@ -747,16 +747,17 @@ impl Future {
         told.map(|_| Some(wakeups))
     }
 
-    /// The outcome of a future that the caller has found in a state that has one.
+    /// The outcome; the caller has seen a state that has one.
     fn outcome<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        // SAFETY: by then the outcome is written, and it is not written again, whatever the state is now (see `Sync`).
+        // SAFETY: the outcome was written before that state, and is never written again (see `Sync`), not even if the
+        // state changes.
         let outcome = unsafe { &*self.outcome.get() };
         outcome
             .as_ref()
             .map_or_else(|| py.None().into_bound(py), |value| value.bind(py).clone())
     }
 
-    /// Waits until the future is done; its state then.
+    /// Waits until the future is done and returns its state.
     fn wait(slf: &Bound<'_, Self>, timeout: Option<Duration>, doing: &str) -> PyResult<State> {
         let (py, this) = (slf.py(), slf.get());
         let state = this.state();
@@ -795,7 +796,7 @@ impl Future {
     }
 }
 
-/// A time-out as `threading` reads it: what is over already is 0.
+/// A timeout as `threading` reads it: a negative one counts as 0.
 pub fn read_timeout(timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Duration>> {
     timeout
         .map(|timeout| {
@@ -817,11 +818,11 @@ impl Future {
         Future::default()
     }
 
-    /// In place of the one of concurrent.futures, which would make a condition.
+    /// Replaces the `__init__` of `concurrent.futures.Future`, which would create a condition.
     #[pyo3(signature = ())]
     fn __init__(&self) {}
 
-    /// Cancels the call if it has not started; whether it is cancelled.
+    /// Cancels the call if it has not started; returns whether it is cancelled.
     fn cancel(slf: &Bound<'_, Self>) -> PyResult<bool> {
         let (cancelled, wakeups) = Self::cancel_now(slf, Caller::User)?;
         ring(slf.py(), wakeups);
@@ -833,20 +834,25 @@ impl Future {
         self.state().is_cancelled()
     }
 
-    /// Whether the call is being run.
+    /// Whether the call is running.
     fn running(&self) -> bool {
         matches!(self.state(), State::Running | State::Finishing)
     }
 
-    /// Whether the call was cancelled, or is at its end.
+    /// Whether the call was cancelled, has returned or has raised.
     fn done(&self) -> bool {
         self.state().is_done()
     }
 
-    /// What the call returned; raises what it raised.
+    /// Returns what the call returned, or raises its exception; blocks until the call is done.
     ///
-    /// Waits for at most timeout seconds, None: without limit. Raises TimeoutError when they are over, CancelledError
-    /// if the call was cancelled, and PoolDeadlockError where a worker would wait for its own pool for ever.
+    /// Args:
+    ///     timeout: Seconds; None for no limit.
+    ///
+    /// Raises:
+    ///     TimeoutError: The time is over.
+    ///     CancelledError: The call was cancelled.
+    ///     PoolDeadlockError: A worker would block for ever, waiting for its own pool.
     #[pyo3(signature = (timeout = None))]
     fn result<'py>(
         slf: &Bound<'py, Self>,
@@ -866,7 +872,7 @@ impl Future {
         }
     }
 
-    /// What the call raised, or None. Waits, and raises, as result() does.
+    /// Returns the call's exception, or None; blocks, and raises, as result() does.
     #[pyo3(signature = (timeout = None))]
     fn exception<'py>(
         slf: &Bound<'py, Self>,
@@ -876,7 +882,7 @@ impl Future {
         Self::read(slf, state).map(|(_, exception)| exception)
     }
 
-    /// Has fn(future) called when the future is done: by the thread that brings it about, or at once if it is done.
+    /// Has fn(future) called when the future is done: by the thread that completes it, or at once if it is done.
     ///
     /// Callbacks are called in the order in which they were added; an exception in one is logged.
     fn add_done_callback(slf: &Bound<'_, Self>, r#fn: Bound<'_, PyAny>) -> PyResult<()> {
@@ -891,7 +897,7 @@ impl Future {
         }
     }
 
-    /// For executors and tests: whether the call may run; False: it was cancelled, and those who wait are told.
+    /// For executors and tests: marks the call as running; returns False, and notifies waiters, if cancelled.
     fn set_running_or_notify_cancel(slf: &Bound<'_, Self>) -> PyResult<bool> {
         let py = slf.py();
         let Err(state) = slf
@@ -925,18 +931,18 @@ impl Future {
         ))
     }
 
-    /// For executors and tests: the call returned this.
+    /// For executors and tests: sets the result of the call.
     fn set_result(slf: &Bound<'_, Self>, result: Bound<'_, PyAny>) -> PyResult<()> {
         Self::set(slf, result, false)
     }
 
-    /// For executors and tests: the call raised this.
+    /// For executors and tests: sets the exception of the call.
     fn set_exception(slf: &Bound<'_, Self>, exception: Bound<'_, PyAny>) -> PyResult<()> {
         let raised = !exception.is_none();
         Self::set(slf, exception, raised)
     }
 
-    /// Waits as result() does, until the future is done in whatever way.
+    /// Blocks as result() does until the future is done, with whatever outcome.
     #[pyo3(signature = (timeout = None))]
     fn _wait(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         Self::wait(slf, read_timeout(timeout)?, "waiting for a result").map(drop)
@@ -1017,7 +1023,7 @@ impl Future {
 
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
         let mut has_outcome = self.state().has_outcome();
-        // This does not wait: who holds the lock is attached, and neither runs Python code nor detaches meanwhile, while
+        // Does not block: a thread with the lock is attached and neither runs Python code nor detaches meanwhile, and
         // the collector runs attached and alone.
         if let Some(extras) = lock(&self.extras).as_deref() {
             if let Some(fields) = &extras.fields {
@@ -1048,7 +1054,7 @@ impl Future {
             .is_some_and(|fields| fields.has_former);
         drop(extras);
         if self.state().has_outcome() || had_former {
-            // SAFETY: the collector clears what nobody else has a reference to, one object after another.
+            // SAFETY: the collector clears only what has no other reference, one object after another.
             let outcome = unsafe { (*self.outcome.get()).take() };
             drop(outcome);
         }

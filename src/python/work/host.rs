@@ -1,4 +1,4 @@
-//! CPython as the world that tasks run in: all that it demands of a thread that calls it.
+//! CPython as the pool's host: everything that CPython demands of a thread that calls it.
 
 use super::awaitable::{Awaitable, Place};
 use super::future::Future;
@@ -27,17 +27,17 @@ use std::sync::{Arc, Mutex};
 
 /// A pool's view of CPython.
 pub struct PyHost {
-    /// Shared with those who may have to report when the pool is gone.
+    /// Shared with whatever may have to report an exception after the pool is gone.
     pub hooks: Arc<Hooks>,
     pool_name: String,
-    /// At the interpreter's exit nobody waits for its tasks.
+    /// Whether the interpreter exits without waiting for the pool's tasks.
     pub is_daemon: bool,
-    /// In which process, counted by forks, the pool was made.
+    /// The process, counted by forks, in which the pool was created.
     generation: u64,
-    /// The workers that Python knows.
+    /// The worker threads registered with Python.
     pub roll: Roll,
     reports: Reports,
-    /// The object that has the pool, and the pool, where nobody else has it and it has yet to finish.
+    /// The object that owns the pool, and the pool: set while it has yet to finish and nothing else keeps it alive.
     kept: Mutex<Option<(Py<PyAny>, Remains<PyHost>)>>,
     /// How many workers could not be set up.
     failed: AtomicU32,
@@ -64,18 +64,19 @@ impl PyHost {
         }
     }
 
-    /// Keeps the object that has the pool until its last worker leaves.
+    /// Keeps the object that owns the pool until the last worker leaves.
     pub fn keep(&self, object: Py<PyAny>, pool: Remains<PyHost>) {
         let before = lock(&self.kept).replace((object, pool));
         drop(before);
     }
 
-    /// Gives up the pool that is kept, if it has no workers any more. Called by one that is no more counted among them, or
-    /// (`has_failed`) will not be in a moment.
+    /// Drops the kept pool if it has no workers any more. The caller is no longer counted, or (`has_failed`) soon will
+    /// not be.
     pub fn let_go_as_the_last(&self, has_failed: bool) {
         let mut kept = lock(&self.kept);
-        // Under the lock: of several that leave together the last to look sees that all others have left or failed. Failures of
-        // before count on, so the pool may be let go a little early, which only means that the collector no longer sees it.
+        // Under the lock, so that of several workers that leave together the last sees that all others have left or
+        // failed. Earlier failures still count, so the pool may be dropped a little early; then only the collector no
+        // longer sees it.
         let failed =
             self.failed.fetch_add(has_failed.into(), Ordering::Relaxed) + u32::from(has_failed);
         let let_go = kept.take_if(|(_, pool)| pool.running() <= failed);
@@ -83,7 +84,7 @@ impl PyHost {
         drop(let_go);
     }
 
-    /// Leaves a report for a worker, who is to be summoned.
+    /// Leaves a report for a worker; the caller then summons one.
     pub fn leave_report(&self, report: Report) {
         lock(&self.reports.waiting).push(report);
         self.reports.are_some.store(true, Ordering::Relaxed);
@@ -95,14 +96,14 @@ impl PyHost {
         std::mem::take(&mut waiting)
     }
 
-    /// Where no worker will come for them, the reports that were left go to the log.
+    /// Logs the reports that were left, where no worker will come for them.
     pub fn log_reports(&self, py: Python<'_>) {
         for report in self.take_reports() {
             report.log(py, &self.hooks);
         }
     }
 
-    /// A worker, between its tasks or after the last.
+    /// Makes the pending reports; called by a worker between its tasks and after the last.
     fn see_to_reports(&self, py: Python<'_>) {
         if self.has_errand() {
             for report in self.take_reports() {
@@ -111,7 +112,7 @@ impl PyHost {
         }
     }
 
-    /// The pool was made in this process, not in one that this was forked from.
+    /// Whether the pool was created in this process, rather than in one from which it was forked.
     pub fn is_ours(&self) -> bool {
         self.generation == process::generation()
     }
@@ -119,7 +120,7 @@ impl PyHost {
     /// Calls the initializer; `false`: it failed.
     fn set_up(&self, py: Python<'_>) -> bool {
         let Some((initializer, args)) = self.hooks.initializer(py) else {
-            // A worker that is to be set up does not work without.
+            // Where the collector cleared the initializer, a worker must not work without it.
             return !self.hooks.has_initializer;
         };
         match initializer.guarded_call1(args) {
@@ -137,7 +138,7 @@ impl PyHost {
     }
 }
 
-/// What `threading.Thread` does before `run`.
+/// Does what `threading.Thread` does before `run`.
 fn set_up_thread(py: Python<'_>, worker: &Worker, is_daemon: bool) {
     let set_up = || -> PyResult<()> {
         threads::enter(py, worker, is_daemon)?;
@@ -156,10 +157,10 @@ fn set_up_thread(py: Python<'_>, worker: &Worker, is_daemon: bool) {
     }
 }
 
-/// What `threading.Thread` does after `run`.
+/// Does what `threading.Thread` does after `run`.
 fn tear_down_thread(py: Python<'_>) -> PyResult<()> {
-    // Python code that still runs on this thread is nobody's task; and a trace function may ask for the thread, which
-    // `threading` no longer knows then, and would be given a dummy.
+    // Python code that still runs on this thread belongs to no task. And a trace function may ask for the current
+    // thread, which `threading` no longer knows by then, and would be given a dummy.
     for (get, set) in [
         (&lookup::GET_OWN_TRACE, &lookup::SET_TRACE),
         (&lookup::GET_OWN_PROFILE, &lookup::SET_PROFILE),
@@ -175,7 +176,7 @@ fn tear_down_thread(py: Python<'_>) -> PyResult<()> {
 pub struct Attached<'py> {
     py: Python<'py>,
     turns: Turns,
-    /// Threads to be rung for as soon as the worker is detached, and before it takes up another task.
+    /// Threads to wake as soon as the worker detaches, and before it takes up another task.
     wakeups: Wakeups,
 }
 
@@ -189,7 +190,7 @@ impl Attached<'_> {
 }
 
 impl PyHost {
-    /// A call whose result nobody asked for.
+    /// Runs a call whose result is not wanted.
     fn run_call(&self, attached: &mut Attached<'_>, call: Call) -> Outcome<Task> {
         let py = attached.py;
         let (func, result) = call.call(py);
@@ -206,13 +207,13 @@ impl PyHost {
 }
 
 impl Attached<'_> {
-    /// After a call of `func` lets other threads in, if it is time.
+    /// After a call of `func`: lets other threads run if it is time.
     fn let_others_in(&mut self, func: &Bound<'_, PyAny>) {
         let native = !is_python_function(func);
         self.turns.let_others_in(self.py, native, &mut self.wakeups);
     }
 
-    /// A call whose result goes to a future.
+    /// Runs a call whose result goes to a future.
     fn run_for_future(&mut self, call: Call, future: Py<Future>) -> Outcome<Task> {
         let future = future.into_bound(self.py);
         if let Some(wakeups) = Future::start(&future) {
@@ -258,7 +259,7 @@ impl Host for PyHost {
                         wakeups: Wakeups::default(),
                     };
                     body(&mut attached);
-                    // Its last task may have ended somebody's wait.
+                    // The last task may have ended another thread's wait.
                     if self.is_ours() {
                         attached.ring();
                     }
@@ -376,7 +377,7 @@ impl Host for PyHost {
             }
             wakeups::ring(py, wakeups);
             if calls == 0 {
-                return; // Whoever waits for the others was told.
+                return; // Those who wait for the other tasks were told.
             }
             let logged = self.hooks.logger(py).and_then(|logger| {
                 let message = "%s: a worker could not be set up, %d accepted tasks are cancelled";
@@ -386,7 +387,7 @@ impl Host for PyHost {
                 failure.write_unraisable(py, None);
             }
         });
-        // Without an interpreter nobody can let go of its objects.
+        // Without an interpreter its objects cannot be dropped, so they are leaked.
         std::mem::forget(tasks);
     }
 
@@ -394,7 +395,7 @@ impl Host for PyHost {
         let mut task = Some(task);
         call::aside(|py| {
             if let Some(task) = task.take() {
-                // Whoever drops a pool closes it.
+                // May drop the last reference to a pool, which closes it.
                 self.take_back(py, task, error);
             }
         });
@@ -403,7 +404,8 @@ impl Host for PyHost {
 }
 
 impl PyHost {
-    /// The interpreter exits, and these tasks of a queue will not run: tells those who wait for them, and the log.
+    /// At the interpreter's exit: tells the log, and the threads that wait for these queued tasks, that they will not
+    /// run.
     pub fn dropped_at_exit(&self, py: Python<'_>, tasks: Vec<Task>) {
         let count = tasks.len();
         let mut wakeups = Wakeups::default();
@@ -433,7 +435,7 @@ impl PyHost {
         }
     }
 
-    /// Only calls that loops wait for, and what is not missed, are enlisted.
+    /// Only calls that a loop waits for, and map tasks that are not missed, are submitted detached.
     fn take_back(&self, py: Python<'_>, task: Task, error: Error) {
         match task {
             Task::Async(call) => Awaitable::refuse(py, call, errors::raise(py, error, "run")),

@@ -1,9 +1,9 @@
 //! `map`: many calls of one function, without a future for each.
 //!
-//! The items lie in one line of places, which grows while the input is read (`feed.rs`). Up to as many *shares* in the job
-//! as there may be workers are submitted; a worker with a share claims one item after another, calls the function, and puts
-//! the outcome where the reader of the results looks for it. So nobody chooses how many items to hand out at a time, and no
-//! item waits behind another that is slow. A share ends when there is no item for it; if more items come, the feed submits
+//! The items are kept in a growing array of places, filled while the input is read (`feed.rs`). The job submits *map
+//! tasks*, at most as many as there may be workers. A worker with a map task claims one item after another, calls the
+//! function, and puts the outcome where the reader of the results looks for it. So nobody has to choose a chunk size,
+//! and no item waits behind a slow one. A map task ends when it finds no item; if more items come, the feed submits
 //! another.
 
 use crate::pool::internal::ResultWait;
@@ -26,14 +26,14 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-/// Room for an item, or for what one came to, or for one after the other.
+/// A place for an item, for an outcome, or for the one after the other.
 struct Place {
     state: AtomicU8,
     value: UnsafeCell<Option<Py<PyAny>>>,
 }
 
 impl Place {
-    /// No outcome is there.
+    /// There is no outcome yet.
     const OPEN: u8 = 0;
     const RETURNED: u8 = 1;
     const RAISED: u8 = 2;
@@ -46,17 +46,17 @@ impl Place {
     }
 }
 
-/// A line of places that grows at its end: a block of those that were there from the start, then segments, each twice as
-/// long as the one before. No place is ever moved, so that workers use some while others are added.
+/// A growing array: a block for the places that exist from the start, then segments, each twice as long as the one
+/// before. No place is ever moved, so workers can use some while others are added.
 struct Places {
     block: Box<[Place]>,
     segments: [OnceLock<Box<[Place]>>; Self::SEGMENTS],
 }
 
 impl Places {
-    /// The places of the first segment.
+    /// The length of the first segment.
     const FIRST: usize = 32;
-    /// So many segments hold more places than there is memory for.
+    /// This many segments hold more places than fit in memory.
     const SEGMENTS: usize = 40;
 
     fn new(block: Box<[Place]>) -> Self {
@@ -66,7 +66,7 @@ impl Places {
         }
     }
 
-    /// In which segment, and where in it, the place is that comes so many after the block.
+    /// The segment, and the index in it, of the place that is `after` places behind the block.
     fn locate(after: usize) -> (usize, usize) {
         let number = ((after + Self::FIRST) / Self::FIRST).ilog2();
         (
@@ -75,7 +75,7 @@ impl Places {
         )
     }
 
-    /// One of the places that there are.
+    /// Returns an existing place.
     #[inline]
     fn get(&self, index: usize) -> &Place {
         match self.block.get(index) {
@@ -90,7 +90,7 @@ impl Places {
         &segment.expect("there is a place for each item")[offset]
     }
 
-    /// The place at the end of the line, which is made if need be.
+    /// Returns the place at the end, and creates its segment if need be.
     fn add(&self, index: usize) -> &Place {
         let after = index - self.block.len();
         let (number, offset) = Self::locate(after);
@@ -111,55 +111,54 @@ impl Places {
 /// The calls of one `map`, shared by its workers and the reader of its results.
 pub struct Job {
     func: Py<PyAny>,
-    /// An item is a tuple of arguments.
+    /// Each item is a tuple of arguments.
     star: bool,
-    /// Each item is taken by the worker that claims it. Where the results are in the order of the items, each result takes
-    /// the place of its item.
+    /// Its claimer takes an item out. If the results keep the order of the items, each takes the place of its item.
     items: Places,
-    /// The results where they are in the order of their coming.
+    /// The results, if they come in the order of completion.
     results: Option<Places>,
     /// How many items there are so far.
     added: CachePadded<AtomicUsize>,
-    /// The next item to be claimed; `CLOSED`: none is any more.
+    /// The next item to be claimed; `CLOSED`: no more are.
     next: CachePadded<AtomicUsize>,
-    /// Where the next outcome goes if they are in the order of their coming.
+    /// The place of the next outcome, if they come in the order of completion.
     filled: CachePadded<AtomicUsize>,
-    /// So many items are called at most: all, unless the job is cut short.
+    /// Only items before this index are called: all, unless the job is cut short.
     end: AtomicUsize,
-    /// The shares that are sure to be worked on: the pool has accepted them, and they have not ended.
+    /// The map tasks sure to be worked on: the pool has accepted them, and they have not ended.
     workers: AtomicUsize,
-    /// The shares that may be worked on some day: they stand in line, or lie in the queue.
+    /// The map tasks that may be worked on later: they wait for a permit or are queued.
     spare: AtomicUsize,
-    /// The place that the reader waits for.
+    /// The index for which the reader waits.
     awaited: CachePadded<AtomicUsize>,
     reader: Mutex<Option<Arc<ResultWait>>>,
-    /// The thread that read the last result; 0: nobody has begun to read.
+    /// The thread that read the last result; 0: none has been read.
     read_by: AtomicU64,
     /// The job was cut short because no worker could be set up.
     broken: AtomicBool,
-    /// The id of the family whose workers have the shares.
+    /// The id of the deadlock group of the workers.
     deadlock_group: usize,
-    /// Of a shared pool: every share is a call of it, but for those that wait for a worker when no item is left for them.
+    /// Of a shared pool: each map task is a call of it, except those that still wait for a worker when no item is left.
     scope: Option<Arc<Scope>>,
-    /// How many of the scope's calls are shares that have not begun.
+    /// How many of the scope's calls are map tasks that have not begun.
     waiting: AtomicU64,
 }
 
-// SAFETY: the parts that are not Sync by themselves are the places' values. An item is put in its place by the one thread
-// that has the `Feed` by `&mut`, before it adds to `added` (SeqCst, and so Release), and is taken by the one thread whose
-// step on `next` gave its index, after that thread has seen an `added` beyond the index (Acquire). A result is put in its
+// SAFETY: only the places' values are not Sync by themselves. An item is put into its place by the one thread that has
+// the `Feed` by `&mut`, before it raises `added` (SeqCst, and so Release), and is taken by the one thread whose step on
+// `next` yielded its index, after that thread has seen an `added` beyond the index (Acquire). A result is put into its
 // place by the one thread that has its index, from the same step or from `fetch_add` on `filled`, before it changes the
 // state (SeqCst, and so Release); the one reader (`Results.reading`) takes it after it has seen that state (Acquire).
 unsafe impl Sync for Job {}
 
-/// Nobody waits.
+/// The reader waits for no place.
 const NOBODY: usize = usize::MAX;
 
-/// No item is claimed any more.
+/// No more items are claimed.
 const CLOSED: usize = usize::MAX;
 
 impl Job {
-    /// A job with these items; a `Feed` may add others.
+    /// A job with these items; a `Feed` may add more.
     pub fn new(
         func: Py<PyAny>,
         items: &Bound<'_, PyList>,
@@ -207,43 +206,43 @@ impl Job {
     /// Adds an item.
     ///
     /// # Safety
-    /// One thread at a time may add items.
+    /// Only one thread at a time may add items.
     pub unsafe fn add(&self, item: Py<PyAny>) {
         let index = self.len();
         if let Some(results) = &self.results {
             results.add(index);
         }
         let place = self.items.add(index);
-        // SAFETY: no other thread adds items, and nobody claims this one before it is counted (see `Sync`).
+        // SAFETY: no other thread adds items, and none claims this one before it is counted (see `Sync`).
         unsafe { *place.value.get() = Some(item) };
-        // SeqCst: the item, then the look at the hands (`is_idle`); a share that ends does the opposite.
+        // SeqCst: adds the item, then reads the workers (`is_idle`); a map task that ends does the opposite.
         self.added.store(index + 1, Ordering::SeqCst);
     }
 
-    /// Nobody is sure to take an item that was added before this look.
+    /// Whether no worker is sure to take an item that was added before this call.
     pub fn is_idle(&self) -> bool {
         self.workers.load(Ordering::SeqCst) == 0
     }
 
-    /// No item is left to be taken.
+    /// Whether no item is left to be claimed.
     pub fn is_exhausted(&self) -> bool {
         self.next.load(Ordering::SeqCst) >= self.added.load(Ordering::SeqCst)
     }
 
-    /// How many shares there are.
+    /// How many map tasks there are.
     pub fn map_tasks(&self) -> usize {
-        // Relaxed: one share more or less than there are workers does no harm.
+        // Relaxed: one map task more or less than there are workers does no harm.
         self.workers.load(Ordering::Relaxed) + self.spare.load(Ordering::Relaxed)
     }
 
     fn claim(&self) -> Option<usize> {
         let mut index = self.next.load(Ordering::Relaxed);
         loop {
-            // Acquire: with their number come the items. No plain `fetch_add`: it would pass over an item that is yet to come.
+            // Acquire: makes the items visible. A plain `fetch_add` would skip over an item that is yet to come.
             if index >= self.added.load(Ordering::Acquire) {
                 return None;
             }
-            // Relaxed: the claim is all that is decided.
+            // Relaxed: only the claim itself is decided here.
             match self.next.compare_exchange_weak(
                 index,
                 index + 1,
@@ -278,26 +277,25 @@ impl Job {
         };
         let index = match self.results {
             None => index,
-            // AcqRel: the place may be one that was made for a later item, which only a worker that was here before this
-            // one has seen.
+            // AcqRel: the place may have been created for a later item, seen only by a worker that was here earlier.
             Some(_) => self.filled.fetch_add(1, Ordering::AcqRel),
         };
         let place = self.places().get(index);
         // SAFETY: as above; and the reader waits for the state.
         unsafe { *place.value.get() = Some(value) };
-        // The place, then who waits for it, both SeqCst; the reader does the opposite.
+        // Writes the place, then reads which one is awaited, both SeqCst; the reader does the opposite.
         place.state.swap(state, Ordering::SeqCst);
         if self.awaited.load(Ordering::SeqCst) == index {
             wakeups.append(self.call_reader());
         }
     }
 
-    /// Where the reader finds the results: one for every item.
+    /// The places in which the reader finds the results, one for each item.
     fn places(&self) -> &Places {
         self.results.as_ref().unwrap_or(&self.items)
     }
 
-    /// The place is filled, or never will be.
+    /// Whether the place is filled or never will be.
     fn is_settled(&self, index: usize) -> bool {
         self.places().get(index).state.load(Ordering::SeqCst) != Place::OPEN
             || index >= self.end.load(Ordering::SeqCst)
@@ -324,26 +322,26 @@ impl Job {
         )
     }
 
-    /// No more items are called.
+    /// Ends the job: no more items are called.
     pub fn cancel(&self) -> Wakeups {
         let claimed = self.next.swap(CLOSED, Ordering::SeqCst);
-        // Whoever cancels twice must not raise the end again.
+        // A second cancel must not raise the end again.
         self.end.fetch_min(claimed, Ordering::SeqCst);
         full_fence();
         self.let_waiting_go();
         self.call_reader()
     }
 
-    /// The scope accepts no more calls: it does not wait for shares that none of the items is left for.
+    /// When the scope is closed: stops it from waiting for map tasks that find no item left.
     pub fn end_if_exhausted(&self) {
-        // The scope is closed, or an item was claimed, before this look at both. Whoever does the other looks after it, too.
+        // The caller closed the scope or claimed an item before this fence; the thread that does the other also checks.
         full_fence();
         if self.is_exhausted() && self.scope.as_ref().is_some_and(|scope| scope.is_closed()) {
             self.let_waiting_go();
         }
     }
 
-    /// Nothing but empty shares waits for a worker.
+    /// Releases the scope from all waiting map tasks, which are empty.
     fn let_waiting_go(&self) {
         let waiting = self.waiting.swap(0, Ordering::SeqCst);
         match &self.scope {
@@ -352,7 +350,7 @@ impl Job {
         }
     }
 
-    /// A share waits no more; `false`: the scope had let go of it.
+    /// Ends a map task's wait for a worker; `false`: the scope had been released from it.
     fn end_wait(&self) -> bool {
         self.waiting
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |waiting| {
@@ -361,30 +359,30 @@ impl Job {
             .is_ok()
     }
 
-    /// No worker can be set up: what has not started never will.
+    /// No worker can be set up, so items that have not started never will.
     pub fn break_off(&self) -> Wakeups {
         self.broken.store(true, Ordering::SeqCst);
         self.cancel()
     }
 
-    /// The thread that calls this has begun to read the results, and will not go on.
+    /// Whether the calling thread began to read the results; it will not go on.
     pub fn is_left(&self) -> bool {
         self.read_by.load(Ordering::Relaxed) == process::this_thread()
     }
 }
 
-/// How far a share has come.
+/// The stages of a map task.
 #[derive(PartialEq, Eq)]
 enum Stage {
-    /// It may be worked on some day.
+    /// It may be worked on later.
     Spare,
     /// It is sure to be worked on.
     Worked,
-    /// There was no item left for it.
+    /// It found no item left.
     Over,
 }
 
-/// A worker's share in a job. However it ends, its end is counted.
+/// The part of a job that one worker does. However it ends, its end is counted.
 pub struct MapTask {
     pub job: Arc<Job>,
     stage: Stage,
@@ -392,19 +390,19 @@ pub struct MapTask {
 }
 
 impl MapTask {
-    /// A share for a pool that accepts it or says at once that it does not.
+    /// A map task for a pool that accepts or refuses it at once.
     pub fn sure(job: &Arc<Job>) -> Self {
         job.workers.fetch_add(1, Ordering::SeqCst);
         Self::new(job, Stage::Worked)
     }
 
-    /// A share that is not missed if the pool refuses it later.
+    /// A map task that is not missed if the pool refuses it later.
     pub fn spare(job: &Arc<Job>) -> Self {
         job.spare.fetch_add(1, Ordering::Relaxed);
         Self::new(job, Stage::Spare)
     }
 
-    /// A call of the job's scope, if it has one, that has come in.
+    /// Counts as a call of the job's scope, if there is one.
     fn new(job: &Arc<Job>, stage: Stage) -> Self {
         job.waiting.fetch_add(1, Ordering::SeqCst);
         MapTask {
@@ -431,12 +429,12 @@ impl MapTask {
         }
     }
 
-    /// There is no item for the share: it is over, unless one has come meanwhile. Whether it is.
+    /// The map task found no item: ends it unless an item has come meanwhile. Returns whether it ended.
     fn lay_down(&mut self) -> bool {
         let job = &self.job;
         job.workers.fetch_sub(1, Ordering::SeqCst);
-        // SeqCst: the hand is counted out, then the look for items; the feed adds an item, then looks for hands. One of
-        // them sees what the other has done, so no item is left without anybody to take it.
+        // SeqCst: this counts the worker out, then looks for items; the feed adds an item, then looks for workers. One
+        // of them sees what the other has done, so no item is left without a worker to take it.
         if job.is_exhausted() {
             self.stage = Stage::Over;
             job.end_if_exhausted();
@@ -446,14 +444,14 @@ impl MapTask {
         false
     }
 
-    /// Works on a share until no item is left, or for so long that the worker should look whether it is one too many.
+    /// Works until no item is left, or for so long that the worker should check whether it is one too many.
     pub fn work(
         mut self: Box<Self>,
         py: Python<'_>,
         turns: &mut Turns,
         wakeups: &mut Wakeups,
     ) -> Outcome<Box<Self>> {
-        // So many items between two looks at the clock; few, should they turn out slow.
+        // The number of items between two looks at the clock; it starts small, in case they are slow.
         const MOST_AT_ONCE: u32 = 32;
         const LONG: Duration = Duration::from_micros(200);
         self.begin();
@@ -517,14 +515,14 @@ pub struct Results {
     total: usize,
     /// The place to be read next.
     position: AtomicUsize,
-    /// Somebody reads.
+    /// A thread is reading.
     reading: AtomicBool,
     timeout: Option<Duration>,
     since: Instant,
 }
 
 impl Results {
-    /// The results of a job whose input is at its end; the time-out counts from `since`.
+    /// The results of a job whose input is at its end; the timeout counts from `since`.
     pub fn new(job: Arc<Job>, timeout: Option<Duration>, since: Instant) -> Self {
         Results {
             total: job.len(),
@@ -540,7 +538,7 @@ impl Results {
         lock(&self.job).clone()
     }
 
-    /// The next outcome; `None`: there is none any more.
+    /// The next outcome; `None`: there are no more.
     fn read(&self, py: Python<'_>) -> Option<PyResult<Py<PyAny>>> {
         let index = self.position.load(Ordering::Relaxed);
         if index >= self.total {
@@ -583,7 +581,8 @@ impl Results {
             {
                 let mut reader = lock(&job.reader);
                 job.awaited.store(index, Ordering::SeqCst);
-                // The reader is noted, then the place is read; a worker does the opposite, and takes the reader under the lock.
+                // Notes the reader, then reads the place; a worker does the opposite, and takes the reader under this
+                // lock.
                 full_fence();
                 if job.is_settled(index) {
                     job.awaited.store(NOBODY, Ordering::Relaxed);
@@ -611,7 +610,7 @@ impl Results {
 
     fn close(&self) {
         self.position.store(usize::MAX, Ordering::Relaxed);
-        // Nobody but the reader waits, and that is whoever closes.
+        // Only the reader waits, and it is the one that closes.
         drop(self.job().map(|job| job.cancel()));
     }
 }
@@ -622,7 +621,7 @@ impl Results {
         slf
     }
 
-    /// The next result. After an exception, a time-out too, there is no further one, and what has not started is cancelled.
+    /// The next result. After an exception (or a timeout) there are no more: calls that have not started are cancelled.
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         if self.reading.swap(true, Ordering::Acquire) {
             return Err(PyValueError::new_err(
@@ -630,8 +629,8 @@ impl Results {
             ));
         }
         let read = self.read(py).transpose();
-        // A loop over results that are there already spends its time here. So this is where Ctrl-C mostly arrives, and
-        // where it ends the iteration.
+        // A loop over results that are ready spends its time here. So this is where Ctrl-C mostly arrives, and where it
+        // ends the iteration.
         let read = read.and_then(|value| py.check_signals().map(|()| value));
         if read.is_err() {
             self.close();
@@ -640,7 +639,7 @@ impl Results {
         read.map_err(|raised| as_in_a_generator(py, raised))
     }
 
-    /// Cancels what has not started if this thread has begun to read the results and is not at their end.
+    /// Cancels calls that have not started if this thread has begun to read the results and is not at their end.
     fn _leave(&self, py: Python<'_>) {
         if let Some(job) = self.job().filter(|job| job.is_left()) {
             wakeups::ring(py, job.cancel());
@@ -648,9 +647,9 @@ impl Results {
     }
 
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
-        // This does not wait: who holds the lock is attached, and neither runs Python code nor detaches meanwhile.
+        // Does not block: a thread with the lock is attached and neither runs Python code nor detaches meanwhile.
         match &*lock(&self.job) {
-            // Nobody else has the job: what it holds it holds for these results only. (Workers let go of it attached.)
+            // With no other owner, the job holds its objects for these results only. (Workers drop it while attached.)
             Some(job) if Arc::strong_count(job) == 1 => job.traverse(&visit),
             _ => Ok(()),
         }
@@ -661,7 +660,7 @@ impl Results {
         drop(job);
     }
 
-    /// Ends the iteration: what has not started is cancelled.
+    /// Ends the iteration and cancels calls that have not started.
     #[pyo3(name = "close")]
     fn py_close(&self) -> PyResult<()> {
         if self.reading.swap(true, Ordering::Acquire) {
@@ -677,20 +676,20 @@ impl Results {
 
 impl Drop for Results {
     fn drop(&mut self) {
-        // As with a generator, whoever has not begun to read wants the calls and not their results.
+        // As with a generator, a caller who has not begun to read wants the calls and not their results.
         if self.position.load(Ordering::Relaxed) > 0 {
             self.close();
         }
     }
 }
 
-/// A `StopIteration` of a task must not be taken for the end of the results: it becomes what it does in a generator.
+/// A task's `StopIteration` must not pass for the end of the results: it is converted as in a generator.
 fn as_in_a_generator(py: Python<'_>, raised: PyErr) -> PyErr {
     if !raised.is_instance_of::<PyStopIteration>(py) {
         return raised;
     }
     let error = PyRuntimeError::new_err("generator raised StopIteration");
-    // As an `except` block would; it is no error where that fails.
+    // As an `except` block would; a failure of this is no error.
     let _ = error
         .value(py)
         .setattr(pyo3::intern!(py, "__context__"), raised.value(py));
@@ -698,7 +697,7 @@ fn as_in_a_generator(py: Python<'_>, raised: PyErr) -> PyErr {
     error
 }
 
-/// How long a wait of so many seconds may still take after `since`.
+/// How much of the timeout is left, counted from `since`.
 fn left(timeout: Option<Duration>, since: std::time::Instant) -> Option<Duration> {
     timeout.map(|timeout| timeout.saturating_sub(since.elapsed()))
 }

@@ -1,10 +1,10 @@
-//! The mail of a loop of asyncio: what the calls came to that it waits for.
+//! The mailbox of an asyncio loop: the outcomes of the calls that it waits for.
 //!
-//! A worker puts what a call came to into the mailbox of the loop that waits for it, and wakes the loop if nobody has since
-//! it last looked: so a loop is woken once for as many results as there are by the time that it looks.
+//! A worker puts an outcome into the mailbox of the loop that waits for it, and wakes the loop unless it was woken
+//! since it last looked: so the loop is woken once for all the results that are there by the time it looks.
 //!
-//! To be woken costs more than many a call takes. So a loop that has just made calls, and would go to sleep now, first
-//! looks out for their results for a moment, if that has paid lately.
+//! Waking costs more than many a call takes. So a loop that has just made calls, and would go to sleep now, first spins
+//! for a moment until their results come, if that has paid lately.
 
 use super::awaitable::{Awaitable, Letter, Post};
 use crate::pool::internal::sync::{AdaptiveSpin, lock};
@@ -26,42 +26,42 @@ use std::time::Duration;
 #[derive(Default)]
 struct Letters {
     letters: VecDeque<Letter>,
-    /// The loop was woken and has not looked yet, or is looking out.
+    /// The loop was woken and has not looked yet, or is spinning.
     woken: bool,
 }
 
-/// For how long a loop that would go to sleep may look out for its mail: longer than it takes to wake a worker.
+/// The longest that a loop spins for its mail before it goes to sleep: more than it takes to wake a worker.
 const MOST_SPIN: Duration = Duration::from_micros(50);
-/// Under the GIL a look costs two waits for it, however short it is. So after so many calls in a row for which it was in vain
-/// the loop looks out for one call of many only.
+/// Under the GIL a spin, however short, costs two waits for the GIL. So after this many calls in a row for which it was
+/// in vain, the loop spins for only one call in `ONE_OF`.
 const FEW_IN_VAIN: u32 = 4;
 const ONE_OF: u32 = 64;
 
 /// The outcomes of one loop's calls, until the loop fetches them.
 pub struct Mailbox {
-    /// The mailbox itself, for what the loop is given to call.
+    /// A reference to itself, for the callbacks given to the loop.
     own: Weak<Mailbox>,
-    /// Weak, or a pool would keep the last loop it was used in. What waits for mail keeps its loop.
+    /// Weak, or a pool would keep alive the last loop that used it. A call that waits for mail keeps its loop alive.
     event_loop: Py<PyWeakrefReference>,
-    /// Where the loop lies.
+    /// The address of the loop object.
     address: usize,
     letters: Mutex<Letters>,
-    /// There are letters: for a loop that looks out.
+    /// Whether there are letters, for a loop that spins.
     has_mail: AtomicBool,
-    /// The loop is about to look out; or it never does, as it does not tell what else it has to do.
+    /// The loop is about to spin; or it never does, since it does not show what else it has to do.
     will_look: AtomicBool,
-    /// How many calls in a row it was in vain to look out for, or not tried. Written by the loop's thread.
+    /// For how many calls in a row spinning was in vain or not tried. Written by the loop's thread.
     vain: AtomicU32,
     adaptive_spin: AdaptiveSpin,
     reporter: Reporter,
     /// How often the loop has fetched its mail.
     fetched: AtomicU32,
-    /// A thread tries to wake the loop, which failed.
+    /// Waking the loop failed, and a thread is retrying.
     is_retrying: AtomicBool,
 }
 
 impl Mailbox {
-    /// Of this loop.
+    /// A mailbox for this loop.
     pub fn new(event_loop: &Bound<'_, PyAny>, reporter: Reporter) -> PyResult<Arc<Self>> {
         let address = event_loop.as_ptr() as usize;
         let never_looks = !is_asyncios_own(event_loop)?;
@@ -81,13 +81,13 @@ impl Mailbox {
         }))
     }
 
-    /// It belongs to a loop that lies, or lay, there.
+    /// Whether the mailbox belongs to a loop that is, or was, at that address.
     pub fn is_at(&self, event_loop: &Bound<'_, PyAny>) -> bool {
         self.address == event_loop.as_ptr() as usize
     }
 
-    /// Wakes the loop for letters that are noted as told of; `Some`: it could not be woken for a reason of its own, and they are
-    /// not noted so any more. Whoever is sooner wakes it for them then: the next letter, or a thread that tries again.
+    /// Wakes the loop for letters already marked as `woken`. `Some`: that failed though the loop is not over, and the
+    /// mark is removed, so that the next letter or a retry, whichever comes first, wakes the loop for them.
     fn wake_for_letters(&self, py: Python<'_>) -> Option<PyErr> {
         let failure = self.wake_loop(py).err()?;
         if self.is_over(py).unwrap_or(true) {
@@ -98,8 +98,7 @@ impl Mailbox {
         Some(failure)
     }
 
-    /// Tries again to wake the loop, after a while, and until it is woken or is over. Not by a worker, which has others to
-    /// serve.
+    /// Retries to wake the loop, until it is woken or over. Not on a worker, which has other callers to serve.
     fn wake_loop_later(&self) {
         const FIRST: Duration = Duration::from_millis(5);
         const LONGEST: Duration = Duration::from_secs(1);
@@ -116,7 +115,7 @@ impl Mailbox {
             loop {
                 std::thread::sleep(pause);
                 pause = (pause * 2).min(LONGEST);
-                // Without an interpreter there is nobody to wake.
+                // Without an interpreter there is no loop to wake.
                 if call::attach(try_again) != Some(true) {
                     return;
                 }
@@ -128,24 +127,24 @@ impl Mailbox {
         }
     }
 
-    /// Wakes the loop for letters that nobody has woken it for; `true`: it was tried in vain.
+    /// Wakes the loop for letters that it was not woken for yet; `true`: that failed.
     fn wake_loop_again(&self, py: Python<'_>) -> bool {
         {
             let mut letters = lock(&self.letters);
-            // From here on whoever fails to wake the loop starts another retry: the loop may fetch its mail, and get more, before
-            // this one has ended.
+            // From here on a thread that fails to wake the loop starts another retry: the loop may fetch its mail, and
+            // get more, before this one has ended.
             self.is_retrying.store(false, Ordering::Relaxed);
             if letters.woken || letters.letters.is_empty() {
                 return false;
             }
             letters.woken = true;
         }
-        // Unless somebody else tries already.
+        // Unless another thread is retrying already.
         self.wake_for_letters(py).is_some() && !self.is_retrying.swap(true, Ordering::Relaxed)
     }
 
-    /// Has the loop fetch its mail. By way of Python code: a loop in debug mode looks at the frame that calls it, and a
-    /// worker's thread has none of its own.
+    /// Has the loop fetch its mail. Goes through Python code, since a loop in debug mode looks at the frame of its
+    /// caller, and a worker's thread has none of its own.
     fn wake_loop(&self, py: Python<'_>) -> PyResult<()> {
         let event_loop = self.event_loop(py)?;
         let collect = Bound::new(py, Collect::new(self))?;
@@ -153,7 +152,7 @@ impl Mailbox {
             .get(py)
             .guarded_call1((event_loop, &collect));
         if woken.is_err() {
-            // The loop has not got it, so it is not what tells that the loop has forgotten its mail.
+            // The loop has not got it, so dropping it must not count as the loop dropping its mail.
             collect.get().called.store(true, Ordering::Relaxed);
         }
         woken.map(drop)
@@ -166,7 +165,7 @@ impl Mailbox {
             .ok_or_else(|| PyRuntimeError::new_err("the loop is gone"))
     }
 
-    /// Has the loop call something of ours.
+    /// Has the loop call one of our callbacks.
     fn call_loop<'py>(
         &self,
         py: Python<'py>,
@@ -176,7 +175,7 @@ impl Mailbox {
         self.event_loop(py)?.guarded_method1(how, (what,)).map(drop)
     }
 
-    /// On the loop's thread, which is about to make a call: has it look out for the result before it goes to sleep.
+    /// On the loop's thread, which is about to make a call: has it spin for the result before it goes to sleep.
     pub fn call_to_spin(&self, py: Python<'_>) -> PyResult<()> {
         if self.will_look.load(Ordering::Relaxed) {
             return Ok(());
@@ -194,7 +193,7 @@ impl Mailbox {
         self.call_loop(py, intern!(py, "call_soon"), spin_call)
     }
 
-    /// On the loop's thread: if it has nothing else to do, looks out for mail for a moment, and hands it out.
+    /// On the loop's thread: if it has nothing else to do, spins for mail for a moment, and delivers it.
     fn spin(&self, py: Python<'_>) -> PyResult<()> {
         self.will_look.store(false, Ordering::Relaxed);
         let Some(event_loop) = self.event_loop.bind(py).upgrade() else {
@@ -204,12 +203,12 @@ impl Mailbox {
             Some(ready) if !ready.is_truthy()? => {}
             Some(_) => return Ok(()),
             None => {
-                // It does not tell any more.
+                // The loop no longer shows what it has to do.
                 self.will_look.store(true, Ordering::Relaxed);
                 return Ok(());
             }
         }
-        // A thread that posts meanwhile need not wake the loop.
+        // From here on a thread that posts need not wake the loop.
         if std::mem::replace(&mut lock(&self.letters).woken, true) {
             return Ok(());
         }
@@ -227,7 +226,7 @@ impl Mailbox {
         self.deliver(py)
     }
 
-    /// It belongs to this loop, and not to one that lay where this one does.
+    /// Whether the mailbox belongs to this loop, and not to a former one at the same address.
     pub fn is_of(&self, event_loop: &Bound<'_, PyAny>) -> bool {
         self.event_loop
             .bind(event_loop.py())
@@ -235,7 +234,7 @@ impl Mailbox {
             .is_some_and(|own| own.is(event_loop))
     }
 
-    /// The loop will not call any more.
+    /// Whether the loop is closed or gone and runs no more callbacks.
     pub fn is_over(&self, py: Python<'_>) -> PyResult<bool> {
         self.event_loop
             .bind(py)
@@ -247,7 +246,7 @@ impl Mailbox {
             })
     }
 
-    /// Nobody will fetch what is in it: calls are cancelled, results let go, and exceptions reported.
+    /// No loop will fetch the letters: cancels the calls, drops their results, and reports exceptions.
     fn give_up(&self, py: Python<'_>) {
         let letters = {
             let mut letters = lock(&self.letters);
@@ -269,7 +268,7 @@ impl Mailbox {
         }
     }
 
-    /// On the loop's thread: hands out what has come, so much at a time that the loop's other business goes on.
+    /// On the loop's thread: delivers what has come, in portions, so that the loop's other work goes on.
     fn deliver(&self, py: Python<'_>) -> PyResult<()> {
         const MOST_AT_ONCE: usize = 256;
         self.fetched.fetch_add(1, Ordering::Relaxed);
@@ -289,7 +288,7 @@ impl Mailbox {
         self.hand_out(py, taken).and(again)
     }
 
-    /// Ctrl-C, say, may come while a letter is handed out; the others are handed out all the same.
+    /// Delivers all letters, even if an exception such as Ctrl-C comes while one is being delivered.
     fn hand_out(&self, py: Python<'_>, letters: Vec<Letter>) -> PyResult<()> {
         let soon = self.is_debugged(py);
         letters
@@ -298,7 +297,7 @@ impl Mailbox {
             .fold(Ok(()), PyResult::and)
     }
 
-    /// In debug mode a loop tells which of its callbacks take long, and knows them by their handles: each needs its own.
+    /// In debug mode a loop reports slow callbacks by their handles, so each callback needs its own.
     fn is_debugged(&self, py: Python<'_>) -> bool {
         let event_loop = self.event_loop.bind(py).upgrade();
         event_loop.is_some_and(|event_loop| {
@@ -325,7 +324,7 @@ impl Mailbox {
 }
 
 impl Post for Mailbox {
-    /// Puts a letter in, and wakes the loop if nobody has since it last looked.
+    /// Puts a letter in, and wakes the loop unless it was woken since it last looked.
     fn post(&self, py: Python<'_>, letter: Letter) {
         {
             let mut letters = lock(&self.letters);
@@ -389,13 +388,13 @@ impl Collect {
         self.mailbox.deliver(py)
     }
 
-    /// A loop that is forgotten, and not closed, holds this, and the mail leads back to the loop. Of those that were not
-    /// called yet there is one at a time for a mailbox, so that the mail is shown once.
+    /// A forgotten loop that was never closed holds this object, and the mail leads back to the loop. At most one that
+    /// was not called yet exists for each mailbox, so the mail is visited once.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         if self.called.load(Ordering::Relaxed) {
             return Ok(());
         }
-        // This does not wait: who holds the lock is attached, and neither runs Python code nor detaches meanwhile.
+        // Does not block: a thread with the lock is attached and neither runs Python code nor detaches meanwhile.
         for letter in &lock(&self.mailbox.letters).letters {
             match letter {
                 Letter::Admission(future, _) => visit.call(future)?,
@@ -416,9 +415,9 @@ impl Collect {
 }
 
 impl Collect {
-    /// The loop was closed, or is garbage, before it came to this.
+    /// The loop was closed, or is garbage, before it called this.
     fn give_up(&self) {
-        // In a forked child the parent's locks are not to be touched.
+        // In a forked child the parent's locks must not be touched.
         if self.called.swap(true, Ordering::Relaxed) || !self.mailbox.is_ours() {
             return;
         }
@@ -432,10 +431,10 @@ impl Drop for Collect {
     }
 }
 
-/// The callback by which a loop looks out for mail that may come soon.
+/// The callback by which a loop spins for mail that may come soon.
 #[pyclass(frozen, module = "pyants", name = "_Lookout")]
 struct SpinCall {
-    /// Weak, or a loop that does not run would keep the pool.
+    /// Weak, or a loop that does not run would keep the pool alive.
     mailbox: Weak<Mailbox>,
     called: AtomicBool,
 }
@@ -461,10 +460,10 @@ impl Drop for SpinCall {
     }
 }
 
-/// The loop goes through what it is to do at once as asyncio's own loops do, and so tells by `_ready` whether there is any.
+/// Whether the loop runs its ready callbacks as asyncio's own loops do, so that `_ready` shows whether there are any.
 fn is_asyncios_own(event_loop: &Bound<'_, PyAny>) -> PyResult<bool> {
     let py = event_loop.py();
-    // These are asyncio's private names: a loop without them is as any other.
+    // These are private names of asyncio: a loop without them is treated as any other.
     let run_once = intern!(py, "_run_once");
     let asyncio = py.import(intern!(py, "asyncio"))?;
     let Some(base) = asyncio.getattr_opt(intern!(py, "BaseEventLoop"))? else {

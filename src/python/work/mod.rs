@@ -1,4 +1,4 @@
-//! The work of a pool's workers: calls that futures, maps or loops of asyncio wait for.
+//! The work of a pool's workers: calls for futures, maps and asyncio loops.
 
 pub mod awaitable;
 pub mod future;

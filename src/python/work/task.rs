@@ -8,18 +8,18 @@ use pyo3::prelude::*;
 
 /// A task of a Python pool.
 pub enum Task {
-    /// A call whose result nobody asks for.
+    /// A call whose result is not wanted.
     Call(Call),
-    /// A call, and the future that is told what it comes to.
+    /// A call and the future that gets its outcome.
     Future(Call, Py<Future>),
-    /// A call that a loop of asyncio waits for.
+    /// A call that an asyncio loop waits for.
     Async(Py<Awaitable>),
-    /// A worker's share in a `map`.
+    /// A worker's part of a `map`.
     Map(Box<MapTask>),
 }
 
 impl Task {
-    /// A call of a loop that was taken back: nothing is left of it but its place.
+    /// Whether this is a call of a loop that was withdrawn, and only its empty shell is left.
     pub fn is_withdrawn(&self) -> bool {
         matches!(self, Task::Async(call) if call.get().is_withdrawn())
     }

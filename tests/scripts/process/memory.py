@@ -115,7 +115,7 @@ def threads_leave_no_memory_behind(kind: str) -> None:
         for _ in range(count // 20):
             cycle()
         gc.collect()
-        # What the C library has given out, in bytes.
+        # The memory that the C library has allocated, in bytes.
         return int(libc.mallinfo2().field7)
 
     in_use(500)

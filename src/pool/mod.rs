@@ -26,6 +26,8 @@ pub mod idle_stack;
 mod lifecycle;
 mod multi;
 mod options;
+#[doc(hidden)]
+pub mod pace;
 #[allow(clippy::module_inception)] // The file of `Pool` itself.
 mod pool;
 mod process;

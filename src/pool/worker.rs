@@ -8,7 +8,7 @@ use super::sync::atomic::Ordering;
 use super::sync::{
     AdaptiveSpin, Arc, Mutex, WaitLimit, contain, full_fence, lock, may_spin, thread,
 };
-use super::token::Look;
+use super::token::{Look, Searching};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -28,6 +28,10 @@ pub(super) fn run<H: Host>(
         searching,
         arriving,
         adaptive_spin: AdaptiveSpin::new(MOST_SPIN),
+        then: Then::Search,
+        stride: 1,
+        ahead: 0,
+        looked: core.now(),
     };
     if searching {
         shift.watch();
@@ -56,15 +60,13 @@ const MOST_SPIN: Duration = Duration::from_micros(15);
 /// How long a watchman dozes between two looks: the first time, and at most.
 const SHORTEST_DOZE: Duration = Duration::from_micros(50);
 const LONGEST_DOZE: Duration = Duration::from_millis(1);
-/// A worker that takes a task every so many nanoseconds is not waiting for anything.
+/// Where every task has a worker of its own: one that takes a task every so many nanoseconds is not waiting for anything.
 /// (In a model, where no time passes, nothing more is asked of them.)
 const QUICKLY: u64 = if cfg!(any(loom, shuttle)) {
     u64::MAX
 } else {
     4_000
 };
-/// A queue that is empty so soon was not worth waking anybody for.
-const SOON: Duration = Duration::from_micros(5);
 
 /// How long to wait before another worker is started where one could not be set up: after the first failure, and how often
 /// that is doubled.
@@ -75,6 +77,17 @@ const MOST_DOUBLINGS: u32 = 9;
 enum Next {
     Look,
     Leave,
+}
+
+/// What a worker does when it looks for no task, or finds none.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// Looks on for a moment.
+    Search,
+    /// Rests, and is counted so already.
+    Rest,
+    /// Watches the others at work, with the search token.
+    Watch,
 }
 
 struct Shift<'a, H: Host> {
@@ -88,6 +101,13 @@ struct Shift<'a, H: Host> {
     arriving: bool,
     /// Whether it pays to look on for a task before resting.
     adaptive_spin: AdaptiveSpin,
+    then: Then,
+    /// How many tasks end between two looks around, which cost as much as many a task; one while they are slow.
+    stride: u32,
+    /// How many of them are left.
+    ahead: u32,
+    /// When this worker last looked around, in nanoseconds since the pool was made.
+    looked: u64,
 }
 
 impl<H: Host> Shift<'_, H> {
@@ -115,19 +135,28 @@ impl<H: Host> Shift<'_, H> {
                         return;
                     }
                 }
+                if next.is_none() && self.is_one_too_many() {
+                    break;
+                }
             }
             if self.see_to_errands(context) {
                 if core.host.is_stranded() {
                     return;
                 }
+                self.stay();
                 continue;
             }
             match self.idle(context, Self::rest) {
                 Some(Next::Look) => {}
                 Some(Next::Leave) => return,
                 // It cannot rest with such a host. Another takes its place, unless a task is on its way to just this one.
-                None if self.leave() => return,
-                None => thread::yield_now(),
+                None => {
+                    self.stay();
+                    if self.leave() {
+                        return;
+                    }
+                    thread::yield_now();
+                }
             }
         }
     }
@@ -227,7 +256,65 @@ impl<H: Host> Shift<'_, H> {
         arrived
     }
 
-    /// Without a task: searches for a moment, then rests until called.
+    /// Between two tasks; `true`: this worker steps aside, since the others do as well without it.
+    #[inline]
+    fn is_one_too_many(&mut self) -> bool {
+        if self.ahead > 0 {
+            self.ahead -= 1;
+            return false;
+        }
+        // Where every task has a worker of its own there is no backlog to measure by.
+        !self.core.hand_off && self.look_around()
+    }
+
+    #[cold]
+    fn look_around(&mut self) -> bool {
+        const QUICK: u64 = 20_000;
+        const MOST: u32 = 64;
+        let core = self.core;
+        let now = core.now();
+        self.stride = if !cfg!(any(loom, shuttle)) && now - self.looked < QUICK {
+            MOST.min(self.stride * 2)
+        } else {
+            1
+        };
+        (self.looked, self.ahead) = (now, self.stride - 1);
+        let state = core.token.state();
+        let awake = core
+            .awake()
+            .saturating_sub(u32::from(matches!(state, Searching::Standby)));
+        if !cfg!(any(loom, shuttle)) && core.pace.is_due(now) {
+            core.pace.measure(core.look(), awake, core.queue.is_empty());
+        }
+        if awake <= core.pace.limit() {
+            return false;
+        }
+        match state {
+            Searching::Standby => {
+                // Counted first, then looked at again: of several that do this at the same time not all step aside.
+                core.resting.fetch_add(1, Ordering::Relaxed);
+                self.then = Then::Rest;
+                if core.awake() <= core.pace.limit() {
+                    self.stay();
+                }
+            }
+            Searching::Nobody if core.token.take() => {
+                self.searching = true;
+                self.then = Then::Watch;
+            }
+            _ => {}
+        }
+        self.then != Then::Search
+    }
+
+    /// Does not step aside after all.
+    fn stay(&mut self) {
+        if std::mem::replace(&mut self.then, Then::Search) == Then::Rest {
+            self.core.resting.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Without a task, or stepping aside: searches for a moment, then rests until called.
     fn rest(&mut self) -> Next {
         let core = self.core;
         if self.arrive() {
@@ -236,15 +323,22 @@ impl<H: Host> Shift<'_, H> {
             core.let_in();
         }
         loop {
-            if core.worker_count.is_over() && self.retire() {
-                return Next::Leave;
-            }
-            if self.search() {
-                contain(|| core.host.spin_before_resuming(|| core.stirs()));
-                return Next::Look;
+            let then = std::mem::replace(&mut self.then, Then::Search);
+            if then != Then::Rest {
+                if core.worker_count.is_over() && self.retire() {
+                    return Next::Leave;
+                }
+                let goes_on = match then {
+                    Then::Watch => self.stand_watch(),
+                    _ => self.search(),
+                };
+                if goes_on {
+                    contain(|| core.host.spin_before_resuming(|| core.stirs()));
+                    return Next::Look;
+                }
+                core.resting.fetch_add(1, Ordering::Relaxed);
             }
             let seat = self.seat;
-            core.resting.fetch_add(1, Ordering::Relaxed);
             seat.park(core.now());
             let stacked = core.idle.push(&core.seats, self.number).is_ok();
             // At rest first, then a look into the queue; a submitter does the opposite. And whoever trusted this
@@ -309,25 +403,38 @@ impl<H: Host> Shift<'_, H> {
         self.adaptive_spin.spin(|| !core.queue.is_empty())
     }
 
-    /// With the search token. Where those at work get the queue empty without this worker, it keeps out of their way, and
-    /// looks in now and then. `true`: it is to go to work.
+    /// With the search token, woken. `true`: it is to go to work.
     fn watch(&mut self) -> bool {
         let core = self.core;
         // Tasks were taken while this worker was woken, and are still.
         let called = core.token.handed_over();
-        let goes_on = self.is_served_since(called)
-            && (cfg!(any(loom, shuttle)) || self.is_served_since(core.look()));
-        if !goes_on || !core.token.begin_standby() {
+        if self.is_served_since(called)
+            && (cfg!(any(loom, shuttle)) || self.is_served_since(core.look()))
+        {
+            return self.stand_watch();
+        }
+        core.pace.allow(core.awake(), core.now());
+        true
+    }
+
+    /// With the search token, while others are at work: keeps out of their way, and looks in now and then whether they are
+    /// enough. `true`: it is to go to work.
+    fn stand_watch(&mut self) -> bool {
+        let core = self.core;
+        if !core.token.begin_standby() {
             return true;
         }
-        let mut taken = core.taken();
+        let mut last = core.look();
         let mut doze = SHORTEST_DOZE;
         loop {
             thread::doze(doze);
-            let before = std::mem::replace(&mut taken, core.taken());
-            let moved = taken.saturating_sub(before);
-            let pace = doze.as_nanos() as u64 / moved.max(1);
-            if moved == 0 || !self.is_emptied_quickly(pace) {
+            let look = core.look();
+            let before = std::mem::replace(&mut last, look);
+            let moved = look.taken.saturating_sub(before.taken);
+            if moved == 0 || !self.are_enough(moved, look.at - before.at) {
+                if moved == 0 {
+                    core.pace.allow(core.awake(), look.at);
+                }
                 // Either it holds the token again, or another one searches, and this one looks once more as it rests.
                 self.searching = core.token.end_standby();
                 return self.searching && !core.queue.is_empty();
@@ -336,27 +443,27 @@ impl<H: Host> Shift<'_, H> {
         }
     }
 
+    /// The others, which have lately taken so many tasks from the queue in so many nanoseconds, need no help.
+    fn are_enough(&self, moved: u64, time: u64) -> bool {
+        let core = self.core;
+        core.queue.is_empty()
+            || if core.hand_off {
+                time / QUICKLY <= moved
+            } else {
+                core.awake() > core.pace.limit()
+            }
+    }
+
     /// The queue is empty, or somebody has taken a task out of it after that look, or does so soon after.
     fn is_served_since(&self, look: Look) -> bool {
         let core = self.core;
         let is_served = || core.queue.is_empty() || core.taken() > look.taken;
-        let left = (look.at + SOON.as_nanos() as u64).saturating_sub(core.now());
+        let left = (look.at + core.pace.wait_limit()).saturating_sub(core.now());
         if left == 0 {
             is_served()
         } else {
             self.adaptive_spin
                 .spin_for(Duration::from_nanos(left), is_served)
-        }
-    }
-
-    /// The others need no help, having lately taken a task from the queue every `pace` nanoseconds.
-    fn is_emptied_quickly(&self, pace: u64) -> bool {
-        let core = self.core;
-        if core.awake() > core.parallelism {
-            // Another worker can only help where some of them wait for something.
-            pace <= QUICKLY || core.queue.is_empty()
-        } else {
-            self.adaptive_spin.spin_for(SOON, || core.queue.is_empty())
         }
     }
 

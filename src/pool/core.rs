@@ -125,7 +125,7 @@ impl<H: Host> Core<H> {
             idle: IdleStack::new(),
             vacant: IdleStack::new(),
             token: Token::new(),
-            pace: Pace::new(),
+            pace: Pace::default(),
             resting: CachePadded::new(AtomicU32::new(0)),
             spawning: Mutex::new(()),
             counted: std::sync::atomic::AtomicBool::new(false),

@@ -28,13 +28,13 @@ pub(super) fn run<H: Host>(
         searching,
         arriving,
         adaptive_spin: AdaptiveSpin::new(MOST_SPIN),
-        then: Then::Search,
+        aside: false,
         stride: 1,
         ahead: 0,
         looked: core.now(),
     };
     if searching {
-        shift.watch();
+        shift.begin_search();
     }
     let mut set_up = false;
     contain(|| {
@@ -68,6 +68,11 @@ const QUICKLY: u64 = if cfg!(any(loom, shuttle)) {
     4_000
 };
 
+/// A worker looks around, whether it is one too many, between two tasks that take so many nanoseconds, else after so many of them: a look
+/// costs as much as many a task.
+const BETWEEN_LOOKS: u64 = 20_000;
+const MOST_STRIDE: u32 = 64;
+
 /// How long to wait before another worker is started where one could not be set up: after the first failure, and how often
 /// that is doubled.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -77,17 +82,6 @@ const MOST_DOUBLINGS: u32 = 9;
 enum Next {
     Look,
     Leave,
-}
-
-/// What a worker does when it looks for no task, or finds none.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Then {
-    /// Looks on for a moment.
-    Search,
-    /// Rests, and is counted so already.
-    Rest,
-    /// Watches the others at work, with the search token.
-    Watch,
 }
 
 struct Shift<'a, H: Host> {
@@ -101,12 +95,12 @@ struct Shift<'a, H: Host> {
     arriving: bool,
     /// Whether it pays to look on for a task before resting.
     adaptive_spin: AdaptiveSpin,
-    then: Then,
-    /// How many tasks end between two looks around, which cost as much as many a task; one while they are slow.
+    /// Goes to rest although there are tasks.
+    aside: bool,
+    /// How many tasks end between two looks around, and how many of them are left.
     stride: u32,
-    /// How many of them are left.
     ahead: u32,
-    /// When this worker last looked around, in nanoseconds since the pool was made.
+    /// When the worker last looked around, in nanoseconds since the pool was made.
     looked: u64,
 }
 
@@ -136,6 +130,7 @@ impl<H: Host> Shift<'_, H> {
                     }
                 }
                 if next.is_none() && self.is_one_too_many() {
+                    self.aside = true;
                     break;
                 }
             }
@@ -143,20 +138,14 @@ impl<H: Host> Shift<'_, H> {
                 if core.host.is_stranded() {
                     return;
                 }
-                self.stay();
                 continue;
             }
             match self.idle(context, Self::rest) {
                 Some(Next::Look) => {}
                 Some(Next::Leave) => return,
                 // It cannot rest with such a host. Another takes its place, unless a task is on its way to just this one.
-                None => {
-                    self.stay();
-                    if self.leave() {
-                        return;
-                    }
-                    thread::yield_now();
-                }
+                None if self.leave() => return,
+                None => thread::yield_now(),
             }
         }
     }
@@ -256,62 +245,35 @@ impl<H: Host> Shift<'_, H> {
         arrived
     }
 
-    /// Between two tasks; `true`: this worker steps aside, since the others do as well without it.
+    /// Between two tasks: the others do as well without this worker.
     #[inline]
     fn is_one_too_many(&mut self) -> bool {
         if self.ahead > 0 {
             self.ahead -= 1;
             return false;
         }
-        // Where every task has a worker of its own there is no backlog to measure by.
+        // In hand-off every task has a worker of its own: there is no backlog to measure by.
         !self.core.hand_off && self.look_around()
     }
 
     #[cold]
     fn look_around(&mut self) -> bool {
-        const QUICK: u64 = 20_000;
-        const MOST: u32 = 64;
         let core = self.core;
         let now = core.now();
-        self.stride = if !cfg!(any(loom, shuttle)) && now - self.looked < QUICK {
-            MOST.min(self.stride * 2)
-        } else {
+        let often = cfg!(any(loom, shuttle)) || now - self.looked >= BETWEEN_LOOKS;
+        self.stride = if often {
             1
+        } else {
+            MOST_STRIDE.min(self.stride * 2)
         };
         (self.looked, self.ahead) = (now, self.stride - 1);
         let state = core.token.state();
-        let awake = core
-            .awake()
-            .saturating_sub(u32::from(matches!(state, Searching::Standby)));
+        let has_standby = matches!(state, Searching::Standby);
+        let awake = core.awake().saturating_sub(u32::from(has_standby));
         if !cfg!(any(loom, shuttle)) && core.pace.is_due(now) {
             core.pace.measure(core.look(), awake, core.queue.is_empty());
         }
-        if awake <= core.pace.limit() {
-            return false;
-        }
-        match state {
-            Searching::Standby => {
-                // Counted first, then looked at again: of several that do this at the same time not all step aside.
-                core.resting.fetch_add(1, Ordering::Relaxed);
-                self.then = Then::Rest;
-                if core.awake() <= core.pace.limit() {
-                    self.stay();
-                }
-            }
-            Searching::Nobody if core.token.take() => {
-                self.searching = true;
-                self.then = Then::Watch;
-            }
-            _ => {}
-        }
-        self.then != Then::Search
-    }
-
-    /// Does not step aside after all.
-    fn stay(&mut self) {
-        if std::mem::replace(&mut self.then, Then::Search) == Then::Rest {
-            self.core.resting.fetch_sub(1, Ordering::Relaxed);
-        }
+        awake > core.pace.limit() && !matches!(state, Searching::Searcher)
     }
 
     /// Without a task, or stepping aside: searches for a moment, then rests until called.
@@ -323,20 +285,24 @@ impl<H: Host> Shift<'_, H> {
             core.let_in();
         }
         loop {
-            let then = std::mem::replace(&mut self.then, Then::Search);
-            if then != Then::Rest {
-                if core.worker_count.is_over() && self.retire() {
-                    return Next::Leave;
-                }
-                let goes_on = match then {
-                    Then::Watch => self.stand_watch(),
-                    _ => self.search(),
-                };
-                if goes_on {
-                    contain(|| core.host.spin_before_resuming(|| core.stirs()));
-                    return Next::Look;
-                }
-                core.resting.fetch_add(1, Ordering::Relaxed);
+            if core.worker_count.is_over() && self.retire() {
+                return Next::Leave;
+            }
+            let aside = std::mem::take(&mut self.aside);
+            let found = if aside {
+                self.step_aside()
+            } else {
+                self.search()
+            };
+            if found {
+                contain(|| core.host.spin_before_resuming(|| core.stirs()));
+                return Next::Look;
+            }
+            core.resting.fetch_add(1, Ordering::Relaxed);
+            // Counted first, then compared: of several workers that step aside together, as many stay as the limit says.
+            if aside && core.awake() <= core.pace.limit() {
+                core.resting.fetch_sub(1, Ordering::Relaxed);
+                return Next::Look;
             }
             let seat = self.seat;
             seat.park(core.now());
@@ -376,7 +342,7 @@ impl<H: Host> Shift<'_, H> {
             match call {
                 Call::Search => {
                     self.searching = true;
-                    if self.watch() {
+                    if self.begin_search() {
                         contain(|| core.host.spin_before_resuming(|| core.stirs()));
                         return Next::Look;
                     }
@@ -392,6 +358,13 @@ impl<H: Host> Shift<'_, H> {
         }
     }
 
+    /// There are tasks, but too many workers: one of them stands by, the others rest. `true`: it is to go to work after all.
+    fn step_aside(&mut self) -> bool {
+        self.searching =
+            matches!(self.core.token.state(), Searching::Nobody) && self.core.token.take();
+        self.searching && self.stand_by()
+    }
+
     /// Looks into the queue for a moment with the search token, if it is to be had; `true`: there is something.
     fn search(&mut self) -> bool {
         let core = self.core;
@@ -404,14 +377,14 @@ impl<H: Host> Shift<'_, H> {
     }
 
     /// With the search token, woken. `true`: it is to go to work.
-    fn watch(&mut self) -> bool {
+    fn begin_search(&mut self) -> bool {
         let core = self.core;
         // Tasks were taken while this worker was woken, and are still.
         let called = core.token.handed_over();
         if self.is_served_since(called)
             && (cfg!(any(loom, shuttle)) || self.is_served_since(core.look()))
         {
-            return self.stand_watch();
+            return self.stand_by();
         }
         core.pace.allow(core.awake(), core.now());
         true
@@ -419,7 +392,7 @@ impl<H: Host> Shift<'_, H> {
 
     /// With the search token, while others are at work: keeps out of their way, and looks in now and then whether they are
     /// enough. `true`: it is to go to work.
-    fn stand_watch(&mut self) -> bool {
+    fn stand_by(&mut self) -> bool {
         let core = self.core;
         if !core.token.begin_standby() {
             return true;
@@ -458,7 +431,7 @@ impl<H: Host> Shift<'_, H> {
     fn is_served_since(&self, look: Look) -> bool {
         let core = self.core;
         let is_served = || core.queue.is_empty() || core.taken() > look.taken;
-        let left = (look.at + core.pace.wait_limit()).saturating_sub(core.now());
+        let left = (look.at + core.pace.standstill()).saturating_sub(core.now());
         if left == 0 {
             is_served()
         } else {

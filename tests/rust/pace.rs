@@ -19,7 +19,7 @@ struct Play<F> {
 
 impl<F: Fn(u32) -> u64> Play<F> {
     fn new(workers: u32, awake: u32, each: F) -> Self {
-        let pace = Pace::new();
+        let pace = Pace::default();
         if awake > 1 {
             pace.allow(awake, 0);
         }
@@ -113,18 +113,18 @@ fn another_number_is_tried_less_and_less_often() {
 #[test]
 fn workers_are_soon_taken_for_blocked_unless_tasks_take_longer() {
     let mut play = Play::new(32, 1, |_| 20_000);
-    assert_eq!(play.pace.wait_limit(), 5_000);
-    let wait_limit = play.go_on(5).pace.wait_limit();
+    assert_eq!(play.pace.standstill(), 5_000);
+    let wait_limit = play.go_on(5).pace.standstill();
     assert!((70_000..=90_000).contains(&wait_limit), "{wait_limit}");
     for _ in 0..3 {
         play.pace.allow(1, play.look.at);
     }
-    assert_eq!(play.pace.wait_limit(), 5_000);
+    assert_eq!(play.pace.standstill(), 5_000);
 }
 
 #[test]
 fn an_empty_queue_measures_nothing() {
-    let pace = Pace::new();
+    let pace = Pace::default();
     for step in 1..1_000 {
         let look = Look {
             taken: step,
@@ -132,7 +132,7 @@ fn an_empty_queue_measures_nothing() {
         };
         pace.measure(look, 1, true);
     }
-    assert_eq!((pace.limit(), pace.wait_limit()), (1, 5_000));
+    assert_eq!((pace.limit(), pace.standstill()), (1, 5_000));
 }
 
 #[test]

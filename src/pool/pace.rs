@@ -42,7 +42,7 @@ struct Measured {
 struct Try {
     limit: u32,
     since: u64,
-    /// As many workers are awake by now.
+    /// As many workers are awake by now, or will never be.
     settled: bool,
     /// What it is compared with.
     before: Measured,
@@ -56,6 +56,8 @@ struct Course {
     found: u32,
     /// Whether the next try is one of more workers.
     upward: bool,
+    /// Whether the opposite was tried just now, in vain.
+    turned: bool,
     /// How long the limit that is found next stays.
     stay: u64,
 }
@@ -83,6 +85,7 @@ impl Default for Pace {
                 trying: None,
                 found: 1,
                 upward: true,
+                turned: false,
                 stay: SHORTEST_STAY,
             }),
         }
@@ -120,50 +123,60 @@ impl Pace {
             return; // Another worker measures.
         };
         let course = &mut *course;
-        let time = look.at.saturating_sub(course.start.at);
-        let tasks = look.taken.saturating_sub(course.start.taken);
+        let (start, limit) = (course.start, self.limit());
+        let begin = |course: &mut Course| {
+            course.start = look;
+            self.due.store(look.at + SPAN, Relaxed);
+        };
+        if let Some(tried) = &mut course.trying
+            && !tried.settled
+        {
+            tried.settled = tried.is_settled(awake) || look.at > tried.since + SETTLING;
+            return begin(course);
+        }
+        let time = look.at.saturating_sub(start.at);
+        let tasks = look.taken.saturating_sub(start.taken);
+        if empty || time > 2 * LONGEST_SPAN {
+            // Submitters, not workers, decided how fast tasks were taken; or nobody has measured for long.
+            self.each.store(0, Relaxed);
+            return begin(course);
+        }
         let now = Measured {
             awake,
             each: time / tasks.max(1),
         };
-        let is_void = empty || time > 2 * LONGEST_SPAN;
+        // Each worker has taken a task, since tasks that wait end in waves.
+        let is_enough = tasks >= TASKS.max(u64::from(awake)) || time >= LONGEST_SPAN;
         let is_slow = now.each >= SLOW && awake <= course.found && course.trying.is_none();
-        let is_failing = matches!(&course.trying, Some(tried) if tried.is_failing(now));
-        let is_long = tasks >= TASKS || time >= LONGEST_SPAN || is_slow || is_failing;
-        if !is_void && (time < SPAN || !is_long) {
+        if time < SPAN || !is_enough && !is_slow {
             return;
         }
-        course.start = look;
-        self.due.store(look.at + SPAN, Relaxed);
-        self.each.store(if is_void { 0 } else { now.each }, Relaxed);
-        if is_void {
-            return; // Submitters, not workers, decided how fast tasks were taken; or nobody has measured for long.
-        }
+        begin(course);
+        self.each.store(now.each, Relaxed);
         match course.trying.take() {
             None => self.begin_try(course, look.at, now),
-            // The queue has stood still meanwhile.
-            Some(tried) if tried.limit != self.limit() => {
-                course.found = course.found.saturating_mul(2);
-                self.stay(course, look.at, self.limit());
-            }
-            Some(tried) if is_failing => {
-                course.found = tried.before.awake;
-                self.stay(course, look.at, tried.before.awake);
-            }
-            Some(mut tried) if !tried.settled && look.at <= tried.since + SETTLING => {
-                // In the span that ends now, workers came or went.
-                tried.settled = tried.is_settled(awake);
-                course.trying = Some(tried);
-            }
-            Some(tried) if tried.is_good(now) => {
-                course.stay = SHORTEST_STAY;
-                course.found = tried.limit;
-                self.begin_try(course, look.at, now); // The next one may be good, too.
+            // The queue has stood still meanwhile: with more workers it is measured anew, and fewer were too few.
+            Some(tried) if tried.is_upward() && tried.limit != limit => {}
+            Some(tried) if tried.limit == limit && tried.is_good(now) => {
+                let is_known = limit == course.found;
+                course.found = limit;
+                course.turned = false;
+                if is_known {
+                    // The queue stood still for a moment only.
+                    self.due.store(look.at + course.stay, Relaxed);
+                } else {
+                    course.stay = SHORTEST_STAY;
+                    self.begin_try(course, look.at, now); // The next one may be good, too.
+                }
             }
             Some(tried) => {
                 course.found = tried.before.awake;
                 course.upward = !tried.is_upward();
-                self.stay(course, look.at, tried.before.awake);
+                if std::mem::replace(&mut course.turned, true) {
+                    self.stay(course, look.at, tried.before.awake);
+                } else {
+                    self.begin_try(course, look.at, tried.before);
+                }
             }
         }
     }
@@ -177,7 +190,9 @@ impl Pace {
         // A crowd came because the queue stood still, for a moment only perhaps.
         course.upward &= !is_crowd;
         let limit = if course.upward {
-            now.awake * 2
+            now.awake.saturating_mul(2)
+        } else if is_crowd {
+            now.awake.div_ceil(2).max(course.found)
         } else if now.awake > 1 {
             now.awake.div_ceil(2)
         } else {
@@ -195,9 +210,10 @@ impl Pace {
 
     /// This limit stays for a while.
     fn stay(&self, course: &mut Course, at: u64, limit: u32) {
+        course.turned = false;
         self.limit.store(limit, Relaxed);
         self.due.store(at + course.stay, Relaxed);
-        course.stay = (course.stay * 4).min(LONGEST_STAY);
+        course.stay = (course.stay * 2).min(LONGEST_STAY);
     }
 }
 
@@ -208,24 +224,19 @@ impl Try {
 
     fn is_settled(&self, awake: u32) -> bool {
         if self.is_upward() {
-            awake > self.before.awake
+            awake >= self.limit
         } else {
             awake <= self.limit
         }
     }
 
-    /// It is so much worse that nobody need wait for the end.
-    fn is_failing(&self, now: Measured) -> bool {
-        !self.is_upward() && now.each > 2 * self.before.each
-    }
-
     /// The larger number of workers is faster by a tenth, or the smaller is not slower by as much.
     fn is_good(&self, now: Measured) -> bool {
-        let (few, many) = if self.is_upward() {
-            (self.before.each, now.each)
+        let Measured { awake, each } = self.before;
+        if self.is_upward() {
+            now.awake > awake && now.each * 11 <= each * 10
         } else {
-            (now.each, self.before.each)
-        };
-        self.settled && self.is_upward() == (many * 11 <= few * 10)
+            now.awake < awake && each * 11 > now.each * 10
+        }
     }
 }

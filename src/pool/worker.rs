@@ -379,6 +379,9 @@ impl<H: Host> Shift<'_, H> {
     /// With the search token, woken. `true`: it is to go to work.
     fn begin_search(&mut self) -> bool {
         let core = self.core;
+        if self.is_wanted() {
+            return true;
+        }
         // Tasks were taken while this worker was woken, and are still.
         let called = core.token.handed_over();
         if self.is_served_since(called)
@@ -414,6 +417,12 @@ impl<H: Host> Shift<'_, H> {
             }
             doze = (doze * 2).min(LONGEST_DOZE);
         }
+    }
+
+    /// There are tasks, and fewer workers awake, with this one, than may be while the queue moves.
+    fn is_wanted(&self) -> bool {
+        let core = self.core;
+        !core.hand_off && core.awake() <= core.pace.limit() && !core.queue.is_empty()
     }
 
     /// The others, which have lately taken so many tasks from the queue in so many nanoseconds, need no help.

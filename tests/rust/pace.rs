@@ -140,5 +140,5 @@ fn tasks_that_wait_keep_their_workers() {
     // A hundred workers are awake, and each of them waits.
     let mut play = Play::new(100, 100, |awake| 700_000 / u64::from(awake.max(1)));
     let few = (0..200).filter(|_| play.go_on(1).awake < 70).count();
-    assert!(few <= 4, "{few} of 200 milliseconds");
+    assert!(few <= 8, "{few} of 200 milliseconds");
 }

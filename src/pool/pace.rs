@@ -14,22 +14,22 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// How long a measurement takes, in nanoseconds, at least and at most; in between, until so many tasks were taken.
 const SPAN: u64 = 200_000;
-const LONGEST_SPAN: u64 = 2_000_000;
+const LONGEST_SPAN: u64 = 5_000_000;
 const TASKS: u64 = 24;
 /// How long to wait at most until as many workers are awake as a try asks for.
-const SETTLING: u64 = 4_000_000;
+const SETTLING: u64 = 5_000_000;
 /// How long a limit stays that was raised because the queue stood still.
 const AFTER_STANDSTILL: u64 = 1_000_000;
 /// How long a limit stays that was found, the first time and at most.
 const SHORTEST_STAY: u64 = 8_000_000;
 const LONGEST_STAY: u64 = 1_000_000_000;
 /// Tasks that take so long lose little by workers that hinder each other, and measuring them would take long.
-const SLOW: u64 = 50_000;
+const SLOW: u64 = 200_000;
 /// How long the queue has to stand still for its workers to count as blocked, at least and at most; in between, so many times as
 /// long as a task took lately.
 const SHORT_STANDSTILL: u64 = 5_000;
-const LONG_STANDSTILL: u64 = 100_000;
-const TIMES: u64 = 4;
+const LONG_STANDSTILL: u64 = 200_000;
+const TIMES: u64 = 8;
 
 /// What was measured: how many workers were awake, and how long a task took, in nanoseconds.
 #[derive(Clone, Copy)]

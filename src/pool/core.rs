@@ -6,6 +6,7 @@ use super::error::Error;
 use super::host::Host;
 use super::idle_stack::IdleStack;
 use super::options::Options;
+use super::pace::Pace;
 use super::process::Process;
 use super::run_queue::RunQueue;
 use super::seat::{Ended, Seats};
@@ -59,6 +60,8 @@ pub(super) struct Core<H: Host> {
     pub vacant: IdleStack,
     /// Whether some worker will look into the run queue, so that nobody need be woken. See wake.rs.
     pub token: Token,
+    /// How many workers are awake at a time.
+    pub pace: Pace,
     /// The workers that rest, or are about to.
     pub resting: CachePadded<AtomicU32>,
     /// Held while a thread is started.
@@ -122,6 +125,7 @@ impl<H: Host> Core<H> {
             idle: IdleStack::new(),
             vacant: IdleStack::new(),
             token: Token::new(),
+            pace: Pace::default(),
             resting: CachePadded::new(AtomicU32::new(0)),
             spawning: Mutex::new(()),
             counted: std::sync::atomic::AtomicBool::new(false),

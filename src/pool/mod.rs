@@ -22,6 +22,8 @@ mod join;
 mod lifecycle;
 mod multi;
 mod options;
+#[doc(hidden)]
+pub mod pace;
 #[allow(clippy::module_inception)] // The file of `Pool` itself.
 mod pool;
 mod process;

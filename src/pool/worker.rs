@@ -8,7 +8,7 @@ use super::sync::atomic::Ordering;
 use super::sync::{
     AdaptiveSpin, Arc, Mutex, WaitLimit, contain, full_fence, lock, may_spin, thread,
 };
-use super::token::Look;
+use super::token::{Look, Searching};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -28,9 +28,13 @@ pub(super) fn run<H: Host>(
         searching,
         arriving,
         adaptive_spin: AdaptiveSpin::new(MOST_SPIN),
+        aside: false,
+        stride: 1,
+        ahead: 0,
+        looked: core.now(),
     };
     if searching {
-        shift.watch();
+        shift.begin_search();
     }
     let mut set_up = false;
     contain(|| {
@@ -56,15 +60,18 @@ const MOST_SPIN: Duration = Duration::from_micros(15);
 /// How long a standby worker dozes between two looks: at first, and at most.
 const SHORTEST_DOZE: Duration = Duration::from_micros(50);
 const LONGEST_DOZE: Duration = Duration::from_millis(1);
-/// Workers that take a task at least this often, in nanoseconds, wait for nothing. (In a model, where no time passes,
-/// every one that takes tasks counts.)
+/// In hand-off, workers that take a task at least this often, in nanoseconds, wait for nothing. (In a model, where no time
+/// passes, every one that takes tasks counts.)
 const QUICKLY: u64 = if cfg!(any(loom, shuttle)) {
     u64::MAX
 } else {
     4_000
 };
-/// A queue that is empty so soon was not worth waking anybody for.
-const SOON: Duration = Duration::from_micros(5);
+
+/// A worker looks around, whether it is one too many, between two tasks that take so many nanoseconds, else after so many of them: a look
+/// costs as much as many a task.
+const BETWEEN_LOOKS: u64 = 20_000;
+const MOST_STRIDE: u32 = 64;
 
 /// The pause before the next worker is started if one could not be set up: after the first failure, and how often it
 /// is doubled.
@@ -88,6 +95,13 @@ struct Shift<'a, H: Host> {
     arriving: bool,
     /// Whether it pays to spin for a task before resting.
     adaptive_spin: AdaptiveSpin,
+    /// Goes to rest although there are tasks.
+    aside: bool,
+    /// How many tasks end between two looks around, and how many of them are left.
+    stride: u32,
+    ahead: u32,
+    /// When the worker last looked around, in nanoseconds since the pool was made.
+    looked: u64,
 }
 
 impl<H: Host> Shift<'_, H> {
@@ -114,6 +128,10 @@ impl<H: Host> Shift<'_, H> {
                     if self.retire() {
                         return;
                     }
+                }
+                if next.is_none() && self.is_one_too_many() {
+                    self.aside = true;
+                    break;
                 }
             }
             if self.see_to_errands(context) {
@@ -227,7 +245,38 @@ impl<H: Host> Shift<'_, H> {
         arrived
     }
 
-    /// Without a task: searches for a moment, then rests until called.
+    /// Between two tasks: the others do as well without this worker.
+    #[inline]
+    fn is_one_too_many(&mut self) -> bool {
+        if self.ahead > 0 {
+            self.ahead -= 1;
+            return false;
+        }
+        // In hand-off every task has a worker of its own: there is no backlog to measure by.
+        !self.core.hand_off && self.look_around()
+    }
+
+    #[cold]
+    fn look_around(&mut self) -> bool {
+        let core = self.core;
+        let now = core.now();
+        let often = cfg!(any(loom, shuttle)) || now - self.looked >= BETWEEN_LOOKS;
+        self.stride = if often {
+            1
+        } else {
+            MOST_STRIDE.min(self.stride * 2)
+        };
+        (self.looked, self.ahead) = (now, self.stride - 1);
+        let state = core.token.state();
+        let has_standby = matches!(state, Searching::Standby);
+        let awake = core.awake().saturating_sub(u32::from(has_standby));
+        if !cfg!(any(loom, shuttle)) && core.pace.is_due(now) {
+            core.pace.measure(core.look(), awake, core.queue.is_empty());
+        }
+        awake > core.pace.limit() && !matches!(state, Searching::Searcher)
+    }
+
+    /// Without a task, or stepping aside: searches for a moment, then rests until called.
     fn rest(&mut self) -> Next {
         let core = self.core;
         if self.arrive() {
@@ -239,12 +288,23 @@ impl<H: Host> Shift<'_, H> {
             if core.worker_count.is_over() && self.retire() {
                 return Next::Leave;
             }
-            if self.search() {
+            let aside = std::mem::take(&mut self.aside);
+            let found = if aside {
+                self.step_aside()
+            } else {
+                self.search()
+            };
+            if found {
                 contain(|| core.host.spin_before_resuming(|| core.stirs()));
                 return Next::Look;
             }
-            let seat = self.seat;
             core.resting.fetch_add(1, Ordering::Relaxed);
+            // Counted first, then compared: of several workers that step aside together, as many stay as the limit says.
+            if aside && core.awake() <= core.pace.limit() {
+                core.resting.fetch_sub(1, Ordering::Relaxed);
+                return Next::Look;
+            }
+            let seat = self.seat;
             seat.park(core.now());
             let stacked = core.idle.push(&core.seats, self.number).is_ok();
             // At rest first, then a look into the queue; a submitter does the opposite. And whoever trusted this
@@ -282,7 +342,7 @@ impl<H: Host> Shift<'_, H> {
             match call {
                 Call::Search => {
                     self.searching = true;
-                    if self.watch() {
+                    if self.begin_search() {
                         contain(|| core.host.spin_before_resuming(|| core.stirs()));
                         return Next::Look;
                     }
@@ -298,6 +358,13 @@ impl<H: Host> Shift<'_, H> {
         }
     }
 
+    /// There are tasks, but too many workers: one of them stands by, the others rest. `true`: it is to go to work after all.
+    fn step_aside(&mut self) -> bool {
+        self.searching =
+            matches!(self.core.token.state(), Searching::Nobody) && self.core.token.take();
+        self.searching && self.stand_by()
+    }
+
     /// Looks into the queue for a moment with the search token, if it is to be had; `true`: there is something.
     fn search(&mut self) -> bool {
         let core = self.core;
@@ -309,25 +376,41 @@ impl<H: Host> Shift<'_, H> {
         self.adaptive_spin.spin(|| !core.queue.is_empty())
     }
 
-    /// With the search token. Where those at work get the queue empty without this worker, it keeps out of their way, and
-    /// looks in now and then. `true`: it is to go to work.
-    fn watch(&mut self) -> bool {
+    /// With the search token, woken. `true`: it is to go to work.
+    fn begin_search(&mut self) -> bool {
         let core = self.core;
-        // Tasks were taken while this worker was woken, and are still.
-        let called = core.token.handed_over();
-        let goes_on = self.is_served_since(called)
-            && (cfg!(any(loom, shuttle)) || self.is_served_since(core.look()));
-        if !goes_on || !core.token.begin_standby() {
+        if self.is_wanted() {
             return true;
         }
-        let mut taken = core.taken();
+        // Tasks were taken while this worker was woken, and are still.
+        let called = core.token.handed_over();
+        if self.is_served_since(called)
+            && (cfg!(any(loom, shuttle)) || self.is_served_since(core.look()))
+        {
+            return self.stand_by();
+        }
+        core.pace.allow(core.awake(), core.now());
+        true
+    }
+
+    /// With the search token, while others are at work: keeps out of their way, and looks in now and then whether they are
+    /// enough. `true`: it is to go to work.
+    fn stand_by(&mut self) -> bool {
+        let core = self.core;
+        if !core.token.begin_standby() {
+            return true;
+        }
+        let mut last = core.look();
         let mut doze = SHORTEST_DOZE;
         loop {
             thread::doze(doze);
-            let before = std::mem::replace(&mut taken, core.taken());
-            let moved = taken.saturating_sub(before);
-            let pace = doze.as_nanos() as u64 / moved.max(1);
-            if moved == 0 || !self.is_emptied_quickly(pace) {
+            let look = core.look();
+            let before = std::mem::replace(&mut last, look);
+            let moved = look.taken.saturating_sub(before.taken);
+            if moved == 0 || !self.are_enough(moved, look.at - before.at) {
+                if moved == 0 {
+                    core.pace.allow(core.awake(), look.at);
+                }
                 // Either it holds the token again, or another one searches, and this one looks once more as it rests.
                 self.searching = core.token.end_standby();
                 return self.searching && !core.queue.is_empty();
@@ -336,27 +419,33 @@ impl<H: Host> Shift<'_, H> {
         }
     }
 
+    /// There are tasks, and fewer workers awake, with this one, than may be while the queue moves.
+    fn is_wanted(&self) -> bool {
+        let core = self.core;
+        !core.hand_off && core.awake() <= core.pace.limit() && !core.queue.is_empty()
+    }
+
+    /// The others, which have lately taken so many tasks from the queue in so many nanoseconds, need no help.
+    fn are_enough(&self, moved: u64, time: u64) -> bool {
+        let core = self.core;
+        core.queue.is_empty()
+            || if core.hand_off {
+                time / QUICKLY <= moved
+            } else {
+                core.awake() > core.pace.limit()
+            }
+    }
+
     /// The queue is empty, or somebody has taken a task out of it after that look, or does so soon after.
     fn is_served_since(&self, look: Look) -> bool {
         let core = self.core;
         let is_served = || core.queue.is_empty() || core.taken() > look.taken;
-        let left = (look.at + SOON.as_nanos() as u64).saturating_sub(core.now());
+        let left = (look.at + core.pace.standstill()).saturating_sub(core.now());
         if left == 0 {
             is_served()
         } else {
             self.adaptive_spin
                 .spin_for(Duration::from_nanos(left), is_served)
-        }
-    }
-
-    /// The others need no help, having lately taken a task from the queue every `pace` nanoseconds.
-    fn is_emptied_quickly(&self, pace: u64) -> bool {
-        let core = self.core;
-        if core.awake() > core.parallelism {
-            // Another worker can only help where some of them wait for something.
-            pace <= QUICKLY || core.queue.is_empty()
-        } else {
-            self.adaptive_spin.spin_for(SOON, || core.queue.is_empty())
         }
     }
 

@@ -15,6 +15,7 @@ mod lifecycle;
 mod multi;
 mod once;
 mod options;
+mod pace;
 mod panics;
 mod queue;
 mod refusals;

@@ -1,7 +1,8 @@
 //! How many workers are awake at a time: as many as help.
 //!
-//! More workers than help hinder each other, at the GIL, at a lock, at the processors. How many help is not known beforehand, so it is
-//! measured: how long a task takes, counting all tasks that leave the queue. Workers measure in passing, between two tasks.
+//! More workers than help hinder each other, at the GIL, at a lock, at the processors. How many help is not known
+//! beforehand, so it is measured: how long a task takes, counting all tasks that leave the queue. Workers measure in
+//! passing, between two tasks.
 //! From time to time the limit is doubled or halved for a moment; with more workers a task has to take less by a tenth, or the
 //! fewer stay. A try that changes nothing is repeated later, and each time later still.
 //!

@@ -68,8 +68,8 @@ const QUICKLY: u64 = if cfg!(any(loom, shuttle)) {
     4_000
 };
 
-/// A worker looks around, whether it is one too many, between two tasks that take so many nanoseconds, else after so many of them: a look
-/// costs as much as many a task.
+/// A worker checks whether it is one too many after each task if that takes so many nanoseconds, else after so many tasks
+/// at most: the check costs as much as a short task.
 const BETWEEN_LOOKS: u64 = 20_000;
 const MOST_STRIDE: u32 = 64;
 
@@ -97,10 +97,10 @@ struct Shift<'a, H: Host> {
     adaptive_spin: AdaptiveSpin,
     /// Goes to rest although there are tasks.
     aside: bool,
-    /// How many tasks end between two looks around, and how many of them are left.
+    /// How many tasks end between two such checks, and how many of them are left.
     stride: u32,
     ahead: u32,
-    /// When the worker last looked around, in nanoseconds since the pool was made.
+    /// When the last check was, in nanoseconds since the pool was made.
     looked: u64,
 }
 
@@ -245,7 +245,7 @@ impl<H: Host> Shift<'_, H> {
         arrived
     }
 
-    /// Between two tasks: the others do as well without this worker.
+    /// Between two tasks: the other workers do as well without this one.
     #[inline]
     fn is_one_too_many(&mut self) -> bool {
         if self.ahead > 0 {
@@ -280,7 +280,7 @@ impl<H: Host> Shift<'_, H> {
     fn rest(&mut self) -> Next {
         let core = self.core;
         if self.arrive() {
-            // Started for those in line, perhaps. From when the spawn lock is free it is counted as present.
+            // It may have been started for a waiter. Once the spawn lock is free it is counted as present.
             drop(lock(&core.spawning));
             core.let_in();
         }
@@ -307,7 +307,7 @@ impl<H: Host> Shift<'_, H> {
             let seat = self.seat;
             seat.park(core.now());
             let stacked = core.idle.push(&core.seats, self.number).is_ok();
-            // At rest first, then a look into the queue; a submitter does the opposite. And whoever trusted this
+            // At rest first, then a look into the queue; a submitter does the opposite. And a submitter that trusted this
             // worker's search did so before the token is down, and its task is met by the same look.
             if self.searching {
                 self.searching = false;
@@ -328,7 +328,7 @@ impl<H: Host> Shift<'_, H> {
             if !core.queue.is_empty() && !skipped(Step::LookAgainBeforeParking) {
                 core.wake();
             }
-            // As with the queue: on the stack first, then this look. Whoever has an errand does the opposite.
+            // As with the queue: on the stack first, then this look; a thread with an errand does the opposite.
             if core.host.has_errand() {
                 core.call_resting(Call::Look);
             }
@@ -376,7 +376,7 @@ impl<H: Host> Shift<'_, H> {
         self.adaptive_spin.spin(|| !core.queue.is_empty())
     }
 
-    /// With the search token, woken. `true`: it is to go to work.
+    /// Woken, with the search token: goes to work, or becomes the standby worker. `true`: it is to go to work.
     fn begin_search(&mut self) -> bool {
         let core = self.core;
         if self.is_wanted() {
@@ -393,8 +393,8 @@ impl<H: Host> Shift<'_, H> {
         true
     }
 
-    /// With the search token, while others are at work: keeps out of their way, and looks in now and then whether they are
-    /// enough. `true`: it is to go to work.
+    /// With the search token: leaves the work to the others, and looks now and then whether they are enough. `true`: it is
+    /// to go to work.
     fn stand_by(&mut self) -> bool {
         let core = self.core;
         if !core.token.begin_standby() {
@@ -411,7 +411,7 @@ impl<H: Host> Shift<'_, H> {
                 if moved == 0 {
                     core.pace.allow(core.awake(), look.at);
                 }
-                // Either it holds the token again, or another one searches, and this one looks once more as it rests.
+                // Either it holds the token again, or another worker searches, and this one looks once more as it rests.
                 self.searching = core.token.end_standby();
                 return self.searching && !core.queue.is_empty();
             }
@@ -436,7 +436,7 @@ impl<H: Host> Shift<'_, H> {
             }
     }
 
-    /// The queue is empty, or somebody has taken a task out of it after that look, or does so soon after.
+    /// The queue is empty, or a worker has taken a task after that look, or does so soon.
     fn is_served_since(&self, look: Look) -> bool {
         let core = self.core;
         let is_served = || core.queue.is_empty() || core.taken() > look.taken;

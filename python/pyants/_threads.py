@@ -1,7 +1,7 @@
 """A worker's thread as the module threading sees it, and the list of CPython's private names that pyants uses.
 
-tests/project/test_private_names.py checks the code against the list, and removes the names one after another. The first table
-has threading's. If one of them is missing, a worker is to threading like any thread started elsewhere: a dummy.
+tests/project/test_private_names.py checks the code against the list, and removes the names one after another. The first
+table has threading's. If one of them is missing, a worker is to threading like any thread started elsewhere: a dummy.
 
 =========================  =========  ====================================================================
 name                       versions   purpose

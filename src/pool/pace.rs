@@ -26,6 +26,8 @@ const SHORTEST_STAY: u64 = 8_000_000;
 const LONGEST_STAY: u64 = 1_000_000_000;
 /// Tasks that take so long lose little by workers that hinder each other, and measuring them would take long.
 const SLOW: u64 = 200_000;
+/// Where tasks are taken as fast as this, the queue itself is what takes the time, and a further worker cannot help.
+const QUICK: u64 = 500;
 /// How long the queue has to stand still for its workers to count as blocked, at least and at most; in between, so many times as
 /// long as a task took lately.
 const SHORT_STANDSTILL: u64 = 5_000;
@@ -189,7 +191,7 @@ impl Pace {
             return self.stay(course, at, u32::MAX);
         }
         // A crowd came because the queue stood still, for a moment only perhaps.
-        course.upward &= !is_crowd;
+        course.upward &= !is_crowd && now.each >= QUICK;
         let limit = if course.upward {
             now.awake.saturating_mul(2)
         } else if is_crowd {

@@ -94,6 +94,14 @@ fn slow_tasks_have_all_workers() {
 }
 
 #[test]
+fn where_tasks_take_no_time_no_further_worker_is_tried() {
+    let mut play = Play::new(32, 1, |_| 200);
+    assert!((0..100).all(|_| play.go_on(1).pace.limit() == 1));
+    play.pace.allow(8, play.look.at);
+    assert_eq!(play.go_on(20).awake, 1);
+}
+
+#[test]
 fn a_queue_that_stood_still_for_a_moment_changes_little() {
     let mut play = Play::new(32, 1, hinders);
     let before = play.go_on(100).awake;

@@ -2,8 +2,8 @@
 
 use std::io;
 
-/// A build for tests can be broken; any other is as if this file were not there. (The models are release builds, and so is the Python
-/// package, whose tests run against it as users install it.)
+/// A build for tests can be broken; any other is as if this file were not there. (The models are release builds, and so
+/// is the Python package, whose tests run against it as users install it.)
 const ENABLED: bool = cfg!(any(debug_assertions, loom, shuttle, feature = "faults"));
 
 #[cfg(not(any(loom, shuttle)))]

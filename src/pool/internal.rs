@@ -1,5 +1,5 @@
-//! What the bindings to Python, the model checks and the tests use of the core besides its public interface. Nothing here is
-//! promised to stay as it is.
+//! What the bindings to Python, the model checks and the tests use of the core besides its public interface. Nothing
+//! here is promised to stay as it is.
 
 use super::core::Core;
 use super::deadlock_group::DeadlockGroup;

@@ -116,8 +116,9 @@ impl<F, T> Call<F, T> {
         }
     }
 
-    /// Ends the wait of the thread that waits for the result, if this is one; the thread is to be woken if it sleeps. Under the
-    /// lock: a worker never counts as blocked while what it waits for is there, which another would take for a deadlock.
+    /// Ends the wait of the thread that waits for the result, if this is one; the thread is to be woken if it sleeps.
+    /// Under the lock: a worker never counts as blocked while what it waits for is there, which another would take for
+    /// a deadlock.
     fn settle(state: &mut State<F, T>) -> Option<Arc<ResultWait>> {
         match state.stage {
             Stage::Over(_) => state.joiner.take().filter(|joiner| joiner.settle()),
@@ -205,12 +206,12 @@ impl<F: Send, T: Send> Drop for Task<F, T> {
 /// For how long a thread looks out for a value before it goes to sleep.
 static SPIN: AdaptiveSpin = AdaptiveSpin::new(Duration::from_micros(50));
 
-/// The handle of a task that was submitted by [`Pool::submit_value`]. Dropping it lets the task go: it runs all the same, and what
-/// it returns is dropped.
+/// The handle of a task that was submitted by [`Pool::submit_value`]. Dropping it lets the task go: it runs all the
+/// same, and what it returns is dropped.
 ///
-/// A panic of the task comes out of the handle and does not go to the pool's panic handler, as with the handles of `std::thread`
-/// and tokio, and as rayon calls its panic handler for nobody's tasks only: a payload has one owner, and the caller who joins
-/// knows best what to do. Once the handle is dropped, a panic goes to the handler as any task's.
+/// A panic of the task comes out of the handle and does not go to the pool's panic handler, as with the handles of
+/// `std::thread` and tokio, and as rayon calls its panic handler for nobody's tasks only: a payload has one owner, and
+/// the caller who joins knows best what to do. Once the handle is dropped, a panic goes to the handler as any task's.
 pub struct JoinHandle<T> {
     call: Arc<dyn Joinable<T>>,
     /// The id of the pool, for a worker of it that waits.
@@ -220,8 +221,8 @@ pub struct JoinHandle<T> {
 impl<T> JoinHandle<T> {
     /// Waits until the task is done: for its value, or for why it has none.
     ///
-    /// A worker may wait so for a task of its own pool. When each worker of the pool waits for the pool and for ever, the last
-    /// one to do so gets [`JoinError::Deadlock`] instead, and the task is let go.
+    /// A worker may wait so for a task of its own pool. When each worker of the pool waits for the pool and for ever,
+    /// the last one to do so gets [`JoinError::Deadlock`] instead, and the task is let go.
     pub fn join(self) -> Result<T, JoinError> {
         self.wait(&mut WaitLimit::new(None))
             .unwrap_or(Err(JoinError::Deadlock))

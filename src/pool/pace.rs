@@ -2,12 +2,12 @@
 //!
 //! More workers than help hinder each other, at the GIL, at a lock, at the processors. How many help is not known
 //! beforehand, so it is measured: how long a task takes, counting all tasks that leave the queue. Workers measure in
-//! passing, between two tasks.
-//! From time to time the limit is doubled or halved for a moment; with more workers a task has to take less by a tenth, or the
-//! fewer stay. A try that changes nothing is repeated later, and each time later still.
+//! passing, between two tasks. From time to time the limit is doubled or halved for a moment; with more workers a task
+//! has to take less by a tenth, or the fewer stay. A try that changes nothing is repeated later, and each time later
+//! still.
 //!
-//! The limit holds while the queue moves. Where it stands still, the workers that are awake wait for something, and the standby
-//! worker goes to work whatever the limit is (`worker.rs`). Nothing but speed depends on all this.
+//! The limit holds while the queue moves. Where it stands still, the workers that are awake wait for something, and the
+//! standby worker goes to work whatever the limit is (`worker.rs`). Nothing but speed depends on all this.
 
 pub use super::token::Look;
 use std::sync::Mutex;
@@ -28,8 +28,8 @@ const LONGEST_STAY: u64 = 1_000_000_000;
 const SLOW: u64 = 200_000;
 /// Where tasks are taken as fast as this, the queue itself is what takes the time, and a further worker cannot help.
 const QUICK: u64 = 500;
-/// How long the queue has to stand still for its workers to count as blocked, at least and at most; in between, so many times as
-/// long as a task took lately.
+/// How long the queue has to stand still for its workers to count as blocked, at least and at most; in between, so many
+/// times as long as a task took lately.
 const SHORT_STANDSTILL: u64 = 5_000;
 const LONG_STANDSTILL: u64 = 200_000;
 const TIMES: u64 = 8;

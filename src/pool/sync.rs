@@ -1,9 +1,9 @@
 //! The synchronisation that the core is built on: the standard library's, or a model checker's, chosen in one place.
 //!
-//! For Python the locks are the standard library's and not parking_lot's, for the sake of `fork`: parking_lot keeps all waiting
-//! threads in one table of the process, and a child forked while another thread holds a bucket of that table finds it
-//! locked for ever. The standard locks hold all their state in themselves. Rust programs, which seldom fork without an
-//! `exec`, have parking_lot's, unless they turn the feature off.
+//! For Python the locks are the standard library's and not parking_lot's, for the sake of `fork`: parking_lot keeps all
+//! waiting threads in one table of the process, and a child forked while another thread holds a bucket of that table
+//! finds it locked for ever. The standard locks hold all their state in themselves. Rust programs, which seldom fork
+//! without an `exec`, have parking_lot's, unless they turn the feature off.
 
 #[cfg(loom)]
 pub use loom::thread_local;

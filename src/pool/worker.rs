@@ -60,16 +60,16 @@ const MOST_SPIN: Duration = Duration::from_micros(15);
 /// How long a standby worker dozes between two looks: at first, and at most.
 const SHORTEST_DOZE: Duration = Duration::from_micros(50);
 const LONGEST_DOZE: Duration = Duration::from_millis(1);
-/// In hand-off, workers that take a task at least this often, in nanoseconds, wait for nothing. (In a model, where no time
-/// passes, every one that takes tasks counts.)
+/// In hand-off, workers that take a task at least this often, in nanoseconds, wait for nothing. (In a model, where no
+/// time passes, every one that takes tasks counts.)
 const QUICKLY: u64 = if cfg!(any(loom, shuttle)) {
     u64::MAX
 } else {
     4_000
 };
 
-/// A worker checks whether it is one too many after each task if that takes so many nanoseconds, else after so many tasks
-/// at most: the check costs as much as a short task.
+/// A worker checks whether it is one too many after each task if that takes so many nanoseconds, else after so many
+/// tasks at most: the check costs as much as a short task.
 const BETWEEN_LOOKS: u64 = 20_000;
 const MOST_STRIDE: u32 = 64;
 
@@ -299,7 +299,8 @@ impl<H: Host> Shift<'_, H> {
                 return Next::Look;
             }
             core.resting.fetch_add(1, Ordering::Relaxed);
-            // Counted first, then compared: of several workers that step aside together, as many stay as the limit says.
+            // Counted first, then compared: of several workers that step aside together, as many stay as the limit
+            // says.
             if aside && core.awake() <= core.pace.limit() {
                 core.resting.fetch_sub(1, Ordering::Relaxed);
                 return Next::Look;
@@ -307,8 +308,8 @@ impl<H: Host> Shift<'_, H> {
             let seat = self.seat;
             seat.park(core.now());
             let stacked = core.idle.push(&core.seats, self.number).is_ok();
-            // At rest first, then a look into the queue; a submitter does the opposite. And a submitter that trusted this
-            // worker's search did so before the token is down, and its task is met by the same look.
+            // At rest first, then a look into the queue; a submitter does the opposite. And a submitter that trusted
+            // this worker's search did so before the token is down, and its task is met by the same look.
             if self.searching {
                 self.searching = false;
                 core.token.lay_down();
@@ -358,7 +359,8 @@ impl<H: Host> Shift<'_, H> {
         }
     }
 
-    /// There are tasks, but too many workers: one of them stands by, the others rest. `true`: it is to go to work after all.
+    /// There are tasks, but too many workers: one of them stands by, the others rest. `true`: it is to go to work after
+    /// all.
     fn step_aside(&mut self) -> bool {
         self.searching =
             matches!(self.core.token.state(), Searching::Nobody) && self.core.token.take();
@@ -393,8 +395,8 @@ impl<H: Host> Shift<'_, H> {
         true
     }
 
-    /// With the search token: leaves the work to the others, and looks now and then whether they are enough. `true`: it is
-    /// to go to work.
+    /// With the search token: leaves the work to the others, and looks now and then whether they are enough. `true`: it
+    /// is to go to work.
     fn stand_by(&mut self) -> bool {
         let core = self.core;
         if !core.token.begin_standby() {
@@ -411,7 +413,8 @@ impl<H: Host> Shift<'_, H> {
                 if moved == 0 {
                     core.pace.allow(core.awake(), look.at);
                 }
-                // Either it holds the token again, or another worker searches, and this one looks once more as it rests.
+                // Either it holds the token again, or another worker searches, and this one looks once more as it
+                // rests.
                 self.searching = core.token.end_standby();
                 return self.searching && !core.queue.is_empty();
             }

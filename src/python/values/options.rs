@@ -13,7 +13,8 @@ use std::time::Duration;
 
 /// The expiry duration if 0 is given, as in ants.
 const DEFAULT_EXPIRY: Duration = Duration::from_secs(1);
-/// The smallest stack that `threading.stack_size` accepts, in bytes: from 3.14 on CPython keeps a part of it in reserve.
+/// The smallest stack that `threading.stack_size` accepts, in bytes: from 3.14 on CPython keeps a part of it in
+/// reserve.
 const SMALLEST_STACK: usize = if cfg!(Py_3_14) { 52 } else { 32 } * 1024;
 /// The default stack of a thread: what Linux gives the main thread.
 const DEFAULT_STACK: usize = 8 * 1024 * 1024;

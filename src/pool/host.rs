@@ -97,6 +97,9 @@ pub trait Host: Send + Sync + Sized + 'static {
         false
     }
 
+    /// A worker that `live` could not set up is counted no longer. Called on its thread, after `live`.
+    fn lost(&self) {}
+
     /// Runs one task to its end. The host catches and reports the task's panics; if a panic gets out nevertheless, the
     /// task counts as failed and the worker lives on.
     fn run(&self, context: &mut Self::Context<'_>, task: Self::Task) -> Outcome<Self::Task>;

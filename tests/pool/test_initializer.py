@@ -391,3 +391,75 @@ def test_no_more_workers_are_started_than_there_are_tasks(tasks: int) -> None:
         gate.open()
         assert [future.result(DEADLINE) for future in futures] == [0] * tasks
         assert executor.pool.stats().spawned == tasks
+
+
+def wait_cancelled(pool: Pool, tasks: int) -> None:
+    wait_equal(lambda: pool.stats().cancelled, tasks)
+
+
+def wait_collected(reference: Callable[[], object]) -> None:
+    """Waits until this weak reference is dead, which takes the collector."""
+
+    def is_gone() -> bool:
+        collect()
+        return reference() is None
+
+    wait_until(is_gone, "the end of the object")
+
+
+@pytest.mark.thread_unsafe(reason="collects garbage")
+def test_a_worker_that_starts_has_its_initializer_although_the_pool_is_garbage() -> None:
+    seen: list[int] = []
+
+    class Owner:
+        """Of a pool, in a cycle with it, as an application often is."""
+
+        def __init__(self) -> None:
+            self.down = True
+            self.number = 7
+            self.pool = Pool(
+                2, initializer=self.connect, retry_initializer=True, panic_handler=ignore, logger=own_logger()[0]
+            )
+
+        def connect(self) -> None:
+            if self.down:
+                raise ConnectionError("down")
+            seen.append(self.number)
+
+    owner = Owner()
+    # Workers that failed before do not count for one that is left.
+    for lost in range(1, 4):
+        owner.pool.submit(int)
+        wait_cancelled(owner.pool, lost)
+    owner.down = False
+    reference = weakref.ref(owner)
+    # A worker is registered with threading before it calls its initializer.
+    with threading._active_limbo_lock:  # type: ignore[attr-defined]
+        owner.pool.submit(int)
+        del owner
+        collect()
+    wait_equal(lambda: seen, [7])
+    wait_collected(reference)
+
+
+@pytest.mark.thread_unsafe(reason="collects garbage")
+def test_a_garbage_pool_whose_last_worker_fails_is_let_go() -> None:
+    gate = Gate()
+
+    class Owner:
+        def __init__(self) -> None:
+            self.pool = Pool(2, initializer=self.connect, retry_initializer=True, logger=own_logger()[0])
+
+        def connect(self) -> None:
+            gate.hold()
+            raise ConnectionError("down")
+
+    owner = Owner()
+    reference = weakref.ref(owner)
+    owner.pool.submit(int)
+    gate.wait_entered(1)
+    del owner
+    collect()
+    assert reference() is not None
+    gate.open()
+    wait_collected(reference)

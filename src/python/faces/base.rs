@@ -567,7 +567,7 @@ impl Base {
         Ok(self.front(py)?.is_closed())
     }
 
-    /// Returns a PoolStats: all numbers of the pool, taken at one moment.
+    /// Returns a PoolStats: all numbers of the pool, taken in one go.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let stats = self.front(py)?.stats();
         let numbers = [
@@ -767,8 +767,8 @@ impl Base {
         front.release();
         for pool in front.pools() {
             (pool.host()).keep(slf.clone().unbind().into_any(), pool.remains());
-            // Keeps the pool, then reads the workers; a worker counts itself out, or as failed, then reads `kept`.
-            pool.host().let_go_as_the_last(false);
+            // Keeps the pool, then reads the workers; a worker counts itself out, then reads `kept`.
+            pool.host().let_go_as_the_last();
         }
     }
 

@@ -22,7 +22,7 @@ use crate::python::values::errors::{self, with_traceback};
 use crate::python::values::hooks::{Hooks, INITIALIZER};
 use crate::python::values::reporter::{Report, Workers};
 use pyo3::prelude::*;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// A pool's view of CPython.
@@ -39,8 +39,6 @@ pub struct PyHost {
     reports: Reports,
     /// The object that owns the pool, and the pool: set while it has yet to finish and nothing else keeps it alive.
     kept: Mutex<Option<(Py<PyAny>, Remains<PyHost>)>>,
-    /// How many workers could not be set up.
-    failed: AtomicU32,
 }
 
 /// Exceptions for a worker to report between its tasks.
@@ -60,7 +58,6 @@ impl PyHost {
             roll: Roll::default(),
             reports: Reports::default(),
             kept: Mutex::default(),
-            failed: AtomicU32::new(0),
         }
     }
 
@@ -70,17 +67,9 @@ impl PyHost {
         drop(before);
     }
 
-    /// Drops the kept pool if it has no workers any more. The caller is no longer counted, or (`has_failed`) soon will
-    /// not be.
-    pub fn let_go_as_the_last(&self, has_failed: bool) {
-        let mut kept = lock(&self.kept);
-        // Under the lock, so that of several workers that leave together the last sees that all others have left or
-        // failed. Earlier failures still count, so the pool may be dropped a little early; then only the collector no
-        // longer sees it.
-        let failed =
-            self.failed.fetch_add(has_failed.into(), Ordering::Relaxed) + u32::from(has_failed);
-        let let_go = kept.take_if(|(_, pool)| pool.running() <= failed);
-        drop(kept);
+    /// Drops the kept pool if it has no workers any more. A worker calls this when it is no longer counted.
+    pub fn let_go_as_the_last(&self) {
+        let let_go = lock(&self.kept).take_if(|(_, pool)| pool.running() == 0);
         drop(let_go);
     }
 
@@ -271,7 +260,9 @@ impl Host for PyHost {
             }
             if self.is_ours() {
                 self.see_to_reports(py);
-                self.let_go_as_the_last(!is_set_up);
+                if is_set_up {
+                    self.let_go_as_the_last();
+                }
             }
             _departure = Some(fork_guard::leave(py));
             if self.is_ours() {
@@ -280,6 +271,25 @@ impl Host for PyHost {
             if let Err(failure) = tear_down_thread(py) {
                 failure.write_unraisable(py, None);
             }
+        });
+    }
+
+    fn lost(&self) {
+        let is_last = || {
+            lock(&self.kept)
+                .as_ref()
+                .is_some_and(|(_, pool)| pool.running() == 0)
+        };
+        if !self.is_ours() || !is_last() {
+            return;
+        }
+        // Seldom: a pool that is garbage, whose last worker could not be set up. Its thread has left Python already.
+        let arrival = fork_guard::arrive();
+        let mut _departure = None;
+        call::attach(|py| {
+            drop(arrival);
+            self.let_go_as_the_last();
+            _departure = Some(fork_guard::leave(py));
         });
     }
 

@@ -58,7 +58,7 @@ class _Base:
     def is_closed(self) -> bool:
         """Whether the pool is closed."""
     def stats(self) -> PoolStats:
-        """Returns a PoolStats: all numbers of the pool, taken at one moment."""
+        """Returns a PoolStats: all numbers of the pool, taken in one go."""
     def tune(self, capacity: int) -> None:
         """Changes the capacity at once, without waiting for a task.
 

@@ -228,7 +228,7 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
 
     Args:
         max_workers: The largest number of threads; None for min(32, CPUs + 4).
-        thread_name_prefix: Threads are named "{prefix}_{n}"; empty for "PoolExecutor-{n}".
+        thread_name_prefix: Threads are named "{prefix}_{n}"; empty for "PoolExecutor-{i}" as prefix.
         initializer: Called in each thread before its first call.
         initargs: The arguments for initializer.
         queue_size: How many accepted calls may wait for a worker; None for no limit.

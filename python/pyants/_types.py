@@ -47,7 +47,7 @@ class PoolStats(NamedTuple):
     failed: int
     """Tasks that raised."""
     cancelled: int
-    """Accepted tasks that were withdrawn, or will never run because the initializer of their workers failed."""
+    """Accepted tasks that were withdrawn, or will never run: their initializer failed, or the interpreter exited."""
     rejected: int
     """Tasks refused because of overload, timeout or deadlock."""
     spawned: int

@@ -33,6 +33,8 @@ const QUICK: u64 = 500;
 const SHORT_STANDSTILL: u64 = 5_000;
 const LONG_STANDSTILL: u64 = 200_000;
 const TIMES: u64 = 8;
+/// Tasks that take so many times as long as before are others.
+const CHANGE: u64 = 4;
 
 /// What was measured: how many workers were awake, and how long a task took, in nanoseconds.
 #[derive(Clone, Copy)]
@@ -63,6 +65,8 @@ struct Course {
     turned: bool,
     /// How long the limit that is found next stays.
     stay: u64,
+    /// How long a task took when that was measured last.
+    each: u64,
 }
 
 /// See the module's description. Relaxed throughout: these are measures.
@@ -90,14 +94,19 @@ impl Default for Pace {
                 upward: true,
                 turned: false,
                 stay: SHORTEST_STAY,
+                each: 0,
             }),
         }
     }
 }
 
 impl Pace {
-    /// How many workers may be awake, the standby worker besides, while the queue moves.
+    /// How many workers may be awake, the standby worker besides, while the queue moves. (In a model, where no time passes,
+    /// the queue often seems to stand still; there the limit stays at one all the same, so that workers step aside.)
     pub fn limit(&self) -> u32 {
+        if cfg!(any(loom, shuttle)) {
+            return 1;
+        }
         self.limit.load(Relaxed)
     }
 
@@ -113,6 +122,14 @@ impl Pace {
     /// How long the queue has to stand still for its workers to count as blocked.
     pub fn standstill(&self) -> u64 {
         (self.each.load(Relaxed) * TIMES).clamp(SHORT_STANDSTILL, LONG_STANDSTILL)
+    }
+
+    /// So many tasks were taken in so long a time. If they take far longer than lately, it is time to measure anew.
+    pub fn notice(&self, tasks: u64, time: u64, now: u64) {
+        let each = self.each.load(Relaxed);
+        if each > 0 && tasks > 0 && time / tasks > CHANGE * each.max(QUICK) {
+            self.due.fetch_min(now, Relaxed);
+        }
     }
 
     /// It is time to measure.
@@ -156,6 +173,10 @@ impl Pace {
         }
         begin(course);
         self.each.store(now.each, Relaxed);
+        if now.each > CHANGE * course.each {
+            course.stay = SHORTEST_STAY;
+        }
+        course.each = now.each;
         match course.trying.take() {
             None => self.begin_try(course, look.at, now),
             // The queue has stood still meanwhile: with more workers it is measured anew, and fewer were too few.
@@ -188,6 +209,8 @@ impl Pace {
     fn begin_try(&self, course: &mut Course, at: u64, now: Measured) {
         let is_crowd = now.awake > course.found;
         if now.each >= if is_crowd { 3 * SLOW } else { SLOW } {
+            // One measurement says little of them: perhaps the worker was merely kept from its processor.
+            course.stay = SHORTEST_STAY;
             return self.stay(course, at, u32::MAX);
         }
         // A crowd came because the queue stood still, for a moment only perhaps.

@@ -256,7 +256,7 @@ impl Seat {
         match word.state() {
             State::Called => Call::Look,
             State::CalledToSearch => Call::Search,
-            state => unreachable!("a sleeper was called as {state:?}"),
+            state => unreachable!("a sleeping worker was called as {state:?}"),
         }
     }
 

@@ -138,6 +138,7 @@ impl<H: Host> Shift<'_, H> {
                 if core.host.is_stranded() {
                     return;
                 }
+                self.aside = false;
                 continue;
             }
             match self.idle(context, Self::rest) {
@@ -273,7 +274,10 @@ impl<H: Host> Shift<'_, H> {
         if !cfg!(any(loom, shuttle)) && core.pace.is_due(now) {
             core.pace.measure(core.look(), awake, core.queue.is_empty());
         }
-        awake > core.pace.limit() && !matches!(state, Searching::Searcher)
+        // In a closed pool nobody rests, so nobody can step aside.
+        awake > core.pace.limit()
+            && !matches!(state, Searching::Searcher)
+            && !core.admission.is_closed()
     }
 
     /// Without a task, or stepping aside: searches for a moment, then rests until called.
@@ -288,7 +292,8 @@ impl<H: Host> Shift<'_, H> {
             if core.worker_count.is_over() && self.retire() {
                 return Next::Leave;
             }
-            let aside = std::mem::take(&mut self.aside);
+            // One that counted itself out, and came back with the search token, has to look into the queue.
+            let aside = std::mem::take(&mut self.aside) && !self.searching;
             let found = if aside {
                 self.step_aside()
             } else {
@@ -409,8 +414,9 @@ impl<H: Host> Shift<'_, H> {
             let look = core.look();
             let before = std::mem::replace(&mut last, look);
             let moved = look.taken.saturating_sub(before.taken);
+            core.pace.notice(moved, look.at - before.at, look.at);
             if moved == 0 || !self.are_enough(moved, look.at - before.at) {
-                if moved == 0 {
+                if moved == 0 && !core.queue.is_empty() {
                     core.pace.allow(core.awake(), look.at);
                 }
                 // Either it holds the token again, or another worker searches, and this one looks once more as it
@@ -567,6 +573,7 @@ impl<H: Host> Shift<'_, H> {
             // The errand came while this worker was still counted as one that would see to it.
             core.summon();
         }
+        core.host.lost();
         if retries {
             core.start_again();
         }

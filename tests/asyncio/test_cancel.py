@@ -402,7 +402,7 @@ def test_closing_does_not_wait_for_what_was_taken_back() -> None:
 
 
 def test_a_great_many_are_taken_back_in_little_time() -> None:
-    # A search of the line for each would be as slow as the square of their number: minutes.
+    # A search of the waiters for each would be as slow as the square of their number: minutes.
     async def main() -> None:
         async with AsyncPool(1) as pool:
             with Gate() as gate:

@@ -335,10 +335,10 @@ def test_a_map_task_that_waits_is_not_counted_on() -> None:
             first.wait_entered(1)
             submitter = Background(lambda: pool.submit(ahead.hold))
             wait_equal(pool.waiting, 1)
-            # A second share gets into the line, behind the submitter.
+            # A second map task joins the waiters, behind the submitter.
             yield 1
             assert pool.waiting() == 1
-            # The first one ends, and its worker goes on with what is ahead in the line.
+            # The first one ends, and its worker goes on with the waiter ahead of it.
             first.open()
             ahead.wait_entered(1)
             submitter.result()

@@ -289,7 +289,7 @@ def test_wait_idle_waits_for_what_has_futures() -> None:
 
 
 def feed_with_a_foreign_task_between(pool: Pool, own: Gate, foreign: Gate) -> Iterator[Callable[[], None]]:
-    """Items of a map whose second share comes after a foreign task: into the queue, or into the line."""
+    """Items of a map whose second map task comes after a foreign task: into the queue, or among the waiters."""
     yield own.hold
     own.wait_entered(1)
     others = Background(lambda: pool.submit(foreign.hold))

@@ -353,6 +353,25 @@ pub fn tune_down_against_submit() {
     until(|| pool.running() <= 1);
 }
 
+/// The pool is tuned down and up while there are more tasks than workers: one that steps aside counts itself out, and comes
+/// back with the search token.
+pub fn tune_down_and_up_with_a_backlog() {
+    let pool = Books::open(options(3, QUEUE), 3);
+    let tuner = beside(&pool, |pool| {
+        for capacity in [1, 3, 1, 3] {
+            pool.tune(capacity).expect("it has a capacity");
+        }
+    });
+    for task in 0..8 {
+        pool.put(task);
+    }
+    pool.drain();
+    end(tuner);
+    // Nobody would be woken for this one if the token were lost.
+    pool.put(8);
+    pool.drain();
+}
+
 /// The same where every task has a worker of its own.
 pub fn hand_off_tune_down() {
     let pool = Books::open(options(2, HAND_OFF), 2);

@@ -88,6 +88,7 @@ scenarios! { check, scenarios:
     submit_against_reboot
     hand_off_against_reboot
     tune_down_against_submit
+    tune_down_and_up_with_a_backlog
     hand_off_tune_down
     tune_up_against_blocked_submit
     tuning_up_lets_in

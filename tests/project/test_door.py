@@ -58,7 +58,7 @@ def test_the_search_finds_what_it_is_for() -> None:
         "func.call(args, Some(kwargs))",
     ):
         assert CALLS.search(OURS.sub("", line)), line
-    for line in ("let result = wait.call();", "self.call(func, index, bells);"):
+    for line in ("let result = wait.call();", "self.call(func, index, wakeups);"):
         assert not CALLS.search(OURS.sub("", line)), line
 
 

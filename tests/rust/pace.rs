@@ -119,6 +119,27 @@ fn another_number_is_tried_less_and_less_often() {
 }
 
 #[test]
+fn a_limit_found_for_quick_tasks_does_not_hold_for_slow_ones() {
+    let slow = std::cell::Cell::new(false);
+    let mut play = Play::new(32, 1, |awake| {
+        if slow.get() {
+            100_000 / u64::from(awake.max(1))
+        } else {
+            1_000
+        }
+    });
+    play.go_on(4_000);
+    slow.set(true);
+    // What the standby worker does each millisecond.
+    for _ in 0..20 {
+        let before = play.go_on(1).look.taken;
+        let look = play.go_on(1).look;
+        play.pace.notice(look.taken - before, 1_000_000, look.at);
+    }
+    assert_eq!(play.awake, 32);
+}
+
+#[test]
 fn workers_are_soon_taken_for_blocked_unless_tasks_take_longer() {
     let mut play = Play::new(32, 1, |_| 20_000);
     assert_eq!(play.pace.standstill(), 5_000);

@@ -120,7 +120,7 @@ pub fn may_hold_others(object: &Bound<'_, PyAny>) -> bool {
 
 /// The instance's dict, created on first use.
 pub fn dict<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    // SAFETY: a live object; returns a new reference, or null with an exception set, as if the class has no dict.
+    // SAFETY: a live object; returns a new reference, or null with an exception set, as when the class has no dict.
     unsafe {
         let dict = ffi::PyObject_GenericGetDict(object.as_ptr(), std::ptr::null_mut());
         Bound::from_owned_ptr_or_err(object.py(), dict)

@@ -8,7 +8,7 @@ import signal
 import sys
 from typing import Any
 
-from program import evaluate, in_child, main, print_after
+from program import evaluate, in_child, keep_locals, main, print_after
 from support import Background, Gate, background
 
 from pyants import Future, PoolExecutor
@@ -116,6 +116,7 @@ def fork_from_a_task() -> None:
 
 
 def a_child_that_exits_in_the_usual_way() -> None:
+    keep_locals()
     executor = PoolExecutor(2)
     gate = Gate()
     executor.submit(gate.hold)

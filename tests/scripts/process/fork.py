@@ -9,7 +9,7 @@ import threading
 import time
 from typing import Any
 
-from program import evaluate, in_child, main, print_after
+from program import evaluate, in_child, keep_locals, main, print_after
 from support import Background, Gate, Sum, nap, wait_equal, wait_until
 
 from pyants import Pool, PoolClosedError, _threads
@@ -336,6 +336,7 @@ def a_child_of_a_child() -> None:
 
 
 def a_child_that_exits_in_the_usual_way() -> None:
+    keep_locals()
     pool = Pool(2, disable_purge=True)
     gate = Gate()
     pool.submit(gate.hold)

@@ -148,9 +148,7 @@ impl Pace {
             course.start = look;
             self.due.store(look.at + SPAN, Relaxed);
         };
-        if let Some(tried) = &mut course.trying
-            && !tried.settled
-        {
+        if let Some(tried) = course.trying.as_mut().filter(|tried| !tried.settled) {
             tried.settled = tried.is_settled(awake) || look.at > tried.since + SETTLING;
             return begin(course);
         }

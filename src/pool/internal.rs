@@ -1,5 +1,5 @@
-//! What the bindings to Python, the model checks and the tests use of the core besides its public interface. Nothing
-//! here is promised to stay as it is.
+//! The bindings to Python, the model checks and the tests use this besides the core's public interface. Nothing here is
+//! promised to stay as it is.
 
 use super::core::Core;
 use super::deadlock_group::DeadlockGroup;
@@ -147,13 +147,13 @@ impl<H: Host> Pool<H> {
         self.core.expire_all();
     }
 
-    /// What is left of the pool after it is dropped, until its last worker has left.
+    /// A handle that outlives the pool, and tells how many of its workers are left.
     pub fn remains(&self) -> Remains<H> {
         Remains(Arc::downgrade(&self.core))
     }
 }
 
-/// What is left of a pool, perhaps dropped already, while one of its workers is alive.
+/// A pool, perhaps dropped already, while one of its workers is alive.
 pub struct Remains<H: Host>(std::sync::Weak<Core<H>>);
 
 impl<H: Host> Remains<H> {

@@ -39,7 +39,7 @@ pub enum JoinError {
     Deadlock,
 }
 
-/// What a task panicked with.
+/// The payload of a task's panic.
 ///
 /// A payload that is `Send` need not be `Sync`, but an error had better be, for `?` to turn it into a
 /// `Box<dyn Error + Send + Sync>`. So the payload lies beside its message, in a mutex that nobody ever locks.
@@ -95,7 +95,7 @@ struct State<F, T> {
     joiner: Option<Arc<ResultWait>>,
 }
 
-/// What a task and its handle share.
+/// The state that a task and its handle share.
 struct Call<F, T>(Mutex<State<F, T>>);
 
 impl<F, T> Call<F, T> {
@@ -203,7 +203,7 @@ impl<F: Send, T: Send> Drop for Task<F, T> {
     }
 }
 
-/// For how long a thread looks out for a value before it goes to sleep.
+/// How long a thread spins for a value before it sleeps.
 static SPIN: AdaptiveSpin = AdaptiveSpin::new(Duration::from_micros(50));
 
 /// The handle of a task that was submitted by [`Pool::submit_value`]. Dropping it lets the task go: it runs all the
@@ -381,7 +381,7 @@ impl Pool {
         submit_value(func, self.deadlock_group_id(), |task| self.try_submit(task))
     }
 
-    /// As [`submit_value`](Self::submit_value), but waits for room for at most `timeout`.
+    /// As [`submit_value`](Self::submit_value), but waits for a permit for at most `timeout`.
     pub fn submit_value_timeout<F, T>(
         &self,
         func: F,

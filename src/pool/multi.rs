@@ -360,7 +360,7 @@ impl<H: Host> MultiPool<H> {
     }
 }
 
-/// What `pool::internal` is for, of several pools.
+/// The methods of several pools that belong to `pool::internal`.
 #[doc(hidden)]
 impl<H: Host> MultiPool<H> {
     /// Offers a task to the chosen pool, then to all others that may have a permit.

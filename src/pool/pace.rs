@@ -36,7 +36,7 @@ const TIMES: u64 = 8;
 /// Tasks that take so many times as long as before are others.
 const CHANGE: u64 = 4;
 
-/// What was measured: how many workers were awake, and how long a task took, in nanoseconds.
+/// A measurement: how many workers were awake, and how long a task took, in nanoseconds.
 #[derive(Clone, Copy)]
 struct Measured {
     awake: u32,
@@ -49,7 +49,7 @@ struct Try {
     since: u64,
     /// As many workers are awake by now, or will never be.
     settled: bool,
-    /// What it is compared with.
+    /// The measurement that it is compared with.
     before: Measured,
 }
 

@@ -226,7 +226,7 @@ impl Books {
         Self::with(options, Ledger::of(most_allowed))
     }
 
-    /// On many processors: no worker goes on standby, and a submitter that finds no permit spins for one.
+    /// On many processors: a submitter that finds no permit spins for one.
     pub fn open_on_many_processors(options: Options, most_allowed: usize) -> Self {
         let mut ledger = Ledger::of(most_allowed);
         ledger.parallelism = 8;

@@ -2,7 +2,7 @@
 
 use super::error::Error;
 use super::sync::processors;
-use super::threads::Exit;
+use super::worker::threads::Exit;
 use std::any::Any;
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};

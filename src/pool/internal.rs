@@ -1,32 +1,39 @@
 //! The bindings to Python, the model checks and the tests use this besides the core's public interface. Nothing here is
 //! promised to stay as it is.
 
-use super::core::Core;
-use super::deadlock_group::DeadlockGroup;
+use super::deadlock::group::DeadlockGroup;
 use super::error::{Error, SubmitError};
 use super::host::Host;
 use super::pool::Pool;
+use super::shared::Core;
 use super::sync::{Arc, WaitLimit};
 
-pub use super::result_wait::ResultWait;
-pub use super::submit::{Accounting, Detached, Offer};
-pub use super::threads::Exit;
-pub use super::watch::Watch;
+pub use super::deadlock::result_wait::ResultWait;
+pub use super::submit::Offer;
+pub use super::submit::detached::{Accounting, Detached};
+pub use super::sync::watch::Watch;
+pub use super::worker::threads::Exit;
 
 pub mod faults {
-    pub use super::super::faults::*;
+    pub use crate::pool::faults::*;
 }
 
 pub mod sync {
-    pub use super::super::sync::*;
+    pub use crate::pool::sync::*;
+}
+
+/// The policy that tests play with figures.
+pub mod pace {
+    pub use crate::pool::worker::pace::*;
 }
 
 /// The parts that have models of their own.
 #[cfg(any(loom, shuttle))]
 pub mod parts {
-    pub use super::super::expiry::Expiry;
-    pub use super::super::idle_stack::{IdleStack, Links};
-    pub use super::super::seat::{Call, Seats};
+    pub use crate::pool::worker::expiry::Expiry;
+    pub use crate::pool::worker::idle_stack::{IdleStack, Links};
+    pub use crate::pool::worker::seat::Call;
+    pub use crate::pool::worker::seats::Seats;
 }
 
 /// The `deadlock_group_id` of the pool, or `MultiPool`, whose worker this thread is; 0: of none.
@@ -37,7 +44,7 @@ pub fn home_id() -> usize {
 /// To be called in a child that was just forked, before it makes a pool.
 #[cfg(not(any(loom, shuttle)))]
 pub fn forget_process() {
-    super::process::Process::forget();
+    super::process_wide::Process::forget();
 }
 
 #[doc(hidden)]

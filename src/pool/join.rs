@@ -1,11 +1,11 @@
 //! Tasks that return something: the handle by which their submitter waits for it, polls for it, or takes the task back.
 
+use super::deadlock::result_wait::ResultWait;
 use super::error::{Error, SubmitError};
 use super::host::{Closure, Outcome};
 use super::multi::MultiPool;
 use super::pool::Pool;
-use super::result_wait::ResultWait;
-use super::sync::{AdaptiveSpin, Arc, Mutex, WaitLimit, lock};
+use super::sync::{AdaptiveSpin, Arc, Mutex, WaitLimit, lock, spin};
 use std::any::Any;
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -204,7 +204,7 @@ impl<F: Send, T: Send> Drop for Task<F, T> {
 }
 
 /// How long a thread spins for a value before it sleeps.
-static SPIN: AdaptiveSpin = AdaptiveSpin::new(Duration::from_micros(50));
+static SPIN: AdaptiveSpin = AdaptiveSpin::new(spin::FOR_RESULT);
 
 /// The handle of a task that was submitted by [`Pool::submit_value`]. Dropping it lets the task go: it runs all the
 /// same, and what it returns is dropped.

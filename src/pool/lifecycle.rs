@@ -1,14 +1,14 @@
 //! Tune, release, reboot.
 
-use super::core::Core;
 use super::error::{Error, OptionsError};
 use super::host::Host;
-use super::idle_stack::Links;
 use super::options::MAX_CAPACITY;
-use super::seat::Call;
+use super::shared::Core;
+use super::submit::waiters::Answers;
 use super::sync::atomic::Ordering;
 use super::sync::{Arc, WaitLimit, full_fence, lock};
-use super::waiters::Answers;
+use super::worker::idle_stack::Links;
+use super::worker::seat::Call;
 use std::time::Duration;
 
 impl<H: Host> Core<H> {
@@ -150,6 +150,23 @@ impl<H: Host> Core<H> {
             if let Some((rest, _)) = seat.resting() {
                 seat.expire(rest);
             }
+        }
+    }
+}
+
+impl<H: Host> Core<H> {
+    /// Every accepted task is done and every worker has left, though its thread may not be joined yet.
+    pub fn is_gone(&self) -> bool {
+        // In this order: no task enters any more, and a thread is counted before it checks whether it is needed.
+        self.in_flight() == 0 && self.threads.present() == 0
+    }
+
+    /// A task that waited for its own pool without a time limit would wait for itself.
+    pub fn refuse_waiting_for_itself(&self, wait_limit: &WaitLimit<'_>) -> Result<(), Error> {
+        if wait_limit.is_endless() && self.deadlock_group.is_home() {
+            Err(Error::Deadlock)
+        } else {
+            Ok(())
         }
     }
 }

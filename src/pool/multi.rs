@@ -1,15 +1,16 @@
 //! Several pools behind one front: less contention, in return for choosing a pool.
 
-use super::core::Core;
-use super::deadlock_group::DeadlockGroup;
+use super::deadlock::group::DeadlockGroup;
 use super::error::{Error, Limit, OptionsError, SubmitError};
 use super::host::{Closures, Host};
 use super::options::{Builder, Options};
 use super::pool::Pool;
+use super::shared::Core;
 use super::stats::Stats;
-use super::submit::{Accounting, Detached, Offer};
+use super::submit::Offer;
+use super::submit::detached::{Accounting, Detached};
+use super::submit::waiters::Waiters;
 use super::sync::{Arc, Mutex, WaitLimit, lock, thread};
-use super::waiters::Waiters;
 use crossbeam_utils::CachePadded;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,13 +1,13 @@
 //! `Pool` and its public methods, each a line or two.
 
-use super::core::Core;
-use super::deadlock_group::{DeadlockGroup, Member};
+use super::deadlock::group::{DeadlockGroup, Member};
 use super::error::{Error, OptionsError, SubmitError};
 use super::host::{Closures, Host};
 use super::options::{Builder, Options};
+use super::shared::Core;
 use super::stats::Stats;
+use super::submit::waiters::Waiters;
 use super::sync::{Arc, WaitLimit, atomic};
-use super::waiters::Waiters;
 use std::time::Duration;
 
 /// A pool of worker threads.

@@ -29,7 +29,7 @@ def rust_module(path: Path) -> tuple[str, ...]:
 
 def rust_paths(text: str) -> set[tuple[str, ...]]:
     """The paths that begin with `crate` or `super`, those in braces one by one; not those of unit tests."""
-    text = re.sub(r"//[^\n]*", "", text)
+    text = re.sub(r"//[^\n]*|\bpub\([^)]*\)", "", text)
     text = re.split(r"\n#\[cfg\((?:all\()?test\b", text)[0]
     found: set[tuple[str, ...]] = set()
     for match in re.finditer(r"\b(?:crate|super)(?:::\w+)*(?:::\{)?", text):

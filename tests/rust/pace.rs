@@ -1,6 +1,6 @@
 //! How many workers the pool keeps awake: its policy, played with figures instead of workers.
 
-use pyants::pool::pace::{Look, Pace};
+use pyants::pool::internal::pace::{Look, Pace};
 
 /// Nanoseconds between two looks around.
 const STEP: u64 = 10_000;

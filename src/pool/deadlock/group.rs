@@ -4,8 +4,8 @@
 //! *blocked*. When all the workers of a group are blocked, none of them will ever end its task and free a permit. That
 //! is a deadlock, and the last worker to block gets the error.
 
-use super::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use super::sync::{Arc, Mutex, lock, thread_local};
+use crate::pool::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::pool::sync::{Arc, Mutex, lock, thread_local};
 use crossbeam_utils::CachePadded;
 use std::cell::RefCell;
 use std::sync::{OnceLock, Weak};
@@ -237,10 +237,10 @@ impl DeadlockGroup {
 
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
-    use super::super::error::Error;
-    use super::super::result_wait::ResultWait;
-    use super::super::sync::{AdaptiveSpin, WaitLimit};
     use super::*;
+    use crate::pool::deadlock::result_wait::ResultWait;
+    use crate::pool::error::Error;
+    use crate::pool::sync::{AdaptiveSpin, WaitLimit};
     use std::time::Duration;
 
     #[test]

@@ -1,12 +1,12 @@
 //! A wait for something that a task of a pool brings about, its result for example.
 //!
 //! A worker that waits like this, without a time limit, for a task of its own deadlock group is *blocked*, as one that
-//! waits for a permit is (see `deadlock_group.rs`): when all workers are, no result will come, and the last is refused.
+//! waits for a permit is (see `group.rs`): when all workers are, no result will come, and the last is refused.
 
-use super::deadlock_group::{DeadlockGroup, Waiting};
-use super::error::Error;
-use super::sync::atomic::{AtomicBool, Ordering};
-use super::sync::{AdaptiveSpin, Arc, Condvar, Mutex, WaitLimit, lock, wait};
+use super::group::{DeadlockGroup, Waiting};
+use crate::pool::error::Error;
+use crate::pool::sync::atomic::{AtomicBool, Ordering};
+use crate::pool::sync::{AdaptiveSpin, Arc, Condvar, Mutex, WaitLimit, lock, wait};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {

@@ -7,9 +7,9 @@
 //! still.
 //!
 //! The limit holds while the queue moves. Where it stands still, the workers that are awake wait for something, and the
-//! standby worker goes to work whatever the limit is (`worker.rs`). Nothing but speed depends on all this.
+//! standby worker goes to work whatever the limit is (`idle.rs`). Nothing but speed depends on all this.
 
-pub use super::token::Look;
+pub use super::search_token::Look;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 

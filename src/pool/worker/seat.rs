@@ -23,11 +23,9 @@
 //! The upper bits count how often the seat was parked in, so that the expiry thread, having seen an earlier rest of the
 //! worker, cannot end a later one.
 
-use super::idle_stack::Links;
-use super::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use super::sync::{Arc, Condvar, Instant, Mutex, lock, wait};
-use crossbeam_utils::CachePadded;
-use std::sync::OnceLock;
+use super::tally::Tally;
+use crate::pool::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::pool::sync::{Condvar, Instant, Mutex, lock, wait};
 use std::time::Duration;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,81 +86,9 @@ pub enum Call {
     Leave,
 }
 
-/// The tasks that a worker has begun and ended. Written only by the worker in the seat.
-#[derive(Default)]
-pub struct Tally {
-    /// Tasks begun.
-    pub started: AtomicU64,
-    /// Tasks that returned.
-    pub completed: AtomicU64,
-    /// Tasks that failed.
-    pub failed: AtomicU64,
-    /// Tasks that had been taken back.
-    pub cancelled: AtomicU64,
-}
-
-/// The tasks that ended on a worker.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
-pub struct Ended {
-    pub completed: u64,
-    pub failed: u64,
-    pub cancelled: u64,
-}
-
-impl Ended {
-    pub fn sum(self) -> u64 {
-        self.completed + self.failed + self.cancelled
-    }
-}
-
-impl std::ops::AddAssign for Ended {
-    fn add_assign(&mut self, other: Ended) {
-        self.completed += other.completed;
-        self.failed += other.failed;
-        self.cancelled += other.cancelled;
-    }
-}
-
-impl Tally {
-    /// Adds 1 to a counter that only this thread writes.
-    pub fn count(counter: &AtomicU64) {
-        // A single writer needs no read-modify-write. Release: a reader of an end also sees the start before it.
-        counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Release);
-    }
-
-    /// Takes 1 back from a counter that only this thread writes.
-    pub fn uncount(counter: &AtomicU64) {
-        counter.store(counter.load(Ordering::Relaxed) - 1, Ordering::Release);
-    }
-
-    /// Tasks ended.
-    pub fn ended(&self) -> Ended {
-        // Acquire: a reader of an end also sees what the task did before it.
-        Ended {
-            completed: self.completed.load(Ordering::Acquire),
-            failed: self.failed.load(Ordering::Acquire),
-            cancelled: self.cancelled.load(Ordering::Acquire),
-        }
-    }
-
-    /// Tasks begun and ended, as they were at one moment; the first is at most 1 more than the second.
-    pub fn read(&self) -> (u64, Ended) {
-        // Each counter is at least as new as the one read before it implies.
-        let mut before = self.ended();
-        loop {
-            let started = self.started.load(Ordering::Acquire);
-            let after = self.ended();
-            if before == after {
-                return (started, before);
-            }
-            before = after;
-        }
-    }
-}
-
 /// See the module's description.
 pub struct Seat {
-    link: AtomicU32,
+    pub link: AtomicU32,
     word: AtomicU32,
     /// When the present rest began, by the expiry clock.
     resting_since: AtomicU64,
@@ -171,11 +97,11 @@ pub struct Seat {
     /// Held by a worker from before it sleeps until after it wakes, and by others only to notify it.
     mutex: Mutex<()>,
     condvar: Condvar,
-    pub(super) tally: Tally,
+    pub tally: Tally,
 }
 
 impl Seat {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Seat {
             link: AtomicU32::new(0),
             word: AtomicU32::new(State::Awake as u32),
@@ -333,109 +259,9 @@ impl Seat {
 /// One rest of a worker, as the expiry thread saw it.
 pub struct Rest(Word);
 
-/// All seats of a pool, by index. The table grows in buckets that never move.
-pub struct Seats {
-    buckets: [OnceLock<Box<[CachePadded<Seat>]>>; Seats::BUCKETS],
-    /// How many seats have been used at least once.
-    used: AtomicU32,
-    /// How long a worker may rest, in nanoseconds.
-    expiry: u64,
-}
-
-impl Seats {
-    /// The size of the first bucket; each further one is twice as large as the one before.
-    const FIRST: u32 = if cfg!(any(loom, shuttle)) { 2 } else { 16 };
-    /// Enough for 2^31 seats.
-    const BUCKETS: usize = 28;
-
-    pub fn new(expiry: Option<Duration>) -> Self {
-        let nanoseconds = expiry.map(|expiry| u64::try_from(expiry.as_nanos()));
-        Seats {
-            buckets: [const { OnceLock::new() }; Self::BUCKETS],
-            used: AtomicU32::new(0),
-            expiry: nanoseconds.and_then(Result::ok).unwrap_or(u64::MAX),
-        }
-    }
-
-    /// How long a worker may rest, in nanoseconds.
-    pub fn expiry(&self) -> u64 {
-        self.expiry
-    }
-
-    /// The bucket of a seat and its place in it.
-    fn place(index: u32) -> (usize, usize) {
-        let step = index / Self::FIRST + 1;
-        let bucket = step.ilog2();
-        let before = Self::FIRST * ((1 << bucket) - 1);
-        (bucket as usize, (index - before) as usize)
-    }
-
-    fn bucket(&self, bucket: usize) -> &[CachePadded<Seat>] {
-        self.buckets[bucket].get_or_init(|| {
-            (0..(Self::FIRST as usize) << bucket)
-                .map(|_| CachePadded::new(Seat::new()))
-                .collect()
-        })
-    }
-
-    /// Allocates `count` seats.
-    pub fn reserve(&self, count: u32) {
-        for bucket in 0..=Self::place(count.saturating_sub(1)).0 {
-            self.bucket(bucket);
-        }
-    }
-
-    /// A seat never used before. Called by one thread at a time (under the spawn lock).
-    pub fn fresh(&self) -> u32 {
-        let index = self.used.load(Ordering::Relaxed);
-        self.bucket(Self::place(index).0);
-        // Release: a reader of the index also finds the bucket.
-        self.used.store(index + 1, Ordering::Release);
-        index
-    }
-
-    /// The seat with this index, which has been given out.
-    pub fn get(&self, index: u32) -> &Seat {
-        let (bucket, place) = Self::place(index);
-        &self.buckets[bucket]
-            .get()
-            .expect("a seat given out has its bucket")[place]
-    }
-
-    /// How many seats were ever given out.
-    pub fn used(&self) -> u32 {
-        self.used.load(Ordering::Acquire)
-    }
-
-    /// All seats ever given out.
-    pub fn iter(&self) -> impl Iterator<Item = &Seat> {
-        (0..self.used()).map(|index| self.get(index))
-    }
-}
-
-impl Links for Arc<Seats> {
-    fn link(&self, index: u32) -> &AtomicU32 {
-        &self.get(index).link
-    }
-}
-
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_index_has_a_place_of_its_own() {
-        let mut expected = (0, 0);
-        for index in 0..100_000 {
-            let place = Seats::place(index);
-            if place != expected {
-                assert_eq!(place, (expected.0 + 1, 0), "index {index}");
-            }
-            assert!(place.1 < (Seats::FIRST as usize) << place.0);
-            expected = (place.0, place.1 + 1);
-        }
-        assert!(Seats::place(i32::MAX as u32).0 < Seats::BUCKETS);
-    }
 
     #[test]
     fn an_expiry_cannot_end_a_later_rest() {

@@ -15,8 +15,8 @@
 //! While somebody searches, nobody need be woken; nor while there is a standby worker and others are at work. A
 //! searcher that lays the token down beside a standby worker leaves the queue to that.
 
-use super::sync::atomic::{AtomicU32, Ordering};
-use super::sync::full_fence;
+use crate::pool::sync::atomic::{AtomicU32, Ordering};
+use crate::pool::sync::full_fence;
 use crossbeam_utils::CachePadded;
 use std::sync::atomic::AtomicU64 as Plain;
 

@@ -3,173 +3,14 @@
 //! A waiting submitter leaves its task here. The thread that frees a permit takes the oldest waiter's task along and
 //! tells the submitter, which then has nothing left to do: the permit is passed on directly.
 
-use super::deadlock_group::DeadlockGroup;
-use super::error::Error;
-use super::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use super::sync::{AdaptiveSpin, Arc, Condvar, Mutex, MutexGuard, WaitLimit, lock, wait};
+use super::waiter::{Answer, Waiter, WaiterKind};
+use crate::pool::deadlock::group::DeadlockGroup;
+use crate::pool::error::Error;
+use crate::pool::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::pool::sync::{AdaptiveSpin, Arc, Mutex, MutexGuard, WaitLimit, lock, spin};
 use crossbeam_utils::CachePadded;
 use std::collections::VecDeque;
 use std::time::Duration;
-
-/// The answer to a waiting submitter.
-pub enum Answer<T> {
-    /// The task was accepted.
-    Accepted,
-    /// The task was not accepted.
-    Refused(Error, T),
-    /// The submitter must try again by itself.
-    Retry(T),
-}
-
-enum SlotState<T> {
-    /// The task waits.
-    Waiting(T),
-    /// The task is with a thread that took it from the list: an answer will come, or the task will wait again.
-    Lent,
-    /// The answer, which the submitter has yet to take.
-    Answered(Answer<T>),
-    /// The submitter has taken its answer; or nobody waited for one, and the task was taken back.
-    Empty,
-}
-
-struct Slot<T> {
-    state: SlotState<T>,
-    /// The submitter sleeps on the condvar; otherwise no notification, a system call, is needed.
-    asleep: bool,
-    /// The submitter must wake up, although there is no answer.
-    nudged: bool,
-}
-
-/// One waiting submitter.
-pub struct Waiter<T> {
-    slot: Mutex<Slot<T>>,
-    condvar: Condvar,
-    /// There is an answer in the slot, for a submitter that spins. Which one is read under the lock.
-    answered: AtomicBool,
-    kind: WaiterKind,
-}
-
-/// How a submitter waits.
-#[derive(Clone, Copy, Default)]
-pub struct WaiterKind {
-    /// It is a worker of the pool's deadlock group and waits without a time limit.
-    pub blocked: bool,
-    /// The pool that was chosen for it, if it waits for any of several.
-    pub home: usize,
-    /// It is a shared waiter: it waits for any of several pools.
-    pub common: bool,
-    /// Nobody waits: the task is detached, and its submitter has gone on.
-    pub absent: bool,
-    /// Nor would anybody miss the task: it is let in in its turn, but not counted as waiting or, if refused, rejected.
-    pub spare: bool,
-}
-
-impl<T> Waiter<T> {
-    fn new(task: T, kind: WaiterKind) -> Self {
-        Waiter {
-            slot: Mutex::new(Slot {
-                state: SlotState::Waiting(task),
-                asleep: false,
-                nudged: false,
-            }),
-            condvar: Condvar::new(),
-            answered: AtomicBool::new(false),
-            kind,
-        }
-    }
-
-    /// Nobody waits for the answer.
-    pub fn is_absent(&self) -> bool {
-        self.kind.absent
-    }
-
-    /// It waits for any of several pools.
-    pub fn is_common(&self) -> bool {
-        self.kind.common
-    }
-
-    /// Nobody would miss the task.
-    pub fn is_spare(&self) -> bool {
-        self.kind.spare
-    }
-
-    /// Answers the submitter, which has left the list.
-    pub fn answer(&self, answer: Answer<T>) {
-        let mut slot = lock(&self.slot);
-        slot.state = SlotState::Answered(answer);
-        let asleep = slot.asleep;
-        drop(slot);
-        self.answered.store(true, Ordering::Relaxed);
-        if asleep {
-            self.condvar.notify_one();
-        }
-    }
-
-    /// Wakes the submitter, which waits or is about to, without an answer.
-    pub fn nudge(&self) {
-        let mut slot = lock(&self.slot);
-        slot.nudged = true;
-        let asleep = slot.asleep;
-        drop(slot);
-        if asleep {
-            self.condvar.notify_one();
-        }
-    }
-
-    /// Takes the task of a waiter, and leaves `rest` in its place.
-    fn take_task(&self, rest: SlotState<T>) -> Option<T> {
-        let mut slot = lock(&self.slot);
-        match std::mem::replace(&mut slot.state, rest) {
-            SlotState::Waiting(task) => Some(task),
-            other => {
-                slot.state = other;
-                None
-            }
-        }
-    }
-
-    /// Takes back a detached task, under the waiters' lock. If another thread has taken it from the list, it will not
-    /// wait again (`Locked::join_again`).
-    fn withdraw(&self) -> Option<T> {
-        let task = self.take_task(SlotState::Empty);
-        if task.is_none() {
-            let mut slot = lock(&self.slot);
-            if matches!(slot.state, SlotState::Lent) {
-                slot.state = SlotState::Empty;
-            }
-        }
-        task
-    }
-
-    fn is_withdrawn(&self) -> bool {
-        matches!(lock(&self.slot).state, SlotState::Empty)
-    }
-
-    /// Waits once for the answer, as long as `wait_limit` and `most` allow; `None`: none yet.
-    fn wait(&self, wait_limit: &WaitLimit<'_>, most: Option<Duration>) -> Option<Answer<T>> {
-        let is_pending =
-            |slot: &Slot<T>| matches!(slot.state, SlotState::Waiting(_) | SlotState::Lent);
-        let sleeps_on = |slot: &Slot<T>| is_pending(slot) && !slot.nudged;
-        let mut slot = lock(&self.slot);
-        let limit = wait_limit.next_wait().into_iter().chain(most).min();
-        slot.asleep = true;
-        // Once if time is limited, since the caller has to check the clock and interrupts in between.
-        if sleeps_on(&slot) {
-            slot = wait(&self.condvar, slot, limit);
-        }
-        while limit.is_none() && sleeps_on(&slot) {
-            slot = wait(&self.condvar, slot, None);
-        }
-        (slot.asleep, slot.nudged) = (false, false);
-        if is_pending(&slot) {
-            return None;
-        }
-        match std::mem::replace(&mut slot.state, SlotState::Empty) {
-            SlotState::Answered(answer) => Some(answer),
-            _ => unreachable!("a submitter is answered once"),
-        }
-    }
-}
 
 struct Place<T> {
     waiter: Arc<Waiter<T>>,
@@ -294,7 +135,7 @@ impl<T> Places<T> {
     /// Removes the submitter at `index` with its task. The caller must answer it, or have it join again.
     pub fn take(&mut self, index: usize) -> Option<(Arc<Waiter<T>>, T)> {
         let waiter = self.leave(index)?;
-        let task = waiter.take_task(SlotState::Lent)?;
+        let task = waiter.lend()?;
         Some((waiter, task))
     }
 
@@ -368,9 +209,6 @@ impl<T> Places<T> {
     }
 }
 
-/// How long a waiting submitter may spin for its answer: longer than it takes to wake the worker that will answer.
-const MOST_SPIN: Duration = Duration::from_micros(50);
-
 /// See the module's description.
 pub struct Waiters<T> {
     places: Mutex<Places<T>>,
@@ -433,7 +271,7 @@ impl<T> Waiters<T> {
             len: AtomicUsize::new(0),
             ready: CachePadded::new(AtomicBool::new(false)),
             homes,
-            adaptive_spin: AdaptiveSpin::new(MOST_SPIN),
+            adaptive_spin: AdaptiveSpin::new(spin::FOR_ANSWER),
         }
     }
 
@@ -478,8 +316,7 @@ impl<T> Waiters<T> {
         look_up: impl Fn() -> Option<Duration>,
     ) -> Answer<T> {
         if is_first {
-            self.adaptive_spin
-                .spin(|| waiter.answered.load(Ordering::Relaxed));
+            self.adaptive_spin.spin(|| waiter.has_answer());
         }
         let mut interrupted = false;
         loop {
@@ -532,10 +369,7 @@ impl<'a, T> Locked<'a, T> {
 
     /// Waits again as the same waiter, last or as `first`; an error: it is detached, and was withdrawn meanwhile.
     pub fn join_again(&mut self, task: T, waiter: &Arc<Waiter<T>>, first: bool) -> Result<(), T> {
-        if waiter.is_withdrawn() {
-            return Err(task);
-        }
-        lock(&waiter.slot).state = SlotState::Waiting(task);
+        waiter.wait_again(task)?;
         let push = if first {
             VecDeque::push_front
         } else {

@@ -5,7 +5,7 @@
 //! grows: otherwise each task that ends would ask in vain while the shortage lasts. There is no pause while no worker
 //! is alive: then the submitter gets the system's error.
 
-use super::sync::atomic::{AtomicBool, Ordering};
+use crate::pool::sync::atomic::{AtomicBool, Ordering};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 

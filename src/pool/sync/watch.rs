@@ -1,8 +1,8 @@
-//! Waiting until the pool is at rest, at no cost to the workers while nobody waits.
+//! Waiting until a condition holds, that the pool is at rest for example, at no cost to the workers while nobody waits.
 
-use super::error::Error;
-use super::sync::atomic::{AtomicUsize, Ordering};
-use super::sync::{Condvar, Mutex, WaitLimit, full_fence, lock, wait};
+use super::atomic::{AtomicUsize, Ordering};
+use super::{Condvar, Mutex, WaitLimit, full_fence, lock, wait};
+use crate::pool::error::Error;
 use std::time::Duration;
 
 /// See the module's description.

@@ -1,26 +1,23 @@
 //! The state that the parts of a pool share.
 
-use super::admission::{Admission, Count};
-use super::deadlock_group::DeadlockGroup;
-use super::error::Error;
+use super::deadlock::group::DeadlockGroup;
 use super::host::Host;
-use super::idle_stack::IdleStack;
 use super::options::Options;
-use super::pace::Pace;
-use super::process::Process;
-use super::run_queue::RunQueue;
-use super::seat::{Ended, Seats};
-use super::shortage::Shortage;
-use super::stats::Stats;
-use super::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use super::sync::{AdaptiveSpin, Arc, Mutex, WaitLimit, full_fence};
-use super::threads::Threads;
-use super::token::{Look, Token};
-use super::waiters::Waiters;
-use super::watch::Watch;
-use super::worker_count::WorkerCount;
+use super::process_wide::Process;
+use super::queue::RunQueue;
+use super::submit::admission::{Admission, Count};
+use super::submit::waiters::Waiters;
+use super::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use super::sync::watch::Watch;
+use super::sync::{AdaptiveSpin, Arc, Mutex, spin};
+use super::worker::count::WorkerCount;
+use super::worker::idle_stack::IdleStack;
+use super::worker::pace::Pace;
+use super::worker::search_token::Token;
+use super::worker::seats::Seats;
+use super::worker::shortage::Shortage;
+use super::worker::threads::Threads;
 use crossbeam_utils::CachePadded;
-use std::time::Duration;
 
 /// Counts of rare events.
 #[derive(Default)]
@@ -58,7 +55,7 @@ pub(super) struct Core<H: Host> {
     pub idle: IdleStack,
     /// Seats without workers.
     pub vacant: IdleStack,
-    /// Whether some worker will look into the run queue, so that nobody need be woken. See wake.rs.
+    /// Whether some worker will look into the run queue, so that nobody need be woken. See worker/wake.rs.
     pub token: Token,
     /// How many workers are awake at a time.
     pub pace: Pace,
@@ -74,7 +71,7 @@ pub(super) struct Core<H: Host> {
     pub process: &'static Process,
     pub watch: Watch,
     /// The highest value that `taken` had. (A standard library atomic, as above.)
-    most_taken: std::sync::atomic::AtomicU64,
+    pub most_taken: std::sync::atomic::AtomicU64,
     /// Held by tune, release and reboot.
     pub lifecycle: Mutex<()>,
     pub broken: AtomicBool,
@@ -116,8 +113,8 @@ impl<H: Host> Core<H> {
             waiters: Waiters::new(Arc::clone(&deadlock_group), 0),
             commons,
             is_commons_turn: AtomicBool::new(false),
-            permit_spin: AdaptiveSpin::new(MOST_SPIN),
-            worker_spin: AdaptiveSpin::new(START),
+            permit_spin: AdaptiveSpin::new(spin::FOR_PERMIT),
+            worker_spin: AdaptiveSpin::new(spin::FOR_WORKER),
             queue: RunQueue::new(),
             worker_count: WorkerCount::new(options.capacity),
             deadlock_group,
@@ -162,151 +159,12 @@ impl<H: Host> Core<H> {
             _ => Admission::UNLIMITED,
         }
     }
-
-    /// Tasks accepted and not yet done. Where tasks are not counted one by one this reads every seat.
-    pub fn in_flight(&self) -> u64 {
-        // The ends first: a task ends after it entered, so a result of 0 was true when the ends were read.
-        let mut ended = self.admission.left();
-        if !self.admission.is_counted() {
-            for seat in self.seats.iter() {
-                ended += seat.tally.ended().sum();
-            }
-        }
-        full_fence();
-        self.admission.entered().saturating_sub(ended)
-    }
-
-    /// No task is in flight, and no submitter waits.
-    pub fn is_idle(&self) -> bool {
-        // Between two reads a task may end and a waiter's task enter. The waiters are read in the middle: if no task
-        // entered from the first read to the last, no waiter's task did.
-        let before = self.admission.entered();
-        self.in_flight() == 0 && !self.waiters.is_ready() && self.admission.entered() == before
-    }
-
-    /// The submitters that wait for a permit.
-    pub fn waiting(&self) -> usize {
-        let roaming = self.commons.as_ref();
-        self.waiters.len() + roaming.map_or(0, |(waiters, index)| waiters.len_at(*index))
-    }
-
-    /// How many tasks were ever taken out of the queue, roughly: enough to see the queue move. It never falls.
-    pub fn taken(&self) -> u64 {
-        // Tasks that enter between the two reads are not counted, and one that was put back is counted once.
-        let taken = (self.admission.entered()).saturating_sub(self.queue.len() as u64);
-        let most = self.most_taken.load(Ordering::Relaxed);
-        if taken <= most {
-            return most;
-        }
-        let most = self.most_taken.fetch_max(taken, Ordering::Relaxed);
-        most.max(taken)
-    }
-
-    /// How far the queue has moved by now.
-    pub fn look(&self) -> Look {
-        Look {
-            taken: self.taken(),
-            at: self.now(),
-        }
-    }
-
-    /// Changes with every task that enters and with every one that is taken out of the queue.
-    pub fn stirs(&self) -> u64 {
-        let entered = self.admission.entered();
-        (2 * entered).wrapping_sub(self.queue.len() as u64)
-    }
-
-    /// The workers that do not rest. Call after a full fence if a decision depends on it.
-    pub fn awake(&self) -> u32 {
-        let resting = self.resting.load(Ordering::Relaxed);
-        self.worker_count.running().saturating_sub(resting)
-    }
-
-    /// Accepted tasks that wait for a worker.
-    pub fn queued(&self) -> usize {
-        self.waiting_of(self.queue.len() as u64) as usize
-    }
-
-    /// How many of `queued` tasks wait for a worker. Those beyond `queue_size` have one on its way.
-    fn waiting_of(&self, queued: u64) -> u64 {
-        match self.options.queue_size {
-            _ if self.hand_off => 0,
-            None => queued,
-            Some(queue_size) => queued.min(queue_size),
-        }
-    }
-
-    /// Every accepted task is done and every worker has left, though its thread may not be joined yet.
-    pub fn is_gone(&self) -> bool {
-        // In this order: no task enters any more, and a thread is counted before it checks whether it is needed.
-        self.in_flight() == 0 && self.threads.present() == 0
-    }
-
-    /// A task that waited for its own pool without a time limit would wait for itself.
-    pub fn refuse_waiting_for_itself(&self, wait_limit: &WaitLimit<'_>) -> Result<(), Error> {
-        if wait_limit.is_endless() && self.deadlock_group.is_home() {
-            Err(Error::Deadlock)
-        } else {
-            Ok(())
-        }
-    }
-
-    pub fn stats(&self) -> Stats {
-        // Entries first, then ends, so that the numbers never show more tasks than could be in flight. A task that
-        // enters and ends in between counts as done, and raises `submitted` by one.
-        let undone = self.tallies.undone.load(Ordering::Acquire);
-        let entered = self.admission.entered();
-        let cancelled = self.tallies.cancelled.load(Ordering::Acquire);
-        let (busy, ended) = self.sum_tallies();
-        let (completed, failed) = (ended.completed, ended.failed);
-        let cancelled = cancelled + ended.cancelled;
-        let in_flight = entered.saturating_sub(undone + cancelled + completed + failed);
-        let queued = self.waiting_of(in_flight.saturating_sub(busy));
-        // With an unlimited queue a task may have begun after `entered` was read.
-        let busy = busy.max(in_flight - queued);
-        let submitted = completed + failed + cancelled + busy + queued;
-        let running = self.worker_count.running();
-        Stats {
-            capacity: self.worker_count.capacity(),
-            running,
-            busy,
-            idle: running.saturating_sub(u32::try_from(busy).unwrap_or(u32::MAX)),
-            waiting: self.waiting(),
-            queued,
-            submitted,
-            completed,
-            failed,
-            cancelled,
-            rejected: self.tallies.rejected.load(Ordering::Relaxed),
-            spawned: self.tallies.spawned.load(Ordering::Relaxed),
-            expired: self.tallies.expired.load(Ordering::Relaxed),
-            peak_running: self.worker_count.peak().max(running),
-        }
-    }
 }
-
-/// How long a submitter may spin for a permit before it waits. Longer would not pay: several that spin at once keep the
-/// workers from the processors.
-const MOST_SPIN: Duration = Duration::from_micros(15);
-
-/// How long a submitter may spin for a worker before it starts one: about as long as a start takes.
-const START: Duration = Duration::from_micros(50);
 
 /// No process has room for far more threads than this, and seats for them would be wasted memory.
 const MOST_RESERVED: u32 = 1 << 16;
 
-impl<H: Host> Core<H> {
-    /// Sums the workers' tallies: the tasks they run, and those that ended.
-    fn sum_tallies(&self) -> (u64, Ended) {
-        let mut sum = (0, Ended::default());
-        for seat in self.seats.iter() {
-            let (started, ended) = seat.tally.read();
-            sum.0 += started - ended.sum();
-            sum.1 += ended;
-        }
-        sum
-    }
-}
+impl<H: Host> Core<H> {}
 
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {

@@ -12,8 +12,8 @@
 //! * `starting`: the thread of one of them is being started and may yet fail to. Never more than one, since threads are
 //!   started under the spawn lock.
 
-use super::options::MAX_CAPACITY;
-use super::sync::atomic::{AtomicU64, Ordering};
+use crate::pool::options::MAX_CAPACITY;
+use crate::pool::sync::atomic::{AtomicU64, Ordering};
 use crossbeam_utils::CachePadded;
 
 #[derive(Clone, Copy, PartialEq, Eq)]

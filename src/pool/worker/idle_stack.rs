@@ -18,7 +18,7 @@
 //! read-modify-write, none a plain store, so each continues the release sequence of the pushes before it, and a pop
 //! that reads the head left behind by another pop still acquires what the push of its own seat released.
 
-use super::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::pool::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crossbeam_utils::CachePadded;
 
 /// Gives access to the links of the stacked seats.

@@ -1,7 +1,7 @@
 //! The state that all pools of a process share: the expiry thread, and the list of threads to be joined.
 
-use super::expiry::Expiry;
-use super::threads::Left;
+use super::worker::expiry::Expiry;
+use super::worker::threads::Left;
 #[cfg(not(any(loom, shuttle)))]
 use crate::per_process::PerProcess;
 

@@ -4,11 +4,11 @@
 //! thread that waits for its pool to be gone, or else by a worker, of any pool, that leaves later and finds that it has
 //! ended. So few ended threads ever wait to be joined, and no thread waits for another's destructors.
 
-use super::error::Error;
-use super::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use super::sync::thread::kernel;
-use super::sync::{Arc, Mutex, WaitLimit, lock, thread, thread_local};
-use super::watch::Watch;
+use crate::pool::error::Error;
+use crate::pool::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::pool::sync::thread::kernel;
+use crate::pool::sync::watch::Watch;
+use crate::pool::sync::{Arc, Mutex, WaitLimit, lock, thread, thread_local};
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;

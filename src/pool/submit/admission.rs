@@ -20,7 +20,7 @@
 //! Submitters and workers avoid taking cache lines from each other: a submitter counts by the last value it saw of
 //! `left` as long as that leaves a permit, and a worker reads a copy of the flag where submitters do not write.
 
-use super::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::pool::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crossbeam_utils::CachePadded;
 
 #[derive(Clone, Copy)]

@@ -13,10 +13,10 @@
 //! book's lock, and, for a moment, the pool for which it asks for a thread. A pool that is closed removes its entries
 //! and waits for that moment to end. So the book never has the last reference to anything, and no user code runs here.
 
-use super::deadlock_group::Member;
-use super::seat::Seats;
-use super::sync::{Arc, Condvar, Instant, Mutex, full_fence, lock, thread, wait};
+use super::seats::Seats;
 use super::threads::Exit;
+use crate::pool::deadlock::group::Member;
+use crate::pool::sync::{Arc, Condvar, Instant, Mutex, full_fence, lock, thread, wait};
 use std::collections::BTreeMap;
 use std::sync::Weak;
 use std::time::Duration;

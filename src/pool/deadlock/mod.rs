@@ -1,0 +1,5 @@
+//! Deadlocks: workers that wait for their own pool.
+
+pub mod group;
+mod member;
+pub mod result_wait;

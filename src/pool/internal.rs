@@ -77,6 +77,7 @@ impl<H: Host> Pool<H> {
         }
     }
 
+    #[cold]
     fn bring_to_end(
         &self,
         mut offer: Offer<H::Task>,

@@ -57,6 +57,13 @@ impl<H: Host> Core<H> {
     /// Lets in as many shared waiters as there are permits for.
     #[inline]
     pub fn offer_permits(self: &Arc<Self>) {
+        if self.commons.is_some() {
+            self.offer_permits_to_all();
+        }
+    }
+
+    #[inline(never)]
+    fn offer_permits_to_all(self: &Arc<Self>) {
         if let Some(commons) = self.ready_commons() {
             self.serve(commons.lock());
         }
@@ -69,7 +76,6 @@ impl<H: Host> Core<H> {
     }
 
     /// The shared waiters, if one is to be let in and a permit is free.
-    #[inline]
     fn ready_commons(&self) -> Option<&Waiters<H::Task>> {
         let (commons, _) = self.commons.as_ref()?;
         (commons.is_ready() && self.admission.has_permit()).then_some(&**commons)

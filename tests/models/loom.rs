@@ -327,6 +327,7 @@ scenarios! {
         withdraw_against_let_in 2
         withdraw_against_close 2
         close_and_wait 3
+        close_and_wait_against_submit 3
         two_wait_for_the_end 2
         muster_against_submit 1
         submit_against_reboot 2

@@ -288,6 +288,19 @@ pub fn close_and_wait() {
     assert_eq!(pool.running(), 0);
 }
 
+/// A task comes while a pool without a limit closes, perhaps too late, and a thread waits for the end.
+pub fn close_and_wait_against_submit() {
+    let pool = Books::open(options(1, QUEUE), 1);
+    let submitter = beside(&pool, |pool| {
+        let result = pool.offer_once(0);
+        assert!(result.is_ok_or(|error| matches!(error, Error::Closed)));
+    });
+    assert!(pool.release());
+    pool.watch_gone(&mut WaitLimit::new(None))
+        .expect("nothing hinders it");
+    end(submitter);
+}
+
 /// Two threads wait for the end, each of which may find the other about to join the last thread.
 pub fn two_wait_for_the_end() {
     let pool = Books::open(options(1, QUEUE), 1);

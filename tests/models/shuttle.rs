@@ -83,6 +83,7 @@ scenarios! { check, scenarios:
     withdraw_against_let_in
     withdraw_against_close
     close_and_wait
+    close_and_wait_against_submit
     two_wait_for_the_end
     muster_against_submit
     submit_against_reboot

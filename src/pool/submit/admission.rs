@@ -10,7 +10,8 @@
 //!  +--------+---------+---------------+
 //! ```
 //!
-//! * `closed`: no task enters any more. The number of tasks that entered before is known at that instant.
+//! * `closed`: no task enters any more. The number of tasks that entered before is known at that instant (without a
+//!   limit, once those that came too late have left again).
 //! * `waiting`: submitters wait for a permit, and nobody overtakes: only the waiters' lock's holder lets tasks in.
 //!
 //! No wake-up is lost, by this step: a worker that gives back a permit raises `left`, then reads the flag; a submitter
@@ -68,6 +69,8 @@ struct Terms {
     limit: AtomicU64,
     /// A copy of the flag in `entered`, for tasks that leave.
     waiting: AtomicBool,
+    /// A copy of the flag in `entered`, for tasks that enter without a look at that.
+    closed: AtomicBool,
 }
 
 /// How tasks in flight are counted.
@@ -102,6 +105,7 @@ impl Admission {
             terms: CachePadded::new(Terms {
                 limit: AtomicU64::new(limit),
                 waiting: AtomicBool::new(false),
+                closed: AtomicBool::new(false),
             }),
             count,
         }
@@ -118,7 +122,28 @@ impl Admission {
 
     /// Enters unless others wait.
     pub fn enter(&self) -> Entry {
-        self.enter_if(|word| !word.has_waiting())
+        if self.count == Count::Tallied {
+            self.enter_tallied()
+        } else {
+            self.enter_if(|word| !word.has_waiting())
+        }
+    }
+
+    /// Without a limit there is always a permit, and nobody ever waits for one: one step, which no other submitter can
+    /// make fail. A task that came too late for a pool that closes leaves again. Until then the pool seems to have one
+    /// task more, so the caller must notify those who wait for its end.
+    #[inline]
+    fn enter_tallied(&self) -> Entry {
+        // Relaxed: only to leave `entered` alone in a pool that has long been closed.
+        if self.terms.closed.load(Ordering::Relaxed) {
+            return Entry::Closed;
+        }
+        let entered = &self.entrance.entered;
+        if Word(entered.fetch_add(1, Ordering::SeqCst)).is_closed() {
+            entered.fetch_sub(1, Ordering::SeqCst);
+            return Entry::Closed;
+        }
+        Entry::In(1)
     }
 
     /// Enters as a waiter. The caller holds the waiters' lock.
@@ -163,9 +188,6 @@ impl Admission {
     /// then the CAS that follows fails.
     #[inline]
     fn count_in(&self, word: Word) -> Option<u64> {
-        if self.count == Count::Tallied {
-            return Some(0);
-        }
         let limit = self.terms.limit.load(Ordering::SeqCst);
         if self.count == Count::Lagging {
             let seen_left = self.entrance.seen_left.load(Ordering::Relaxed);
@@ -207,6 +229,7 @@ impl Admission {
 
     /// Sets the flag that submitters wait; returns whether the pool is closed. The caller holds the waiters' lock.
     pub fn set_waiting(&self, waiting: bool) -> bool {
+        debug_assert!(!waiting || self.is_counted(), "no permit is ever missing");
         let entered = &self.entrance.entered;
         let before = if waiting {
             entered.fetch_or(Word::WAITING, Ordering::SeqCst)
@@ -223,11 +246,13 @@ impl Admission {
             .entrance
             .entered
             .fetch_or(Word::CLOSED, Ordering::SeqCst);
+        self.terms.closed.store(true, Ordering::Relaxed);
         !Word(before).is_closed()
     }
 
     /// Lets tasks in again.
     pub fn open(&self) {
+        self.terms.closed.store(false, Ordering::Relaxed);
         self.entrance
             .entered
             .fetch_and(!Word::CLOSED, Ordering::SeqCst);

@@ -112,7 +112,11 @@ impl<H: Host> Core<H> {
                 }
                 Ok(None)
             }
-            Offer::Closed(task) => Err(self.closed(task)),
+            Offer::Closed(task) => {
+                // For a moment it may have seemed to be in flight.
+                self.watch.notify();
+                Err(self.closed(task))
+            }
             Offer::Full(task) => Ok(Some(task)),
             Offer::In(task) => match self.place(task) {
                 Ok(()) => Ok(None),

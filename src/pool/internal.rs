@@ -6,6 +6,7 @@ use super::error::{Error, SubmitError};
 use super::host::Host;
 use super::pool::Pool;
 use super::shared::Core;
+use super::submit::waiter::PermitOf;
 use super::sync::{Arc, WaitLimit};
 
 pub use super::deadlock::result_wait::ResultWait;
@@ -83,9 +84,9 @@ impl<H: Host> Pool<H> {
         mut offer: Offer<H::Task>,
         mut wait_limit: Option<&mut WaitLimit<'_>>,
     ) -> Result<(), SubmitError<H::Task>> {
-        while let Some(task) = self
-            .core
-            .follow_up(offer, wait_limit.as_deref_mut(), None)?
+        while let Some(task) =
+            self.core
+                .follow_up(offer, wait_limit.as_deref_mut(), PermitOf::ThisPool)?
         {
             offer = self.core.offer(task);
         }
@@ -99,7 +100,8 @@ impl<H: Host> Pool<H> {
         offer: Offer<H::Task>,
         accounting: Accounting,
     ) -> Result<Option<Detached<H>>, SubmitError<H::Task>> {
-        self.core.submit_detached(offer, accounting, None)
+        self.core
+            .submit_detached(offer, accounting, PermitOf::ThisPool)
     }
 
     /// Takes back those tasks waiting for a worker that `wanted` selects, and counts them as cancelled.

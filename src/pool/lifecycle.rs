@@ -76,8 +76,8 @@ impl<H: Host> Core<H> {
             let mut answers = self.unlock(waiters);
             // From now on the shared waiters get into none of the pools.
             self.deadlock_group.count_closed(true);
-            if let Some((commons, _)) = &self.commons {
-                let mut waiters = commons.lock();
+            if let Some((shared, _)) = &self.shared_waiters {
+                let mut waiters = shared.lock();
                 waiters.refuse_all(|| Error::Closed);
                 answers.append(waiters.unlock());
             }

@@ -9,6 +9,7 @@ use super::shared::Core;
 use super::stats::Stats;
 use super::submit::Offer;
 use super::submit::detached::{Accounting, Detached};
+use super::submit::waiter::PermitOf;
 use super::submit::waiters::Waiters;
 use super::sync::{Arc, Mutex, WaitLimit, lock, thread};
 use crossbeam_utils::CachePadded;
@@ -149,10 +150,10 @@ impl<H: Host> MultiPool<H> {
                     name: format!("{}-{index}", options.name),
                     ..options.clone()
                 };
-                let commons = Some((Arc::clone(&waiters), index));
+                let shared = Some((Arc::clone(&waiters), index));
                 // So that the pool with the fewest tasks is found by one number of each pool.
                 let counted = strategy == Strategy::LeastTasks;
-                Pool::of_group(host(), options, &deadlock_group, commons, counted)
+                Pool::of_group(host(), options, &deadlock_group, shared, counted)
             })
             .collect::<Result<Vec<_>, _>>()?;
         deadlock_group.found(pools.iter().map(Pool::member).collect());
@@ -187,11 +188,6 @@ impl<H: Host> MultiPool<H> {
             Strategy::RoundRobin => self.turns.take(self.pools.len()),
             Strategy::LeastTasks => self.least_tasks(),
         }
-    }
-
-    /// Each pool lets in as many of the shared waiters as it has permits for.
-    fn offer_permits(&self) {
-        self.pools.iter().for_each(|pool| pool.core.offer_permits());
     }
 
     /// Settles the offer in the pool with this index or, if the system gives that no thread, in others, one after
@@ -392,7 +388,6 @@ impl<H: Host> MultiPool<H> {
         mut offer: Offer<H::Task>,
         mut wait_limit: Option<&mut WaitLimit<'_>>,
     ) -> Result<(), SubmitError<H::Task>> {
-        let let_in = || self.offer_permits();
         if wait_limit.is_some() && matches!(offer, Offer::Full(_)) && self.spin_for_permit(index) {
             let Offer::Full(task) = offer else {
                 unreachable!("it was looked at just now")
@@ -400,7 +395,7 @@ impl<H: Host> MultiPool<H> {
             (index, offer) = self.offer(task);
         }
         while let Some(task) = self.bring_to_end(index, offer, true, |core, offer| {
-            core.follow_up(offer, wait_limit.as_deref_mut(), Some(&let_in))
+            core.follow_up(offer, wait_limit.as_deref_mut(), PermitOf::AnyPool)
         })? {
             (index, offer) = self.offer(task);
         }
@@ -415,10 +410,9 @@ impl<H: Host> MultiPool<H> {
         offer: Offer<H::Task>,
         accounting: Accounting,
     ) -> Result<Option<Detached<H>>, SubmitError<H::Task>> {
-        let let_in = || self.offer_permits();
         let counts = accounting == Accounting::Counted;
         self.bring_to_end(index, offer, counts, |core, offer| {
-            core.submit_detached(offer, accounting, Some(&let_in))
+            core.submit_detached(offer, accounting, PermitOf::AnyPool)
         })
     }
 

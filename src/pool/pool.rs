@@ -60,11 +60,17 @@ impl<H: Host> Pool<H> {
         host: H,
         options: Options,
         deadlock_group: &Arc<DeadlockGroup>,
-        commons: Option<(Arc<Waiters<H::Task>>, usize)>,
+        shared_waiters: Option<(Arc<Waiters<H::Task>>, usize)>,
         counted: bool,
     ) -> Result<Self, OptionsError> {
         let options = options.validate()?;
-        let core = Core::new(host, options, Arc::clone(deadlock_group), commons, counted);
+        let core = Core::new(
+            host,
+            options,
+            Arc::clone(deadlock_group),
+            shared_waiters,
+            counted,
+        );
         Ok(Pool {
             core: Arc::new(core),
         })

@@ -39,9 +39,9 @@ pub(super) struct Core<H: Host> {
     pub admission: Admission,
     pub waiters: Waiters<H::Task>,
     /// The waiters that the pools of a `MultiPool` share, and the index of this pool.
-    pub commons: Option<(Arc<Waiters<H::Task>>, usize)>,
+    pub shared_waiters: Option<(Arc<Waiters<H::Task>>, usize)>,
     /// Whether the next free permit goes to those shared waiters first.
-    pub is_commons_turn: AtomicBool,
+    pub is_shared_turn: AtomicBool,
     /// Whether it pays to spin for a permit before waiting.
     pub permit_spin: AdaptiveSpin,
     /// Whether it pays to spin for a worker before starting another.
@@ -94,7 +94,7 @@ impl<H: Host> Core<H> {
         host: H,
         options: Options,
         deadlock_group: Arc<DeadlockGroup>,
-        commons: Option<(Arc<Waiters<H::Task>>, usize)>,
+        shared_waiters: Option<(Arc<Waiters<H::Task>>, usize)>,
         counted: bool,
     ) -> Self {
         // Without a limit on the workers every task gets its own, and none ever waits for one.
@@ -111,8 +111,8 @@ impl<H: Host> Core<H> {
                 },
             ),
             waiters: Waiters::new(Arc::clone(&deadlock_group), 0),
-            commons,
-            is_commons_turn: AtomicBool::new(false),
+            shared_waiters,
+            is_shared_turn: AtomicBool::new(false),
             permit_spin: AdaptiveSpin::new(spin::FOR_PERMIT),
             worker_spin: AdaptiveSpin::new(spin::FOR_WORKER),
             queue: RunQueue::new(),

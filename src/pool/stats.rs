@@ -92,8 +92,8 @@ impl<H: Host> Core<H> {
 
     /// The submitters that wait for a permit.
     pub fn waiting(&self) -> usize {
-        let roaming = self.commons.as_ref();
-        self.waiters.len() + roaming.map_or(0, |(waiters, index)| waiters.len_at(*index))
+        let shared = self.shared_waiters.as_ref();
+        self.waiters.len() + shared.map_or(0, |(waiters, index)| waiters.len_at(*index))
     }
 
     /// How many tasks were ever taken out of the queue, roughly: enough to see the queue move. It never falls.

@@ -28,7 +28,7 @@ impl<H: Host> Member for Core<H> {
         let is_ready = |waiters: &Waiters<H::Task>| waiters.lock().is_ready();
         let is_waited_for = || {
             is_ready(&self.waiters)
-                || (self.commons.as_ref()).is_some_and(|(waiters, _)| is_ready(waiters))
+                || (self.shared_waiters.as_ref()).is_some_and(|(waiters, _)| is_ready(waiters))
         };
         full_fence();
         if (!self.may_start() || !self.queue.is_empty() || is_waited_for())
@@ -47,8 +47,8 @@ impl<H: Host> Member for Core<H> {
     fn refuse_blocked(self: Arc<Self>) -> bool {
         // Kept until no lock is held: one of them may be the last reference to its pool.
         let _members = self.deadlock_group.hold_members();
-        let commons = self.commons.as_ref().map(|(waiters, _)| &**waiters);
-        [Some(&self.waiters), commons]
+        let shared = self.shared_waiters.as_ref().map(|(waiters, _)| &**waiters);
+        [Some(&self.waiters), shared]
             .into_iter()
             .flatten()
             .any(|waiters| {

@@ -2,7 +2,7 @@
 
 use super::Offer;
 use super::wait::{Joining, Standing};
-use super::waiter::{Answer, Waiter, WaiterKind};
+use super::waiter::{Answer, PermitOf, Waiter, WaiterKind};
 use super::waiters::Answers;
 use crate::pool::error::{Error, SubmitError};
 use crate::pool::host::Host;
@@ -24,7 +24,7 @@ impl<H: Host> Detached<H> {
         let core = self.core.upgrade()?;
         let waiter = self.waiter.upgrade()?;
         let task = core
-            .waiters_of(waiter.is_common())
+            .waiters_of(waiter.permit_of())
             .lock()
             .withdraw(&waiter)?;
         // There may be no waiters now, and the pool may be at rest.
@@ -45,19 +45,19 @@ pub enum Accounting {
 
 impl<H: Host> Core<H> {
     /// Settles an offer without waiting: a task that finds no permit waits by itself (`Some`). If it is refused later,
-    /// the host gets it. `others`: as with `follow_up`.
+    /// the host gets it.
     pub fn submit_detached(
         self: &Arc<Self>,
         offer: Offer<H::Task>,
         accounting: Accounting,
-        others: Option<&dyn Fn()>,
+        permit_of: PermitOf,
     ) -> Result<Option<Detached<H>>, SubmitError<H::Task>> {
         let waiter_kind = WaiterKind {
             absent: true,
             spare: accounting == Accounting::Spare,
-            ..self.waiter_kind(others)
+            ..self.waiter_kind(permit_of)
         };
-        let waiter = self.submit_detached_as(offer, Joining::As(waiter_kind), others)?;
+        let waiter = self.submit_detached_as(offer, Joining::As(waiter_kind))?;
         Ok(waiter.map(|waiter| Detached {
             core: Arc::downgrade(self),
             waiter: Arc::downgrade(&waiter),
@@ -68,17 +68,13 @@ impl<H: Host> Core<H> {
         self: &Arc<Self>,
         offer: Offer<H::Task>,
         joining: Joining<H::Task>,
-        others: Option<&dyn Fn()>,
     ) -> Result<Option<Standing<H>>, SubmitError<H::Task>> {
         let is_spare = joining.is_spare();
-        let result = match self.settle(offer, None, None) {
+        let result = match self.settle(offer, None, joining.permit_of()) {
             Err(SubmitError {
                 error: Error::Overload { .. },
                 task,
-            }) if !self.options.nonblocking => {
-                let waiters = self.waiters_of(others.is_some());
-                self.join_waiters(waiters, task, joining, others).map(Some)
-            }
+            }) if !self.options.nonblocking => self.join_waiters(task, joining).map(Some),
             settled => settled.map(|_| None),
         };
         let is_overload =
@@ -101,13 +97,7 @@ impl<H: Host> Core<H> {
                 Answer::Refused(Error::Closed, task) => self.closed(task),
                 Answer::Refused(error, task) => SubmitError::new(error, task),
                 Answer::Retry(task) => {
-                    let offer_permits = || self.deadlock_group.offer_permits();
-                    let others: Option<&dyn Fn()> = match waiter.is_common() {
-                        true => Some(&offer_permits),
-                        false => None,
-                    };
-                    match self.submit_detached_as(self.offer(task), Joining::Again(waiter), others)
-                    {
+                    match self.submit_detached_as(self.offer(task), Joining::Again(waiter)) {
                         Ok(_) => continue,
                         Err(refused) => refused,
                     }

@@ -35,50 +35,50 @@ impl<H: Host> Core<H> {
 
     /// Lets in as many waiters as there are permits for.
     pub fn let_in(self: &Arc<Self>) {
-        let commons = self.commons.as_ref().map(|(commons, _)| commons);
-        if let Some(commons) = commons.filter(|commons| commons.is_ready() && self.take_turns()) {
+        let shared = self.shared_waiters.as_ref().map(|(waiters, _)| waiters);
+        if let Some(shared) = shared.filter(|shared| shared.is_ready() && self.take_turns()) {
             // Every other time a shared waiter goes first: a list that is never empty does not keep it out for ever.
             let ahead = Served {
                 ahead: true,
                 ..Served::default()
             };
-            self.serve_as(commons.lock(), ahead);
+            self.serve_as(shared.lock(), ahead);
         }
         self.serve_own(self.waiters.lock());
     }
 
     /// Returns whether the shared waiters go first, as they do every other time. (Two concurrent calls may agree.)
     fn take_turns(&self) -> bool {
-        let is_turn = self.is_commons_turn.load(Ordering::Relaxed);
-        self.is_commons_turn.store(!is_turn, Ordering::Relaxed);
+        let is_turn = self.is_shared_turn.load(Ordering::Relaxed);
+        self.is_shared_turn.store(!is_turn, Ordering::Relaxed);
         is_turn
     }
 
     /// Lets in as many shared waiters as there are permits for.
     #[inline]
     pub fn offer_permits(self: &Arc<Self>) {
-        if self.commons.is_some() {
+        if self.shared_waiters.is_some() {
             self.offer_permits_to_all();
         }
     }
 
     #[inline(never)]
     fn offer_permits_to_all(self: &Arc<Self>) {
-        if let Some(commons) = self.ready_commons() {
-            self.serve(commons.lock());
+        if let Some(shared) = self.ready_shared_waiters() {
+            self.serve(shared.lock());
         }
     }
 
     /// As `offer_permits`, but returns whether the caller must ask the other pools.
     pub fn offer_permits_alone(self: &Arc<Self>) -> bool {
-        self.ready_commons()
-            .is_some_and(|commons| self.serve_alone(commons.lock(), Served::default()))
+        self.ready_shared_waiters()
+            .is_some_and(|shared| self.serve_alone(shared.lock(), Served::default()))
     }
 
     /// The shared waiters, if one is to be let in and a permit is free.
-    fn ready_commons(&self) -> Option<&Waiters<H::Task>> {
-        let (commons, _) = self.commons.as_ref()?;
-        (commons.is_ready() && self.admission.has_permit()).then_some(&**commons)
+    fn ready_shared_waiters(&self) -> Option<&Waiters<H::Task>> {
+        let (shared, _) = self.shared_waiters.as_ref()?;
+        (shared.is_ready() && self.admission.has_permit()).then_some(&**shared)
     }
 
     /// As `serve`, for the pool's own waiters; then the shared ones, passed over while the pool's flag was set.

@@ -5,7 +5,7 @@ pub mod detached;
 mod let_in;
 mod take_back;
 mod wait;
-mod waiter;
+pub mod waiter;
 pub mod waiters;
 
 use super::error::{Error, Limit, SubmitError};
@@ -15,6 +15,7 @@ use super::sync::atomic::Ordering;
 use super::sync::{Arc, WaitLimit, lock, may_spin};
 use super::worker::spawn::Spawn;
 use admission::Entry;
+use waiter::PermitOf;
 
 /// The result of offering a task without waiting.
 pub enum Offer<T> {
@@ -60,15 +61,14 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Settles an offer. Without `wait_limit` the caller does not wait. `others`: the caller waits for any of several
-    /// pools, and this makes each let in those it has permits for. `Some`: the task must be offered again.
+    /// Settles an offer. Without `wait_limit` the caller does not wait. `Some`: the task must be offered again.
     pub fn follow_up(
         self: &Arc<Self>,
         offer: Offer<H::Task>,
         wait_limit: Option<&mut WaitLimit<'_>>,
-        others: Option<&dyn Fn()>,
+        permit_of: PermitOf,
     ) -> Result<Option<H::Task>, SubmitError<H::Task>> {
-        let result = self.settle(offer, wait_limit, others);
+        let result = self.settle(offer, wait_limit, permit_of);
         if let Err(SubmitError {
             error: Error::Overload { .. } | Error::Timeout | Error::Deadlock,
             ..
@@ -83,7 +83,7 @@ impl<H: Host> Core<H> {
         self: &Arc<Self>,
         offer: Offer<H::Task>,
         wait_limit: Option<&mut WaitLimit<'_>>,
-        others: Option<&dyn Fn()>,
+        permit_of: PermitOf,
     ) -> Result<Option<H::Task>, SubmitError<H::Task>> {
         let Some(task) = self.take_in(offer)? else {
             return Ok(None);
@@ -91,13 +91,15 @@ impl<H: Host> Core<H> {
         let Some(wait_limit) = wait_limit.filter(|_| !self.options.nonblocking) else {
             return Err(self.overload(task));
         };
-        if others.is_none() && self.spin_for_permit() {
-            return match self.take_in(self.offer(task))? {
-                Some(task) => self.wait_for_permit(task, wait_limit, others),
-                None => Ok(None),
-            };
-        }
-        self.wait_for_permit(task, wait_limit, others)
+        let task = if permit_of == PermitOf::ThisPool && self.spin_for_permit() {
+            match self.take_in(self.offer(task))? {
+                Some(task) => task,
+                None => return Ok(None),
+            }
+        } else {
+            task
+        };
+        self.wait_for_permit(task, wait_limit, permit_of)
     }
 
     /// Acts on the result of an offer; `Some`: no permit was free.

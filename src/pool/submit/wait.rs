@@ -1,6 +1,6 @@
 //! How a task comes to wait for a permit, and how its submitter waits with it.
 
-use super::waiter::{Answer, Waiter, WaiterKind};
+use super::waiter::{Answer, PermitOf, Waiter, WaiterKind};
 use super::waiters::{Answers, Locked, Waiters};
 use crate::pool::deadlock::group::Member;
 use crate::pool::error::{Error, Limit, SubmitError};
@@ -26,6 +26,13 @@ impl<T> Joining<T> {
             Joining::Again(waiter) => waiter.is_spare(),
         }
     }
+
+    pub fn permit_of(&self) -> PermitOf {
+        match self {
+            Joining::As(waiter_kind) => waiter_kind.permit_of,
+            Joining::Again(waiter) => waiter.permit_of(),
+        }
+    }
 }
 
 impl<H: Host> Core<H> {
@@ -34,17 +41,17 @@ impl<H: Host> Core<H> {
         self: &Arc<Self>,
         task: H::Task,
         wait_limit: &mut WaitLimit<'_>,
-        others: Option<&dyn Fn()>,
+        permit_of: PermitOf,
     ) -> Result<Option<H::Task>, SubmitError<H::Task>> {
         let waiter_kind = WaiterKind {
             blocked: wait_limit.is_endless() && self.deadlock_group.is_home(),
-            ..self.waiter_kind(others)
+            ..self.waiter_kind(permit_of)
         };
-        let waiters = self.waiters_of(waiter_kind.common);
-        let waiter = self.join_waiters(waiters, task, Joining::As(waiter_kind), others)?;
+        let waiter = self.join_waiters(task, Joining::As(waiter_kind))?;
+        let waiters = self.waiters_of(permit_of);
         let is_first = waiters.len() <= 1;
         let hold = |held| self.hold(waiters, &waiter, held);
-        let look_up = || self.ask_while_waiting(others);
+        let look_up = || self.ask_while_waiting(permit_of);
         match waiters.wait(&waiter, wait_limit, is_first, hold, look_up) {
             Answer::Accepted => {
                 contain(|| self.host.spin_before_resuming(|| self.stirs()));
@@ -63,16 +70,16 @@ impl<H: Host> Core<H> {
 
     /// If the system refused a thread, and the expiry thread too, a waiting submitter asks again, since nobody else
     /// might. Returns after how long it does so once more.
-    fn ask_while_waiting(self: &Arc<Self>, others: Option<&dyn Fn()>) -> Option<Duration> {
+    fn ask_while_waiting(self: &Arc<Self>, permit_of: PermitOf) -> Option<Duration> {
         if !self.deadlock_group.is_unattended()
-            || others.is_none() && !self.worker_count.is_below_capacity()
+            || permit_of == PermitOf::ThisPool && !self.worker_count.is_below_capacity()
         {
             return None;
         }
-        match others {
+        match permit_of {
             _ if !self.may_start() => {}
-            Some(let_in) => let_in(),
-            None => {
+            PermitOf::AnyPool => self.deadlock_group.offer_permits(),
+            PermitOf::ThisPool => {
                 self.wake_if_due();
                 self.let_in();
             }
@@ -106,21 +113,17 @@ impl<H: Host> Core<H> {
         true
     }
 
-    /// How a task waits: for this pool alone, or for any of several.
-    pub fn waiter_kind(&self, others: Option<&dyn Fn()>) -> WaiterKind {
-        match &self.commons {
-            Some((_, home)) if others.is_some() => WaiterKind {
-                home: *home,
-                common: true,
-                ..WaiterKind::default()
-            },
-            _ => WaiterKind::default(),
+    pub fn waiter_kind(&self, permit_of: PermitOf) -> WaiterKind {
+        WaiterKind {
+            permit_of,
+            home: self.shared_waiters.as_ref().map_or(0, |(_, home)| *home),
+            ..WaiterKind::default()
         }
     }
 
-    pub fn waiters_of(&self, common: bool) -> &Waiters<H::Task> {
-        match &self.commons {
-            Some((waiters, _)) if common => waiters,
+    pub fn waiters_of(&self, permit_of: PermitOf) -> &Waiters<H::Task> {
+        match &self.shared_waiters {
+            Some((waiters, _)) if permit_of == PermitOf::AnyPool => waiters,
             _ => &self.waiters,
         }
     }
@@ -133,10 +136,8 @@ impl<H: Host> Core<H> {
     /// Begins to wait, and lets in the first waiters if permits are free.
     pub fn join_waiters(
         self: &Arc<Self>,
-        waiters: &Waiters<H::Task>,
         task: H::Task,
         joining: Joining<H::Task>,
-        others: Option<&dyn Fn()>,
     ) -> Result<Standing<H>, SubmitError<H::Task>> {
         let blocked = matches!(joining, Joining::As(waiter_kind) if waiter_kind.blocked);
         // Before anybody waits for a thread that the system refused, it is asked for again.
@@ -146,7 +147,8 @@ impl<H: Host> Core<H> {
             }
             self.wake_if_due();
         }
-        let mut waiters = waiters.lock();
+        let permit_of = joining.permit_of();
+        let mut waiters = self.waiters_of(permit_of).lock();
         let most = (self.options.max_blocking_tasks).filter(|_| !joining.is_spare());
         if let Some(most) = most {
             if waiters.submitters() >= most.saturating_mul(waiters.waiters().pools()) {
@@ -160,14 +162,14 @@ impl<H: Host> Core<H> {
                 Err(task) => return Err(SubmitError::new(Error::Interrupted, task)),
             },
         };
-        if let Some(let_in) = others {
+        if permit_of == PermitOf::AnyPool {
             if self.deadlock_group.is_closed() {
                 waiters.refuse_all(|| Error::Closed);
             }
             // Unlocking publishes that there are waiters; then the check for a permit in each pool: a worker that gives
             // one back after that check sees the waiters.
             self.let_go(waiters);
-            let_in();
+            self.deadlock_group.offer_permits();
         } else {
             // First the flag, then the check for a permit: a worker that gives one back after that check sees the flag.
             if self.admission.set_waiting(true) {

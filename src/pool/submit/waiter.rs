@@ -43,15 +43,23 @@ pub struct Waiter<T> {
     pub kind: WaiterKind,
 }
 
+/// Whose permit a submitter wants.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub enum PermitOf {
+    #[default]
+    ThisPool,
+    /// That of any pool of its `MultiPool`: it is a *shared* waiter.
+    AnyPool,
+}
+
 /// How a submitter waits.
 #[derive(Clone, Copy, Default)]
 pub struct WaiterKind {
     /// It is a worker of the pool's deadlock group and waits without a time limit.
     pub blocked: bool,
-    /// The pool that was chosen for it, if it waits for any of several.
+    pub permit_of: PermitOf,
+    /// The pool that was chosen for it, if it waits for any.
     pub home: usize,
-    /// It is a shared waiter: it waits for any of several pools.
-    pub common: bool,
     /// Nobody waits: the task is detached, and its submitter has gone on.
     pub absent: bool,
     /// Nor would anybody miss the task: it is let in in its turn, but not counted as waiting or, if refused, rejected.
@@ -77,9 +85,9 @@ impl<T> Waiter<T> {
         self.kind.absent
     }
 
-    /// It waits for any of several pools.
-    pub fn is_common(&self) -> bool {
-        self.kind.common
+    /// Whose permit it waits for.
+    pub fn permit_of(&self) -> PermitOf {
+        self.kind.permit_of
     }
 
     /// Nobody would miss the task.

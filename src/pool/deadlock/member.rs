@@ -6,7 +6,6 @@ use crate::pool::host::Host;
 use crate::pool::shared::Core;
 use crate::pool::submit::waiters::Waiters;
 use crate::pool::sync::{Arc, full_fence, lock};
-use crate::pool::worker::spawn::Spawn;
 
 impl<H: Host> Member for Core<H> {
     fn may_grow(&self) -> bool {
@@ -32,7 +31,7 @@ impl<H: Host> Member for Core<H> {
         };
         full_fence();
         if (!self.may_start() || !self.queue.is_empty() || is_waited_for())
-            && matches!(self.start_worker(None, false), Spawn::Started)
+            && self.spawn_unchecked().is_started()
             && is_waited_for()
         {
             // It lets them in, unless it finds other work first.

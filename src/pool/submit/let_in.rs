@@ -117,20 +117,21 @@ impl<H: Host> Core<H> {
         // A waiter whose task needs a worker of its own leaves the list first, since that is started without a lock.
         while let Some((waiter, task)) = self.let_in_first(&mut waiters, &mut served) {
             self.let_go(waiters);
-            let task = match self.spawn_worker(Some(task), false) {
+            let queued = match self.spawn_with(task) {
                 Spawn::Started => None,
                 // The capacity is used up, and the workers alive will check the queue before they leave or rest.
-                Spawn::NotNeeded(task) => task,
-                Spawn::Failed(task, _) if self.worker_count.present() > 0 && !self.hand_off => task,
+                Spawn::NotNeeded(task) => Some(task),
+                Spawn::Failed(task, _) if self.worker_count.present() > 0 && !self.hand_off => {
+                    Some(task)
+                }
                 Spawn::Failed(task, _) => {
                     waiters = which.lock();
-                    let task = task.expect("it was given to spawn_worker");
                     sent_back = Some(Arc::clone(&waiter));
                     self.put_back(&mut waiters, waiter, task, &mut served);
                     continue;
                 }
             };
-            if let Some(task) = task {
+            if let Some(task) = queued {
                 self.queue.push(task);
                 served.queued = true;
             }

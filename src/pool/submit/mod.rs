@@ -196,7 +196,7 @@ impl<H: Host> Core<H> {
             self.enqueue(task);
             return Ok(());
         }
-        let task = match self.spawn_worker(Some(task), false) {
+        let task = match self.spawn_with(task) {
             Spawn::Started => return Ok(()),
             // The capacity is used up, and the workers alive will check the queue before they leave or rest.
             Spawn::NotNeeded(task) => task,
@@ -206,7 +206,6 @@ impl<H: Host> Core<H> {
                 let present = self.worker_count.present();
                 drop(spawning);
                 if present == 0 || self.hand_off {
-                    let task = task.expect("it was given to spawn_worker");
                     self.send_back(present == 0);
                     return Err(if present == 0 {
                         SubmitError::new(Error::Spawn(error), task)
@@ -217,7 +216,7 @@ impl<H: Host> Core<H> {
                 task
             }
         };
-        self.enqueue(task.expect("it was given to spawn_worker"));
+        self.enqueue(task);
         Ok(())
     }
 

@@ -10,24 +10,47 @@ use crate::pool::sync::{Arc, Mutex, lock};
 use std::io;
 use std::sync::Weak;
 
-/// The result of starting a worker.
+/// The result of starting a worker, and what comes back if none was started: the task that it was to begin with.
 pub enum Spawn<T> {
-    /// The worker has the task that was given for it.
     Started,
     /// As many workers are alive as may be, or as are needed.
-    NotNeeded(Option<T>),
+    NotNeeded(T),
     /// The system refused the thread.
-    Failed(Option<T>, io::Error),
+    Failed(T, io::Error),
+}
+
+impl<T> Spawn<T> {
+    pub fn is_started(&self) -> bool {
+        matches!(self, Spawn::Started)
+    }
+
+    fn map<R>(self, task: impl FnOnce(T) -> R) -> Spawn<R> {
+        match self {
+            Spawn::Started => Spawn::Started,
+            Spawn::NotNeeded(own) => Spawn::NotNeeded(task(own)),
+            Spawn::Failed(own, error) => Spawn::Failed(task(own), error),
+        }
+    }
 }
 
 impl<H: Host> Core<H> {
-    /// Starts a worker, with a task of its own or to look for one, with the search token or without. The caller holds
-    /// no lock.
-    pub fn spawn_worker(
-        self: &Arc<Self>,
-        task: Option<H::Task>,
-        searching: bool,
-    ) -> Spawn<H::Task> {
+    /// Starts a worker that begins with this task. The caller holds no lock.
+    pub fn spawn_with(self: &Arc<Self>, task: H::Task) -> Spawn<H::Task> {
+        self.spawn(Some(task), false)
+            .map(|task| task.expect("it was given to this function"))
+    }
+
+    /// Starts a worker that looks for a task; `searching`: it gets the caller's search token. The caller holds no lock.
+    pub fn spawn_looking(self: &Arc<Self>, searching: bool) -> Spawn<()> {
+        self.spawn(None, searching).map(drop)
+    }
+
+    /// As `spawn_looking`, without the token and without checking for a deadlock.
+    pub fn spawn_unchecked(self: &Arc<Self>) -> Spawn<()> {
+        self.start_worker(None, false).map(drop)
+    }
+
+    fn spawn(self: &Arc<Self>, task: Option<H::Task>, searching: bool) -> Spawn<Option<H::Task>> {
         let spawn = self.start_worker(task, searching);
         if matches!(spawn, Spawn::Failed(..)) {
             // The blocked workers have no hope for another worker any more.
@@ -36,17 +59,16 @@ impl<H: Host> Core<H> {
         spawn
     }
 
-    /// As `spawn_worker`, without checking for a deadlock.
-    pub fn start_worker(
+    fn start_worker(
         self: &Arc<Self>,
         task: Option<H::Task>,
         searching: bool,
-    ) -> Spawn<H::Task> {
+    ) -> Spawn<Option<H::Task>> {
         // Counted first, then the check whether anything is left to do; a thread that waits for the pool to be gone
         // checks first whether anything is left to do, then the count.
         self.threads.add();
         let spawn = self.spawn_counted(task, searching);
-        if !matches!(spawn, Spawn::Started) {
+        if !spawn.is_started() {
             self.uncount_thread();
         }
         if matches!(spawn, Spawn::Failed(..)) {
@@ -69,7 +91,11 @@ impl<H: Host> Core<H> {
         }
     }
 
-    fn spawn_counted(self: &Arc<Self>, task: Option<H::Task>, searching: bool) -> Spawn<H::Task> {
+    fn spawn_counted(
+        self: &Arc<Self>,
+        task: Option<H::Task>,
+        searching: bool,
+    ) -> Spawn<Option<H::Task>> {
         let _spawning = lock(&self.spawning);
         if !self.may_start() {
             // Refused a moment ago, perhaps while this thread waited for the lock.

@@ -90,7 +90,7 @@ impl<H: Host> Core<H> {
     /// Wakes or starts the workers needed for the tasks in the run queue.
     pub fn wake(self: &Arc<Self>) {
         while self.lacks_workers() {
-            if !matches!(self.spawn_worker(None, false), Spawn::Started) {
+            if !self.spawn_looking(false).is_started() {
                 break; // The task stays where the workers alive will find it.
             }
         }
@@ -103,7 +103,7 @@ impl<H: Host> Core<H> {
             if self.may_start_searcher() {
                 // A worker that runs user code before it looks for a task is not waited for: it is *arriving*.
                 let searching = !self.host.has_slow_start();
-                match self.spawn_worker(None, searching) {
+                match self.spawn_looking(searching) {
                     Spawn::Started if searching => return, // The new worker has the token.
                     Spawn::Started | Spawn::NotNeeded(_) => {}
                     Spawn::Failed(..) => thread_refused = true,
@@ -126,7 +126,7 @@ impl<H: Host> Core<H> {
         self.counted.store(true, Ordering::Relaxed);
         while self.worker_count.is_below_capacity()
             && self.in_flight() > u64::from(self.worker_count.running())
-            && matches!(self.spawn_worker(None, false), Spawn::Started)
+            && self.spawn_looking(false).is_started()
         {}
     }
 
@@ -162,7 +162,7 @@ impl<H: Host> Core<H> {
         // The errand is there; then the check who rests, and whether any worker is alive. A worker does the opposite.
         full_fence();
         self.call_resting(Call::Look)
-            || matches!(self.spawn_worker(None, false), Spawn::Started)
+            || self.spawn_looking(false).is_started()
             || self.worker_count.present() > 0
     }
 

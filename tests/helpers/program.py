@@ -1,4 +1,7 @@
-"""What the programs in tests/scripts share. Each file has several: functions, of which `main` calls one by its name."""
+"""What the programs in tests/scripts share. Each file has several: functions, of which `main` calls one by its name.
+
+It does not import pyants itself: some of the programs change Python before they do.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,8 @@ import traceback
 import warnings
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import pyants
-
 if TYPE_CHECKING:
     from collections.abc import Callable
-
 
 T = TypeVar("T")
 
@@ -48,6 +48,8 @@ def keep_locals() -> None:
 
 def function_of(expression: str, **names: object) -> Callable[[], Any]:
     """What an argument of a program stands for, as a function: `pool.wait_idle()`, with `pool=pool`."""
+    import pyants
+
     made: Callable[[], Any] = eval(f"lambda: {expression}", {**vars(pyants), **names})
     return made
 
@@ -76,6 +78,13 @@ def in_child(child: Callable[[], object]) -> None:
     assert os.waitstatus_to_exitcode(status) == 0, status
 
 
+def import_again() -> Any:
+    """A module `pyants` that is imported anew, as if it had not been before."""
+    for name in [name for name in sys.modules if name.split(".")[0] == "pyants"]:
+        del sys.modules[name]
+    return importlib.import_module("pyants")
+
+
 def print_after(seconds: float, line: str) -> None:
     """A task that takes a while, and writes its line in one go."""
     time.sleep(seconds)
@@ -97,7 +106,9 @@ def executor_class(name: str) -> Any:
 
         return ThreadPoolExecutor
     assert name == "PoolExecutor"
-    return pyants.PoolExecutor
+    from pyants import PoolExecutor
+
+    return PoolExecutor
 
 
 def give_after(seconds: float, value: T) -> T:

@@ -1,4 +1,4 @@
-"""os.fork: the child's pools are empty and usable, the parent's are untouched."""
+"""os.fork: the child's pools and executors are empty and usable, the parent's are untouched."""
 
 from __future__ import annotations
 
@@ -26,9 +26,20 @@ def test_fork_with_a_busy_pool(make: str) -> None:
     assert stdout == "child\nparent\n"
 
 
-def test_no_task_of_the_parent_runs_again() -> None:
-    stdout = script("no_task_of_the_parent_runs_again")
-    assert stdout == "[]\n[0, 1, 2, 3, 4]\n"
+@pytest.mark.parametrize(
+    "make",
+    [
+        "Pool(2, queue_size=None)",
+        "MultiPool(2, 1, queue_size=None)",
+        "PoolExecutor(2)",
+        "PoolExecutor(2, queue_size=5)",
+        "PoolExecutor.over(Pool(2, queue_size=None))",
+        "PoolExecutor.over(MultiPool(2, 1, queue_size=None))",
+    ],
+)
+def test_no_task_of_the_parent_runs_again(make: str) -> None:
+    stdout = script("no_task_of_the_parent_runs_again", make)
+    assert stdout == "child []\nparent [0, 1, 2]\n"
 
 
 def test_fork_with_idle_workers_and_blocked_submitters() -> None:
@@ -51,7 +62,7 @@ def test_purging_works_in_the_child() -> None:
     assert stdout == "purged\n"
 
 
-@pytest.mark.parametrize("make", ["Pool(2)", "Pool(2, queue_size=None)"])
+@pytest.mark.parametrize("make", ["Pool(2)", "Pool(2, queue_size=None)", "PoolExecutor(2)"])
 def test_fork_from_a_task(make: str) -> None:
     stdout = script("fork_from_a_task", make)
     assert stdout == "child\nparent\n"
@@ -100,13 +111,15 @@ def test_a_child_of_a_child() -> None:
     assert stdout == "grandchild\nchild\nparent\n"
 
 
-def test_a_child_that_exits_in_the_usual_way() -> None:
-    stdout = script("a_child_that_exits_in_the_usual_way")
+@pytest.mark.parametrize("make", ["Pool(2, disable_purge=True)", "PoolExecutor(2)"])
+def test_a_child_that_exits_in_the_usual_way(make: str) -> None:
+    stdout = script("a_child_that_exits_in_the_usual_way", make)
     assert stdout == "child's task\n5\n"
 
 
-def test_multiprocessing_with_fork() -> None:
-    stdout = script("multiprocessing_with_fork")
+@pytest.mark.parametrize("make", ["Pool(2)", "PoolExecutor(2)"])
+def test_multiprocessing_with_fork(make: str) -> None:
+    stdout = script("multiprocessing_with_fork", make)
     assert stdout == "45\n0\n"
 
 
@@ -118,3 +131,18 @@ def test_the_default_pool_in_a_child() -> None:
 def test_a_pool_dropped_in_the_child() -> None:
     stdout = script("a_pool_dropped_in_the_child")
     assert stdout == "parent\n"
+
+
+def test_fork_with_an_idle_executor_and_one_that_is_shut_down() -> None:
+    stdout = script("fork_with_an_idle_executor_and_one_that_is_shut_down")
+    assert stdout == "cannot schedule new futures after shutdown\n"
+
+
+def test_results_that_were_there_are_there_in_the_child() -> None:
+    stdout = script("results_that_were_there_are_there_in_the_child")
+    assert stdout == "7 ValueError\n5\n"
+
+
+def test_fork_while_threads_wait_for_results() -> None:
+    stdout = script("fork_while_threads_wait_for_results")
+    assert stdout == "timed out\n[7, 7, 7] 1\n"

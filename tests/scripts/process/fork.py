@@ -1,26 +1,54 @@
-"""The programs of tests/process/test_fork.py."""
+"""The programs of tests/process/test_fork.py, and that of test_import.py that forks."""
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import signal
 import sys
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from program import evaluate, in_child, keep_locals, main, print_after
-from support import Background, Gate, Sum, nap, wait_equal, wait_until
+from program import evaluate, import_again, in_child, keep_locals, main, print_after
+from support import Background, Gate, Sum, background, nap, wait_equal, wait_until
 
-from pyants import Pool, PoolClosedError, _threads
+from pyants import Future, Pool, PoolClosedError, PoolExecutor, _threads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def pool_of(pool: Any) -> Any:
+    """The pool itself, or that of an executor."""
+    return pool.pool if isinstance(pool, PoolExecutor) else pool
 
 
 def use(pool: Any, count: int = 20) -> None:
     done = Sum()
     for _ in range(count):
         pool.submit(done.add)
-    assert pool.wait_idle(20)
+    assert pool_of(pool).wait_idle(20)
     assert done.value == count
+    if isinstance(pool, PoolExecutor):
+        use_futures(pool)
+
+
+def use_futures(executor: PoolExecutor) -> None:
+    futures = [executor.submit(pow, number, 2) for number in range(20)]
+    assert [future.result(20) for future in futures] == [number**2 for number in range(20)]
+    assert list(executor.map(int, "123")) == [1, 2, 3]
+    assert not concurrent.futures.wait(futures, 20).not_done
+
+
+def run_in_worker(pool: Any, function: Callable[..., object], *arguments: object) -> None:
+    """Waits for its end, and fails if it does."""
+    future = pool.submit(function, *arguments)
+    assert pool_of(pool).wait_idle(30)
+    if future is None:
+        assert pool_of(pool).stats().failed == 0
+    else:
+        assert future.result(30) is None
 
 
 def fork_with_a_busy_pool(make: str) -> None:
@@ -52,23 +80,27 @@ def fork_with_a_busy_pool(make: str) -> None:
     print("parent")
 
 
-def no_task_of_the_parent_runs_again() -> None:
-    pool = Pool(1, queue_size=None)
+def no_task_of_the_parent_runs_again(make: str) -> None:
+    pool = evaluate(make)
     gate = Gate()
     ran: list[int] = []
-    pool.submit(gate.hold)
-    for number in range(5):
+    for _ in range(2):
+        pool.submit(gate.hold)
+    gate.wait_entered(2)
+    for number in range(3):
         pool.submit(ran.append, number)
 
     def child() -> None:
-        assert pool.queued() == 0
-        use(pool)
-        print(ran)
+        assert pool_of(pool).queued() == 0
+        with pool:
+            use(pool)
+        print("child", ran)
 
     in_child(child)
     gate.open()
-    assert pool.wait_idle(10)
-    print(ran)
+    with pool:
+        use(pool)
+    print("parent", sorted(ran))
 
 
 def fork_with_idle_workers_and_blocked_submitters() -> None:
@@ -187,14 +219,12 @@ def fork_from_a_task(make: str) -> None:
     pool, other = evaluate(make), Pool(2)
 
     def child() -> None:
-        assert pool.running() == 0
+        assert pool_of(pool).running() == 0
         use(pool)
         use(other)
         print("child")
 
-    pool.submit(in_child, child)
-    assert pool.wait_idle(30)
-    assert pool.stats().failed == 0
+    run_in_worker(pool, in_child, child)
     use(pool)
     use(other)
     print("parent")
@@ -335,9 +365,9 @@ def a_child_of_a_child() -> None:
     print("parent")
 
 
-def a_child_that_exits_in_the_usual_way() -> None:
+def a_child_that_exits_in_the_usual_way(make: str) -> None:
     keep_locals()
-    pool = Pool(2, disable_purge=True)
+    pool = evaluate(make)
     gate = Gate()
     pool.submit(gate.hold)
     gate.wait_entered(1)
@@ -351,18 +381,18 @@ def a_child_that_exits_in_the_usual_way() -> None:
     gate.open()
 
 
-def multiprocessing_with_fork() -> None:
+def multiprocessing_with_fork(make: str) -> None:
     import multiprocessing
 
     context = multiprocessing.get_context("fork")
-    pool = Pool(2)
+    pool = evaluate(make)
     use(pool)
 
     def work(queue: Any) -> None:
         done = Sum()
         for number in range(10):
             pool.submit(done.add, number)
-        pool.wait_idle()
+        pool_of(pool).wait_idle()
         queue.put(done.value)
 
     queue = context.SimpleQueue()
@@ -399,6 +429,81 @@ def a_pool_dropped_in_the_child() -> None:
     in_child(child)
     gate.open()
     assert pools[0].wait_idle(10)
+    print("parent")
+
+
+def fork_with_an_idle_executor_and_one_that_is_shut_down() -> None:
+    idle, closed = PoolExecutor(2), PoolExecutor(2)
+    use(idle)
+    use(closed)
+    closed.shutdown()
+
+    def child() -> None:
+        use(idle)
+        try:
+            closed.submit(int)
+        except RuntimeError as error:
+            print(error)
+        idle.shutdown()
+
+    in_child(child)
+    use(idle)
+
+
+def results_that_were_there_are_there_in_the_child() -> None:
+    executor = PoolExecutor(1)
+    done, failed = executor.submit(int, "7"), executor.submit(int, "no number")
+    concurrent.futures.wait([done, failed])
+    made = Future[int]()
+
+    def child() -> None:
+        print(done.result(), type(failed.exception()).__name__)
+        made.set_result(5)
+        print(made.result())
+
+    in_child(child)
+    assert not made.done()
+
+
+def fork_while_threads_wait_for_results() -> None:
+    executor = PoolExecutor(1)
+    gate = Gate()
+
+    def task() -> int:
+        gate.hold()
+        return 7
+
+    held = executor.submit(task)
+    gate.wait_entered(1)
+    waiting = background(3, held.result)
+    wait_for_all = Background(lambda: concurrent.futures.wait([held]))
+
+    def child() -> None:
+        # Its worker is not here, so it never comes; but waiting for it can end.
+        try:
+            held.result(0.01)
+        except TimeoutError:
+            print("timed out")
+        use(executor)
+
+    in_child(child)
+    gate.open()
+    print([each.result() for each in waiting], len(wait_for_all.result().done))
+
+
+def a_child_after_a_second_import() -> None:
+    pool = Pool(1)
+    use(pool)
+    import_again()
+
+    def child() -> None:
+        with pool:
+            use(pool)
+        print("child")
+
+    in_child(child)
+    with pool:
+        use(pool)
     print("parent")
 
 

@@ -261,6 +261,7 @@ def test_the_collector_need_not_see_it() -> None:
     assert gc.is_tracked(condition)
 
 
+@pytest.mark.thread_unsafe(reason="starts a process")
 def test_ctrl_c_while_one_waits_for_it_to_be_free() -> None:
     out, _ = run_program("executor/future_condition.py", "ctrl_c_while_one_waits_for_it_to_be_free")
     assert out.split() == ["interrupted", "free"]

@@ -140,6 +140,7 @@ def test_tasks_do_not_see_the_submitters_context() -> None:
     assert variable.get() == "the submitter's"
 
 
+@pytest.mark.thread_unsafe(reason="starts a process")
 @pytest.mark.parametrize("setter", ["setprofile", "settrace"])
 def test_profile_and_trace_functions_of_threading_are_applied(setter: str) -> None:
     stdout, _ = run_program("pool/threads.py", "profile_and_trace_functions_of_threading_are_applied", setter)
@@ -264,6 +265,7 @@ def test_the_stack_size_of_workers(kilobytes: int) -> None:
     assert kilobytes * 1024 <= sizes[0] < 2 * kilobytes * 1024
 
 
+@pytest.mark.thread_unsafe(reason="starts a process")
 def test_the_smallest_stack_is_enough_to_run() -> None:
     smallest = 53248 if sys.version_info >= (3, 14) else 32768
     stdout, _ = run_script(f"""
@@ -274,6 +276,7 @@ def test_the_smallest_stack_is_enough_to_run() -> None:
     assert stdout == "ran\n"
 
 
+@pytest.mark.thread_unsafe(reason="starts a process")
 @pytest.mark.skipif(sys.platform != "linux", reason="asks glibc")
 def test_the_default_stack_size_is_that_of_threading() -> None:
     # A process for each size: glibc gives a new thread the stack of an ended one if that is large enough.

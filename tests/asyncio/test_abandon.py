@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from groups import hold_and_fail
 from loops import each_kind, entered, run, until
-from support import Background, Gate, Sum, own_logger, run_script, wait_equal, wait_until
+from support import Background, Gate, Sum, own_logger, run_program, wait_equal, wait_until
 
 from pyants import AsyncPool, PoolClosedError
 
@@ -428,45 +428,10 @@ def test_a_call_that_is_refused_can_be_cancelled(abandon: bool, closed: bool) ->
     run(main())
 
 
-CTRL_C = """
-    import asyncio, os, signal, sys, threading, time
-    from pyants import AsyncPool
-
-    begun, gate, ended = threading.Event(), threading.Event(), threading.Event()
-
-    def work():
-        begun.set()
-        gate.wait(30)
-        ended.set()
-
-    async def main():
-        async with AsyncPool(1, abandon_on_cancel={abandon}) as pool:
-
-            def interrupt():
-                begun.wait(30)
-                os.kill(os.getpid(), signal.SIGINT)
-                if not {abandon}:
-                    time.sleep(0.05)
-                    gate.set()
-
-            threading.Thread(target=interrupt).start()
-            try:
-                await pool.run(work)
-            except asyncio.CancelledError:
-                print("cancelled", ended.is_set(), flush=True)
-                gate.set()
-                raise
-
-    try:
-        asyncio.run(main())
-    except KeyboardInterrupt:
-        print("interrupted", ended.is_set())
-"""
-
-
+@pytest.mark.thread_unsafe(reason="starts a process")
 @both
 def test_ctrl_c(abandon: bool) -> None:
-    stdout, stderr = run_script(CTRL_C.format(abandon=abandon))
+    stdout, stderr = run_program("asyncio/abandon.py", "ctrl_c", abandon)
     assert stdout.splitlines() == [f"cancelled {not abandon}", "interrupted True"], stderr
 
 

@@ -219,17 +219,14 @@ def test_what_ends_programs_comes_out_bare(make: Any, error: BaseException) -> N
 
 
 @pytest.mark.thread_unsafe(reason="starts a process")
-@pytest.mark.parametrize(("how", "code"), [("sys.exit(3)", 3), ("raise KeyboardInterrupt", -signal.SIGINT)])
-def test_the_status_of_a_program_that_a_call_ends(how: str, code: int) -> None:
+@pytest.mark.parametrize(("error", "code"), [("SystemExit(3)", 3), ("KeyboardInterrupt()", -signal.SIGINT)])
+def test_the_status_of_a_program_that_a_call_ends(error: str, code: int) -> None:
     run_script(
         f"""
-        import asyncio
-        def call():
-            {how}
+        import asyncio, loops
         async def main():
-            async with AsyncPool(2) as pool:
-                async with pool.group() as group:
-                    group.run(call)
+            async with AsyncPool(2) as pool, pool.group() as group:
+                group.run(loops.fail, {error})
         asyncio.run(main())
         """,
         code_expected=code,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from executors import EXECUTOR_TYPES, PoolExecutor, pass_through, wait_freed
 from loops import Ticks, entered, everything, fail, run, until
-from support import DEADLINE, Background, Gate, Sum, background, run_script, wait_equal, wait_until
+from support import DEADLINE, Background, Gate, Sum, background, run_program, wait_equal, wait_until
 
 from pyants import AsyncPool, Pool, PoolClosedError
 
@@ -312,25 +312,7 @@ def test_memory_is_flat_over_many_calls() -> None:
 
 @pytest.mark.thread_unsafe(reason="measures the process")
 def test_twenty_thousand_gathered_calls() -> None:
-    stdout, stderr = run_script("""
-        import asyncio, gc, psutil
-        async def gathered(pool):
-            assert sum(await asyncio.gather(*(pool.run(int, "1") for _ in range(20_000)))) == 20_000
-        def resident():
-            gc.collect()
-            return psutil.Process().memory_info().rss
-        async def main():
-            async with AsyncPool(8) as pool:
-                for _ in range(3):
-                    await gathered(pool)
-                before = resident()
-                for _ in range(4):
-                    await gathered(pool)
-                # All of one round that leaked would be more than 20 MiB.
-                assert resident() - before < 10 << 20, (before, resident())
-                assert pool.pool.running() <= 8
-        asyncio.run(main())
-    """)
+    stdout, stderr = run_program("asyncio/loops.py", "twenty_thousand_gathered_calls")
     assert (stdout, stderr) == ("", "")
 
 
@@ -341,51 +323,7 @@ def test_twenty_thousand_gathered_calls() -> None:
 @pytest.mark.skipif(not HAS_UVLOOP, reason="uvloop is not installed")
 @pytest.mark.parametrize("debug", [False, True])
 def test_uvloop(debug: bool) -> None:
-    stdout, stderr = run_script(f"""
-        import asyncio, gc, uvloop, weakref
-        from loops import everything
-        loops = []
-        errors = []
-        kept = AsyncPool(2, panic_handler=errors.append)
-        async def main():
-            asyncio.get_running_loop().slow_callback_duration = 3600
-            assert isinstance(asyncio.get_running_loop(), uvloop.Loop)
-            loops.append(weakref.ref(asyncio.get_running_loop()))
-            await everything(kept)
-            async with AsyncPool(2) as pool:
-                await everything(pool)
-                gate = Gate()
-                held = [pool.run(gate.hold) for _ in range(2)]
-                for how in (pool.run, pool.submit):
-                    try:
-                        await asyncio.wait_for(how(print, "never"), 0.01)
-                    except TimeoutError:
-                        print("timeout")
-                gate.open()
-                await asyncio.gather(*held)
-        def fresh():
-            return uvloop.new_event_loop()
-        for _ in range(3):
-            with asyncio.Runner(loop_factory=fresh, debug={debug}) as runner:
-                runner.run(main())
-        gc.collect()
-        wait_until(lambda: gc.collect() >= 0 and not any(loop() for loop in loops))
-
-        # One that closes early.
-        loop = fresh()
-        gate = Gate()
-        def fail():
-            gate.hold()
-            raise ValueError("mine")
-        async def start():
-            kept.run(fail)
-            gate.wait_entered(1)
-        loop.run_until_complete(start())
-        loop.close()
-        gate.open()
-        wait_until(lambda: len(errors) == 1)
-        print(*errors)
-    """)
+    stdout, stderr = run_program("asyncio/loops.py", "with_uvloop", debug)
     assert stdout == "timeout\n" * 6 + "mine\n"
     assert stderr == ""
 

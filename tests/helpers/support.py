@@ -325,34 +325,6 @@ from support import *
 """
 
 
-# For scripts of run_script: runs `child` in a forked process, which must end with code 0 in time.
-IN_CHILD = """
-import traceback, warnings
-# Since 3.12 os.fork warns in a process with threads.
-warnings.simplefilter("ignore", DeprecationWarning)
-# faulthandler's own timer is a thread, which a child does not have and would wait for.
-faulthandler.cancel_dump_traceback_later()
-faulthandler.register(signal.SIGALRM, chain=True)
-signal.alarm(50)
-
-def in_child(child):
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            signal.alarm(30)
-            child()
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            os._exit(code)
-    _, status = os.waitpid(pid, 0)
-    assert os.waitstatus_to_exitcode(status) == 0, status
-"""
-
-
 def run_script(code: str, *, code_expected: int = 0, deadline: float = 60.0, prelude: bool = True) -> tuple[str, str]:
     """Runs a script in a process of its own; gives what it wrote to stdout and stderr.
 
@@ -364,12 +336,14 @@ def run_script(code: str, *, code_expected: int = 0, deadline: float = 60.0, pre
     return _run(["-c", script], code_expected, deadline)
 
 
-def run_program(file: str, *arguments: object, code_expected: int = 0, deadline: float = 60.0) -> tuple[str, str]:
+def run_program(
+    file: str, *arguments: object, code_expected: int = 0, deadline: float = 60.0, options: Iterable[str] = ()
+) -> tuple[str, str]:
     """Runs a file of tests/scripts in a process of its own; gives what it wrote to stdout and stderr.
 
-    The first argument is the name of the program in the file. It gets the others as strings.
+    The first argument is the name of the program in the file. It gets the others as strings. The options are Python's.
     """
-    return _run([str(TESTS / "scripts" / file), *map(str, arguments)], code_expected, deadline)
+    return _run([*options, str(TESTS / "scripts" / file), *map(str, arguments)], code_expected, deadline)
 
 
 def _run(command: list[str], code_expected: int, deadline: float) -> tuple[str, str]:

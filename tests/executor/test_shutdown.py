@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import gc
 import itertools
-import threading
 import weakref
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -66,15 +65,11 @@ def test_by_default_it_waits_for_everything(executor_type: Executors) -> None:
 def test_it_waits_for_the_threads_too(executor_type: Executors) -> None:
     executor = executor_type(3)
     with Gate() as gate:
-
-        def task() -> int:
-            gate.hold()
-            return threading.get_native_id()
-
-        futures = [executor.submit(task) for _ in range(3)]
+        for _ in range(3):
+            executor.submit(gate.hold)
         gate.wait_entered(3)
     executor.shutdown()
-    wait_gone(future.result() for future in futures)
+    wait_gone(gate.ids)
 
 
 def test_without_waiting_it_returns_at_once_and_the_rest_is_done(executor_type: Executors) -> None:
@@ -280,14 +275,8 @@ def test_the_parameters(executor_type: Executors) -> None:
 def test_an_executor_that_nobody_keeps_finishes_its_work(executor_type: Executors) -> None:
     done = Sum()
     gate = Gate()
-    ids: list[int] = []
-
-    def hold() -> None:
-        ids.append(threading.get_native_id())
-        gate.hold()
-
     executor = executor_type(1)
-    executor.submit(hold)
+    executor.submit(gate.hold)
     futures = [executor.submit(done.add) for _ in range(20)]
     gate.wait_entered(1)
     reference = weakref.ref(executor)
@@ -298,23 +287,18 @@ def test_an_executor_that_nobody_keeps_finishes_its_work(executor_type: Executor
     assert concurrent.futures.wait(futures, DEADLINE).not_done == set()
     assert done.value == 20
     # And its thread leaves.
-    wait_gone(ids)
+    wait_gone(gate.ids)
 
 
 def test_idle_workers_of_an_executor_that_nobody_keeps_leave(executor_type: Executors) -> None:
     executor = executor_type(3)
     with Gate() as gate:
-
-        def task() -> int:
-            gate.hold()
-            return threading.get_native_id()
-
-        futures = [executor.submit(task) for _ in range(3)]
+        futures = [executor.submit(gate.hold) for _ in range(3)]
         gate.wait_entered(3)
-    ids = [future.result(DEADLINE) for future in futures]
+    assert not concurrent.futures.wait(futures, DEADLINE).not_done
     del executor
     gc.collect()
-    wait_gone(ids)
+    wait_gone(gate.ids)
 
 
 def test_futures_do_not_keep_the_executor(executor_type: Executors) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pyants import PoolExecutor
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
 
 taken: list[bool] = []
@@ -55,3 +56,12 @@ def interrupt(executor_type: Any = PoolExecutor, call: str = "", raising: BaseEx
 
     signal.signal(signal.SIGINT, handler)
     threading.Thread(target=send, daemon=True).start()
+
+
+def interrupted_in(call: Callable[[], object]) -> None:
+    """Makes a call that the signals of `interrupt` end, and says that they did."""
+    try:
+        about_to_wait.set()
+        call()
+    except KeyboardInterrupt:
+        print("interrupted")

@@ -60,11 +60,13 @@ class Gate:
         self._entered = 0
         self._inside = 0
         self._peak = 0
+        self._ids: set[int] = set()
 
     def hold(self, *_: object) -> None:
         """Waits for the gate: the task to submit."""
         with self._changed:
             self._entered += 1
+            self._ids.add(threading.get_native_id())
             self._inside += 1
             self._peak = max(self._peak, self._inside)
             self._changed.notify_all()
@@ -107,6 +109,12 @@ class Gate:
         """The most tasks that it ever held at once."""
         with self._changed:
             return self._peak
+
+    @property
+    def ids(self) -> set[int]:
+        """The system's ids of the threads that came."""
+        with self._changed:
+            return set(self._ids)
 
     def __enter__(self) -> Self:
         return self
@@ -260,6 +268,22 @@ def wait_gone(native_ids: Iterable[int]) -> None:
     """Waits until the operating system has no such threads any more."""
     ids = set(native_ids)
     wait_until(lambda: not any(map(is_thread_alive, ids)), "the end of the threads")
+
+
+def occupy(pool: pyants.Pool | pyants.MultiPool, count: int) -> dict[int, str]:
+    """Has so many workers each run a task at the same time; gives their threads' names by the system's ids."""
+    names: dict[int, str] = {}
+    with Gate() as gate:
+
+        def task() -> None:
+            names[threading.get_native_id()] = threading.current_thread().name
+            gate.hold()
+
+        for _ in range(count):
+            pool.submit(task)
+        gate.wait_entered(count)
+    assert pool.wait_idle(10)
+    return names
 
 
 def stack_size() -> int:

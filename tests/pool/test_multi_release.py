@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
 
 import pytest
@@ -78,22 +77,16 @@ def test_closed_and_rebooted() -> None:
 
 @pytest.mark.ants("D19", "B90")
 def test_it_has_release_and_a_with_block_like_every_pool() -> None:
-    ids: list[int] = []
     with MultiPool(3, 1) as pool, Gate() as gate:
-
-        def task() -> None:
-            ids.append(threading.get_native_id())
-            gate.hold()
-
         for _ in range(3):
-            pool.submit(task)
+            pool.submit(gate.hold)
         gate.wait_entered(3)
         pool.release()
         assert pool.is_closed()
         assert not pool.wait_idle(0)
         gate.open()
     assert pool.running() == 0
-    wait_gone(ids)
+    wait_gone(gate.ids)
 
 
 @pytest.mark.ants("D20")

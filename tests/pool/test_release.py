@@ -47,14 +47,8 @@ def test_release_closes_the_pool_and_waits_for_nothing(kind: Kind) -> None:
 @pytest.mark.parametrize("disable_purge", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 def test_release_ends_idle_workers_at_once(kind: Kind, disable_purge: bool) -> None:
-    ids: set[int] = set()
     gate = Gate()
-
-    def task(_: object) -> None:
-        ids.add(threading.get_native_id())
-        gate.hold()
-
-    face = Face(kind, 10, task, disable_purge=disable_purge, expiry_duration=1000)
+    face = Face(kind, 10, gate.hold, disable_purge=disable_purge, expiry_duration=1000)
     with gate:
         for _ in range(10):
             face.put(None)
@@ -63,22 +57,16 @@ def test_release_ends_idle_workers_at_once(kind: Kind, disable_purge: bool) -> N
     assert face.pool.running() == 10
     face.pool.release()
     wait_equal(face.pool.running, 0)
-    wait_gone(ids)
+    wait_gone(gate.ids)
 
 
 @pytest.mark.ants("B53")
 def test_release_does_not_interrupt_busy_workers() -> None:
-    ids: list[int] = []
     gate = Gate()
     pool = Pool(3)
-
-    def task() -> None:
-        ids.append(threading.get_native_id())
-        gate.hold()
-
     with gate:
         for _ in range(3):
-            pool.submit(task)
+            pool.submit(gate.hold)
         gate.wait_entered(3)
         pool.release()
         for left in (2, 1, 0):
@@ -86,7 +74,7 @@ def test_release_does_not_interrupt_busy_workers() -> None:
             gate.let(1)
             wait_equal(pool.running, left)
     assert pool.stats().completed == 3
-    wait_gone(ids)
+    wait_gone(gate.ids)
 
 
 @pytest.mark.ants("B54")
@@ -192,19 +180,13 @@ def test_release_timeout_with_idle_workers_needs_no_expiry() -> None:
 
 @pytest.mark.ants("B58", "B59")
 def test_after_release_timeout_the_threads_are_gone() -> None:
-    ids: list[int] = []
     pool = Pool(4)
     with Gate() as gate:
-
-        def task() -> None:
-            ids.append(threading.get_native_id())
-            gate.hold()
-
         for _ in range(4):
-            pool.submit(task)
+            pool.submit(gate.hold)
         gate.wait_entered(4)
     pool.release_timeout(timedelta(seconds=30))
-    wait_gone(ids)
+    wait_gone(gate.ids)
 
 
 @pytest.mark.ants("D10")

@@ -21,6 +21,7 @@ from support import (
     Sum,
     ignore,
     nap,
+    occupy,
     own_logger,
     run_program,
     run_script,
@@ -33,30 +34,16 @@ from support import (
 from pyants import BrokenPoolError, MultiPool, Pool, PoolClosedError
 
 
-def names_of(pool: Pool | MultiPool, count: int, ids: set[int] | None = None) -> set[str]:
-    """The names (and the ids) of so many workers that are busy at the same time."""
-    names: set[str] = set()
-    ids = set() if ids is None else ids
-    with Gate() as gate:
-
-        def task() -> None:
-            names.add(threading.current_thread().name)
-            ids.add(threading.get_native_id())
-            gate.hold()
-
-        for _ in range(count):
-            pool.submit(task)
-        gate.wait_entered(count)
-    assert pool.wait_idle(10)
-    return names
+def names_of(pool: Pool | MultiPool, count: int) -> set[str]:
+    return set(occupy(pool, count).values())
 
 
 def test_workers_are_named_after_their_pool_and_numbers_are_reused() -> None:
     with Pool(3, name="squad", expiry_duration=0.02) as pool:
         for _ in range(3):
-            ids: set[int] = set()
-            assert names_of(pool, 3, ids) == {"squad_0", "squad_1", "squad_2"}
-            wait_gone(ids)
+            names = occupy(pool, 3)
+            assert set(names.values()) == {"squad_0", "squad_1", "squad_2"}
+            wait_gone(names)
 
 
 def test_by_default_each_pool_has_a_name_of_its_own() -> None:

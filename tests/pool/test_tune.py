@@ -15,6 +15,7 @@ from support import (
     background,
     is_thread_alive,
     nap,
+    occupy,
     wait_equal,
     wait_gone,
     wait_until,
@@ -227,17 +228,7 @@ def test_down_then_up_again_before_anybody_finishes() -> None:
 
 def test_workers_tuned_away_end_their_threads() -> None:
     with Pool(6, disable_purge=True) as pool:
-        ids: list[int] = []
-        with Gate() as gate:
-
-            def task() -> None:
-                ids.append(threading.get_native_id())
-                gate.hold()
-
-            for _ in range(6):
-                pool.submit(task)
-            gate.wait_entered(6)
-        assert pool.wait_idle(10)
+        ids = occupy(pool, 6)
         pool.tune(1)
         wait_until(lambda: sum(map(is_thread_alive, ids)) == 1)
         pool.release_timeout(10)

@@ -78,6 +78,21 @@ fn gate() -> (impl FnOnce() + Send, impl FnOnce() + Send) {
     (pass, open)
 }
 
+/// Two tasks that each wait until the other has begun.
+fn meeting() -> [Box<dyn FnOnce() + Send>; 2] {
+    let ((pass, open), (other_pass, other_open)) = (gate(), gate());
+    [
+        Box::new(move || {
+            open();
+            other_pass();
+        }),
+        Box::new(move || {
+            other_open();
+            pass();
+        }),
+    ]
+}
+
 /// The second task is put into the queue while the worker goes to rest.
 pub fn submit_against_park() {
     let pool = Books::open(options(1, QUEUE), 1);
@@ -160,8 +175,8 @@ pub fn try_submit_against_blocked_submit() {
 }
 
 /// The worker is told to leave while a task is on its way to it.
-pub fn submit_against_expire() {
-    let pool = Books::open(options(1, QUEUE), 1);
+fn expire_during_submit(queue_size: Option<u64>) {
+    let pool = Books::open(options(1, queue_size), 1);
     pool.put(0);
     let expiry = beside(&pool, |pool| pool.expire_all());
     pool.put(1);
@@ -169,14 +184,12 @@ pub fn submit_against_expire() {
     end(expiry);
 }
 
-/// The same where every task has a worker of its own.
+pub fn submit_against_expire() {
+    expire_during_submit(QUEUE);
+}
+
 pub fn hand_off_against_expire() {
-    let pool = Books::open(options(1, HAND_OFF), 1);
-    pool.put(0);
-    let expiry = beside(&pool, |pool| pool.expire_all());
-    pool.put(1);
-    pool.drain();
-    end(expiry);
+    expire_during_submit(HAND_OFF);
 }
 
 /// With two workers, one of which may be told to leave.
@@ -436,26 +449,25 @@ pub fn blocking_tasks() {
 }
 
 /// The same from two submitters at once.
-pub fn blocking_tasks_of_two() {
-    let pool = Books::open(options(2, QUEUE), 2);
+fn block_two(queue_size: Option<u64>) {
+    let pool = Books::open(options(2, queue_size), 2);
     let (pass, open) = gate();
     let other = beside(&pool, |pool| pool.put_action(0, pass));
     pool.put_action(1, open);
     end(other);
 }
 
-/// The same where every task has a worker of its own.
+pub fn blocking_tasks_of_two() {
+    block_two(QUEUE);
+}
+
 pub fn hand_off_blocking_tasks() {
-    let pool = Books::open(options(2, HAND_OFF), 2);
-    let (pass, open) = gate();
-    let other = beside(&pool, |pool| pool.put_action(0, pass));
-    pool.put_action(1, open);
-    end(other);
+    block_two(HAND_OFF);
 }
 
 /// Tasks that block, after the only worker was told to leave.
-pub fn blocking_tasks_against_expire() {
-    let pool = Books::open(options(2, QUEUE), 2);
+fn block_after_expire(queue_size: Option<u64>) {
+    let pool = Books::open(options(2, queue_size), 2);
     pool.put(0);
     let expiry = beside(&pool, |pool| pool.expire_all());
     let (pass, open) = gate();
@@ -464,21 +476,18 @@ pub fn blocking_tasks_against_expire() {
     end(expiry);
 }
 
-/// The same where every task has a worker of its own.
+pub fn blocking_tasks_against_expire() {
+    block_after_expire(QUEUE);
+}
+
 pub fn hand_off_blocking_tasks_against_expire() {
-    let pool = Books::open(options(2, HAND_OFF), 2);
-    pool.put(0);
-    let expiry = beside(&pool, |pool| pool.expire_all());
-    let (pass, open) = gate();
-    pool.put_action(1, pass);
-    pool.put_action(2, open);
-    end(expiry);
+    block_after_expire(HAND_OFF);
 }
 
 /// The system refuses the first thread.
-pub fn failing_spawn() {
+fn refuse_first_thread(capacity: u32, queue_size: Option<u64>) {
     fail_spawns(1);
-    let pool = Books::open(options(1, QUEUE), 1);
+    let pool = Books::open(options(capacity, queue_size), capacity as usize);
     let other = beside(&pool, |pool| {
         let _ = pool.try_hard(0);
     });
@@ -488,17 +497,12 @@ pub fn failing_spawn() {
     pool.drain();
 }
 
-/// The same where every task has a worker of its own.
+pub fn failing_spawn() {
+    refuse_first_thread(1, QUEUE);
+}
+
 pub fn hand_off_failing_spawn() {
-    fail_spawns(1);
-    let pool = Books::open(options(2, HAND_OFF), 2);
-    let other = beside(&pool, |pool| {
-        let _ = pool.try_hard(0);
-    });
-    let _ = pool.try_hard(1);
-    end(other);
-    assert!(pool.accepted() >= 1);
-    pool.drain();
+    refuse_first_thread(2, HAND_OFF);
 }
 
 /// The system gives one thread and no other: a submitter that is refused one is served by the first worker.
@@ -618,18 +622,7 @@ pub fn workers_that_wait_for_each_other() {
     let told = Arc::new(AtomicUsize::new(0));
     let result_waits = Arc::new(Mutex::new(Vec::new()));
     // Both run before either waits.
-    let ((pass, open), (other_pass, other_open)) = (gate(), gate());
-    let meet: [Box<dyn FnOnce() + Send>; 2] = [
-        Box::new(move || {
-            open();
-            other_pass();
-        }),
-        Box::new(move || {
-            other_open();
-            pass();
-        }),
-    ];
-    for (number, meet) in meet.into_iter().enumerate() {
+    for (number, meet) in meeting().into_iter().enumerate() {
         let (inner, result_waits, told) =
             (pool.clone(), Arc::clone(&result_waits), Arc::clone(&told));
         pool.put_action(number, move || {
@@ -1076,18 +1069,7 @@ pub fn workers_of_two_pools_wait() {
     let pools = two_pools(Strategy::RoundRobin);
     let told = Arc::new(AtomicUsize::new(0));
     let served = Arc::new(AtomicUsize::new(0));
-    let ((pass, open), (other_pass, other_open)) = (gate(), gate());
-    let meet: [Box<dyn FnOnce() + Send>; 2] = [
-        Box::new(move || {
-            open();
-            other_pass();
-        }),
-        Box::new(move || {
-            other_open();
-            pass();
-        }),
-    ];
-    for meet in meet {
+    for meet in meeting() {
         let (inner, told, served) = (Arc::clone(&pools), Arc::clone(&told), Arc::clone(&served));
         let task = Task::unbooked(move || {
             meet();

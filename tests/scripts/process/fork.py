@@ -299,30 +299,10 @@ def a_fork_waits_for_a_worker_that_is_just_leaving() -> None:
     print("parent", len(left))
 
 
-def a_fork_does_not_wait_for_ever_for_a_worker_that_waits_for_the_forking_thread() -> None:
+def with_a_worker_that_leaves_at(go: threading.Event) -> Pool:
+    """A released pool: its worker frees a thread-local object, which waits for the event."""
     local = threading.local()
-    leaving, forked = threading.Event(), threading.Event()
-
-    class Last:
-        def __del__(self) -> None:
-            leaving.set()
-            assert forked.wait(30)
-
-    def task() -> None:
-        local.last = Last()
-
-    pool, other = Pool(1), Pool(1)
-    pool.submit(task)
-    pool.release()
-    assert leaving.wait(10)
-    in_child(lambda: use(other))
-    forked.set()
-    print("parent")
-
-
-def a_worker_that_does_not_get_away_does_not_keep_the_others() -> None:
-    local = threading.local()
-    leaving, go = threading.Event(), threading.Event()
+    leaving = threading.Event()
 
     class Last:
         def __del__(self) -> None:
@@ -332,10 +312,24 @@ def a_worker_that_does_not_get_away_does_not_keep_the_others() -> None:
     def task() -> None:
         local.last = Last()
 
-    stuck, other = Pool(1), Pool(40)
-    stuck.submit(task)
-    stuck.release()
+    pool = Pool(1)
+    pool.submit(task)
+    pool.release()
     assert leaving.wait(10)
+    return pool
+
+
+def a_fork_does_not_wait_for_ever_for_a_worker_that_waits_for_the_forking_thread() -> None:
+    forked = threading.Event()
+    _stuck, other = with_a_worker_that_leaves_at(forked), Pool(1)
+    in_child(lambda: use(other))
+    forked.set()
+    print("parent")
+
+
+def a_worker_that_does_not_get_away_does_not_keep_the_others() -> None:
+    go = threading.Event()
+    stuck, other = with_a_worker_that_leaves_at(go), Pool(40)
     with Gate() as gate:
         for _ in range(40):
             other.submit(gate.hold)

@@ -1,4 +1,4 @@
-"""AsyncPool and the process: what an import brings in, the interpreter's exit, Ctrl-C, forks."""
+"""AsyncPool and its process: the modules that it imports, the interpreter's exit, Ctrl-C, forks."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_ctrl_c_while_it_waits(wait: str) -> None:
 @pytest.mark.parametrize("where", ["block", "end"])
 def test_ctrl_c_in_a_group(where: str) -> None:
     stdout = script("ctrl_c_in_a_group", where)
-    # As with asyncio.TaskGroup failures come first, and from 3.13 on the task is cancelled again after them.
+    # As in asyncio.TaskGroup: failures come first, and from 3.13 on the task is cancelled again after them.
     assert stdout == "done\nfailed (ValueError('mine'),)\n" + (
         "interrupted []\n" if sys.version_info >= (3, 13) else ""
     )
@@ -116,6 +116,6 @@ def test_a_child_of_a_closed_pool() -> None:
 
 
 def test_what_the_last_collection_finds_is_reported_whole() -> None:
-    # While the interpreter ends, the collector runs for the last time, and clears exceptions of which nobody was told.
+    # As the interpreter ends, the collector runs once more, and frees calls whose exceptions nobody has asked for.
     _, err = run_program("asyncio/exit.py", "what_the_last_collection_finds_is_reported_whole")
     assert err.count("ValueError: number") == 40

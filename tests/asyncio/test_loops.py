@@ -1,4 +1,4 @@
-"""AsyncPool and loops: several, closed ones, uvloop, debug mode; and PoolExecutor as the default executor of one."""
+"""AsyncPool on several loops, closed loops, uvloop, and in debug mode; PoolExecutor as a loop's default executor."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ HAS_UVLOOP = importlib.util.find_spec("uvloop") is not None
 
 def test_debug_mode() -> None:
     async def main() -> None:
-        # No machine is too slow for this test.
+        # Debug mode must not warn of a slow callback on a slow machine.
         asyncio.get_running_loop().slow_callback_duration = 3600.0
         async with AsyncPool(2, abandon_on_cancel=True) as pool:
             await everything(pool)
             with Gate() as gate:
                 held, abandoned = pool.run(gate.hold), pool.run(gate.hold)
-                await entered(gate, 2)  # Or it would be taken back.
+                await entered(gate, 2)  # A call that had not begun would be taken back.
                 with pytest.raises(TimeoutError):
                     await asyncio.wait_for(abandoned, 0.01)
                 with pytest.raises(TimeoutError):
@@ -54,7 +54,7 @@ def test_one_loop_after_another() -> None:
 
     for _ in range(10):
         run(main())
-    # The pool is still open, and keeps none of them.
+    # The pool is still open, and does not keep the loops alive.
     gc.collect()
     wait_freed(*loops)
     run(main())
@@ -159,7 +159,7 @@ def test_a_loop_that_closes_with_calls_under_way(when: str) -> None:
                 futures.append(pool.run(ran.add))
             gate.wait_entered(1)
             if when == "done":
-                # The loop has been woken, and is closed before it looks.
+                # The loop has been woken, and is closed before it fetches the result.
                 gate.open()
                 wait_equal(lambda: pool.pool.stats().failed, 1)
             loop.stop()
@@ -174,7 +174,7 @@ def test_a_loop_that_closes_with_calls_under_way(when: str) -> None:
         wait_until(lambda: gc.collect() >= 0 and len(errors) == 1, "the report")
     run(everything(pool))
     run(pool.aclose())
-    # They cannot be awaited any more.
+    # The calls cannot be awaited any more.
     wait_until(lambda: all(future.cancelled() for future in futures), "the cancellation")
     assert errors == [mine]
     # None of the waiting calls was withdrawn.
@@ -199,7 +199,7 @@ def test_asyncio_run_that_ends_with_calls_under_way() -> None:
 
     with Gate() as gate:
         run(main(gate))
-        # asyncio.run cancelled the tasks, which took back what had not started and left alone what had.
+        # asyncio.run() cancelled the tasks, which took back the calls that had not started, and no others.
         gate.open()
     run(everything(pool))
     assert ran.value == 0
@@ -249,7 +249,7 @@ def test_asyncio_run_again_and_again_leaks_no_threads_and_no_files() -> None:
 
     kept = AsyncPool(3, disable_purge=True)
     together = threading.Barrier(3)
-    run(all_at_once())  # All workers are there from now on.
+    run(all_at_once())  # From now on all workers are alive.
     run(shared())
     run(main())
     gc.collect()

@@ -1,4 +1,6 @@
-"""An exception that nobody asks for: told when the call is dropped, in any state of the thread, never on the loop's."""
+"""An exception that nobody retrieves is reported when its call is freed: never on the loop's thread, whatever the
+thread that frees it is doing.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,7 @@ def test_a_dropped_call_is_told_of_on_a_worker_s_thread(make: Any) -> None:
             del call
             collect()
             await until(lambda: gate.inside == 1)
-            # A handler that takes its time does not stop the loop.
+            # A slow handler does not block the loop.
             assert await pool.run(int, "7") == 7
             gate.open()
 

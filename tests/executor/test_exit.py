@@ -1,4 +1,4 @@
-"""Executors and the interpreter's exit: what was accepted is done, nothing is accepted any more, nothing hangs."""
+"""Executors at the interpreter's exit: accepted calls are done, later ones are refused, and nothing hangs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ each_executor_type = pytest.mark.parametrize("executor_type", EXECUTOR_TYPES)
 
 
 def script(name: str, executor_type: Executors, *arguments: object, code_expected: int = 0) -> str:
-    """Runs a program on the class; gives what it wrote to stdout, and fails if it complained."""
+    """Runs a program on the class; returns its stdout, and fails if it wrote to stderr."""
     stdout, stderr = run_program(
         "executor/exit.py", name, executor_type.__name__, *arguments, code_expected=code_expected
     )
@@ -79,7 +79,7 @@ def test_an_exit_handler_is_refused(executor_type: Executors, used: bool) -> Non
         executor_type,
         used,
     )
-    # One that was never used has no worker who would have told it that all is over.
+    # An executor that was never used has no worker that could have noticed the exit.
     said = {
         "cannot schedule new futures after interpreter shutdown",
         *(["cannot schedule new futures after shutdown"] if used else []),
@@ -90,7 +90,7 @@ def test_an_exit_handler_is_refused(executor_type: Executors, used: bool) -> Non
 
 @each_executor_type
 def test_an_exit_handler_that_makes_an_executor(executor_type: Executors) -> None:
-    # Too late for its threads to be waited for: it is refused.
+    # Its threads could not be waited for any more, so the call is refused.
     stdout = script(
         "an_exit_handler_that_makes_an_executor",
         executor_type,
@@ -115,7 +115,7 @@ def test_a_task_that_goes_on_is_refused_in_the_end(executor_type: Executors) -> 
         "a_task_that_goes_on_is_refused_in_the_end",
         executor_type,
     )
-    # CPython's own may just have been about to start a thread.
+    # CPython's executor may just have been about to start a thread.
     own = ("can't create new thread at interpreter shutdown",) if executor_type is ThreadPoolExecutor else ()
     assert stdout.startswith(("cannot schedule new futures after ", *own))
 
@@ -177,7 +177,7 @@ def test_an_executor_in_a_cycle_and_one_in_a_module(executor_type: Executors) ->
 
 def test_workers_who_wait_for_each_other_and_blocked_submitters() -> None:
     stdout, stderr = run_program("executor/exit.py", "workers_who_wait_for_each_other_and_blocked_submitters")
-    # Two threads write, whichever is sooner.
+    # Two threads write, in either order.
     assert sorted(stdout.split()) == ["queued", "refused"]
     assert stderr == ""
 

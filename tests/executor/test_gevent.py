@@ -1,4 +1,4 @@
-"""gevent's monkey-patching: what docs/executor.md says that works does, and what waits natively stops greenlets."""
+"""gevent's monkey-patching: all that docs/executor.md promises works, and a native wait stops all greenlets."""
 
 from __future__ import annotations
 

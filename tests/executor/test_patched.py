@@ -1,4 +1,4 @@
-"""Executors: submit() replaced by others: on an executor, in a subclass, or in CPython's class by tracing libraries."""
+"""Executors whose submit() is replaced: on the object, in a subclass, or by a tracing library in CPython's class."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Executors = type[ThreadPoolExecutor]
 
 each_executor_type = pytest.mark.parametrize("executor_type", EXECUTOR_TYPES)
 
-# Each way to submit calls of int with the texts "1" and "2" on an executor of pyants, and to have their results.
+# Each way to call int on the texts "1" and "2" by an executor of pyants, and to get the results.
 WAYS: dict[str, Callable[[Any], list[int]]] = {
     "submit": lambda executor: [executor.submit(int, text).result(DEADLINE) for text in "12"],
     "try_submit": lambda executor: [executor.try_submit(int, text).result(DEADLINE) for text in "12"],
@@ -48,7 +48,7 @@ def in_a_group(executor: Any) -> list[int]:
 
 
 class Counting(pyants.PoolExecutor):
-    """Counts its submits, as those do who hand a context on."""
+    """Counts its submits, like a class that passes a context on."""
 
     count = 0
 
@@ -106,7 +106,7 @@ def test_how_long_it_may_take_is_said_to_the_submit_at_the_end() -> None:
         with pytest.raises(PoolTimeoutError):
             executor.submit_within(0.001, int)
         assert executor.count == 3
-        # Of other executors it says nothing.
+        # It says nothing about other executors.
         other = Counting(1, queue_size=0)
         inner: list[Any] = []
 
@@ -154,7 +154,7 @@ def test_the_submit_of_cpython_ends_in_ours() -> None:
         assert held.result(DEADLINE) is None
         assert queued.result(DEADLINE) == 7
         assert isinstance(failing.exception(DEADLINE), ValueError)
-        # No thread but the worker.
+        # There is no thread but the worker.
         assert executor.pool.stats().spawned == 1
     assert executor.pool.stats().completed + executor.pool.stats().cancelled == 3
     with pytest.raises(PoolClosedError, match=REFUSED):
@@ -174,7 +174,7 @@ def test_the_submit_of_cpython_is_cancelled_by_shutdown() -> None:
 
 
 def test_while_the_submit_of_cpython_waits_for_a_permit_others_submit() -> None:
-    # It holds a lock of the whole process; ours waits when it has let go of it.
+    # CPython's submit() holds a lock of the whole process; ours releases it before it waits.
     with PoolExecutor(1, queue_size=0) as executor, Gate() as gate:
         executor.submit(gate.hold)
         waiting = Background(lambda: ThreadPoolExecutor.submit(executor, int, "7"))

@@ -16,7 +16,7 @@ each_executor_type = pytest.mark.parametrize("executor_type", EXECUTOR_TYPES)
 
 
 def script(name: str, executor_type: Executors, *arguments: object) -> str:
-    """Runs a program on the class; gives what it wrote to stdout, and fails if it complained."""
+    """Runs a program on the class; returns its stdout, and fails if it wrote to stderr."""
     stdout, stderr = run_program("executor/signals.py", name, executor_type.__name__, *arguments)
     assert stderr == ""
     return stdout
@@ -101,7 +101,7 @@ def test_other_threads_that_wait_are_not_disturbed(executor_type: Executors) -> 
 
 @each_executor_type
 def test_ctrl_c_ends_a_program_once_its_tasks_are_done(executor_type: Executors) -> None:
-    # As in any program that waits in its main thread.
+    # As in any program whose main thread waits.
     stdout = script(
         "ctrl_c_ends_a_program_once_its_tasks_are_done",
         executor_type,

@@ -1,7 +1,7 @@
-//! The tasks of the models, and the books kept of them: every accepted task runs exactly once, and no other ever runs.
+//! The tasks of the models, and the counts kept of them: every accepted task runs exactly once, and no other ever runs.
 //!
-//! The books are plain atomics of the standard library, which no model checker explores: they add no states. They are
-//! closed when the last part of the pool is dropped, after its last thread has left.
+//! The counts are plain atomics of the standard library, which no model checker explores: they add no states. They are
+//! checked when the last part of the pool is dropped, after its last thread has left.
 
 use pyants::pool::internal::sync::WaitLimit;
 use pyants::pool::internal::{Accounting, Detached};
@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 
 type Action = Box<dyn FnOnce() + Send>;
 
-/// A task: its number in the books, what it does besides being counted, and in how many parts it is done.
+/// A task: its number in the counts, an action besides being counted, and the number of parts in which it is done.
 pub struct Task {
     number: usize,
     action: Option<Action>,
@@ -28,7 +28,7 @@ pub enum Start {
     Succeeds,
 }
 
-/// The number of tasks that fit into the books.
+/// The number of tasks that can be counted.
 const TASKS: usize = 12;
 
 /// The host of the models.
@@ -80,7 +80,7 @@ impl Task {
         }
     }
 
-    /// A task that is not in the books.
+    /// A task that is not counted.
     pub fn unbooked(action: impl FnOnce() + Send + 'static) -> Self {
         Task::of(0, action)
     }
@@ -209,7 +209,7 @@ impl Host for Ledger {
     }
 }
 
-/// A pool with its books, to be cloned into the threads of a model.
+/// A pool whose tasks are counted, to be cloned into the threads of a model.
 #[derive(Clone)]
 pub struct Books(pub Arc<Pool<Ledger>>);
 

@@ -9,7 +9,7 @@
 mod ledger;
 #[macro_use]
 mod left_out;
-#[allow(dead_code)] // What is too large for loom is left to shuttle.
+#[allow(dead_code)] // Only shuttle runs the scenarios that are too large for loom.
 mod scenarios;
 
 use loom::thread;
@@ -180,7 +180,7 @@ struct OneSeat {
 unsafe impl Sync for OneSeat {}
 
 impl OneSeat {
-    /// With a worker that has just begun to rest.
+    /// A seat whose worker has just begun to rest.
     fn new() -> Arc<Self> {
         let seats = Arc::new(Seats::new(None));
         assert_eq!(seats.fresh(), 0);
@@ -195,7 +195,7 @@ impl OneSeat {
         self.owned.with_mut(|_| ());
     }
 
-    /// The thread that popped the seat.
+    /// Done by the thread that popped the seat.
     fn call(&self) {
         if !self.seats.get(0).call(Call::Look) {
             self.touch();
@@ -207,7 +207,7 @@ impl OneSeat {
         rest.is_some_and(|(rest, _)| self.seats.get(0).expire(rest))
     }
 
-    /// The worker.
+    /// Done by the worker.
     fn sleep(&self) {
         self.touch();
         if self.seats.get(0).sleep(None) != Call::Leave {

@@ -1,4 +1,4 @@
-"""Tasks that raise: who hears of it, and that the pool lives on."""
+"""Tasks that raise: the exception is reported, and the pool goes on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is logged of tasks that raise, and where."""
+"""The log records of tasks that raise: their content, their logger and their level."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_a_handler_that_raises_is_logged_with_both_exceptions(kind: Kind) -> Non
 @pytest.mark.ants("B73", "D2")
 def test_if_logging_itself_fails_the_unraisable_hook_hears_of_it() -> None:
     stdout, _ = run_program("pool/logging.py", "if_logging_itself_fails_the_unraisable_hook_hears_of_it")
-    # Neither failure is lost.
+    # Both failures are reported.
     assert "OSError" in stdout
     assert "ValueError" in stdout
 

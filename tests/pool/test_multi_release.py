@@ -1,4 +1,4 @@
-"""Several pools behind one front: closing, opening, and who waits for whom."""
+"""Several pools behind one front: release and reboot, and tasks of one pool that wait for another."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_release_that_times_out_names_the_pools_that_failed() -> None:
                 pool.release_timeout(0.05)
             return re.findall(r"\d+", str(caught.value).partition("of the pools")[2])
 
-        # Those of the others leave, which takes its time.
+        # The workers of the other pools leave, which takes a while.
         wait_equal(late, ["1", "3"])
 
 

@@ -39,7 +39,7 @@ def test_an_idle_worker_lives_for_an_expiry_at_least(expiry: float) -> None:
 
 @pytest.mark.ants("B39", "B40", "D12")
 def test_an_idle_worker_lives_for_two_expiries_at_most() -> None:
-    # The bound holds up to what a busy machine adds: hence a ratio that only a wrong clock or a missed scan exceeds.
+    # A busy machine adds to the bound, so the test allows a ratio that only a wrong clock or a missed scan exceeds.
     with Pool(4, expiry_duration=1) as pool:
         occupy(pool, 4)
         idle_since = time.monotonic()
@@ -62,7 +62,7 @@ def test_a_busy_worker_is_never_purged() -> None:
         pool.submit(gate.hold)
         pool.submit(gate.hold)
         gate.wait_entered(2)
-        # One becomes idle and is purged, which shows that purges happen.
+        # One worker becomes idle and is purged, which shows that the pool purges.
         gate.let(1)
         wait_equal(pool.running, 1)
         pool.submit(nap)
@@ -140,7 +140,7 @@ def test_one_purge_leaves_other_pools_alone() -> None:
 
 
 def test_a_short_expiry_is_kept_beside_a_long_one() -> None:
-    # The expiry thread has a far deadline first, and must be told of a nearer one.
+    # The expiry thread has a late deadline at first, and must be told of an earlier one.
     with Pool(1, expiry_duration=1000) as long, Pool(1, expiry_duration=0.02) as short:
         occupy(long, 1)
         occupy(short, 1)

@@ -1,4 +1,4 @@
-"""Closing a pool: at once, or with a wait."""
+"""Closing a pool: release(), and release_timeout(), which waits."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_release_closes_the_pool_and_waits_for_nothing(kind: Kind) -> None:
             face.put_within(10, 2)
         with pytest.raises(PoolClosedError):
             face.put_many([2])
-        # The counters go on working.
+        # The counters still work.
         assert (pool.cap(), pool.running(), pool.free(), pool.waiting(), pool.queued()) == (2, 1, 1, 0, 0)
         pool.tune(3)
         assert pool.cap() == 3
@@ -158,7 +158,7 @@ def test_release_timeout_waits_until_all_is_over_and_no_longer(kind: Kind) -> No
     face = Face(kind, 3, task, queue_size=5)
     for _ in range(8):
         face.put(None)
-    # Were the deadline waited for, the test would hang.
+    # If it waited until the deadline, the test would hang.
     face.pool.release_timeout(100_000)
     assert done.value == 8
     assert face.pool.running() == 0
@@ -196,7 +196,7 @@ def test_without_workers_no_time_is_needed() -> None:
     pool.submit(lambda: ids.append(threading.get_native_id()))
     wait_until(lambda: pool.stats().expired == 1)
     wait_gone(ids)
-    # The thread that saw to that is still there, and is waited for without a look at the time.
+    # The expiry thread, which told the worker to leave, is still there, and is joined whatever the time limit.
     pool.release_timeout(0)
 
 
@@ -280,6 +280,6 @@ def test_several_threads_may_release_at_once() -> None:
             return True
 
         released = [Background(release) for _ in range(4)]
-        # Exactly one of them closed it.
+        # Exactly one of the threads closed the pool.
         assert sum(each.result() for each in released) == 1
         wait_equal(pool.running, 0)

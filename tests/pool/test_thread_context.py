@@ -1,4 +1,4 @@
-"""What context a worker begins in: where threads inherit one, -X thread_inherit_context, a copy of the submitter's."""
+"""The context in which a worker begins: with -X thread_inherit_context a copy of the submitter's, else an empty one."""
 
 from __future__ import annotations
 

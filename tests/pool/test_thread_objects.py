@@ -1,4 +1,4 @@
-"""A worker's thread as the module threading shows it, and its end."""
+"""A worker's Thread object in the module threading, and the end of its thread."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel")
 
 
 def thread_of(pool: Pool) -> threading.Thread:
-    """The thread of a worker of an idle pool of one, which rests then."""
+    """The thread of the one worker of an idle pool, which is at rest then."""
     threads: list[threading.Thread] = []
     pool.submit(lambda: threads.append(threading.current_thread()))
     assert pool.wait_idle(DEADLINE)
@@ -262,7 +262,7 @@ def test_idle_threads_are_used_again(executor_type: Executors) -> None:
     with executor_type(4) as executor:
         for _ in range(3):
             executor.submit(int).result(DEADLINE)
-            # The thread is done with it a moment later than the result is there.
+            # The thread drops it a moment after the result is there.
             threading.Event().wait(0.05)
         assert len(attribute(executor, "_threads")) == 1
 

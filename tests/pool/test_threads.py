@@ -94,7 +94,7 @@ def test_threads_that_have_left_are_forgotten() -> None:
 
 def test_thread_locals_live_as_long_as_the_worker() -> None:
     class Value:
-        """Something to hold."""
+        """An object that a worker can hold."""
 
     local = threading.local()
     references: list[weakref.ref[Value]] = []

@@ -69,7 +69,7 @@ def test_fork_from_a_task(make: str) -> None:
 
 
 def test_fork_under_load() -> None:
-    # Locks are held, threads spawn, park and expire in the very moment of the fork.
+    # At the moment of the fork locks are held, and workers start, park and expire.
     stdout = script("fork_under_load")
     assert stdout == "parent\n"
 
@@ -95,13 +95,13 @@ def test_a_worker_that_does_not_get_away_does_not_keep_the_others() -> None:
 
 
 def test_a_fork_hook_may_wait_for_a_worker() -> None:
-    # Hooks run in the order opposite to that of their registration: this one after the module's own.
+    # Hooks run in the reverse order of their registration: this one after the module's own.
     stdout, stderr = run_program("process/fork_hook.py")
     assert (stdout, stderr) == ("hook\nparent\n", "")
 
 
 def test_nothing_is_looked_up_or_imported_on_first_use() -> None:
-    # A child forked while another thread does so would wait for the end of it for ever.
+    # A child that is forked while another thread does so would wait for ever for the end of it.
     stdout, stderr = run_program("process/lookups.py")
     assert stdout == "[]\n", stderr
 

@@ -1,4 +1,4 @@
-"""Where pyants may be imported, and how often."""
+"""pyants can be imported again, and only in the main interpreter."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def test_the_place_of_an_interrupted_submitter_is_free_again() -> None:
 
 
 def test_a_signal_handler_that_returns_does_not_end_the_wait() -> None:
-    # The handler itself makes the wait come to its end: it runs while the main thread waits.
+    # The handler itself ends the wait: it runs while the main thread waits.
     stdout = script("a_signal_handler_that_returns_does_not_end_the_wait")
     assert stdout == "['handled', 'submitted']\n"
 
@@ -109,7 +109,7 @@ def test_interrupts_that_race_with_free_workers_lose_and_double_nothing() -> Non
 
 
 def test_an_unhandled_interrupt_ends_the_process_and_tasks_finish() -> None:
-    # SIGINT left to Python's default ends the process by the signal, after the usual exit work.
+    # Without a handler of its own, SIGINT ends the process by the signal, after the usual work at exit.
     stdout, stderr = run_program(
         "process/signals.py",
         "an_unhandled_interrupt_ends_the_process_and_tasks_finish",

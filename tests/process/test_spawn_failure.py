@@ -1,4 +1,4 @@
-"""The operating system gives no thread: tasks wait, or are refused, and none is lost."""
+"""The operating system refuses threads: tasks wait, or are refused, and none is lost."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ def test_a_multi_pool_and_a_pool_with_func() -> None:
 
 
 def test_housekeeping_without_a_thread_of_its_own() -> None:
-    # Where no thread can be had for the purger the pool works all the same.
+    # The pool works even if the expiry thread cannot be started.
     script("housekeeping_without_a_thread_of_its_own")
 
 
 def test_without_memory_for_a_stack() -> None:
-    # No injected fault: the operating system itself refuses.
+    # The fault is not injected: the operating system itself refuses.
     script("without_memory_for_a_stack")

@@ -1,4 +1,4 @@
-"""The private names of CPython that pyants uses: all are in the list of pyants/_threads.py, and can be done without."""
+"""Every private name of CPython that pyants uses is in the list of pyants/_threads.py, and may be missing."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ PYTHON = sorted((ROOT / "python" / "pyants").glob("*.py"))
 RUST = sorted((ROOT / "src" / "python").rglob("*.rs"))
 
 NAME = r"(_[A-Za-z]\w*)\b"
-# Where a name is used: as an attribute, in a string, or as a module; and as a C function.
+# Uses of a name: as an attribute, in a string, as a module, and as a C function.
 USES = re.compile(rf"""\.{NAME} | ["']{NAME}["'] | \b(?:from|import)\s+{NAME} | \bfn\s+(_Py\w+)""", re.VERBOSE)
-# Where one of our own is made.
+# Definitions of our own names.
 OWN = re.compile(
     rf"""\bdef\s+{NAME} | \bself\.{NAME}\s*[:=] | ^\s*{NAME}\s*[:=] | \bclass\s+{NAME} | \bfn\s+(_[a-z]\w*)
     | [gs]etter\({NAME}\) | \bname\s*=\s*"{NAME}" | module\.add\("{NAME}" | ^\s*\#\[pyo3\(name\s*=\s*"{NAME}""",
@@ -31,7 +31,7 @@ def names(pattern: re.Pattern[str], text: str) -> set[str]:
 
 
 def code(path: Path) -> str:
-    """Without comments and docstrings."""
+    """The text of a file without comments and docstrings."""
     text = path.read_text()
     if path.suffix == ".rs":
         return re.sub(r"//.*", "", text)

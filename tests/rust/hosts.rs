@@ -152,7 +152,7 @@ fn a_worker_that_cannot_be_set_up_closes_the_pool_and_cancels_what_has_not_start
             assert_eq!(stats.cancelled, admitted);
             assert!(pool.host().ran.lock().unwrap().is_empty());
 
-            // From now on workers can be set up.
+            // From here on workers can be set up.
             pool.host().is_barren.store(false, Ordering::SeqCst);
             pool.reboot();
             assert!(!pool.is_broken());

@@ -371,7 +371,7 @@ fn a_worker_alone_with_its_wait_is_told_when_the_thread_for_another_is_refused()
             pool.expire_all();
             pool.running() == 1
         });
-        // The first may still hope: a second worker may be started.
+        // The first is not stuck: a second worker may still be started.
         gate.open();
         eventually("the first waits", || answers.entries() == ["waits"]);
         fail_spawns(-1);

@@ -34,7 +34,7 @@ def twenty_thousand_gathered_calls() -> None:
             before = resident()
             for _ in range(4):
                 await gathered(pool)
-            # All of one round that leaked would be more than 20 MiB.
+            # If all calls of one round leaked, it would be more than 20 MiB.
             assert resident() - before < 10 << 20, (before, resident())
             assert pool.pool.running() <= 8
 

@@ -76,12 +76,12 @@ def a_loop_dropped_with_its_mail() -> None:
     call = loop.run_until_complete(main())
     gate.set()
     pool.pool.release()
-    pool.pool.wait_idle(30)  # The letter is there, and the loop has not looked.
+    pool.pool.wait_idle(30)  # The result is in the loop's mailbox, and the loop has not fetched it.
     loops = [loop]
     del call, loop
 
     def drop() -> None:
-        # The loop goes with what it was to call, while the NameError is on its way.
+        # The loop is freed together with its callbacks, while the NameError propagates.
         use(loops.pop(), other=missing)  # noqa: F821
 
     try:

@@ -14,7 +14,7 @@ kept: list[object] = []
 
 
 def patch(order: str) -> Any:
-    """Patches before the import of pyants, after it, or after the use; gives the module gevent."""
+    """Patches Python before pyants is imported, after that, or after it was used; returns the module gevent."""
 
     def patch_all() -> None:
         importlib.import_module("gevent.monkey").patch_all()
@@ -32,7 +32,7 @@ def patch(order: str) -> Any:
     if order != "before the import":
         patch_all()
     gevent = importlib.import_module("gevent")
-    gevent.get_hub()  # Or the first uses of gevent in several workers may hang in its imports.
+    gevent.get_hub()  # Otherwise the first uses of gevent in several workers may hang in its imports.
     return gevent
 
 
@@ -95,7 +95,7 @@ def a_wait_in_gevents_own_threads(order: str) -> None:
     with PoolExecutor(2) as executor:
         future = executor.submit(gate.wait, 30)
         gevent.spawn(open_it)
-        # future.result() here would stop the greenlet that opens the gate, for ever.
+        # Here future.result() would stop the greenlet that opens the gate, for ever.
         assert gevent.get_hub().threadpool.apply(future.result)
         assert ticks == [1]
     print("done")

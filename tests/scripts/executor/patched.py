@@ -21,7 +21,7 @@ patched: Any = ThreadPoolExecutor
 
 
 # --- patches as wrapt makes them (OpenTelemetry, ddtrace) and with functools.wraps (Sentry) ---
-# They call what they wrap, with a function that takes a variable of the context along.
+# They call the wrapped method with a function that sets a context variable around the call.
 
 
 def in_span(span: str | None, fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -76,7 +76,7 @@ def traced(_: object) -> str | None:
 
 
 def check(executor: Any, count: int) -> None:
-    """So many patches see each call, and those of CPython's class."""
+    """So many patches see each call by this executor, and by one of CPython's."""
     parent.set("span")
     ways: list[Callable[[], list[Any]]] = [
         lambda: [executor.submit(traced, 1).result(30)],

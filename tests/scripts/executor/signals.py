@@ -37,7 +37,7 @@ def a_wait_is_interrupted_and_the_task_is_not(kind: str, call: str) -> None:
     assert held.running()
     assert not queued.done()
     gate.open()
-    # It can be asked again.
+    # The future can be asked again.
     assert held.result(30) is None
     assert queued.result(30) is None
     executor.shutdown()
@@ -90,7 +90,7 @@ def a_handler_that_returns_does_not_end_the_wait(kind: str) -> None:
 
     def send() -> None:
         # A signal that comes just before CPython's own wait goes to sleep does not wake it: again, until it is handled.
-        # (The sleep is the pace of that: nothing counts on how long it takes.)
+        # (The sleep only sets the pace: the test does not depend on its length.)
         while not handled:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
             time.sleep(0.01)

@@ -28,7 +28,7 @@ def in_both(test: Callable[[Any], None]) -> None:
 
 
 def values_in(executor: Any, count: int) -> list[str]:
-    """The variable's values in calls that so many workers run at once."""
+    """The values of the variable in calls that so many workers run at once."""
     barrier = threading.Barrier(count + 1)
 
     def call() -> str:
@@ -89,7 +89,7 @@ def filters_of_warnings() -> None:
         assert raised is not inherits
         assert [str(each.message) for each in caught] == (["deep"] if inherits else [])
 
-    # For those who have no filters of their own.
+    # The filters of threads that have none of their own.
     warnings.simplefilter("error")
     in_both(test)
 
@@ -122,7 +122,7 @@ def a_context_that_holds_the_pool_does_not_keep_it() -> None:
     def make() -> weakref.ref[Pool]:
         pool = Own(1)
         held.set(pool)
-        pool.inner = Pool(1)  # It is made in a context with the first.
+        pool.inner = Pool(1)  # It is made in a context that holds the first.
         return weakref.ref(pool)
 
     reference = contextvars.Context().run(make)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def pool_of(pool: Any) -> Any:
-    """The pool itself, or that of an executor."""
+    """The pool of an executor, or the pool itself."""
     return pool.pool if isinstance(pool, PoolExecutor) else pool
 
 
@@ -42,7 +42,7 @@ def use_futures(executor: PoolExecutor) -> None:
 
 
 def run_in_worker(pool: Any, function: Callable[..., object], *arguments: object) -> None:
-    """Waits for its end, and fails if it does."""
+    """Submits the call, waits for its end, and fails if it failed."""
     future = pool.submit(function, *arguments)
     assert pool_of(pool).wait_idle(30)
     if future is None:
@@ -138,7 +138,7 @@ def a_child_has_an_expiry_thread_of_its_own() -> None:
     stop = threading.Event()
 
     def come_and_go() -> None:
-        # Forks meet the expiry at all that it does.
+        # Forks happen at every step of the expiry thread.
         while not stop.is_set():
             brief.submit(int)
             nap(0.005)
@@ -153,7 +153,7 @@ def a_child_has_an_expiry_thread_of_its_own() -> None:
             wait_equal(pool.running, 0)
             assert pool.stats().expired == 1
         resting.submit(int)
-        # With nobody at rest there is one thread again.
+        # With no worker at rest there is one thread again.
         for pool in (resting, brief, own):
             pool.release_timeout(10)
         if sys.platform == "linux":
@@ -243,7 +243,7 @@ def fork_under_load() -> None:
     for thread in threads:
         thread.start()
     for _ in range(10):
-        # Sum's lock, unlike the pool's, may be held by a thread that the child does not have: so a new one.
+        # A thread that the child lacks may hold the lock of `done`, unlike the pool's: so use() makes a new Sum.
         in_child(lambda: use(pool))
     stop.set()
     for thread in threads:
@@ -255,7 +255,7 @@ def fork_under_load() -> None:
 
 def a_fork_waits_for_a_worker_that_is_just_arriving() -> None:
     forking = threading.Event()
-    os.register_at_fork(before=forking.set)  # Runs before the module's own hook.
+    os.register_at_fork(before=forking.set)  # This hook runs before the module's own.
     arrived: list[Any] = []
     threads: Any = _threads
 
@@ -263,7 +263,7 @@ def a_fork_waits_for_a_worker_that_is_just_arriving() -> None:
 
     def slow(thread: Any, **options: Any) -> None:
         init(thread, **options)
-        # While this thread is being entered into the books of `threading`, another one forks, or had time to.
+        # While this thread is being registered with `threading`, another one forks, or has had time to.
         arrived.append(Background(lambda: in_child(lambda: print("child", len(arrived), flush=True))))
         assert forking.wait(10)
         time.sleep(0.02)
@@ -278,7 +278,7 @@ def a_fork_waits_for_a_worker_that_is_just_arriving() -> None:
 
 def a_fork_waits_for_a_worker_that_is_just_leaving() -> None:
     forking = threading.Event()
-    os.register_at_fork(before=forking.set)  # Runs before the module's own hook.
+    os.register_at_fork(before=forking.set)  # This hook runs before the module's own.
     left: list[Any] = []
     local = threading.local()
 
@@ -473,7 +473,7 @@ def fork_while_threads_wait_for_results() -> None:
     wait_for_all = Background(lambda: concurrent.futures.wait([held]))
 
     def child() -> None:
-        # Its worker is not here, so it never comes; but waiting for it can end.
+        # The child lacks the worker, so the result never comes; but a wait with a time limit ends.
         try:
             held.result(0.01)
         except TimeoutError:

@@ -30,7 +30,7 @@ def signal_when(condition: Callable[[], bool], number: int = signal.SIGINT) -> N
 
 
 def interrupt(call: Callable[[], object], when: Callable[[], bool] | None = None) -> None:
-    """Makes a call that Ctrl-C ends, sent `when` that holds, or as soon as it is about to be made."""
+    """Makes a call that Ctrl-C ends, and prints that. It is sent once `when()` holds, else just before the call."""
     about_to_wait = threading.Event()
     signal_when(when or about_to_wait.is_set)
     try:
@@ -196,7 +196,7 @@ def interrupts_that_race_with_free_workers_lose_and_double_nothing() -> None:
     def handler(*_: object) -> None:
         nonlocal armed
         if armed:
-            armed = False  # Or the next would come while this one is being caught.
+            armed = False  # Otherwise the next would come while this one is being caught.
             raise Stop
 
     signal.signal(signal.SIGALRM, handler)
@@ -217,7 +217,7 @@ def interrupts_that_race_with_free_workers_lose_and_double_nothing() -> None:
             armed = False
             accepted.add(index)
         except Stop:
-            # It may have come just after submit returned: then the task runs all the same.
+            # The signal may have come just after submit() returned: then the task runs all the same.
             stopped += 1
     assert stopped
     signal.setitimer(signal.ITIMER_REAL, 0)

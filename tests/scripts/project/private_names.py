@@ -1,4 +1,4 @@
-"""The programs of tests/project/test_private_names.py: pyants is imported where one of those names is missing."""
+"""The programs of tests/project/test_private_names.py: they import pyants where a private name is missing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from program import in_child, keep_locals, main
 
-# It needs the names too, so it is imported before one goes.
+# This module needs the private names, too, so it is imported before one is hidden.
 importlib.import_module("concurrent.futures.thread")
 # Some of its names are private, and some are changed here.
 threads: Any = threading
@@ -29,7 +29,7 @@ def threading_without(hidden: str) -> types.ModuleType:
 
 
 def import_without(hidden: str) -> Any:
-    """Imports pyants. The module `threading`, and a worker's Thread object, have no such name for it."""
+    """Imports pyants, for which the module `threading` and a worker's Thread object lack the name."""
     init = threads.Thread.__init__
 
     def shorter(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -52,7 +52,7 @@ def a_worker(hidden: str) -> None:
         pool.submit(lambda: seen.append(threading.current_thread()))
     kind = type(seen[0]).__name__
     print(kind, seen[0].name)
-    # Until 3.13 nobody takes a dummy away.
+    # Before 3.13 nothing removes a dummy.
     is_left = kind == "_DummyThread" and sys.version_info < (3, 13)
     assert is_left or threading.active_count() == 1, threading.enumerate()
 
@@ -89,7 +89,7 @@ def a_worker_may_fork(hidden: str) -> None:
 
 
 class OwnRunOnce(asyncio.SelectorEventLoop):
-    """Overrides `_run_once`: it may do anything."""
+    """Overrides `_run_once`, which may then do anything."""
 
     def _run_once(self) -> None:
         once: Any = super()
@@ -97,7 +97,7 @@ class OwnRunOnce(asyncio.SelectorEventLoop):
 
 
 class NoReady(asyncio.SelectorEventLoop):
-    """Has no `_ready` for others than asyncio itself."""
+    """Hides `_ready` from all code but asyncio's."""
 
     def __getattribute__(self, name: str) -> Any:
         caller = sys._getframe(1).f_code  # pyright: ignore[reportPrivateUsage]

@@ -40,7 +40,7 @@ pub struct Ledger {
     now: AtomicUsize,
     most: AtomicUsize,
     most_allowed: usize,
-    unbooked: bool,
+    uncounted: bool,
     /// How the next starts of workers go; later ones succeed.
     starts: Mutex<VecDeque<Start>>,
     every_start_fails: bool,
@@ -81,17 +81,17 @@ impl Task {
     }
 
     /// A task that is not counted.
-    pub fn unbooked(action: impl FnOnce() + Send + 'static) -> Self {
+    pub fn uncounted(action: impl FnOnce() + Send + 'static) -> Self {
         Task::of(0, action)
     }
 }
 
 impl Ledger {
     /// For pools whose tasks are counted elsewhere.
-    pub fn unbooked() -> Self {
+    pub fn uncounted() -> Self {
         OPEN.set(OPEN.get() + 1);
         let mut ledger = Ledger::of(usize::MAX);
-        ledger.unbooked = true;
+        ledger.uncounted = true;
         ledger
     }
 
@@ -114,7 +114,7 @@ impl Drop for Ledger {
         if std::thread::panicking() {
             return;
         }
-        if self.unbooked {
+        if self.uncounted {
             return;
         }
         for task in 0..TASKS {
@@ -241,7 +241,7 @@ impl Books {
     }
 
     /// A pool with these first starts of workers. If one fails, either the pool breaks or the next start tries again.
-    pub fn open_fickle(
+    pub fn open_with_starts(
         options: Options,
         starts: impl IntoIterator<Item = Start>,
         retries_start: bool,
@@ -315,7 +315,7 @@ impl Books {
     }
 
     /// Waits until the pool is gone: no worker may start from then on.
-    pub fn bury(&self) {
+    pub fn await_end(&self) {
         self.watch_gone(&mut WaitLimit::new(None))
             .expect("nothing hinders it");
         self.host().gone.store(true, Relaxed);

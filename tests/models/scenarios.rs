@@ -529,7 +529,7 @@ pub fn broken_worker() {
 
 /// A pool is opened again as soon as it is broken: tasks that enter then are run.
 pub fn broken_worker_against_reboot() {
-    let pool = Books::open_fickle(options(1, QUEUE), [Start::Fails], false, 1);
+    let pool = Books::open_with_starts(options(1, QUEUE), [Start::Fails], false, 1);
     let _ = pool.try_hard(0);
     until(|| pool.is_closed());
     pool.reboot();
@@ -540,7 +540,7 @@ pub fn broken_worker_against_reboot() {
 
 fn fickle(capacity: u32, queue_size: Option<u64>) {
     let options = options(capacity, queue_size);
-    let pool = Books::open_fickle(options, [Start::Fails], true, capacity as usize);
+    let pool = Books::open_with_starts(options, [Start::Fails], true, capacity as usize);
     let other = beside(&pool, |pool| pool.put(0));
     pool.put(1);
     end(other);
@@ -788,7 +788,7 @@ pub fn submit_against_the_end() {
     let pool = Books::open(options(2, QUEUE), 2);
     let ender = beside(&pool, |pool| {
         assert!(pool.release());
-        pool.bury();
+        pool.await_end();
     });
     let _ = pool.try_hard(0);
     let _ = pool.try_hard(1);
@@ -811,10 +811,10 @@ pub fn extract_against_expire() {
 pub fn extract_against_submit() {
     let pool = Books::open(options(1, QUEUE), 1);
     pool.put(0);
-    let sifter = beside(&pool, |pool| pool.extract(1));
+    let other = beside(&pool, |pool| pool.extract(1));
     pool.put(1);
     pool.put(2);
-    end(sifter);
+    end(other);
     pool.drain();
 }
 
@@ -853,7 +853,7 @@ pub fn slow_start() {
 /// The second worker cannot be set up, while the first works.
 fn break_beside_a_healthy_one(queue_size: Option<u64>, retries_start: bool) {
     let starts = [Start::Succeeds, Start::Fails];
-    let pool = Books::open_fickle(options(2, queue_size), starts, retries_start, 2);
+    let pool = Books::open_with_starts(options(2, queue_size), starts, retries_start, 2);
     for task in 0..3 {
         let put = pool.try_hard(task);
         assert!(put.is_ok() || !retries_start && pool.is_broken());
@@ -1025,9 +1025,9 @@ pub fn hand_off_submitters_spin_for_a_permit() {
     spin_for_permit(HAND_OFF);
 }
 
-/// Two pools, without books.
+/// Two pools whose tasks are not counted.
 fn two_pools(strategy: Strategy) -> Arc<MultiPool<Ledger>> {
-    let many = MultiPool::with_hosts(2, strategy, &options(1, HAND_OFF), Ledger::unbooked);
+    let many = MultiPool::with_hosts(2, strategy, &options(1, HAND_OFF), Ledger::uncounted);
     Arc::new(many.expect("the options are good"))
 }
 
@@ -1038,7 +1038,7 @@ fn share_two_pools(strategy: Strategy) {
     let submit = |pools: &MultiPool<Ledger>, served: &Arc<AtomicUsize>| {
         for _ in 0..2 {
             let served = Arc::clone(served);
-            let task = Task::unbooked(move || {
+            let task = Task::uncounted(move || {
                 served.fetch_add(1, Relaxed);
             });
             pools.submit(task).expect("the pools are open");
@@ -1071,9 +1071,9 @@ pub fn workers_of_two_pools_wait() {
     let served = Arc::new(AtomicUsize::new(0));
     for meet in meeting() {
         let (inner, told, served) = (Arc::clone(&pools), Arc::clone(&told), Arc::clone(&served));
-        let task = Task::unbooked(move || {
+        let task = Task::uncounted(move || {
             meet();
-            let third = Task::unbooked(move || {
+            let third = Task::uncounted(move || {
                 served.fetch_add(1, Relaxed);
             });
             match inner.submit(third).map_err(|refusal| refusal.error) {
@@ -1101,7 +1101,7 @@ pub fn submit_against_release_of_two() {
         })
     };
     for _ in 0..3 {
-        let _ = pools.submit(Task::unbooked(|| ()));
+        let _ = pools.submit(Task::uncounted(|| ()));
     }
     end(other);
 }
@@ -1112,12 +1112,12 @@ pub fn worker_served_by_another_pool() {
     let served = Arc::new(AtomicUsize::new(0));
     let serve = || {
         let served = Arc::clone(&served);
-        Task::unbooked(move || {
+        Task::uncounted(move || {
             served.fetch_add(1, Relaxed);
         })
     };
     let (inner, third, by_worker) = (Arc::clone(&pools), serve(), Arc::clone(&served));
-    let first = Task::unbooked(move || {
+    let first = Task::uncounted(move || {
         if inner.submit(third).is_ok() {
             by_worker.fetch_add(1, Relaxed);
         }

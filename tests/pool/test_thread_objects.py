@@ -297,11 +297,7 @@ def test_the_set_during_a_slow_initializer() -> None:
     "use", ["with block", "release", "expiry", "multi-pool", "executor", "shutdown", "two shutdowns", "loop"]
 )
 def test_a_fork_after_the_end_finds_no_threads(use: str) -> None:
-    stdout, stderr = run_program(
-        "pool/thread_forks.py",
-        "a_fork_after_the_end_finds_no_threads",
-        use,
-    )
+    stdout, stderr = run_program("pool/thread_forks.py", "a_fork_after_the_end_finds_no_threads", use)
     assert (stdout, stderr) == ("done\n", "")
 
 

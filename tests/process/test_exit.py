@@ -115,9 +115,5 @@ def test_an_exception_of_the_main_thread() -> None:
 
 
 def test_an_exit_without_cleaning_up() -> None:
-    stdout, stderr = run_program(
-        "process/exit.py",
-        "an_exit_without_cleaning_up",
-        code_expected=7,
-    )
+    stdout, stderr = run_program("process/exit.py", "an_exit_without_cleaning_up", code_expected=7)
     assert (stdout, stderr) == ("going\n", "")

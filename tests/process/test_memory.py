@@ -89,8 +89,6 @@ def test_threads_leave_no_memory_behind(kind: str) -> None:
 @pytest.mark.timeout(300)
 def test_ten_thousand_workers_sleep_and_are_gone_after_two_expiries() -> None:
     stdout, _ = run_program(
-        "process/memory.py",
-        "ten_thousand_workers_sleep_and_are_gone_after_two_expiries",
-        deadline=240,
+        "process/memory.py", "ten_thousand_workers_sleep_and_are_gone_after_two_expiries", deadline=240
     )
     assert stdout

@@ -330,7 +330,7 @@ pub fn two_wait_for_the_end() {
 }
 
 /// The workers are counted while they are started: there is one for each task, and no more.
-pub fn muster_against_submit() {
+pub fn start_workers_against_submit() {
     let pool = Books::open(options(3, QUEUE), 2);
     let (pass, open) = gate();
     let counter = beside(&pool, |pool| pool.muster());
@@ -538,7 +538,7 @@ pub fn broken_worker_against_reboot() {
     assert!(pool.has_run(1), "a task that came in after the reboot");
 }
 
-fn fickle(capacity: u32, queue_size: Option<u64>) {
+fn retry_start(capacity: u32, queue_size: Option<u64>) {
     let options = options(capacity, queue_size);
     let pool = Books::open_with_starts(options, [Start::Fails], true, capacity as usize);
     let other = beside(&pool, |pool| pool.put(0));
@@ -548,23 +548,23 @@ fn fickle(capacity: u32, queue_size: Option<u64>) {
 }
 
 /// The first worker cannot be set up, and the next start tries again.
-pub fn fickle_worker() {
-    fickle(1, QUEUE);
+pub fn retried_start() {
+    retry_start(1, QUEUE);
 }
 
 /// The same where each task has a worker of its own, and others wait for a permit.
-pub fn hand_off_fickle_worker() {
-    fickle(1, HAND_OFF);
+pub fn hand_off_retried_start() {
+    retry_start(1, HAND_OFF);
 }
 
 /// The first of two workers cannot be set up; the other may take its task.
-pub fn fickle_worker_of_two() {
-    fickle(2, QUEUE);
+pub fn retried_start_of_two() {
+    retry_start(2, QUEUE);
 }
 
 /// The same where each task has a worker of its own.
-pub fn hand_off_fickle_worker_of_two() {
-    fickle(2, HAND_OFF);
+pub fn hand_off_retried_start_of_two() {
+    retry_start(2, HAND_OFF);
 }
 
 /// The only worker submits to its own full pool.
@@ -865,7 +865,7 @@ pub fn second_worker_breaks() {
     break_beside_a_healthy_one(QUEUE, false);
 }
 
-pub fn second_worker_is_fickle() {
+pub fn second_worker_is_retried() {
     break_beside_a_healthy_one(QUEUE, true);
 }
 
@@ -873,7 +873,7 @@ pub fn hand_off_second_worker_breaks() {
     break_beside_a_healthy_one(HAND_OFF, false);
 }
 
-pub fn hand_off_second_worker_is_fickle() {
+pub fn hand_off_second_worker_is_retried() {
     break_beside_a_healthy_one(HAND_OFF, true);
 }
 

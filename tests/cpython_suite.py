@@ -29,7 +29,7 @@ from typing import Any
 
 PACKAGE = "test.test_concurrent_futures"
 
-# What every CPython has of them: where one is missing this has lost sight of it.
+# Every CPython has these: if one is missing, this program no longer finds the tests.
 EXPECTED = {
     "FutureTests",
     "ThreadPoolAsCompletedTest",
@@ -47,7 +47,7 @@ LEFT_OUT = {
     ),
 }
 
-# What a program writes to stderr that a test starts: our names, and what the test calls the same.
+# Names in the stderr of programs that the tests start: ours, and CPython's, for which the tests look.
 NAMES = {
     "pyants.PoolClosedError: ": "RuntimeError: ",  # It is a RuntimeError, and a traceback names the class itself.
 }
@@ -73,14 +73,14 @@ def bind() -> None:
 
 
 def bind_programs(module: Any) -> None:
-    """Does so in the programs that the tests of a module start."""
+    """Does the same in the programs that the tests of a module start."""
     stock = getattr(module, "assert_python_ok", None)
     if stock is None:
         return
 
     def assert_python_ok(*args: str, **env: Any) -> tuple[int, bytes, bytes]:
         assert stock is not None
-        # Where they import it: when they do is part of some tests.
+        # At the line where they import it, since the moment of the import is part of some tests.
         own = "from pyants import PoolExecutor; ThreadPoolExecutor = PoolExecutor"
         program, count = re.subn(r"from concurrent\.futures import \w+", own, args[-1])
         assert count == 1, f"it imports no executor:\n{args[-1]}"
@@ -102,7 +102,7 @@ def modules() -> list[str]:
 
 
 def classes(module: Any) -> dict[str, type[unittest.TestCase]]:
-    """Its classes of tests that concern us."""
+    """The module's test classes that concern us."""
     util: Any = module if hasattr(module, "ThreadPoolMixin") else importlib.import_module(f"{PACKAGE}.util")
     found: dict[str, Any] = module.__dict__
     return {
@@ -168,7 +168,7 @@ class Test:
             try:
                 out, err = process.communicate(timeout=self.timeout)
             except subprocess.TimeoutExpired:
-                # The group: with whatever the test has started. It is there as long as its leader is not waited for.
+                # The whole process group, with whatever the test has started. It exists until its leader is waited for.
                 os.killpg(process.pid, signal.SIGKILL)
                 out, err = process.communicate()
                 self.kind, self.said = "failed", f"{err}no end within {self.timeout:g} s"

@@ -100,7 +100,7 @@ class _Base:
 
         Options, the tuned capacity and the counters are kept. Workers are started on demand.
         """
-    def _muster(self) -> None:
+    def _start_workers(self) -> None:
         """Starts the workers that the tasks in flight would get if none ended meanwhile.
 
         Blocks until they are registered with threading.

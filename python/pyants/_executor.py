@@ -205,7 +205,7 @@ class _Threads(collections.abc.Set[threading.Thread]):
 
     def _list(self) -> list[threading.Thread]:
         if (pool := self._pool()) is not None:
-            pool._muster()
+            pool._start_workers()
             del pool
         return [thread for thread in threading.enumerate() if getattr(thread, "_pyants_pool", None) == self._pool_id]
 
@@ -288,7 +288,7 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
         except PoolClosedError:
             # The interpreter is exiting: as with ThreadPoolExecutor, only the calls are refused.
             return
-        pool._muster()  # Never more threads than calls, from the start, as with ThreadPoolExecutor.
+        pool._start_workers()  # Never more threads than calls, from the start, as with ThreadPoolExecutor.
         self._set_up(pool, Future, thread_name_prefix)
         if max_workers != pool.cap():
             self.__dict__["_max_workers"] = max_workers

@@ -1,4 +1,4 @@
-"""Cancelling what awaits a call that has started: it waits for its end, or with abandon_on_cancel lets go at once."""
+"""A task is cancelled while it awaits a call that runs: it waits for the call, or abandons it (abandon_on_cancel)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from groups import hold_and_fail
 from loops import each_kind, entered, run, until
-from support import Background, Gate, Sum, own_logger, run_script, wait_equal, wait_until
+from support import Background, Gate, Sum, own_logger, run_program, wait_equal, wait_until
 
 from pyants import AsyncPool, PoolClosedError
 
@@ -21,7 +21,7 @@ both = pytest.mark.parametrize("abandon", [False, True], ids=["waits", "abandons
 
 
 class Work:
-    """A call that is held at a gate, and notes its end."""
+    """A call that a gate holds, and that notes its own end."""
 
     def __init__(self) -> None:
         self.gate = Gate()
@@ -50,7 +50,7 @@ async def seen_to_wait_or_not(work: Work, task: asyncio.Future[Any], abandon: bo
 
 @each_kind
 @both
-def test_who_awaits_it(make: Any, abandon: bool) -> None:
+def test_a_task_that_awaits_it_is_cancelled(make: Any, abandon: bool) -> None:
     async def main() -> None:
         work = Work()
         async with make(1, abandon_on_cancel=abandon) as pool:
@@ -81,7 +81,7 @@ def test_the_call_itself(abandon: bool) -> None:
             called_back: list[object] = []
             call.add_done_callback(called_back.append)
             assert call.cancel()
-            # As a task of asyncio that takes its time to be cancelled.
+            # Like an asyncio task that delays its own cancellation.
             assert call.cancelled() == call.done() == abandon
             assert call.cancel() is not abandon
             await seen_to_wait_or_not(work, call, abandon)
@@ -116,7 +116,7 @@ def test_time_limits(limited: Callable[[Awaitable[Any]], Awaitable[None]], aband
             await asyncio.sleep(0)  # It begins.
             await until(lambda: call.done() or "running" in repr(call))
             if not abandon:
-                # However long it is held, the limit is over before: the timer is a handle of the loop, and older.
+                # The time limit comes first, however long the call is held: its timer is the older handle of the loop.
                 await asyncio.sleep(0.01)
             await seen_to_wait_or_not(work, task, abandon)
             with pytest.raises(TimeoutError):
@@ -235,7 +235,7 @@ def test_what_it_raises_then_is_reported_on_a_worker_s_thread(make: Any, abandon
 
 @both
 def test_the_same_where_it_has_ended_when_it_is_cancelled(abandon: bool) -> None:
-    # The loop does not know yet that the call has failed. Its thread is no place for a handler that takes its time.
+    # The loop does not know yet that the call has failed. A slow handler must not run on the loop's thread.
     error = ValueError("nobody asks for it")
     reported: list[tuple[BaseException, str]] = []
 
@@ -261,7 +261,7 @@ def test_the_same_where_it_has_ended_when_it_is_cancelled(abandon: bool) -> None
 
 
 class Reports:
-    """A panic handler that notes what it is called with, and on which thread."""
+    """A panic handler that records the errors that it gets, and on which thread."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[BaseException, str]] = []
@@ -271,7 +271,7 @@ class Reports:
 
 
 def failed_call(pool: AsyncPool, error: BaseException) -> asyncio.Future[None]:
-    """A call that has failed, which the loop, being blocked, does not know yet."""
+    """A call that has failed while the loop was blocked, so that the loop does not know of it yet."""
 
     def boom() -> None:
         raise error
@@ -316,7 +316,7 @@ def test_a_report_needs_no_task_to_bring_a_worker() -> None:
         async with AsyncPool(2, panic_handler=reports, expiry_duration=0.01, name="mine") as pool:
             for count in range(1, 4):
                 call = failed_call(pool, ValueError(count))
-                # No worker is there: one is started.
+                # The pool has no worker, so it starts one.
                 wait_equal(pool.pool.running, 0)
                 call.cancel()
                 await asyncio.wait([call])
@@ -428,45 +428,10 @@ def test_a_call_that_is_refused_can_be_cancelled(abandon: bool, closed: bool) ->
     run(main())
 
 
-CTRL_C = """
-    import asyncio, os, signal, sys, threading, time
-    from pyants import AsyncPool
-
-    begun, gate, ended = threading.Event(), threading.Event(), threading.Event()
-
-    def work():
-        begun.set()
-        gate.wait(30)
-        ended.set()
-
-    async def main():
-        async with AsyncPool(1, abandon_on_cancel={abandon}) as pool:
-
-            def interrupt():
-                begun.wait(30)
-                os.kill(os.getpid(), signal.SIGINT)
-                if not {abandon}:
-                    time.sleep(0.05)
-                    gate.set()
-
-            threading.Thread(target=interrupt).start()
-            try:
-                await pool.run(work)
-            except asyncio.CancelledError:
-                print("cancelled", ended.is_set(), flush=True)
-                gate.set()
-                raise
-
-    try:
-        asyncio.run(main())
-    except KeyboardInterrupt:
-        print("interrupted", ended.is_set())
-"""
-
-
+@pytest.mark.thread_unsafe(reason="starts a process")
 @both
 def test_ctrl_c(abandon: bool) -> None:
-    stdout, stderr = run_script(CTRL_C.format(abandon=abandon))
+    stdout, stderr = run_program("asyncio/abandon.py", "ctrl_c", abandon)
     assert stdout.splitlines() == [f"cancelled {not abandon}", "interrupted True"], stderr
 
 
@@ -485,7 +450,7 @@ def test_a_report_does_not_wait_for_the_end_of_another_call() -> None:
                 held = pool.run(gate.hold)
                 gate.wait_entered(1)
                 call = failed_call(pool, error)
-                # The only worker runs a call without end. (The loop is blocked.)
+                # The only worker runs a call that does not end. (The loop is blocked.)
                 wait_equal(pool.pool.running, 1)
                 call.cancel()
                 await asyncio.wait([call])

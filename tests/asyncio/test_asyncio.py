@@ -1,4 +1,4 @@
-"""What asyncio, and what goes by its private parts, see of a call and of the loop that waits for it."""
+"""asyncio, and libraries that use its private attributes, work with a call and with the loop that waits for it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_call_is_an_instance_of_asyncio_s_future() -> None:
             assert type(call) is AsyncCall
             assert asyncio.ensure_future(call) is call
             assert await call == 7
-            # As tornado.gen.multi() does: a check, and callbacks for the calls that are not done.
+            # tornado.gen.multi() does this: it checks each call, and adds callbacks to those that are not done.
             calls = [pool.run(int, str(number)) for number in range(10)]
             assert all(isinstance(call, asyncio.Future) for call in calls)
             done = Sum()
@@ -59,7 +59,7 @@ def test_gather_tells_the_message_of_a_cancellation() -> None:
 @pytest.mark.thread_unsafe(reason="reads the log of asyncio, which is the process's")
 @pytest.mark.parametrize("how", ["a result", "an exception", "a cancellation"])
 def test_debug_mode_names_the_task_whose_step_was_slow(how: str, caplog: pytest.LogCaptureFixture) -> None:
-    clock = 0.0  # The loop's: only the task's step takes time by it, however slow the machine is.
+    clock = 0.0  # The loop's clock, so that only the task's step takes time, however slow the machine is.
 
     async def slow(pool: AsyncPool, gate: Gate) -> None:
         nonlocal clock
@@ -110,7 +110,7 @@ def test_callbacks_in_debug_mode_keep_their_order() -> None:
 
 
 class Discreet(asyncio.SelectorEventLoop):
-    """A loop whose private parts only asyncio itself may see."""
+    """A loop whose private attributes only asyncio itself can read."""
 
     hidden: tuple[str, ...] = ()
 
@@ -135,7 +135,7 @@ class OtherRunOnce(asyncio.SelectorEventLoop):
 
 
 class LateReady(Discreet):
-    """It has the part when the pool first looks, and later not any more."""
+    """The loop has the private attribute when the pool looks first, and later no more."""
 
 
 @pytest.mark.parametrize("kind", [NoReady, NoRunOnce, OtherRunOnce, LateReady])
@@ -171,7 +171,7 @@ def test_an_asyncio_without_the_private_parts(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delattr(asyncio.BaseEventLoop, "_run_once")
     monkeypatch.setattr(asyncio.SelectorEventLoop, "_run_once", once, raising=False)
     run(main())
-    # asyncio itself has another way to that one.
+    # asyncio itself gets at that attribute in another way.
     loop = asyncio.SelectorEventLoop()
     monkeypatch.delattr(asyncio, "BaseEventLoop")
     loop.run_until_complete(main())

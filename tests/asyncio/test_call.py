@@ -1,4 +1,4 @@
-"""What AsyncPool.run() gives: a future in all that asyncio asks of one."""
+"""AsyncPool.run() returns an object that does everything that asyncio asks of a future."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_asyncio_takes_it_for_a_future() -> None:
             assert asyncio.isfuture(call)
             assert asyncio.ensure_future(call) is call
             assert await asyncio.wait_for(asyncio.shield(call), None) == 7
-            # Again, and of a result that is an exception or a tuple.
+            # Again, and with a result that is an exception or a tuple.
             assert await call == 7
             error = StopIteration(1)
             assert await pool.run(pass_through, _open(), error) is error
@@ -124,7 +124,7 @@ def test_callbacks() -> None:
                 await call
                 await until(lambda: len(told) == 4)
                 assert told == [True, "second", "own", "given"]
-                # Later ones are called soon, and not by the call that adds them.
+                # A callback added later is called soon, but not from within add_done_callback().
                 call.add_done_callback(lambda _: told.append("late"))
                 assert len(told) == 4
                 await asyncio.sleep(0)
@@ -194,7 +194,7 @@ def test_a_cycle_through_a_callback_is_freed() -> None:
 
 
 def test_a_long_chain_of_results_is_dropped() -> None:
-    # Each holds the one before: not one dropped within another, for which there is no stack.
+    # Each holds the one before. If one were freed within another, the stack would overflow.
     def give(former: Any) -> Any:
         return former
 
@@ -205,7 +205,7 @@ def test_a_long_chain_of_results_is_dropped() -> None:
                 call = pool.run(give, call)
                 if number % 500 == 0:
                     await asyncio.wait([call])
-            # There is one worker: with the last call all are done.
+            # There is one worker: when the last call is done, all are.
             await asyncio.wait([call])
             del call
             assert await pool.run(int, "7") == 7

@@ -1,4 +1,4 @@
-"""Cancelling what awaits a call: one that has not started is taken back, one that has is let go of, nothing is lost."""
+"""A task is cancelled while it awaits a call: a call that waits is taken back, one that runs goes on; none is lost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def awaiting(call: Any) -> Any:
 
 
 async def cancel(task: asyncio.Future[Any]) -> None:
-    """Cancels it once it waits, and sees it end so."""
+    """Cancels a task once it waits, and checks that it ends as cancelled."""
     await asyncio.sleep(0)
     task.cancel()
     await asyncio.wait([task])
@@ -114,7 +114,7 @@ def test_a_call_that_has_started_is_let_go_of(make: Any) -> None:
 
                 task = asyncio.ensure_future(awaiting(pool.run(call)))
                 await entered(gate, 1)
-                # It ends at once, and the call does not notice.
+                # The task ends at once, and the call does not notice.
                 await cancel(task)
                 assert ended.value == 0
                 gate.open()
@@ -172,7 +172,7 @@ def test_without_a_handler_it_is_logged() -> None:
 
 
 def test_the_exception_of_one_whose_admission_is_not_awaited_any_more_is_reported() -> None:
-    # submit() is cancelled at the very moment when the call that it waited for has started.
+    # submit() is cancelled just when the call for which it waited has started.
     error = ValueError("nobody waits for it")
     reported: list[BaseException] = []
 
@@ -209,7 +209,7 @@ def test_the_same_where_the_call_has_even_failed() -> None:
                 gate.open()
                 while not pool.pool.stats().failed:
                     pass  # The loop is blocked: it knows neither of the admission nor of the failure.
-                # It fetches both in one turn; the task is cancelled before it has its own.
+                # The loop fetches both in one turn; the task is cancelled before its own turn.
                 admitted = asyncio.get_running_loop().create_future()
                 asyncio.get_running_loop().call_soon(admitted.set_result, None)
                 held.add_done_callback(lambda _: task.cancel())
@@ -333,7 +333,7 @@ def test_a_call_taken_back_is_let_go_of_at_once(make: Any, how: str, queue_size:
                 await held
             await until(lambda: pool.pool.stats().busy == pool.pool.queued() == 0)
             stats = pool.pool.stats()
-            # In the queue it had been accepted, among the waiters it had not.
+            # A call in the queue had been accepted, one among the waiters had not.
             accepted = 0 if queue_size == 0 else 1
             assert (stats.submitted, stats.completed, stats.cancelled) == (1 + accepted, 1, accepted)
 
@@ -341,7 +341,7 @@ def test_a_call_taken_back_is_let_go_of_at_once(make: Any, how: str, queue_size:
 
 
 @each_kind
-def test_calls_taken_back_are_leave_their_places(make: Any) -> None:
+def test_calls_taken_back_leave_their_places(make: Any) -> None:
     async def main() -> None:
         async with make(1, max_blocking_tasks=2) as pool:
             with Gate() as gate:
@@ -393,7 +393,7 @@ def test_closing_does_not_wait_for_what_was_taken_back() -> None:
             task = asyncio.ensure_future(awaiting(pool.run(int)))
             await until(lambda: shared.waiting() == 1)
             await cancel(task)
-            # The worker that would have served it is busy with something else.
+            # The worker that would have run the call is busy with another.
             await pool.aclose()
             assert gate.inside == 1
             gate.open()
@@ -402,7 +402,7 @@ def test_closing_does_not_wait_for_what_was_taken_back() -> None:
 
 
 def test_a_great_many_are_taken_back_in_little_time() -> None:
-    # A search of the waiters for each would be as slow as the square of their number: minutes.
+    # If each were searched for among the waiters, the time would grow with the square of their number: minutes.
     async def main() -> None:
         async with AsyncPool(1) as pool:
             with Gate() as gate:
@@ -420,7 +420,7 @@ def test_a_great_many_are_taken_back_in_little_time() -> None:
 
 
 def test_cancelling_while_workers_take_up_calls_loses_none() -> None:
-    # Whichever is faster: a call either ran, or its task was cancelled, or both.
+    # Either may be faster: the call ran, or its task was cancelled, or both.
     async def main() -> None:
         for _ in range(30):
             ran: list[int] = []
@@ -551,7 +551,7 @@ def test_a_call_taken_back_in_the_queue_leaves_its_place() -> None:
                 gate.open()
                 assert await last == 7
                 await held
-                # A result may be here a moment before its task is counted.
+                # A result may arrive a moment before the pool counts its task.
                 await until(lambda: pool.pool.stats().completed == 2)
                 stats = pool.pool.stats()
                 assert (stats.submitted, stats.completed, stats.cancelled) == (5, 2, 3)

@@ -1,4 +1,4 @@
-"""AsyncPool and the process: what an import brings in, the interpreter's exit, Ctrl-C, forks."""
+"""AsyncPool and its process: the modules that it imports, the interpreter's exit, Ctrl-C, forks."""
 
 from __future__ import annotations
 
@@ -32,45 +32,32 @@ def test_from_pyants_import_everything() -> None:
 
 
 def test_the_interpreter_ends_once_running_calls_are_done() -> None:
-    stdout = script("the_interpreter_ends_once_running_calls_are_done")
-    assert stdout == "main ends\ndone\n"
+    assert script("the_interpreter_ends_once_running_calls_are_done") == "main ends\ndone\n"
 
 
 def test_it_ends_with_a_pool_that_nobody_keeps() -> None:
-    stdout = script("it_ends_with_a_pool_that_nobody_keeps")
-    assert stdout == "main ends\ndone\n"
+    assert script("it_ends_with_a_pool_that_nobody_keeps") == "main ends\ndone\n"
 
 
 def test_it_ends_with_waiting_and_queued_calls() -> None:
-    stdout = script("it_ends_with_waiting_and_queued_calls")
-    assert stdout == "main ends\n"
+    assert script("it_ends_with_waiting_and_queued_calls") == "main ends\n"
 
 
 def test_what_a_call_raises_at_exit_is_reported() -> None:
-    stdout = script("what_a_call_raises_at_exit_is_reported")
-    assert stdout == "told ValueError('mine')\n"
+    assert script("what_a_call_raises_at_exit_is_reported") == "told ValueError('mine')\n"
 
 
 @pytest.mark.parametrize("daemon", [True, False])
 def test_it_ends_while_loops_run_in_other_threads(daemon: bool) -> None:
-    stdout = script("it_ends_while_loops_run_in_other_threads", daemon)
-    assert stdout == "main ends\n"
+    assert script("it_ends_while_loops_run_in_other_threads", daemon) == "main ends\n"
 
 
 def test_sys_exit_in_a_coroutine() -> None:
-    stdout = script(
-        "sys_exit_in_a_coroutine",
-        code_expected=5,
-    )
-    assert stdout == "done\n"
+    assert script("sys_exit_in_a_coroutine", code_expected=5) == "done\n"
 
 
 def test_a_call_that_raises_system_exit_ends_a_program_that_does_not_catch_it() -> None:
-    stdout = script(
-        "a_call_that_raises_system_exit_ends_a_program_that_does_not_catch_it",
-        code_expected=5,
-    )
-    assert stdout == ""
+    assert script("a_call_that_raises_system_exit_ends_a_program_that_does_not_catch_it", code_expected=5) == ""
 
 
 # --- Ctrl-C ---
@@ -78,14 +65,13 @@ def test_a_call_that_raises_system_exit_ends_a_program_that_does_not_catch_it() 
 
 @pytest.mark.parametrize("wait", ["run", "submit", "room", "map", "sleep"])
 def test_ctrl_c_while_it_waits(wait: str) -> None:
-    stdout = script("ctrl_c_while_it_waits", wait)
-    assert stdout == "cancelled\ndone\ninterrupted []\n"
+    assert script("ctrl_c_while_it_waits", wait) == "cancelled\ndone\ninterrupted []\n"
 
 
 @pytest.mark.parametrize("where", ["block", "end"])
 def test_ctrl_c_in_a_group(where: str) -> None:
     stdout = script("ctrl_c_in_a_group", where)
-    # As with asyncio.TaskGroup failures come first, and from 3.13 on the task is cancelled again after them.
+    # As in asyncio.TaskGroup: failures come first, and from 3.13 on the task is cancelled again after them.
     assert stdout == "done\nfailed (ValueError('mine'),)\n" + (
         "interrupted []\n" if sys.version_info >= (3, 13) else ""
     )
@@ -99,23 +85,20 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @needs_fork
 @pytest.mark.parametrize("make", ["AsyncPool(2)", "AsyncPool.over(Pool(2))", "AsyncPool.over(MultiPool(2, 1))"])
 def test_a_child_can_use_the_pool(make: str) -> None:
-    stdout = script("a_child_can_use_the_pool", make, file="fork")
-    assert stdout == "child\nparent\n"
+    assert script("a_child_can_use_the_pool", make, file="fork") == "child\nparent\n"
 
 
 @needs_fork
 def test_a_child_of_a_busy_loop() -> None:
-    stdout = script("a_child_of_a_busy_loop", file="fork")
-    assert stdout == "child\nparent\n"
+    assert script("a_child_of_a_busy_loop", file="fork") == "child\nparent\n"
 
 
 @needs_fork
 def test_a_child_of_a_closed_pool() -> None:
-    stdout = script("a_child_of_a_closed_pool", file="fork")
-    assert stdout == "closed\n"
+    assert script("a_child_of_a_closed_pool", file="fork") == "closed\n"
 
 
 def test_what_the_last_collection_finds_is_reported_whole() -> None:
-    # While the interpreter ends, the collector runs for the last time, and clears exceptions of which nobody was told.
+    # As the interpreter ends, the collector runs once more, and frees calls whose exceptions nobody has asked for.
     _, err = run_program("asyncio/exit.py", "what_the_last_collection_finds_is_reported_whole")
     assert err.count("ValueError: number") == 40

@@ -140,7 +140,7 @@ def test_a_group_that_was_left_refuses() -> None:
 
 
 def test_a_refusal_of_run_is_a_failure_of_the_group() -> None:
-    # It is not raised at the call, which need not be awaited.
+    # The exception is not raised where the call is made: the call need not be awaited.
     async def main() -> None:
         async with AsyncPool(1, nonblocking=True) as pool:
             calls: list[asyncio.Future[int]] = []
@@ -209,7 +209,7 @@ def test_what_ends_programs_comes_out_bare(make: Any, error: BaseException) -> N
                     calls += [group.run(fail, failure) for failure in (others[0], error, others[1])]
             except BaseException as caught:
                 raised.append(caught)
-            # The others are not lost, and what had not started was cancelled.
+            # The other failures are reported, and calls that had not started were cancelled.
             assert len(logged(records, others[0])) == 1
             assert len(logged(records, others[1])) == (0 if calls[-1].cancelled() else 1)
 
@@ -219,17 +219,14 @@ def test_what_ends_programs_comes_out_bare(make: Any, error: BaseException) -> N
 
 
 @pytest.mark.thread_unsafe(reason="starts a process")
-@pytest.mark.parametrize(("how", "code"), [("sys.exit(3)", 3), ("raise KeyboardInterrupt", -signal.SIGINT)])
-def test_the_status_of_a_program_that_a_call_ends(how: str, code: int) -> None:
+@pytest.mark.parametrize(("error", "code"), [("SystemExit(3)", 3), ("KeyboardInterrupt()", -signal.SIGINT)])
+def test_the_status_of_a_program_that_a_call_ends(error: str, code: int) -> None:
     run_script(
         f"""
-        import asyncio
-        def call():
-            {how}
+        import asyncio, loops
         async def main():
-            async with AsyncPool(2) as pool:
-                async with pool.group() as group:
-                    group.run(call)
+            async with AsyncPool(2) as pool, pool.group() as group:
+                group.run(loops.fail, {error})
         asyncio.run(main())
         """,
         code_expected=code,
@@ -256,7 +253,7 @@ def test_fail_fast(fail_fast: bool) -> None:
                         held.open()
                         if fail_fast:
                             await asyncio.wait(others)
-                            # Nor does anything start later.
+                            # No call starts later either.
                             assert group.run(ran.add).cancelled()
                             assert (await group.submit(ran.add)).cancelled()
                 assert raised.value.exceptions == (error,)
@@ -301,7 +298,7 @@ def test_an_exception_in_the_block_comes_out_with_what_calls_raised(make: Any) -
 
 
 class Own:
-    """asyncio's group with the face of ours, for what is to be the same."""
+    """asyncio's task group with our interface, for the behaviour that is to be the same."""
 
     def __init__(self) -> None:
         self.group: Any = asyncio.TaskGroup()
@@ -405,7 +402,7 @@ def test_failures_come_before_a_cancellation_which_is_kept(kind: str) -> None:
             await asyncio.wait([waiting])
         assert seen[0] == (failure,)
         if kind == "pyants" or sys.version_info >= (3, 13):
-            # Before 3.13 asyncio cannot tell, and its own groups differ from one version to the next.
+            # Before 3.13 asyncio cannot tell these cases apart, and its own groups differ between versions.
             assert waiting.cancelled() == (sys.version_info >= (3, 13))
         assert len(seen) == (1 if waiting.cancelled() else 2)
 
@@ -490,7 +487,7 @@ def test_a_second_cancellation_leaves_at_once() -> None:
                 assert waiting.cancelled()
                 assert gate.inside == 1
                 gate.open()
-            # A call that is still running is not lost.
+            # The failure of a call that still runs is reported later.
             await until(lambda: reported != [])
 
     run(main())
@@ -510,7 +507,7 @@ def test_cancel() -> None:
                     assert all(call.cancelled() for call in others)
                     gate.open()
                     assert await held == 7
-                    # It can be used further.
+                    # The group is still usable.
                     assert await group.run(int, "8") == 8
                 with pytest.raises(asyncio.CancelledError):
                     group.results()

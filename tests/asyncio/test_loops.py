@@ -1,4 +1,4 @@
-"""AsyncPool and loops: several, closed ones, uvloop, debug mode; and PoolExecutor as the default executor of one."""
+"""AsyncPool on several loops, closed loops, uvloop, and in debug mode; PoolExecutor as a loop's default executor."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from executors import EXECUTOR_TYPES, PoolExecutor, pass_through, wait_freed
 from loops import Ticks, entered, everything, fail, run, until
-from support import DEADLINE, Background, Gate, Sum, background, run_script, wait_equal, wait_until
+from support import DEADLINE, Background, Gate, Sum, background, run_program, wait_equal, wait_until
 
 from pyants import AsyncPool, Pool, PoolClosedError
 
@@ -27,13 +27,13 @@ HAS_UVLOOP = importlib.util.find_spec("uvloop") is not None
 
 def test_debug_mode() -> None:
     async def main() -> None:
-        # No machine is too slow for this test.
+        # Debug mode must not warn of a slow callback on a slow machine.
         asyncio.get_running_loop().slow_callback_duration = 3600.0
         async with AsyncPool(2, abandon_on_cancel=True) as pool:
             await everything(pool)
             with Gate() as gate:
                 held, abandoned = pool.run(gate.hold), pool.run(gate.hold)
-                await entered(gate, 2)  # Or it would be taken back.
+                await entered(gate, 2)  # A call that had not begun would be taken back.
                 with pytest.raises(TimeoutError):
                     await asyncio.wait_for(abandoned, 0.01)
                 with pytest.raises(TimeoutError):
@@ -54,7 +54,7 @@ def test_one_loop_after_another() -> None:
 
     for _ in range(10):
         run(main())
-    # The pool is still open, and keeps none of them.
+    # The pool is still open, and does not keep the loops alive.
     gc.collect()
     wait_freed(*loops)
     run(main())
@@ -159,7 +159,7 @@ def test_a_loop_that_closes_with_calls_under_way(when: str) -> None:
                 futures.append(pool.run(ran.add))
             gate.wait_entered(1)
             if when == "done":
-                # The loop has been woken, and is closed before it looks.
+                # The loop has been woken, and is closed before it fetches the result.
                 gate.open()
                 wait_equal(lambda: pool.pool.stats().failed, 1)
             loop.stop()
@@ -174,7 +174,7 @@ def test_a_loop_that_closes_with_calls_under_way(when: str) -> None:
         wait_until(lambda: gc.collect() >= 0 and len(errors) == 1, "the report")
     run(everything(pool))
     run(pool.aclose())
-    # They cannot be awaited any more.
+    # The calls cannot be awaited any more.
     wait_until(lambda: all(future.cancelled() for future in futures), "the cancellation")
     assert errors == [mine]
     # None of the waiting calls was withdrawn.
@@ -199,7 +199,7 @@ def test_asyncio_run_that_ends_with_calls_under_way() -> None:
 
     with Gate() as gate:
         run(main(gate))
-        # asyncio.run cancelled the tasks, which took back what had not started and left alone what had.
+        # asyncio.run() cancelled the tasks, which took back the calls that had not started, and no others.
         gate.open()
     run(everything(pool))
     assert ran.value == 0
@@ -249,7 +249,7 @@ def test_asyncio_run_again_and_again_leaks_no_threads_and_no_files() -> None:
 
     kept = AsyncPool(3, disable_purge=True)
     together = threading.Barrier(3)
-    run(all_at_once())  # All workers are there from now on.
+    run(all_at_once())  # From now on all workers are alive.
     run(shared())
     run(main())
     gc.collect()
@@ -312,25 +312,7 @@ def test_memory_is_flat_over_many_calls() -> None:
 
 @pytest.mark.thread_unsafe(reason="measures the process")
 def test_twenty_thousand_gathered_calls() -> None:
-    stdout, stderr = run_script("""
-        import asyncio, gc, psutil
-        async def gathered(pool):
-            assert sum(await asyncio.gather(*(pool.run(int, "1") for _ in range(20_000)))) == 20_000
-        def resident():
-            gc.collect()
-            return psutil.Process().memory_info().rss
-        async def main():
-            async with AsyncPool(8) as pool:
-                for _ in range(3):
-                    await gathered(pool)
-                before = resident()
-                for _ in range(4):
-                    await gathered(pool)
-                # All of one round that leaked would be more than 20 MiB.
-                assert resident() - before < 10 << 20, (before, resident())
-                assert pool.pool.running() <= 8
-        asyncio.run(main())
-    """)
+    stdout, stderr = run_program("asyncio/loops.py", "twenty_thousand_gathered_calls")
     assert (stdout, stderr) == ("", "")
 
 
@@ -341,51 +323,7 @@ def test_twenty_thousand_gathered_calls() -> None:
 @pytest.mark.skipif(not HAS_UVLOOP, reason="uvloop is not installed")
 @pytest.mark.parametrize("debug", [False, True])
 def test_uvloop(debug: bool) -> None:
-    stdout, stderr = run_script(f"""
-        import asyncio, gc, uvloop, weakref
-        from loops import everything
-        loops = []
-        errors = []
-        kept = AsyncPool(2, panic_handler=errors.append)
-        async def main():
-            asyncio.get_running_loop().slow_callback_duration = 3600
-            assert isinstance(asyncio.get_running_loop(), uvloop.Loop)
-            loops.append(weakref.ref(asyncio.get_running_loop()))
-            await everything(kept)
-            async with AsyncPool(2) as pool:
-                await everything(pool)
-                gate = Gate()
-                held = [pool.run(gate.hold) for _ in range(2)]
-                for how in (pool.run, pool.submit):
-                    try:
-                        await asyncio.wait_for(how(print, "never"), 0.01)
-                    except TimeoutError:
-                        print("timeout")
-                gate.open()
-                await asyncio.gather(*held)
-        def fresh():
-            return uvloop.new_event_loop()
-        for _ in range(3):
-            with asyncio.Runner(loop_factory=fresh, debug={debug}) as runner:
-                runner.run(main())
-        gc.collect()
-        wait_until(lambda: gc.collect() >= 0 and not any(loop() for loop in loops))
-
-        # One that closes early.
-        loop = fresh()
-        gate = Gate()
-        def fail():
-            gate.hold()
-            raise ValueError("mine")
-        async def start():
-            kept.run(fail)
-            gate.wait_entered(1)
-        loop.run_until_complete(start())
-        loop.close()
-        gate.open()
-        wait_until(lambda: len(errors) == 1)
-        print(*errors)
-    """)
+    stdout, stderr = run_program("asyncio/loops.py", "with_uvloop", debug)
     assert stdout == "timeout\n" * 6 + "mine\n"
     assert stderr == ""
 

@@ -1,4 +1,4 @@
-"""AsyncPool.map() and map_unordered(): results as an async iteration, read ahead only so far."""
+"""AsyncPool.map() and map_unordered(): the results are an async iterator, and the input is read only so far ahead."""
 
 from __future__ import annotations
 
@@ -232,7 +232,7 @@ def test_an_async_input_is_not_kept(name: str) -> None:
 
     async def main() -> None:
         async with AsyncPool(2) as pool:
-            # An input that is kept can be read further.
+            # An input iterator that somebody keeps can be read further.
             kept = items()
             async with aclosing(getattr(pool, name)(double, kept)) as results:
                 await anext(results)
@@ -240,7 +240,7 @@ def test_an_async_input_is_not_kept(name: str) -> None:
             assert await anext(kept) == 2
             await kept.aclose()
             assert closed == ["closed"]
-            # One that is not is closed by the loop.
+            # The loop closes one that nobody keeps.
             async with aclosing(getattr(pool, name)(double, items())) as results:
                 await anext(results)
             await until(lambda: HAS_GIL or gc.collect() >= 0)

@@ -1,4 +1,4 @@
-"""What a call is refused for: the pool's state where it is awaited, a mistake in the program at the call."""
+"""Refused calls: the pool's state is reported where the call is awaited, a mistake where the call is made."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_closed_pool_is_told_where_the_call_is_awaited(make: Any) -> None:
             with pytest.raises(PoolClosedError):
                 async for _ in each(int, "123"):
                     pass
-        # Closing again does not wait for what was refused.
+        # A second close does not wait for refused calls.
         await pool.aclose()
 
     run(main())
@@ -155,7 +155,7 @@ def test_all_else_that_can_be_called_is_not(fn: Callable[..., Any]) -> None:
     async def main() -> None:
         async with AsyncPool(1) as pool:
             assert await pool.run(fn) == 7
-            # A callable that makes a coroutine in another way may be called: its result is for the loop.
+            # A callable may return a coroutine if it is no coroutine function: the coroutine is the result.
             made = await pool.run(lambda: coroutine())
             await made
 

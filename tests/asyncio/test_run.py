@@ -1,4 +1,4 @@
-"""AsyncPool.run(): blocking calls that a coroutine awaits."""
+"""AsyncPool.run(): a coroutine awaits blocking calls."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_the_exception_arrives_with_its_traceback(make: Any) -> None:
             assert "fail" in [frame.name for frame in traceback.extract_tb(error.__traceback__)]
 
     run(main())
-    # It was raised where the call is awaited, and so is not reported anywhere else.
+    # The exception was raised where the call is awaited, so it is not reported anywhere else.
     assert reported == []
 
 
@@ -213,7 +213,7 @@ def test_a_closed_pool(make: Any) -> None:
             [item async for item in pool.map(int, "123")]
         with pytest.raises(PoolClosedError):
             await pool.group().run(int)
-        # Again it does no harm.
+        # Closing a second time does no harm.
         await pool.aclose()
 
     run(main())
@@ -273,7 +273,7 @@ def test_an_initializer_that_fails(make: Any) -> None:
             with pytest.raises(BrokenPoolError):
                 await pool.run(int)
             assert "broken" in repr(pool)
-        # Once for each worker, and not again for each call.
+        # It runs once for each worker, not for each call.
         assert 1 <= len(records.records) <= 2
         assert all("initializer" in record.getMessage() for record in records.records)
 
@@ -386,7 +386,7 @@ def test_a_call_is_made_in_the_context_of_its_caller(make: Any) -> None:
                 gate.open()
                 await asyncio.gather(*held)
                 assert await early == "early"
-            # A worker keeps nothing of it.
+            # The worker keeps nothing of an earlier call's context.
             assert await asyncio.gather(*(pool.run(VARIABLE.get) for _ in range(20))) == ["late"] * 20
             pool.pool.submit(lambda: seen.append(VARIABLE.get()))
             await until(lambda: seen != [])
@@ -458,7 +458,7 @@ def test_a_loop_is_woken_once_for_many_results() -> None:
         async with AsyncPool(4) as pool:
             setattr(loop, "call_soon_threadsafe", counted)  # noqa: B010 - a method cannot be assigned to
             calls = [pool.run(int, "7") for _ in range(3000)]
-            # The loop is blocked, so that none of them is fetched before all have come.
+            # The loop is blocked, so that it fetches no result before all are there.
             wait_equal(lambda: pool.pool.stats().completed, 3000)
             assert await asyncio.gather(*calls) == [7] * 3000
             assert wakes.value == 1
@@ -476,7 +476,7 @@ def test_results_that_come_in_a_heap_do_not_block_the_loop() -> None:
             while not all(call.done() for call in calls):
                 await asyncio.sleep(0)
                 done.append(sum(call.done() for call in calls))
-            # Other callbacks had their turn between.
+            # Other callbacks ran in between.
             assert len(set(done)) > 5
             assert await asyncio.gather(*calls) == [7] * 20_000
 
@@ -495,7 +495,7 @@ def test_whichever_of_several_pools_has_a_permit_takes_the_call() -> None:
             await entered(other, 1)
             calls = [pool.run(pow, number, 2) for number in range(6)]
             assert calls.pop().cancel()
-            # One of the workers does not come back for long.
+            # One of the workers is busy for a long time.
             gate.open()
             assert await asyncio.gather(*calls) == [0, 1, 4, 9, 16]
             assert not held[1].done()

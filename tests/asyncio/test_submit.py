@@ -1,4 +1,4 @@
-"""AsyncPool.submit(): a producer that goes no faster than the workers, and a loop that goes on meanwhile."""
+"""AsyncPool.submit() makes a producer wait for the workers, while its loop goes on."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_with_a_permit_it_does_not_wait(make: Any) -> None:
             with Gate() as gate:
                 for count in range(3):
                     submitting = pool.submit(gate.hold)
-                    # Nothing of the loop is needed for it.
+                    # It does not need the loop.
                     with pytest.raises(StopIteration) as returned:
                         submitting.send(None)
                     assert asyncio.isfuture(returned.value.value)
@@ -71,7 +71,7 @@ def test_a_full_pool_makes_the_producer_wait_and_not_the_loop(make: Any) -> None
                     gate.let(1)
                     await until(lambda count=count: submitted.value == 2 + count)  # type: ignore[misc]
                     await ticks.some()
-                    # Never more than one is ahead of the workers.
+                    # The producer is never more than one call ahead of the workers.
                     assert submitted.value == 2 + count
                     assert gate.entered == 2 + count
                 gate.open()
@@ -137,7 +137,7 @@ def test_it_returns_when_the_call_starts_and_not_when_it_ends(make: Any) -> None
     run(main())
 
 
-def test_who_may_not_wait_is_refused() -> None:
+def test_a_call_that_may_not_wait_is_refused() -> None:
     async def main() -> None:
         async with AsyncPool(1, max_blocking_tasks=1) as pool:
             with Gate() as gate:
@@ -192,7 +192,7 @@ def test_a_pool_that_breaks_while_producers_wait() -> None:
 
     reported: list[BaseException] = []
     run(main())
-    # The initializer's; a refusal is not reported as a failure.
+    # Only the initializer's failure is reported, not the refusal.
     assert [str(error) for error in reported] == ["not today"]
 
 
@@ -204,7 +204,7 @@ def test_leaving_the_block_waits_for_producers_in_other_tasks() -> None:
                 waiting = [asyncio.ensure_future(pool.submit(int, str(number))) for number in range(5)]
                 await until(lambda: pool.pool.waiting() == 5)
                 gate.open()
-            # They were waiting already, and were served.
+            # The calls were waiting already, and were run.
             calls = await asyncio.gather(*waiting)
             assert await asyncio.gather(*calls) == [0, 1, 2, 3, 4]
             await held

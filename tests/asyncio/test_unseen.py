@@ -1,4 +1,6 @@
-"""An exception that nobody asks for: told when the call is dropped, in any state of the thread, never on the loop's."""
+"""An exception that nobody retrieves is reported when its call is freed: never on the loop's thread, whatever the
+thread that frees it is doing.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from typing import Any
 
 import pytest
 from loops import collect, each_kind, fail, run, until
-from support import DEADLINE, Gate, Sum, own_logger, run_script
+from support import DEADLINE, Gate, Sum, own_logger, run_program
 
 from pyants import AsyncPool
 
@@ -31,7 +33,7 @@ def test_a_dropped_call_is_told_of_on_a_worker_s_thread(make: Any) -> None:
             del call
             collect()
             await until(lambda: gate.inside == 1)
-            # A handler that takes its time does not stop the loop.
+            # A slow handler does not block the loop.
             assert await pool.run(int, "7") == 7
             gate.open()
 
@@ -111,133 +113,24 @@ def test_a_refusal_that_nobody_awaits_is_logged(make: Any) -> None:
 
 # --- a drop while an exception is on its way ---
 
-DROPS = """
-    import asyncio, io, logging
-    from pyants import AsyncPool
 
-    log = io.StringIO()
-    logging.basicConfig(stream=log)
-    told = []
-
-    def handler(error):
-        told.append(type(error).__name__)
-        try:
-            raise KeyError("of the handler's own")
-        except KeyError:
-            pass
-
-    def boom():
-        raise ValueError("nobody asks for it")
-
-    def use(*args, **kwargs): ...
-
-    async def failed(pool):
-        call = pool.run(boom)
-        await asyncio.wait([call])
-        return [call]
-
-    async def main():
-        for options in ({}, {"panic_handler": handler}):
-            pool = AsyncPool(1, **options)
-            for _ in range(20):
-                calls = await failed(pool)
-                try:
-                    use(calls.pop(), other=missing_name)
-                except NameError as error:
-                    assert "missing_name" in str(error), error
-                else:
-                    raise AssertionError("it was lost")
-                # The same in native code: the sort drops its list while it raises.
-                calls = await failed(pool)
-                try:
-                    max(calls.pop(), *[call for call in await failed(pool)])
-                except TypeError as error:
-                    assert "not supported" in str(error), error
-                else:
-                    raise AssertionError("it was lost")
-            await pool.aclose()
-
-    asyncio.run(main())
-    print("told", set(told), len(told) + log.getvalue().count("Traceback"))
-"""
+def script(name: str) -> str:
+    return run_program("asyncio/unseen.py", name)[0]
 
 
+@pytest.mark.thread_unsafe(reason="starts a process")
 def test_a_failed_call_dropped_while_an_exception_is_on_its_way() -> None:
-    stdout, stderr = run_script(DROPS)
-    assert stdout == "told {'ValueError'} 120\n", stderr
+    assert script("a_failed_call_dropped") == "told {'ValueError'} 120\n"
 
 
-CLOSED_LOOP = """
-    import asyncio, threading
-    from pyants import AsyncPool
-
-    told = threading.Event()
-    gate = threading.Event()
-
-    def boom():
-        gate.wait(30)
-        raise ValueError("nobody asks for it")
-
-    pool = AsyncPool(1, panic_handler=lambda error: told.set())
-
-    def drop(loops):
-        # The loop goes with what it was to call, while the NameError is on its way.
-        use(loops.pop(), other=missing_name)
-
-    def use(*args, **kwargs): ...
-
-    async def main():
-        call = pool.run(boom)
-        await asyncio.sleep(0)
-        return call
-
-    loop = asyncio.new_event_loop()
-    call = loop.run_until_complete(main())
-    gate.set()
-    pool.pool.release()
-    pool.pool.wait_idle(30)  # The letter is there, and the loop has not looked.
-    loops = [loop]
-    loop.close = None
-    del call, loop
-    try:
-        drop(loops)
-    except NameError as error:
-        print("NameError", "missing_name" in str(error))
-"""
-
-
+@pytest.mark.thread_unsafe(reason="starts a process")
 def test_a_loop_dropped_with_its_mail_while_an_exception_is_on_its_way() -> None:
-    code = CLOSED_LOOP.replace("    loop.close = None\n", "")
-    stdout, stderr = run_script(code)
-    assert stdout == "NameError True\n", stderr
+    assert script("a_loop_dropped_with_its_mail") == "NameError True\n"
 
 
+@pytest.mark.thread_unsafe(reason="starts a process")
 def test_a_pool_dropped_with_waiting_calls_while_an_exception_is_on_its_way() -> None:
-    stdout, stderr = run_script("""
-        import asyncio, threading
-        from pyants import AsyncPool, Pool
-
-        gate = threading.Event()
-
-        def use(*args, **kwargs): ...
-
-        async def main():
-            pools = [Pool(1)]
-            held = AsyncPool.over(pools[0]).run(gate.wait, 30)
-            calls = [AsyncPool.over(pools[0]).run(int) for _ in range(3)]
-            for call in calls:
-                call.cancel()
-            calls.clear()
-            try:
-                use(pools.pop(), other=missing_name)
-            except NameError as error:
-                print("NameError", "missing_name" in str(error))
-            gate.set()
-            print(await held)
-
-        asyncio.run(main())
-    """)
-    assert stdout == "NameError True\nTrue\n", stderr
+    assert script("a_pool_dropped_with_waiting_calls") == "NameError True\nTrue\n"
 
 
 def test_a_great_many_dropped_at_once_are_each_told_of() -> None:

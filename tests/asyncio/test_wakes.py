@@ -1,4 +1,4 @@
-"""A loop that cannot be woken for a result: nothing is lost, and nothing is kept."""
+"""A worker fails to wake a loop for a result: the result is not lost, and nothing leaks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pyants import AsyncPool
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-# The failures to wake a loop are told by the unraisable hook, of which a process has one.
+# The failures are reported to the unraisable hook, of which the process has only one.
 pytestmark = pytest.mark.thread_unsafe(reason="sets the unraisable hook")
 
 
@@ -29,7 +29,7 @@ class WakeError(Exception):
 
 @contextmanager
 def told() -> Generator[list[BaseException | None]]:
-    """The exceptions that the unraisable hook gets meanwhile."""
+    """Collects the exceptions that the unraisable hook gets."""
     seen: list[BaseException | None] = []
 
     def hear(info: sys.UnraisableHookArgs) -> None:
@@ -43,7 +43,7 @@ def told() -> Generator[list[BaseException | None]]:
 
 
 class Waker:
-    """The way in which a loop is woken, which fails so many times."""
+    """Replaces the method that wakes a loop: it fails so many times."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, failures: int) -> None:
         self._wake = loop.call_soon_threadsafe
@@ -72,7 +72,7 @@ def test_it_is_tried_again(failures: int) -> None:
     async def main() -> None:
         async with AsyncPool(2) as pool:
             waker = Waker(asyncio.get_running_loop(), failures)
-            # No other call comes that would wake the loop for this one, too; nor does the loop spin for so long.
+            # There is no other call that would wake the loop as well, and the loop does not spin for so long.
             while waker.calls == 0:
                 assert await pool.run(after_a_while, 7) == 7
             with pytest.raises(KeyError):
@@ -141,7 +141,7 @@ def test_what_a_loop_never_fetches_is_cancelled_and_reported(ended: str) -> None
 
 
 class Late:
-    """The way in which a loop is woken for results: fails, then tells of its success only after another failure."""
+    """Replaces the method that wakes a loop: it fails, then succeeds, but returns only after another failure."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._wake = loop.call_soon_threadsafe
@@ -155,7 +155,7 @@ class Late:
         self.begun += 1
         call = self.begun
         if call == 2 and hasattr(threading.current_thread(), "_pyants_pool"):
-            # A worker: the loop, busy then, has looked out for the first result by itself. Once more.
+            # A worker calls: the loop was busy, and has fetched the first result by itself. Start again.
             self.begun = 0
             return self._wake(callback, *args, **kwargs)
         if call == 3:

@@ -1,4 +1,4 @@
-"""PoolExecutor with a bound on its backlog: submit waits, is refused, or waits for so long."""
+"""PoolExecutor with a bounded queue: submit() waits for a place, is refused, or waits with a time limit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def full(gate: Gate, queue_size: int = 1, **options: Any) -> Any:
-    """An executor of one worker, which the gate holds, with a full queue."""
+    """An executor of one worker, which the gate holds, and whose queue is full."""
     executor = PoolExecutor(1, queue_size=queue_size, **options)
     executor.submit(gate.hold)
     gate.wait_entered(1)
@@ -176,7 +176,7 @@ def test_shutdown_refuses_those_who_wait() -> None:
     assert ran.value == 0
 
 
-def test_who_is_refused_after_a_shutdown() -> None:
+def test_calls_refused_after_a_shutdown() -> None:
     executor = PoolExecutor(1, queue_size=1)
     executor.shutdown()
     with pytest.raises(RuntimeError, match=REFUSED):
@@ -198,7 +198,7 @@ def test_cancelled_tasks_give_their_permits_back() -> None:
         waiting = Background(lambda: executor.submit(int, "7"))
         wait_equal(executor.pool.waiting, 1)
         assert all(future.cancel() for future in queued)
-        # At the latest when a worker comes by.
+        # Their places are free at the latest when the worker comes to them.
         gate.open()
         assert waiting.result().result(DEADLINE) == 7
     assert ran.value == 0

@@ -1,4 +1,4 @@
-"""Executors: map with a buffersize, as CPython has it since 3.14, reads its input only so far ahead."""
+"""Executors: map() with a buffersize (in CPython since 3.14) reads its input only so far ahead."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.parametrize("executor_type", BUFFERING_TYPES)
 
 
 class Counting:
-    """Counts 0, 1, 2 and so on, and knows how many were taken."""
+    """Yields 0, 1, 2 and so on, and counts how many were taken."""
 
     def __init__(self, stop: int | None = None) -> None:
         self.taken = 0
@@ -64,12 +64,12 @@ def test_so_many_are_read_at_once_and_one_more_for_each_result(executor_type: An
     items = Counting()
     with executor_type(2) as executor:
         results = executor.map(str, items, buffersize=buffersize)
-        # They are submitted before a result is asked for.
+        # The items are submitted before a result is asked for.
         assert items.taken == buffersize
         for number in range(20):
             assert next(results) == str(number)
             assert number + 1 <= items.taken <= buffersize + number + 1
-    # The end of the executor reads no further.
+    # After the executor's shutdown map() reads no further.
     assert items.taken <= buffersize + 20
 
 
@@ -192,7 +192,7 @@ def test_the_results_do_not_keep_the_executor(executor_type: Any) -> None:
     reference = weakref.ref(executor)
     del executor
     wait_freed(reference)
-    # The executor is gone: the buffered results come, and then the end.
+    # The executor is gone: the buffered results come, then the iteration ends.
     assert list(results) == ["0", "1", "2"]
 
 

@@ -1,4 +1,4 @@
-"""PoolExecutor: a task that waits for a result that can never come is told so, and no other is."""
+"""PoolExecutor: a task that waits for a result that can never come gets a PoolDeadlockError, and no other task does."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def test_the_only_worker_cannot_wait_for_what_it_has_submitted(ask: str) -> None
             return "impossible"
 
         assert "wait" in executor.submit(outer).result(DEADLINE)
-        # The inner task was not harmed, and the executor is as usable as before.
+        # The inner task still runs, and the executor still works.
         assert inner[0].result(DEADLINE) == 7
         assert executor.submit(int, "8").result(DEADLINE) == 8
 
 
-def test_who_does_not_catch_it_has_it_in_its_future() -> None:
+def test_an_uncaught_deadlock_error_is_in_the_future() -> None:
     with PoolExecutor(1) as executor:
         outer = executor.submit(lambda: executor.submit(int).result())
         assert isinstance(outer.exception(DEADLINE), PoolDeadlockError)

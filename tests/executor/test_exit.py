@@ -1,4 +1,4 @@
-"""Executors and the interpreter's exit: what was accepted is done, nothing is accepted any more, nothing hangs."""
+"""Executors at the interpreter's exit: accepted calls are done, later ones are refused, and nothing hangs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ each_executor_type = pytest.mark.parametrize("executor_type", EXECUTOR_TYPES)
 
 
 def script(name: str, executor_type: Executors, *arguments: object, code_expected: int = 0) -> str:
-    """Runs a program on the class; gives what it wrote to stdout, and fails if it complained."""
+    """Runs a program on the class; returns its stdout, and fails if it wrote to stderr."""
     stdout, stderr = run_program(
         "executor/exit.py", name, executor_type.__name__, *arguments, code_expected=code_expected
     )
@@ -26,60 +26,36 @@ def script(name: str, executor_type: Executors, *arguments: object, code_expecte
 
 @each_executor_type
 def test_everything_is_done_first(executor_type: Executors) -> None:
-    stdout = script(
-        "everything_is_done_first",
-        executor_type,
-    )
+    stdout = script("everything_is_done_first", executor_type)
     assert sorted(stdout.splitlines()) == sorted(["main ends", *(f"done {number}" for number in range(50))])
 
 
 @each_executor_type
 @pytest.mark.parametrize("shutdown", ["none", "shutdown", "del"])
 def test_a_running_task_finishes(executor_type: Executors, shutdown: str) -> None:
-    stdout = script(
-        "a_running_task_finishes",
-        executor_type,
-        shutdown,
-    )
-    assert stdout == "done\n" * 2
+    assert script("a_running_task_finishes", executor_type, shutdown) == "done\n" * 2
 
 
 @each_executor_type
 def test_callbacks_are_called_at_exit(executor_type: Executors) -> None:
-    stdout = script(
-        "callbacks_are_called_at_exit",
-        executor_type,
-    )
-    assert stdout == "result 5\n"
+    assert script("callbacks_are_called_at_exit", executor_type) == "result 5\n"
 
 
 @each_executor_type
 def test_idle_workers_do_not_keep_the_process(executor_type: Executors) -> None:
-    stdout = script(
-        "idle_workers_do_not_keep_the_process",
-        executor_type,
-    )
-    assert stdout == "main ends\n"
+    assert script("idle_workers_do_not_keep_the_process", executor_type) == "main ends\n"
 
 
 @each_executor_type
 def test_cancelling_at_the_end(executor_type: Executors) -> None:
-    stdout = script(
-        "cancelling_at_the_end",
-        executor_type,
-    )
-    assert stdout == "True\n"
+    assert script("cancelling_at_the_end", executor_type) == "True\n"
 
 
 @each_executor_type
 @pytest.mark.parametrize("used", [True, False])
 def test_an_exit_handler_is_refused(executor_type: Executors, used: bool) -> None:
-    stdout = script(
-        "an_exit_handler_is_refused",
-        executor_type,
-        used,
-    )
-    # One that was never used has no worker who would have told it that all is over.
+    stdout = script("an_exit_handler_is_refused", executor_type, used)
+    # An executor that was never used has no worker that could have noticed the exit.
     said = {
         "cannot schedule new futures after interpreter shutdown",
         *(["cannot schedule new futures after shutdown"] if used else []),
@@ -90,20 +66,16 @@ def test_an_exit_handler_is_refused(executor_type: Executors, used: bool) -> Non
 
 @each_executor_type
 def test_an_exit_handler_that_makes_an_executor(executor_type: Executors) -> None:
-    # Too late for its threads to be waited for: it is refused.
-    stdout = script(
-        "an_exit_handler_that_makes_an_executor",
-        executor_type,
+    # Its threads could not be waited for any more, so the call is refused.
+    assert (
+        script("an_exit_handler_that_makes_an_executor", executor_type)
+        == "cannot schedule new futures after interpreter shutdown\n"
     )
-    assert stdout == "cannot schedule new futures after interpreter shutdown\n"
 
 
 @each_executor_type
 def test_a_thread_that_goes_on_is_refused_in_the_end(executor_type: Executors) -> None:
-    stdout = script(
-        "a_thread_that_goes_on_is_refused_in_the_end",
-        executor_type,
-    )
+    stdout = script("a_thread_that_goes_on_is_refused_in_the_end", executor_type)
     error, done = stdout.splitlines()
     assert error.startswith("cannot schedule new futures after ")
     assert done == "True True"
@@ -111,73 +83,45 @@ def test_a_thread_that_goes_on_is_refused_in_the_end(executor_type: Executors) -
 
 @each_executor_type
 def test_a_task_that_goes_on_is_refused_in_the_end(executor_type: Executors) -> None:
-    stdout = script(
-        "a_task_that_goes_on_is_refused_in_the_end",
-        executor_type,
-    )
-    # CPython's own may just have been about to start a thread.
+    stdout = script("a_task_that_goes_on_is_refused_in_the_end", executor_type)
+    # CPython's executor may just have been about to start a thread.
     own = ("can't create new thread at interpreter shutdown",) if executor_type is ThreadPoolExecutor else ()
     assert stdout.startswith(("cannot schedule new futures after ", *own))
 
 
 @each_executor_type
 def test_a_task_may_wait_for_another_at_exit(executor_type: Executors) -> None:
-    stdout = script(
-        "a_task_may_wait_for_another_at_exit",
-        executor_type,
-    )
-    assert stdout == "5\n"
+    assert script("a_task_may_wait_for_another_at_exit", executor_type) == "5\n"
 
 
 @each_executor_type
 def test_results_may_be_asked_for_by_an_exit_handler(executor_type: Executors) -> None:
-    stdout = script(
-        "results_may_be_asked_for_by_an_exit_handler",
-        executor_type,
-    )
-    assert stdout == "[0, 1, 2, 3, 4]\n"
+    assert script("results_may_be_asked_for_by_an_exit_handler", executor_type) == "[0, 1, 2, 3, 4]\n"
 
 
 @each_executor_type
 def test_a_daemon_that_waits_for_a_result_keeps_nobody(executor_type: Executors) -> None:
-    stdout = script(
-        "a_daemon_that_waits_for_a_result_keeps_nobody",
-        executor_type,
-    )
-    assert stdout == "done\n"
+    assert script("a_daemon_that_waits_for_a_result_keeps_nobody", executor_type) == "done\n"
 
 
 @each_executor_type
 def test_the_exit_code_and_the_exception_of_the_main_thread(executor_type: Executors) -> None:
-    stdout = script(
-        "the_exit_code_and_the_exception_of_the_main_thread",
-        executor_type,
-        code_expected=3,
-    )
-    assert stdout == "done\n"
+    assert script("the_exit_code_and_the_exception_of_the_main_thread", executor_type, code_expected=3) == "done\n"
 
 
 @each_executor_type
 def test_system_exit_in_a_task_ends_no_process(executor_type: Executors) -> None:
-    stdout = script(
-        "system_exit_in_a_task_ends_no_process",
-        executor_type,
-    )
-    assert stdout == "SystemExit(3)\n"
+    assert script("system_exit_in_a_task_ends_no_process", executor_type) == "SystemExit(3)\n"
 
 
 @each_executor_type
 def test_an_executor_in_a_cycle_and_one_in_a_module(executor_type: Executors) -> None:
-    stdout = script(
-        "an_executor_in_a_cycle_and_one_in_a_module",
-        executor_type,
-    )
-    assert stdout == "done\n" * 2
+    assert script("an_executor_in_a_cycle_and_one_in_a_module", executor_type) == "done\n" * 2
 
 
 def test_workers_who_wait_for_each_other_and_blocked_submitters() -> None:
     stdout, stderr = run_program("executor/exit.py", "workers_who_wait_for_each_other_and_blocked_submitters")
-    # Two threads write, whichever is sooner.
+    # Two threads write, in either order.
     assert sorted(stdout.split()) == ["queued", "refused"]
     assert stderr == ""
 

@@ -1,4 +1,4 @@
-"""Futures whose _state, _result and _exception are assigned to, as tests and debuggers do with CPython's."""
+"""Futures to whose _state, _result and _exception somebody assigns, as tests and debuggers do with CPython's."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FIELDS = ("_state", "_result", "_exception")
 
 
 def assigned(future: Any, **fields: Any) -> Any:
-    """The future with these fields, assigned in the order that is given."""
+    """Assigns these fields of the future, in this order; returns the future."""
     for name, value in fields.items():
         setattr(future, f"_{name}", value)
     return future
@@ -149,7 +149,7 @@ def test_what_was_assigned_is_let_go_of(future_type: Futures) -> None:
 @each_future_type
 @pytest.mark.parametrize("ask", ["result", "exception"])
 @pytest.mark.parametrize("timeout", [None, DEADLINE])
-def test_who_waits_hears_of_it(future_type: Futures, ask: str, timeout: float | None) -> None:
+def test_waiters_get_what_was_assigned(future_type: Futures, ask: str, timeout: float | None) -> None:
     future: Any = future_type()
 
     def wait() -> Any:
@@ -164,7 +164,7 @@ def test_who_waits_hears_of_it(future_type: Futures, ask: str, timeout: float | 
     waiting = background(3, wait)
     if future_type is not PoolFuture:
         wait_until(is_waited_for)
-    # As CPython's own tests do it: the state comes first.
+    # CPython's own tests assign the state first.
     with future._condition:
         future._state = "FINISHED"
         future._result = 1
@@ -173,7 +173,7 @@ def test_who_waits_hears_of_it(future_type: Futures, ask: str, timeout: float | 
     assert [each.result() for each in waiting] == [ERROR] * 3
 
 
-def test_who_waits_for_a_cancellation_hears_of_it() -> None:
+def test_waiters_are_told_of_a_cancellation() -> None:
     future: Any = PoolFuture()
     with Gate() as gate:
 
@@ -254,16 +254,16 @@ def test_a_task_that_somebody_ended_by_hand(where: str) -> None:
         future = running if where == "running" else waiting
         assigned(future, result=42, state="FINISHED")
         gate.open()
-        # It is not run if it had not begun, and the other workers and calls go on.
+        # The call does not run if it had not begun, and the other workers and calls go on.
         assert executor.submit(int, "5").result(DEADLINE) == 5
         assert future.result(0) == 42
-    # The executor's end, which waits for its calls, came.
+    # The shutdown, which waits for the executor's calls, has returned.
     assert ran == ([1] if where == "running" else [])
     pool.release()
 
 
 def test_readers_see_one_thing_or_another() -> None:
-    """Also without the GIL, where a reader may be at it while the value is exchanged."""
+    """Without the GIL a thread may read the value while another one replaces it."""
     future: Any = PoolFuture()
     future.set_result(("value", 0))
     over = threading.Event()

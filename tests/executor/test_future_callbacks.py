@@ -75,13 +75,13 @@ def test_each_is_called_once(future_type: Futures) -> None:
     def callback(_: Future[Any]) -> None:
         calls.add()
 
-    # The same one twice is two callbacks.
+    # The same callback added twice is called twice.
     future.add_done_callback(callback)
     future.add_done_callback(callback)
     assert future.cancel()
     assert future.cancel()
     assert calls.value == 2
-    # That a worker comes by is no other end.
+    # They are not called again when a worker takes the cancelled call.
     assert not future.set_running_or_notify_cancel()
     assert calls.value == 2
 
@@ -113,7 +113,7 @@ def test_an_exception_of_a_callback_is_logged_and_disturbs_nobody(future_type: F
         future.add_done_callback(lambda _: calls.add())
         end(future, outcome)
         assert calls.value == 1
-        # The same where the future is done already.
+        # The same if the future is done already.
         future.add_done_callback(failing)
     assert len(logged(records, error)) == 2
     for record in logged(records, error):
@@ -153,7 +153,7 @@ def test_a_callback_may_use_its_future(future_type: Futures) -> None:
 
 
 @each_future_type
-def test_who_waits_need_not_wait_for_the_callbacks(future_type: Futures) -> None:
+def test_waiters_need_not_wait_for_the_callbacks(future_type: Futures) -> None:
     future = future_type()
     with Gate() as gate:
         future.add_done_callback(gate.hold)
@@ -168,13 +168,13 @@ def test_who_waits_need_not_wait_for_the_callbacks(future_type: Futures) -> None
 
 @each_future_type
 @each_outcome
-def test_who_waits_is_woken_before_the_callbacks_are_called(future_type: Futures, outcome: str) -> None:
-    # A callback may wait for what a thread does that has got the result.
+def test_waiters_are_woken_before_the_callbacks_are_called(future_type: Futures, outcome: str) -> None:
+    # A callback may wait for a thread that has got the result.
     future = future_type()
     with Gate() as gate:
         future.add_done_callback(gate.hold)
         waiting = background(3, future.exception)
-        # The longer, the surer that they sleep by then: one that does not is no test, but no failure either.
+        # The longer this is, the surer that the threads sleep. If one does not, it tests nothing, but does not fail.
         nap(0.05)
         ending = Background(partial(end, future, outcome))
         gate.wait_entered(1)
@@ -236,7 +236,7 @@ def test_a_worker_calls_the_callbacks_of_its_task(executor_type: Executors) -> N
 
 
 @each_executor_type
-def test_who_cancels_calls_the_callbacks(executor_type: Executors) -> None:
+def test_the_thread_that_cancels_calls_the_callbacks(executor_type: Executors) -> None:
     seen: list[int] = []
     with executor_type(1) as executor, Gate() as gate:
         executor.submit(gate.hold)
@@ -246,7 +246,7 @@ def test_who_cancels_calls_the_callbacks(executor_type: Executors) -> None:
         assert pending.cancel()
         assert seen == [threading.get_ident()]
         gate.open()
-    # The worker that reached it later called no callback again.
+    # The worker that took the call later called no callback again.
     assert seen == [threading.get_ident()]
 
 
@@ -256,7 +256,7 @@ def test_a_worker_survives_its_callbacks(executor_type: Executors, error: BaseEx
     def failing(_: Future[Any]) -> None:
         raise error
 
-    # A BaseException ends a worker of CPython's, and the rest of its callbacks, which is not promised anywhere.
+    # In CPython a BaseException ends the worker and skips the other callbacks, which no document promises.
     if executor_type is ThreadPoolExecutor and not isinstance(error, Exception):
         pytest.skip("ends a worker of CPython's")
     calls = Sum()
@@ -294,7 +294,7 @@ def test_callbacks_may_submit(executor_type: Executors) -> None:
 
 @each_executor_type
 def test_shutdown_waits_for_callbacks_too(executor_type: Executors) -> None:
-    # They run on the worker, before it leaves.
+    # The callbacks run on the worker, before it leaves.
     done = Sum()
     with executor_type(2) as executor, Gate() as gate:
         executor.submit(gate.hold)
@@ -307,7 +307,7 @@ def test_shutdown_waits_for_callbacks_too(executor_type: Executors) -> None:
 @each_future_type
 @pytest.mark.parametrize("count", [200, 20_000])
 def test_futures_that_set_one_another(future_type: Any, count: int) -> None:
-    # Without a Python frame between: Python's own limit does not see how deep this is, or too late for the stack.
+    # There is no Python frame in between, so Python's recursion limit comes too late for the stack, or never.
     def chain() -> int:
         futures = [future_type() for _ in range(count)]
         for one, other in itertools.pairwise(futures):

@@ -1,4 +1,4 @@
-"""The condition of a future, which CPython's wait() and as_completed() hold, as any other condition of threading."""
+"""A future's condition, which CPython's wait() and as_completed() acquire, works like one of threading."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 each_kind = pytest.mark.parametrize(
     "kind", [lambda: threading.Condition(), lambda: condition_of(pyants.Future())], ids=["threading", "future"]
 )
-"""What holds for the one has to hold for the other."""
+"""Each test runs on a condition of threading and on that of a future."""
 
 Kind = Any
 
 
 def condition_of(future: pyants.Future[Any]) -> Any:
-    """The condition that CPython's own code asks for."""
+    """The private attribute of a future that CPython's code uses."""
     return future._condition  # pyright: ignore[reportPrivateUsage]
 
 
 def waiters_of(owner: Any) -> Any:
-    """Likewise, of a future or of a condition."""
+    """A private attribute of a future or of a condition."""
     return owner._waiters
 
 
@@ -79,13 +79,13 @@ def test_what_is_refused(kind: Callable[[], Kind]) -> None:
 
 
 class Odd:
-    """Its truth is an error."""
+    """An object whose truth value raises."""
 
     def __bool__(self) -> bool:
         raise KeyError("truth")
 
 
-# A lock of 3.11 takes an int only.
+# In 3.11 a lock takes only an int.
 TRUTHS: list[Any] = [1, 2, -1] if sys.version_info < (3, 12) else [1, 2, -1, 2**70, 1.5, "yes", [0]]
 FALSEHOODS: list[Any] = [0] if sys.version_info < (3, 12) else [0, 0.0, "", None, []]
 
@@ -179,7 +179,7 @@ def test_it_keeps_others_out(kind: Callable[[], Kind]) -> None:
 
 
 @each_kind
-def test_who_waits_is_notified(kind: Callable[[], Kind]) -> None:
+def test_waiters_are_notified(kind: Callable[[], Kind]) -> None:
     condition = kind()
     waiting = 0
     tickets = 0
@@ -219,7 +219,7 @@ def test_a_wait_has_an_end(kind: Callable[[], Kind]) -> None:
 
 
 def test_a_future_ends_while_its_condition_is_asked_for() -> None:
-    # Neither is lost: a thread that waits on the condition is notified, however the two meet.
+    # No notification is lost, in whatever order the two threads come.
     with pyants.PoolExecutor(4) as executor:
         for _ in range(300):
             future = executor.submit(int)
@@ -250,17 +250,18 @@ def test_many_wait_for_the_same_futures(wait: Callable[[list[pyants.Future[int]]
 
 @pytest.mark.thread_unsafe(reason="looks at all objects of the process")
 def test_the_collector_need_not_see_it() -> None:
-    # Else wait() over many futures would run it in the middle.
+    # Otherwise wait() over many futures would run the collector in the middle.
     condition = condition_of(pyants.Future())
     assert not gc.is_tracked(condition)
     with condition:
         condition.notify_all()
     assert not gc.is_tracked(condition)
-    # From here on it may be part of a cycle (tests/process/test_garbage_cycles.py).
+    # From here on the future may be part of a cycle (tests/process/test_garbage_cycles.py).
     assert list(waiters_of(condition)) == []
     assert gc.is_tracked(condition)
 
 
+@pytest.mark.thread_unsafe(reason="starts a process")
 def test_ctrl_c_while_one_waits_for_it_to_be_free() -> None:
     out, _ = run_program("executor/future_condition.py", "ctrl_c_while_one_waits_for_it_to_be_free")
     assert out.split() == ["interrupted", "free"]

@@ -1,4 +1,4 @@
-"""Executors and futures: what they hold on to, and let go of."""
+"""Executors and futures keep no reference to anything that they do not need any more."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ by_reference_counts = pytest.mark.skipif(not HAS_GIL, reason="reference counts f
 
 
 def use(*_: object, **__: object) -> None:
-    """A task that does nothing with what it gets."""
+    """A task that does nothing with its arguments."""
 
 
 def collect(thing: Thing, *, key: Thing) -> list[Thing]:
@@ -32,7 +32,7 @@ def collect(thing: Thing, *, key: Thing) -> list[Thing]:
 
 
 def ask(future: Future[Any]) -> None:
-    """Asks for the result, and keeps neither it nor the exception, nor a cycle through this frame."""
+    """Asks for the result, and keeps neither the result, nor the exception, nor a cycle through this frame."""
     try:
         future.result(DEADLINE)
     except Exception:
@@ -52,7 +52,7 @@ def test_arguments_and_function_are_let_go_of_when_the_task_is_done(executor_typ
         future = executor.submit(fn, thing, key=key)
         del fn, thing, key
         future.result(DEADLINE)
-        # The future is alive, and so is the worker.
+        # The future and the worker are still alive.
         wait_freed(*references)
 
 
@@ -134,7 +134,7 @@ def test_a_cancelled_task_lets_go_of_its_arguments_once_a_worker_came_by(executo
             future = executor.submit(use, thing)
             assert future.cancel()
             del thing
-        # The future is alive.
+        # The future is still alive.
         wait_freed(reference)
         assert future.cancelled()
 
@@ -185,7 +185,7 @@ def test_nothing_of_a_task_that_raised_is_in_a_cycle(executor_type: Executors) -
         assert isinstance(error, Failure)
         references.append(weakref.ref(error))
         del error
-        # Asked for several times, by way of result().
+        # result() raises it several times.
         ask(future)
         ask(future)
         del thing
@@ -298,7 +298,7 @@ def test_an_executor_in_a_cycle_is_collected(executor_type: Executors) -> None:
 @pytest.mark.parametrize("read", [0, 1, 3])
 def test_results_of_a_map_in_a_cycle_are_collected(executor_type: Executors, read: int) -> None:
     class Owner(Thing):
-        """Keeps the results of a map of its own method; the method keeps it."""
+        """Keeps the results of a map over its own method, which refers back to it."""
 
         def __init__(self, executor: ThreadPoolExecutor) -> None:
             self.results = executor.map(self.work, [Thing(), Thing(), Thing()])
@@ -310,7 +310,7 @@ def test_results_of_a_map_in_a_cycle_are_collected(executor_type: Executors, rea
 
     with executor_type(1) as executor:
         owner = Owner(executor)
-        # Until the worker has dropped it.
+        # Waits until the worker has dropped it.
         executor.submit(int).result(DEADLINE)
         reference = weakref.ref(owner)
         del owner

@@ -1,4 +1,4 @@
-"""Futures: their states, how they change and how they show."""
+"""Futures: their states, the changes between them, and their repr."""
 
 from __future__ import annotations
 

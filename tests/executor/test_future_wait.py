@@ -17,7 +17,7 @@ Futures = type[Future[Any]]
 Executors = type[ThreadPoolExecutor]
 
 each_executor_type = pytest.mark.parametrize("executor_type", EXECUTOR_TYPES)
-# A class for every other future, which may be another than that of the rest.
+# Two classes that take turns: every second future may be of another class.
 each_pair = pytest.mark.parametrize(
     "types",
     [
@@ -39,7 +39,7 @@ def start(*futures: Future[Any]) -> None:
 
 
 def cancelled(future: Future[Any]) -> Future[Any]:
-    """The future, cancelled as a worker leaves it."""
+    """Cancels the future, and notifies its waiters as a worker does."""
     assert future.cancel()
     assert not future.set_running_or_notify_cancel()
     return future
@@ -54,7 +54,7 @@ def wait_for_all(futures: list[Future[Any]]) -> set[Future[Any]]:
 
 
 def waits(futures: list[Future[Any]], return_when: str = ALL_COMPLETED) -> Background[set[Future[Any]]]:
-    """A thread that waits for these futures, and gives those that are done."""
+    """A thread that waits for these futures, and returns those that are done."""
     before = waiters(futures[-1])
     thread = Background(lambda: concurrent.futures.wait(futures, return_when=return_when).done)
     wait_until(lambda: waiters(futures[-1]) > before or not thread.is_alive(), "the thread to wait")
@@ -74,7 +74,7 @@ def test_waiting_for_all(types: Pair) -> None:
     assert thread.is_alive()
     futures[3].set_result(2)
     assert thread.result() == set(futures)
-    # Nothing is left behind.
+    # No waiter is left behind.
     assert [waiters(future) for future in futures] == [0] * 4
 
 
@@ -104,7 +104,7 @@ def test_waiting_for_the_first_exception(types: Pair) -> None:
     assert thread.is_alive()
     futures[2].set_exception(ValueError())
     assert thread.result() == set(futures[:3])
-    # Without an exception it is everybody's end.
+    # Without an exception it waits for the end of all.
     futures = make(types, 2)
     thread = waits(futures, FIRST_EXCEPTION)
     futures[0].set_result(1)
@@ -258,7 +258,7 @@ def test_as_completed_gives_duplicates_once(types: Pair) -> None:
 
 
 @each_pair
-def test_who_stops_as_completed_early_leaves_nothing_behind(types: Pair) -> None:
+def test_as_completed_stopped_early_leaves_nothing_behind(types: Pair) -> None:
     futures = make(types, 3)
     futures[0].set_result(1)
     completed = concurrent.futures.as_completed(futures)
@@ -280,7 +280,7 @@ def test_as_completed_does_not_keep_what_it_gave(types: Pair) -> None:
         reference = weakref.ref(given)
         del given
         wait_freed(reference)
-        # The next one, once those are gone that were done from the start.
+        # The next one after those that were done from the start.
         if 1 < left <= 5:
             futures[0].set_result(1)
 
@@ -320,15 +320,15 @@ def test_waiting_hears_of_cancelled_tasks(executor_type: Executors) -> None:
         completed = Background(lambda: set(concurrent.futures.as_completed([*pending, held])))
         for future in pending:
             assert future.cancel()
-        # A worker comes by, at the latest, when the gate is open.
+        # At the latest when the gate is open, a worker takes them.
         gate.open()
         assert threads[0].result() == {*pending, held}
         assert threads[1].result() <= {*pending}
         assert completed.result() == {*pending, held}
 
 
-def test_who_waits_hears_of_a_shutdown_that_cancels() -> None:
-    # Not so in CPython, where shutdown takes the tasks from the workers without doing their part of it.
+def test_waiters_are_told_of_a_shutdown_that_cancels() -> None:
+    # In CPython it would not: its shutdown() takes the tasks from the workers, but does not notify the waiters.
     executor = PoolExecutor(1)
     with Gate() as gate:
         executor.submit(gate.hold)

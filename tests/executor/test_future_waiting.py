@@ -1,4 +1,4 @@
-"""Futures: result() and exception() wait, in many threads at once, until there is something to give."""
+"""Futures: result() and exception() wait, in many threads at once, until there is an outcome."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ each_executor_type = pytest.mark.parametrize("executor_type", EXECUTOR_TYPES)
 
 
 class Waiting:
-    """Threads that wait for a future: about to, or already at it."""
+    """Threads that wait for a future, or are about to."""
 
     def __init__(self, count: int, call: Callable[[], object]) -> None:
         self._about_to = threading.Barrier(count + 1, timeout=DEADLINE)
@@ -66,7 +66,7 @@ def test_an_exception_wakes_everybody(future_type: Futures, timeout: float | Non
 def test_a_cancellation_wakes_everybody(future_type: Futures) -> None:
     future = future_type()
     waiting = [Waiting(2, future.result), Waiting(2, future.exception), Waiting(2, lambda: future.result(DEADLINE))]
-    # As soon as cancel() returns, before any worker has heard of it.
+    # As soon as cancel() returns, before any worker notices.
     assert future.cancel()
     for each in waiting:
         for thread in each.threads:
@@ -86,7 +86,7 @@ def test_becoming_running_wakes_nobody(future_type: Futures) -> None:
 
 
 @each_future_type
-def test_who_timed_out_may_ask_again(future_type: Futures) -> None:
+def test_a_wait_that_timed_out_may_be_repeated(future_type: Futures) -> None:
     future = future_type()
     for _ in range(3):
         with pytest.raises(TimeoutError):
@@ -151,20 +151,20 @@ def test_a_task_that_takes_longer_than_one_waits(executor_type: Executors) -> No
                     future.result(timeout)
                 with pytest.raises(TimeoutError):
                     future.exception(timeout)
-        # The wait's end is not the task's.
+        # The end of the wait is not the end of the task.
         gate.open()
         assert behind.result(DEADLINE) == 7
         assert not held.cancelled()
 
 
 @each_executor_type
-def test_who_waits_for_a_pending_task_hears_that_it_is_cancelled(executor_type: Executors) -> None:
+def test_waiters_for_a_pending_task_are_told_that_it_is_cancelled(executor_type: Executors) -> None:
     with executor_type(1) as executor, Gate() as gate:
         executor.submit(gate.hold)
         gate.wait_entered(1)
         pending = executor.submit(int)
         waiting = Waiting(3, pending.result)
-        # With the only worker busy: it need not come by.
+        # The only worker is busy, and is not needed for it.
         assert pending.cancel()
         for thread in waiting.threads:
             with pytest.raises(CancelledError):

@@ -1,4 +1,4 @@
-"""TaskGroup: calls on a pool that are waited for together."""
+"""TaskGroup: makes calls on a pool, and waits for all of them."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_results_are_in_the_order_of_submission(make: Any) -> None:
             for number in range(50):
                 group.submit(pow, number, 2)
         assert group.results() == [number**2 for number in range(50)]
-        # Again, and of nothing.
+        # Again, and without any call.
         assert group.results() == [number**2 for number in range(50)]
         with owner.group(results=True) as empty:
             pass
@@ -104,7 +104,7 @@ def test_results_before_the_end_wait(make: Any) -> None:
         assert asked.is_alive()
         gate.open()
         assert asked.result() == [7]
-        # More may follow.
+        # More calls may follow.
         group.submit(int, "8")
         assert group.results() == [7, 8]
 
@@ -153,7 +153,7 @@ def test_calls_come_from_the_groups_own_calls(limit: int | None) -> None:
                         group.submit(spread, depth - 1)
 
             group.submit(spread, 4)
-        # All were waited for, although the block had submitted one only.
+        # The group waited for all, although the block had submitted only one.
         assert done.value == 31
         assert len(group.results()) == 31
 
@@ -226,7 +226,7 @@ def test_a_group_that_never_ends_lets_go_of_what_is_done(make: Any, options: dic
         future.result(DEADLINE)
         references.append(weakref.ref(future))
         del future
-        # All of it, while the group is still open.
+        # All are freed while the group is still open.
         wait_freed(*references)
         assert len(references) == 202
         assert len(group._pending) == 0
@@ -347,7 +347,7 @@ def test_a_group_that_was_stopped_submits_nothing(limit: int | None) -> None:
     ran = Sum()
     with Pool(2) as pool, pytest.raises(ExceptionGroup), pool.group(fail_fast=True, limit=limit) as group:
         group.submit(fail, ValueError()).exception(DEADLINE)
-        # The group learns of it right after the future.
+        # The group is notified right after the future.
         wait_until(lambda: group.submit(int).cancelled())
         future = group.try_submit(ran.add)
         assert future is not None
@@ -370,7 +370,7 @@ def test_invoke_without_waiting() -> None:
 
 
 def test_tasks_that_submit_tasks_on_a_bounded_pool() -> None:
-    """A submitter does a refused task itself: nothing blocks, so there is no deadlock, and no task is lost."""
+    """A submitter runs a refused task itself: nothing blocks, so there is no deadlock, and no task is lost."""
     done = Sum()
 
     def visit(number: int) -> None:
@@ -459,7 +459,7 @@ def test_a_place_is_free_when_its_call_is_over(ending: str) -> None:
         waiting = Background(lambda: group.submit(int, "8"))
         if ending == "is cancelled":
             assert first.cancel()
-            # It never ran, and its place is free at once.
+            # The call never ran, and its place is free at once.
             assert waiting.result().done() is False
         gate.open()
         assert waiting.result().result(DEADLINE) == 8
@@ -512,7 +512,7 @@ def test_a_worker_that_waits_for_a_place_behind_its_own_pool_is_told() -> None:
 
             def call() -> None:
                 held.hold()
-                # The place that is taken is of a call that only this worker could run.
+                # The call that takes up the place is one that only this worker could run.
                 with pytest.raises(PoolDeadlockError):
                     group.submit(int)
 
@@ -609,7 +609,7 @@ def test_cancel() -> None:
             assert all(future.cancelled() for future in queued)
             assert not held.done()
             gate.open()
-            # It can be used further.
+            # The group is still usable.
             assert group.submit(int, "7").result(DEADLINE) == 7
         with pytest.raises(CancelledError):
             group.results()
@@ -660,7 +660,7 @@ def test_a_call_on_its_way_in_when_the_block_is_left() -> None:
         gate.open()
         try:
             late.result().result()
-            expected = 1  # It had begun before it could be cancelled.
+            expected = 1  # The call had begun before it could be cancelled.
         except RuntimeError:
             expected = 0
         assert ran.value == expected

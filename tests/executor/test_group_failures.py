@@ -1,4 +1,4 @@
-"""TaskGroup: what comes out of a block when its calls, or the block itself, fail."""
+"""TaskGroup: the exceptions that a block raises when its calls, or the block itself, fail."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def test_failures_come_out_as_one_group_with_every_traceback(make: Any, limit: i
             for error in errors:
                 group.submit(fail, error)
             group.submit(int)
-        # In the order of submission.
+        # The exceptions are in the order of submission.
         assert list(raised.value.exceptions) == errors
         for error in errors:
             assert "fail" in [frame.name for frame in traceback.extract_tb(error.__traceback__)]
-        # A single one is no different, and except* takes it apart.
+        # A single exception is in a group, too, and except* takes the group apart.
         caught: list[BaseException] = []
         try:
             with owner.group() as single:
@@ -74,7 +74,7 @@ def test_what_ends_programs_comes_out_bare(make: Any, limit: int | None, error: 
         with pytest.raises(type(error)) as raised:
             block()
         assert raised.value is error
-        # The others are not lost, and what had not started was cancelled.
+        # The other failures are logged, and calls that had not started were cancelled.
         assert len(logged(records, others[0])) == 1
         assert len(logged(records, others[1])) == (0 if futures[-1].cancelled() else 1)
 
@@ -166,11 +166,11 @@ def test_the_first_failure_cancels_what_has_not_started(make: Any) -> None:
             queued = [group.submit(ran.add) for _ in range(10)]
             gate.open()
             wait_until(lambda: all(future.cancelled() for future in queued), "the cancellation")
-            # Nor does anything start later.
+            # No call starts later either.
             assert group.submit(ran.add).cancelled()
         assert raised.value.exceptions == (error,)
         assert ran.value == 0
-        # The pool is not harmed.
+        # The pool still works.
         with owner.group(results=True, fail_fast=True) as again:
             again.submit(int, "7")
         assert again.results() == [7]
@@ -196,7 +196,7 @@ def test_what_has_started_is_waited_for() -> None:
         assert futures[0].result(DEADLINE) == 7
 
 
-def test_who_waits_for_a_place_is_let_go() -> None:
+def test_a_submitter_that_waits_for_a_place_is_let_go() -> None:
     ran = Sum()
     with Pool(2) as pool, Gate() as gate:
         with pytest.raises(ExceptionGroup), pool.group(fail_fast=True, limit=1) as group:
@@ -216,7 +216,7 @@ def test_without_a_failure_it_changes_nothing() -> None:
 
 
 def test_many_threads_submit_while_it_fails() -> None:
-    # A call that came in while the others were cancelled is cancelled, too, or has run: none is left.
+    # A call that was submitted while the others were cancelled has run or is cancelled, too: none is left.
     with Pool(2, queue_size=None) as pool:
         for _ in range(20):
             group = pool.group(fail_fast=True)
@@ -226,7 +226,7 @@ def test_many_threads_submit_while_it_fails() -> None:
                 group.submit(fail, ValueError())
                 futures += [future for thread in threads for future in thread.result()]
             assert all(future.done() for future in futures)
-        # A worker comes across those that were cancelled as they came in.
+        # A worker takes the calls that were cancelled as they were submitted.
         wait_equal(pool.queued, 0)
 
 
@@ -270,7 +270,7 @@ def test_it_cancels_what_has_not_started_and_comes_out_with_what_calls_raised(ma
 
 @each_owner
 def test_it_comes_out_as_a_group_also_alone(make: Any) -> None:
-    # As with asyncio.TaskGroup: whether a call fails meanwhile does not decide on what is to be caught.
+    # As in asyncio.TaskGroup: the exception to catch does not depend on whether a call fails meanwhile.
     mine = Mine()
     with (
         make(1) as owner,
@@ -379,7 +379,7 @@ def test_a_nested_block_passes_failures_on() -> None:
             outer.submit(fail, outer_error).exception(DEADLINE)
             with pool.group() as inner:
                 inner.submit(fail, inner_error)
-        # The inner group's exception is an exception in the outer block.
+        # The outer block sees the inner group's exception as one of its own.
         assert raised.value.exceptions[0] is outer_error
         nested: Any = raised.value.exceptions[1]
         assert type(nested) is ExceptionGroup
@@ -421,7 +421,7 @@ def test_exceptions_are_freed() -> None:
         return error
 
     def call() -> None:
-        # No frame has a name for it, or the traceback would hold the exception itself.
+        # No frame may have a name for the exception, or the traceback would hold it.
         raise make()
 
     def block(pool: Pool) -> None:
@@ -437,7 +437,7 @@ def test_exceptions_are_freed() -> None:
 
 
 @pytest.mark.parametrize("base", [Exception, SystemExit])
-def test_who_is_late_to_note_a_failure_leaves_nothing_behind(base: type[BaseException]) -> None:
+def test_a_worker_that_is_late_to_note_a_failure_leaves_nothing_behind(base: type[BaseException]) -> None:
     class Bad(base):  # type: ignore[misc, valid-type]
         pass
 
@@ -469,7 +469,7 @@ def test_who_is_late_to_note_a_failure_leaves_nothing_behind(base: type[BaseExce
             late = Background(fail_now)
             gate.wait_entered(1)
             del error
-        # The failure is raised while another thread is still about to note it.
+        # The failure is raised while another thread is still about to record it.
         gate.open()
         assert late is not None
         late.result()

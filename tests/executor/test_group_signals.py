@@ -21,20 +21,23 @@ def script(name: str, *arguments: object) -> str:
 @pytest.mark.parametrize("make", MAKES)
 @pytest.mark.parametrize("wait", ["in the block", "at the end"])
 def test_it_leaves_nothing_running_and_nothing_unreported(make: str, wait: str) -> None:
-    stdout = script("it_leaves_nothing_running_and_nothing_unreported", make, wait)
-    assert stdout == "done\ninterrupted 1 True [] [ValueError('mine')]\n"
+    assert (
+        script("it_leaves_nothing_running_and_nothing_unreported", make, wait)
+        == "done\ninterrupted 1 True [] [ValueError('mine')]\n"
+    )
 
 
 @pytest.mark.parametrize("submit", ["submit(ran.append, 1)", "submit(int)"])
 @pytest.mark.parametrize("limit", [None, 1])
 def test_a_submit_that_waits(submit: str, limit: int | None) -> None:
-    stdout = script("a_submit_that_waits", submit, limit)
-    assert stdout == "done\ninterrupted True [] [ValueError('mine')]\n[0, 0, 0, 0, 0]\n"
+    assert (
+        script("a_submit_that_waits", submit, limit)
+        == "done\ninterrupted True [] [ValueError('mine')]\n[0, 0, 0, 0, 0]\n"
+    )
 
 
 def test_a_place_is_not_lost_to_a_submit_that_was_interrupted() -> None:
-    stdout = script("a_place_is_not_lost_to_a_submit_that_was_interrupted")
-    assert stdout == "interrupted\n[] [None, 0, 0, 0]\n"
+    assert script("a_place_is_not_lost_to_a_submit_that_was_interrupted") == "interrupted\n[] [None, 0, 0, 0]\n"
 
 
 def test_a_second_one_leaves_at_once_and_says_what_is_running() -> None:
@@ -53,13 +56,11 @@ def test_without_a_second_one_the_program_ends_when_what_runs_is_done() -> None:
 
 
 def test_results_are_interrupted() -> None:
-    stdout = script("results_are_interrupted")
-    assert stdout == "interrupted\n[5]\n"
+    assert script("results_are_interrupted") == "interrupted\n[5]\n"
 
 
 def test_a_handler_that_returns_does_not_end_the_wait() -> None:
-    stdout = script("a_handler_that_returns_does_not_end_the_wait")
-    assert stdout == "handled\n[5]\n"
+    assert script("a_handler_that_returns_does_not_end_the_wait") == "handled\n[5]\n"
 
 
 def test_nested_groups() -> None:

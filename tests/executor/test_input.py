@@ -1,4 +1,4 @@
-"""Executors: map begins each item as it comes, and what tasks and inputs raise is told from their end."""
+"""Executors: map() starts each item as it is read, and an exception is told apart from the end of the input."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-# map() of both, and what only pyants has, as functions of an executor.
+# map() of both executors, and the variants that only pyants has, as functions of an executor.
 MAPS = [
     *(pytest.param(param.values[0], {}, "map", id=f"{param.id}.map") for param in EXECUTOR_TYPES),
     *(
@@ -96,7 +96,7 @@ def test_other_ends_are_exceptions_like_others(executor_type: Any, options: dict
 
 @each_executor_type
 def test_a_stop_iteration_of_a_future(executor_type: Executors) -> None:
-    # result() is no generator: the exception is the task's.
+    # result() is no generator, so a StopIteration is the task's exception.
     with executor_type(1) as executor:
         future = executor.submit(next, iter(""))
         with pytest.raises(StopIteration):
@@ -170,7 +170,7 @@ def test_items_of_several_iterables_are_begun_as_they_come(executor_type: Any, m
 @UNBUFFERED
 @pytest.mark.parametrize("count", [0, 1, 31, 32, 33, 95, 96, 97, 5000])
 def test_inputs_of_any_length(executor_type: Any, method: str, count: int) -> None:
-    # The places for them grow by and by: the numbers are those around which another piece is made.
+    # The storage of results grows piece by piece: these numbers are around its boundaries.
     with executor_type(3) as executor:
         results = getattr(executor, method)(same, iter(range(count)))
         assert sorted(results) == list(range(count))
@@ -279,7 +279,7 @@ def test_on_the_workers_of_a_pool(make: Callable[[], Any], method: str) -> None:
         def numbers() -> Iterator[int]:
             for number in range(100):
                 if number % 10 == 9:
-                    # All map tasks end: the next item needs another.
+                    # All map tasks end, so that the next item needs another one.
                     wait_equal(lambda number=number: done.value, number)  # type: ignore[misc]
                     assert pool.wait_idle(DEADLINE)
                 yield number
@@ -317,7 +317,7 @@ def test_an_item_that_the_pool_has_no_permit_for() -> None:
 
 
 def test_a_map_task_that_waits_is_not_counted_on() -> None:
-    # The pool may yet refuse the map task: an item that only it would take must wait for a permit.
+    # The pool may still refuse the map task, so an item that only this task would take must wait for a permit.
     done: list[int] = []
     with Gate() as busy, Gate() as first, Gate() as ahead:
         pool = Pool(2)
@@ -335,7 +335,7 @@ def test_a_map_task_that_waits_is_not_counted_on() -> None:
             first.wait_entered(1)
             submitter = Background(lambda: pool.submit(ahead.hold))
             wait_equal(pool.waiting, 1)
-            # A second map task joins the waiters, behind the submitter.
+            # A second map task waits behind the submitter.
             yield 1
             assert pool.waiting() == 1
             # The first one ends, and its worker goes on with the waiter ahead of it.
@@ -394,7 +394,7 @@ def test_many_maps_of_slow_and_fast_inputs_at_once(method: str) -> None:
 
 @pytest.mark.parametrize("method", ["map", "map_unordered"])
 def test_an_item_that_comes_just_when_a_worker_gives_up_waiting_for_it(method: str) -> None:
-    # With one worker no other can take it. The moment is hit now and then, in as many tries as there is time for.
+    # With one worker no other can take the item. Some of the many tries hit the moment.
     done = 0
     end = time.monotonic() + 2
 
@@ -407,7 +407,7 @@ def test_an_item_that_comes_just_when_a_worker_gives_up_waiting_for_it(method: s
                 assert time.monotonic() < end + DEADLINE, f"nobody takes item {number}"
             if time.monotonic() > end:
                 break
-            # Sometimes the next one comes a little later.
+            # Sometimes the next item comes a little later.
             for _ in range(number % 64):
                 pass
 

@@ -1,4 +1,4 @@
-"""Executors: what public libraries do to the inside of a ThreadPoolExecutor works, or says what to use instead."""
+"""Executors: private attributes of ThreadPoolExecutor that libraries use work, or an error names the replacement."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ each_executor_type = pytest.mark.parametrize("executor_type", EXECUTOR_TYPES)
 
 
 def drain(executor: Any) -> list[Any]:
-    """Does what google-cloud-pubsub's scheduler does when it shuts down."""
+    """Empties the queue, as google-cloud-pubsub's scheduler does when it shuts down."""
     items: list[Any] = []
     try:
         while True:
@@ -32,7 +32,7 @@ def drain(executor: Any) -> list[Any]:
 
 
 def call_of(item: Any) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
-    """The call of a work item; from Python 3.14 on CPython's has it as one."""
+    """The callable and arguments of a work item, which are one attribute from Python 3.14 on."""
     return item.task if hasattr(item, "task") else (item.fn, item.args, item.kwargs)
 
 
@@ -57,7 +57,7 @@ def test_calls_that_wait_can_be_taken_out_of_the_queue(executor_type: Executors)
         assert [item.future for item in items] == futures
         assert attribute(executor, "_work_queue").empty()
         gate.open()
-        # They belong to the caller now: no worker makes the calls.
+        # The calls belong to the caller now: no worker makes them.
         assert executor.submit(int).result(DEADLINE) == 0
         assert not any(future.done() for future in futures)
         assert futures[0].cancel()
@@ -82,7 +82,7 @@ def test_what_is_left_in_the_queue_keeps_its_order() -> None:
     with PoolExecutor(1) as executor, Gate() as gate:
         executor.submit(gate.hold)
         gate.wait_entered(1)
-        # Calls without a future stay, and run in their turn.
+        # Calls without a future stay in the queue, and run in their turn.
         executor.pool.submit(called.append, 0)
         first = executor.submit(called.append, 1)
         executor.submit(called.append, 2)

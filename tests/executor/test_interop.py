@@ -1,4 +1,4 @@
-"""Executors and futures among what others make of them: asyncio, subclasses, libraries that look inside."""
+"""Executors and futures used by others: by asyncio, by subclasses, and by libraries that read private attributes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ each_executor_type = pytest.mark.parametrize("executor_type", EXECUTOR_TYPES)
 
 
 def run(main: Coroutine[Any, Any, object]) -> object:
-    """asyncio.run, that fails where it would hang."""
+    """asyncio.run(), with a time limit: it fails instead of hanging."""
     return asyncio.run(asyncio.wait_for(main, DEADLINE))
 
 
@@ -77,7 +77,7 @@ def test_it_may_be_the_default_executor(executor_type: Executors) -> None:
 
     executor = executor_type(2, "default")
     run(main())
-    # asyncio.run shuts it down.
+    # asyncio.run() shuts the executor down.
     with pytest.raises(RuntimeError, match=REFUSED):
         executor.submit(int)
 
@@ -140,7 +140,7 @@ def test_cancelling_goes_both_ways(executor_type: Executors) -> None:
             assert future.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await wrapped
-            # One that runs does not hear of it.
+            # A call that runs does not notice.
             gate.open()
 
     run(main())
@@ -187,7 +187,7 @@ def test_wrapping_a_future_of_ones_own(future_type: Futures) -> None:
 
 
 def test_coroutines_from_other_threads() -> None:
-    # asyncio makes a future of CPython's; a worker may wait for it.
+    # asyncio makes a future of CPython's class; a worker may wait for it.
     if PoolExecutor is None:
         pytest.skip("pyants has no PoolExecutor yet")
 
@@ -239,7 +239,7 @@ def test_it_can_be_neither_pickled_nor_copied_deeply(executor_type: Executors) -
     with executor_type(1) as executor:
         future = executor.submit(int)
         for each in (executor, future):
-            # CPython's own executor cannot either, and says so in other words from 3.14 on.
+            # CPython's executor cannot either; its message is another one from 3.14 on.
             with pytest.raises((TypeError, pickle.PicklingError), match=r"(?i)can.t pickle|cannot pickle"):
                 pickle.dumps(each)
             with pytest.raises(TypeError, match="cannot pickle"):
@@ -260,7 +260,7 @@ def test_a_subclass_that_wraps_submit(executor_type: Executors) -> None:
     with Counting(2, "counting") as executor:
         assert executor.submit(pow, 2, 5).result(DEADLINE) == 32
         assert executor.count == 1
-        # CPython's map() goes by submit(), which is what such a class counts on.
+        # CPython's map() calls submit(), on which such a class relies.
         assert list(executor.map(int, "123")) == [1, 2, 3]
         assert executor.count == 4
 
@@ -305,7 +305,7 @@ def test_the_private_attributes(executor_type: Executors) -> None:
             executor.submit(gate.hold)
         gate.wait_entered(2)
         assert len(attribute(executor, "_threads")) == 2
-        # Some look at each of them.
+        # Some libraries look at each thread.
         assert {thread.name for thread in attribute(executor, "_threads")} == {"looked-at_0", "looked-at_1"}
         assert all(thread.is_alive() for thread in attribute(executor, "_threads"))
         assert attribute(executor, "_work_queue").qsize() == 3
@@ -342,17 +342,17 @@ def test_the_private_attributes_of_a_future(executor_type: Executors) -> None:
 
 @each_future_type
 def test_the_condition_of_a_future_is_its_lock(future_type: Futures) -> None:
-    # wait() and as_completed() hold it while they look at a future and add themselves.
+    # wait() and as_completed() hold the condition while they look at a future and add their waiter.
     future = future_type()
     condition: threading.Condition = attribute(future, "_condition")
     assert attribute(future, "_condition") is condition
     with condition:
-        # It is one that its holder may take again.
+        # Its holder may acquire it again.
         assert not future.done()
         attribute(future, "_waiters").append(waiter := _Waiter())
         thread = threading.Thread(target=future.set_result, args=(5,), daemon=True)
         thread.start()
-        # It is not set meanwhile, however long that takes.
+        # The future gets no result meanwhile, however long that takes.
         for _ in range(10):
             time.sleep(TICK)
             assert waiter.seen == []
@@ -407,7 +407,7 @@ def test_the_condition_is_notified_at_the_end(future_type: Futures) -> None:
 
 @each_executor_type
 def test_an_executor_that_drives_futures_of_its_own(executor_type: Executors) -> None:
-    # Libraries that wrap an executor do this: a future of theirs follows one of its futures.
+    # Libraries that wrap an executor do this: a future of their own mirrors one of the executor's.
     class Following(Executor):
         def __init__(self, inner: Executor) -> None:
             self.inner = inner

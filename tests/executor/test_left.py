@@ -1,4 +1,4 @@
-"""Executors: what becomes of a map whose results are left half-read, by an exception or in peace."""
+"""Executors: the items of a map whose results are read only in part, because of an exception or not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ in_processes = pytest.mark.thread_unsafe(reason="starts processes")
 
 
 def run(name: str, executor_type: Executors, *arguments: str, code_expected: int = 0) -> str:
-    """Runs a program; gives how many of its items were called."""
+    """Runs a program; returns how many of its items were called."""
     arguments = (executor_type.__name__, *arguments)
     return run_program("executor/left.py", name, *arguments, code_expected=code_expected)[0]
 
@@ -28,7 +28,7 @@ def run(name: str, executor_type: Executors, *arguments: str, code_expected: int
 def test_ctrl_c_while_a_result_is_waited_for_ends_the_program(executor_type: Executors, method: str) -> None:
     if executor_type is ThreadPoolExecutor and method == "map_unordered":
         pytest.skip("CPython has none")
-    # The iterator has a name: it is not the end of it that cancels the rest.
+    # A variable holds the iterator, so the rest is not cancelled because the iterator is freed.
     name = "ctrl_c_while_a_result_is_waited_for"
     assert run(name, executor_type, method, code_expected=-signal.SIGINT) == "6\n"
 
@@ -45,7 +45,7 @@ def test_an_exception_in_the_loop_that_ends_the_program(method: str, raising: st
 @in_processes
 @pytest.mark.parametrize("where", ["executor", "over"])
 def test_an_exception_in_the_loop_in_a_with_block(where: str) -> None:
-    # The executor waits for what is being called, and no more.
+    # The executor waits only for the call that is running.
     called = run("an_exception_in_the_loop_in_a_with_block", PoolExecutor, where)
     assert called == "interrupted\n6\n6\n"
 
@@ -105,7 +105,7 @@ def test_a_block_that_fails_leaves_the_maps_of_its_thread_only(method: str) -> N
         gate.open()
         with pytest.raises(LookupError, match="of the block"):
             block.result()
-    # What nobody has begun to read, and what another thread reads, is called.
+    # Items are called if nobody has begun to read their results, or if another thread reads them.
     assert called == [0, 1, 10, 11, 12, 13]
     assert readers[0].result() == [None, None]
     begun, unread, _ = results

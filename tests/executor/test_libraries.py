@@ -1,4 +1,4 @@
-"""Libraries that take an executor do with a PoolExecutor what they do with a ThreadPoolExecutor."""
+"""Libraries that take an executor work with a PoolExecutor as with a ThreadPoolExecutor."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# Their types are no concern of these tests.
+# These tests do not care about the libraries' types.
 aiofiles: Any = importlib.import_module("aiofiles")
 aiofiles_os: Any = importlib.import_module("aiofiles.os")
 asgiref_sync: Any = importlib.import_module("asgiref.sync")

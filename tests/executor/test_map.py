@@ -1,4 +1,4 @@
-"""Executors: map without a buffersize reads its input at once, and gives the results in order."""
+"""Executors: map() without a buffersize reads its input at once, and yields the results in order."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_no_items_and_no_iterables(executor_type: Executors) -> None:
     with executor_type(2) as executor:
         assert list(executor.map(int, [])) == []
         assert list(executor.map(int, [], [1])) == []
-        # As zip() has it.
+        # Like zip().
         assert list(executor.map(int)) == []
 
 
@@ -97,7 +97,7 @@ def test_the_input_is_read_before_map_returns(executor_type: Executors) -> None:
         executor.submit(gate.hold)
         results = executor.map(str, numbers())
         assert seen == list(range(10))
-        # A map is one task for each worker, to a pool of pyants.
+        # In a pool of pyants a map is one task for each worker.
         assert attribute(executor, "_work_queue").qsize() >= (9 if executor_type is ThreadPoolExecutor else 1)
         gate.open()
         assert list(results) == [str(number) for number in range(10)]
@@ -112,7 +112,7 @@ def test_everything_runs_though_nobody_asks_for_results(executor_type: Executors
 
 
 def test_dropped_results_that_were_never_begun_still_run(executor_type: Executors) -> None:
-    # A generator that was not started has nothing to clean up: CPython cancels nothing here.
+    # A generator that was not started runs no cleanup, so CPython cancels nothing here.
     done = Sum()
     with executor_type(1) as executor, Gate() as gate:
         executor.submit(gate.hold)
@@ -187,7 +187,7 @@ def test_an_exception_cancels_the_rest(executor_type: Executors) -> None:
 
 
 @pytest.mark.parametrize("how", ["close", "del"])
-def test_who_stops_early_cancels_the_rest(executor_type: Executors, how: str) -> None:
+def test_results_that_are_closed_early_cancel_the_rest(executor_type: Executors, how: str) -> None:
     ran: list[int] = []
     with executor_type(1) as executor, Gate() as gate:
         results = held_back(executor, gate, ran, zero)
@@ -249,11 +249,11 @@ def test_the_timeout_counts_from_the_call_of_map(executor_type: Executors) -> No
 
         called = time.monotonic()
         results = executor.map(task, [1, 2, 0], timeout=0.05)
-        # However long its results are not asked for.
+        # The time limit counts from map(), however late the results are asked for.
         wait_until(lambda: time.monotonic() > called + 0.1)
         gate.wait_entered(1)
-        executor.submit(int).result()  # On the other worker, which has finished its task before.
-        # Those that are there are given all the same.
+        executor.submit(int).result()  # It runs on the other worker, whose own task has ended.
+        # The results that are there are yielded all the same.
         assert next(results) == 1
         assert next(results) == 2
         with pytest.raises(TimeoutError):
@@ -309,7 +309,7 @@ def test_results_of_what_shutdown_cancelled(executor_type: Executors) -> None:
 
 
 def test_one_worker_takes_everything_in_the_order_of_its_submission(executor_type: Executors) -> None:
-    # With one worker there is an order, even between maps: the last call may close what the others write to.
+    # With one worker even the calls of several maps run in order: the last one may close what the others write to.
     seen: list[object] = []
 
     def task(item: object) -> None:

@@ -1,4 +1,4 @@
-"""PoolExecutor.map_unordered: the results as they come."""
+"""PoolExecutor.map_unordered() yields the results as they come."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_an_exception_comes_at_its_place_and_cancels_the_rest(buffersize: int | 
             return number
 
         results = executor.map_unordered(task, range(10), buffersize=buffersize)
-        # One worker: they end in the order of the input.
+        # With one worker they end in the order of the input.
         assert [next(results), next(results)] == [0, 1]
         with pytest.raises(LookupError, match="of the task"):
             next(results)
@@ -107,7 +107,7 @@ def test_an_exception_comes_at_its_place_and_cancels_the_rest(buffersize: int | 
 
 @pytest.mark.parametrize("how", ["close", "del"])
 @pytest.mark.parametrize("buffersize", [None, 5])
-def test_who_stops_early_cancels_the_rest(how: str, buffersize: int | None) -> None:
+def test_results_that_are_closed_early_cancel_the_rest(how: str, buffersize: int | None) -> None:
     ran: list[int] = []
     with PoolExecutor(1) as executor, Gate() as gate:
 

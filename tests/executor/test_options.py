@@ -26,7 +26,7 @@ both = pytest.mark.parametrize("executor_type", EXECUTOR_TYPES)
 
 
 def names_of(executor: ThreadPoolExecutor, count: int) -> set[str]:
-    """The names of so many of the executor's threads."""
+    """The names of the threads that run so many calls at once."""
     with Gate() as gate:
 
         def task() -> str:
@@ -44,7 +44,7 @@ def names_of(executor: ThreadPoolExecutor, count: int) -> set[str]:
 
 @both
 def test_the_default_is_the_processors_and_four_but_at_most_32(executor_type: Executors) -> None:
-    # Since 3.13 it is the processors that this process may use.
+    # Since 3.13 it is the number of processors that this process may use.
     count = getattr(os, "process_cpu_count", os.cpu_count)()
     for executor in (executor_type(), executor_type(None), executor_type(max_workers=None)):
         assert attribute(executor, "_max_workers") == min(32, (count or 1) + 4)
@@ -100,7 +100,7 @@ def test_a_great_number_of_workers_costs_nothing(executor_type: Executors) -> No
     ],
 )
 def test_odd_numbers_of_workers(executor_type: Executors, number: Any, threads: int) -> None:
-    # A thread is started as long as there are fewer.
+    # A thread is started for each call until there are so many.
     with executor_type(number) as executor, Gate() as gate:
         assert attribute(executor, "_max_workers") == number
         held = [executor.submit(gate.hold) for _ in range(5)]
@@ -121,7 +121,7 @@ def test_as_many_workers_as_one_likes(executor_type: Executors) -> None:
 
 
 def test_no_number_at_all() -> None:
-    # CPython's class takes it, and starts no thread ever.
+    # CPython's class accepts the value, and never starts a thread.
     with pytest.raises(ValueError, match=r"^max_workers must be greater than 0$"):
         AnyPoolExecutor(math.nan)
 
@@ -145,7 +145,7 @@ def test_the_parameters(executor_type: Executors) -> None:
         ("initargs", ()),
     ]
     seen: list[object] = []
-    # All four may be given by position.
+    # All four options may be positional.
     with executor_type(1, "positional", seen.append, ("initialized",)) as executor:
         assert names_of(executor, 1) == {"positional_0"}
     assert seen == ["initialized"]
@@ -226,7 +226,7 @@ def test_the_initializer_has_to_be_callable(executor_type: Executors, value: Any
 def broken(
     executor_type: Executors, error: BaseException, pending: int
 ) -> tuple[ThreadPoolExecutor, list[Future[object]]]:
-    """An executor of one worker whose initializer has raised, and the futures of what was submitted before."""
+    """An executor of one worker whose initializer has raised, and the futures of earlier calls."""
     gate = Gate()
 
     def initialize() -> None:
@@ -336,7 +336,7 @@ def test_the_options_of_pyants_go_by_keyword_only() -> None:
         "daemon",
     ]
     assert {each.kind for each in list(parameters.values())[4:]} == {inspect.Parameter.KEYWORD_ONLY}
-    # As in CPython the backlog has no bound unless one is asked for.
+    # As in CPython the queue has no limit unless one is given.
     assert parameters["queue_size"].default is None
 
 
@@ -350,7 +350,7 @@ def test_idle_workers_leave_and_come_back() -> None:
 
 @pytest.mark.parametrize("options", [{}, {"expiry_duration": None}, {"expiry_duration": 0.001, "disable_purge": True}])
 def test_idle_workers_stay_unless_they_are_to_leave(options: dict[str, Any]) -> None:
-    # As those of CPython's executor: users keep in a thread what is bound to it.
+    # As in CPython's executor, threads stay: users keep objects in them that are bound to a thread.
     with AnyPoolExecutor(3, **options) as executor, AnyPoolExecutor(1, expiry_duration=0.001) as clock:
         names_of(executor, 3)
         clock.submit(int).result(DEADLINE)
@@ -362,7 +362,7 @@ def test_idle_workers_stay_unless_they_are_to_leave(options: dict[str, Any]) -> 
 
 @both
 def test_the_one_thread_of_an_executor_stays_the_same(executor_type: Executors) -> None:
-    # The home of a connection of SQLite.
+    # A connection of SQLite is bound to its thread.
     with executor_type(1) as executor:
         connection = executor.submit(sqlite3.connect, ":memory:").result(DEADLINE)
         executor.submit(connection.execute, "create table numbers (number)").result(DEADLINE)

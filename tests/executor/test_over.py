@@ -1,4 +1,4 @@
-"""PoolExecutor.over(pool): futures on the workers of a pool that others use too; and the pool of an executor."""
+"""PoolExecutor.over(pool): an executor on the workers of a pool that others share; and an executor's own pool."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_its_shutdown_waits_for_its_own_tasks_only(make: Any) -> None:
             later = other.submit(foreign.hold)
             own.open()
             shutdown.result()
-            # The pool's own task is still there, and so is the other's.
+            # The pool's own task is still there, and so is that of the other executor.
             assert held.done()
             assert foreign.inside >= 1
             assert not later.done()
@@ -124,7 +124,7 @@ def test_the_workers_are_those_of_the_pool(make: Any) -> None:
         gate.wait_entered(2)
         assert pool.running() == 2
         behind = executor.submit(int)
-        # One capacity for both.
+        # Both share one capacity.
         assert pool.queued() == 1
         assert not behind.done()
         gate.open()
@@ -289,7 +289,7 @@ def test_wait_idle_waits_for_what_has_futures() -> None:
 
 
 def feed_with_a_foreign_task_between(pool: Pool, own: Gate, foreign: Gate) -> Iterator[Callable[[], None]]:
-    """Items of a map whose second map task comes after a foreign task: into the queue, or among the waiters."""
+    """A map whose second map task comes behind another task: in the queue, or among the waiters."""
     yield own.hold
     own.wait_entered(1)
     others = Background(lambda: pool.submit(foreign.hold))
@@ -305,7 +305,7 @@ def call_it(item: Callable[[], None]) -> None:
 @pytest.mark.parametrize("queue_size", [None, 0])
 @pytest.mark.parametrize("cancel_futures", [False, True])
 def test_its_shutdown_does_not_wait_for_map_tasks_without_items(queue_size: int | None, cancel_futures: bool) -> None:
-    # One map task is all that is needed; the other is queued behind a foreign task that goes on.
+    # One map task is enough: the other one is queued behind a task that goes on.
     with Pool(2, queue_size=queue_size) as pool, Gate() as foreign, Gate() as own:
         pool.submit(foreign.hold)
         foreign.wait_entered(1)
@@ -348,7 +348,7 @@ def test_a_map_takes_no_place_of_those_that_wait() -> None:
             pool.submit(foreign.hold)
         foreign.wait_entered(3)
         with PoolExecutor.over(pool) as executor:
-            # One worker is left for four items. Others would do.
+            # One worker is left for the four items, for which more could be used.
             results = executor.map(own.hold, range(4))
             own.wait_entered(1)
             assert pool.waiting() == 0
@@ -358,7 +358,7 @@ def test_a_map_takes_no_place_of_those_that_wait() -> None:
                 pool.submit(int)
             assert pool.stats().rejected == 1
             foreign.open()
-            # As soon as there are any they join in.
+            # As soon as there are more workers, they join in.
             own.wait_entered(4)
             own.open()
             other.result()

@@ -1,4 +1,4 @@
-"""Executors: submit() replaced by others: on an executor, in a subclass, or in CPython's class by tracing libraries."""
+"""Executors whose submit() is replaced: on the object, in a subclass, or by a tracing library in CPython's class."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from executors import EXECUTOR_TYPES, REFUSED, PoolExecutor, PoolFuture
-from support import DEADLINE, Background, Gate, run_script, wait_equal
+from support import DEADLINE, Background, Gate, run_program, wait_equal
 
 import pyants
 from pyants import Pool, PoolClosedError, PoolTimeoutError
@@ -21,7 +21,7 @@ Executors = type[ThreadPoolExecutor]
 
 each_executor_type = pytest.mark.parametrize("executor_type", EXECUTOR_TYPES)
 
-# Each way to submit calls of int with the texts "1" and "2" on an executor of pyants, and to have their results.
+# Each way to call int on the texts "1" and "2" by an executor of pyants, and to get the results.
 WAYS: dict[str, Callable[[Any], list[int]]] = {
     "submit": lambda executor: [executor.submit(int, text).result(DEADLINE) for text in "12"],
     "try_submit": lambda executor: [executor.try_submit(int, text).result(DEADLINE) for text in "12"],
@@ -48,7 +48,7 @@ def in_a_group(executor: Any) -> list[int]:
 
 
 class Counting(pyants.PoolExecutor):
-    """Counts its submits, as those do who hand a context on."""
+    """Counts its submits, like a class that passes a context on."""
 
     count = 0
 
@@ -106,7 +106,7 @@ def test_how_long_it_may_take_is_said_to_the_submit_at_the_end() -> None:
         with pytest.raises(PoolTimeoutError):
             executor.submit_within(0.001, int)
         assert executor.count == 3
-        # Of other executors it says nothing.
+        # It says nothing about other executors.
         other = Counting(1, queue_size=0)
         inner: list[Any] = []
 
@@ -154,7 +154,7 @@ def test_the_submit_of_cpython_ends_in_ours() -> None:
         assert held.result(DEADLINE) is None
         assert queued.result(DEADLINE) == 7
         assert isinstance(failing.exception(DEADLINE), ValueError)
-        # No thread but the worker.
+        # There is no thread but the worker.
         assert executor.pool.stats().spawned == 1
     assert executor.pool.stats().completed + executor.pool.stats().cancelled == 3
     with pytest.raises(PoolClosedError, match=REFUSED):
@@ -174,7 +174,7 @@ def test_the_submit_of_cpython_is_cancelled_by_shutdown() -> None:
 
 
 def test_while_the_submit_of_cpython_waits_for_a_permit_others_submit() -> None:
-    # It holds a lock of the whole process; ours waits when it has let go of it.
+    # CPython's submit() holds a lock of the whole process; ours releases it before it waits.
     with PoolExecutor(1, queue_size=0) as executor, Gate() as gate:
         executor.submit(gate.hold)
         waiting = Background(lambda: ThreadPoolExecutor.submit(executor, int, "7"))
@@ -187,169 +187,27 @@ def test_while_the_submit_of_cpython_waits_for_a_permit_others_submit() -> None:
 
 # --- CPython's class, patched ---
 
-# Patches as wrapt makes them (OpenTelemetry, ddtrace) and with functools.wraps (Sentry). They call what they wrap, with
-# a function that takes a variable of the context along.
-PATCHES = """
-import concurrent.futures, contextvars, functools
-from concurrent.futures import ThreadPoolExecutor
-parent = contextvars.ContextVar("parent", default=None)
-spans = []
-
-def in_span(span, fn):
-    def run(*args, **kwargs):
-        token = parent.set(span)
-        try:
-            return fn(*args, **kwargs)
-        finally:
-            parent.reset(token)
-    return run
-
-class Bound:
-    def __init__(self, wrapped, instance):
-        self.__wrapped__ = wrapped
-        self.instance = instance
-    def __call__(self, fn, *args, **kwargs):
-        spans.append(fn)
-        future = self.__wrapped__(in_span(parent.get(), fn), *args, **kwargs)
-        future.add_done_callback(lambda _: None)
-        return future
-
-class Wrapper:
-    def __init__(self, wrapped):
-        self.__wrapped__ = wrapped
-        functools.update_wrapper(self, wrapped)
-    def __get__(self, instance, owner=None):
-        return Bound(self.__wrapped__.__get__(instance, owner), instance)
-
-def as_wrapt():
-    ThreadPoolExecutor.submit = Wrapper(ThreadPoolExecutor.__dict__["submit"])
-
-def as_function():
-    original = ThreadPoolExecutor.submit
-    @functools.wraps(original)
-    def submit(self, fn, /, *args, **kwargs):
-        spans.append(fn)
-        return original(self, in_span(parent.get(), fn), *args, **kwargs)
-    ThreadPoolExecutor.submit = submit
-"""
-
-CHECK = """
-def traced(_):
-    return parent.get()
-
-def check(executor, count):
-    parent.set("span")
-    for way in (
-        lambda: [executor.submit(traced, 1).result(30)],
-        lambda: [executor.try_submit(traced, 1).result(30)],
-        lambda: [executor.submit_within(30, traced, 1).result(30)],
-        lambda: [future.result(30) for future in executor.submit_many(traced, [1])],
-        lambda: list(executor.map(traced, [1])),
-        lambda: list(executor.map(traced, iter([1]))),
-        lambda: list(executor.map_unordered(traced, [1])),
-        lambda: list(executor.map(traced, [1], buffersize=1)),
-    ):
-        spans.clear()
-        assert way() == ["span" if count else None]
-        assert len(spans) == count, (spans, count)
-    with executor.group(results=True) as group:
-        group.submit(traced, 1)
-    assert group.results() == ["span" if count else None]
-    assert type(executor.submit(int)) is pyants.Future
-    with ThreadPoolExecutor(1) as other:
-        assert other.submit(traced, 1).result(30) == ("span" if count else None)
-    parent.set(None)
-"""
-
-ORDERS = {
-    "before the import": """
-{patch}()
-import pyants
-executor = pyants.PoolExecutor(2)
-check(executor, 1)
-""",
-    "before the executor": """
-import pyants
-pyants.PoolExecutor(1).submit(int).result(30)
-{patch}()
-executor = pyants.PoolExecutor(2)
-check(executor, 1)
-""",
-    "after the executor": """
-import pyants
-executor = pyants.PoolExecutor(2)
-check(executor, 0)
-{patch}()
-check(executor, 1)
-""",
-    "twice, and taken back": """
-import pyants
-executor = pyants.PoolExecutor(2)
-original = ThreadPoolExecutor.submit
-{patch}()
-once = ThreadPoolExecutor.__dict__["submit"]
-{patch}()
-check(executor, 2)
-ThreadPoolExecutor.submit = once
-check(executor, 1)
-ThreadPoolExecutor.submit = original
-check(executor, 0)
-""",
-    "over a pool": """
-import pyants
-executor = pyants.PoolExecutor.over(pyants.Pool(2))
-check(executor, 0)
-{patch}()
-check(executor, 1)
-""",
-}
+each_patch = pytest.mark.parametrize("how", ["as wrapt", "as function"])
 
 
 @pytest.mark.thread_unsafe(reason="starts processes")
-@pytest.mark.parametrize("patch", ["as_wrapt", "as_function"])
-@pytest.mark.parametrize("order", ORDERS)
-def test_a_patch_of_cpythons_class_takes_effect(patch: str, order: str) -> None:
-    stdout, stderr = run_script(
-        PATCHES
-        + CHECK
-        + ORDERS[order].format(patch=patch)
-        + """
-executor.shutdown()
-try:
-    executor.submit(int)
-except pyants.PoolClosedError as error:
-    print(error)
-""",
-        prelude=False,
-    )
+@each_patch
+@pytest.mark.parametrize("order", ["before the import", "before the executor", "after the executor", "over a pool"])
+def test_a_patch_of_cpythons_class_takes_effect(how: str, order: str) -> None:
+    stdout, stderr = run_program("executor/patched.py", "a_patch_takes_effect", how, order)
+    assert (stdout, stderr) == ("cannot schedule new futures after shutdown\n", "")
+
+
+@pytest.mark.thread_unsafe(reason="starts processes")
+@each_patch
+def test_a_patch_that_is_made_twice_and_taken_back(how: str) -> None:
+    stdout, stderr = run_program("executor/patched.py", "a_patch_that_is_made_twice_and_taken_back", how)
     assert (stdout, stderr) == ("cannot schedule new futures after shutdown\n", "")
 
 
 @pytest.mark.thread_unsafe(reason="starts processes")
 def test_patched_calls_are_waited_for_and_refused_as_others() -> None:
-    stdout, stderr = run_script(
-        PATCHES
-        + """
-as_wrapt()
-executor = PoolExecutor(1, queue_size=0)
-gate = Gate()
-held = executor.submit(gate.hold)
-print(executor.try_submit(int))
-try:
-    executor.submit_within(0.001, int)
-except PoolTimeoutError as error:
-    print(type(error).__name__)
-gate.open()
-assert held.result(30) is None
-
-def submits_and_waits():
-    return executor.submit(int).result()
-try:
-    executor.submit(submits_and_waits).result(30)
-except PoolDeadlockError as error:
-    print(type(error).__name__)
-"""
-    )
+    stdout, stderr = run_program("executor/patched.py", "patched_calls_are_waited_for_and_refused_as_others")
     assert (stdout, stderr) == ("None\nPoolTimeoutError\nPoolDeadlockError\n", "")
 
 
@@ -363,27 +221,5 @@ def test_the_class_of_the_futures() -> None:
 )
 @pytest.mark.thread_unsafe(reason="starts a process")
 def test_a_patched_call_keeps_nothing_of_itself() -> None:
-    stdout, stderr = run_script("""
-        import concurrent.futures, functools, gc, weakref
-        original = concurrent.futures.ThreadPoolExecutor.submit
-        @functools.wraps(original)
-        def submit(self, *args, **kwargs):
-            return original(self, *args, **kwargs)
-        concurrent.futures.ThreadPoolExecutor.submit = submit
-        class Thing:
-            pass
-        def call(thing):
-            return Thing()
-        gc.disable()
-        with PoolExecutor(1) as executor:
-            thing = Thing()
-            future = executor.submit(call, thing)
-            result = weakref.ref(future.result())
-            thing = weakref.ref(thing)
-            wait_until(lambda: thing() is None)
-            del future
-            executor.submit(int).result()  # The worker has let go of the call before.
-            wait_until(lambda: result() is None)
-            print("freed")
-    """)
+    stdout, stderr = run_program("executor/patched.py", "a_patched_call_keeps_nothing_of_itself")
     assert (stdout, stderr) == ("freed\n", "")

@@ -1,11 +1,10 @@
-"""Executors: shutdown in every way, the with block, and executors that nobody keeps."""
+"""Executors: shutdown() with all its options, the with block, and executors that nobody refers to."""
 
 from __future__ import annotations
 
 import concurrent.futures
 import gc
 import itertools
-import threading
 import weakref
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -19,7 +18,7 @@ Executors = type[ThreadPoolExecutor]
 
 
 def filled(executor: ThreadPoolExecutor, gate: Gate, pending: int = 5) -> tuple[Future[None], list[Future[int]]]:
-    """One task in the gate, and behind it some that are pending where there is one worker."""
+    """Submits a task that the gate holds, and others behind it, which are pending if there is one worker."""
     held = executor.submit(gate.hold)
     gate.wait_entered(1)
     return held, [executor.submit(int, str(number)) for number in range(pending)]
@@ -58,7 +57,7 @@ def test_by_default_it_waits_for_everything(executor_type: Executors) -> None:
         assert not any(future.done() for future in pending)
         gate.open()
         shutdown.result()
-    # No wait any more: done, all of it.
+    # All are done: no wait is needed.
     assert all(future.done() and not future.cancelled() for future in held + pending)
     assert done.value == 50
 
@@ -66,15 +65,11 @@ def test_by_default_it_waits_for_everything(executor_type: Executors) -> None:
 def test_it_waits_for_the_threads_too(executor_type: Executors) -> None:
     executor = executor_type(3)
     with Gate() as gate:
-
-        def task() -> int:
-            gate.hold()
-            return threading.get_native_id()
-
-        futures = [executor.submit(task) for _ in range(3)]
+        for _ in range(3):
+            executor.submit(gate.hold)
         gate.wait_entered(3)
     executor.shutdown()
-    wait_gone(future.result() for future in futures)
+    wait_gone(gate.ids)
 
 
 def test_without_waiting_it_returns_at_once_and_the_rest_is_done(executor_type: Executors) -> None:
@@ -82,7 +77,7 @@ def test_without_waiting_it_returns_at_once_and_the_rest_is_done(executor_type: 
     with Gate() as gate:
         held, pending = filled(executor, gate)
         executor.shutdown(wait=False)
-        # With the gate closed: it did not wait.
+        # The gate is still closed, so it did not wait.
         assert not held.done()
         with pytest.raises(RuntimeError, match=REFUSED):
             executor.submit(int)
@@ -247,7 +242,7 @@ def test_the_executor_is_what_with_gives(executor_type: Executors) -> None:
     assert [future.result() for future in futures] == [2**number for number in range(20)]
     with pytest.raises(RuntimeError, match=REFUSED):
         executor.submit(int)
-    # The block may be entered again; it opens nothing.
+    # The block may be entered again, which does not open the executor.
     with executor, pytest.raises(RuntimeError, match=REFUSED):
         executor.submit(int)
 
@@ -270,7 +265,7 @@ def test_a_with_block_that_raises_waits_too_and_hides_nothing(executor_type: Exe
 
 def test_the_parameters(executor_type: Executors) -> None:
     executor = executor_type(1)
-    # wait may go by position; cancel_futures may not.
+    # wait may be positional, cancel_futures may not.
     executor.shutdown(False)
     with pytest.raises(TypeError):
         executor.shutdown(True, True)  # type: ignore[call-arg]
@@ -280,14 +275,8 @@ def test_the_parameters(executor_type: Executors) -> None:
 def test_an_executor_that_nobody_keeps_finishes_its_work(executor_type: Executors) -> None:
     done = Sum()
     gate = Gate()
-    ids: list[int] = []
-
-    def hold() -> None:
-        ids.append(threading.get_native_id())
-        gate.hold()
-
     executor = executor_type(1)
-    executor.submit(hold)
+    executor.submit(gate.hold)
     futures = [executor.submit(done.add) for _ in range(20)]
     gate.wait_entered(1)
     reference = weakref.ref(executor)
@@ -297,24 +286,19 @@ def test_an_executor_that_nobody_keeps_finishes_its_work(executor_type: Executor
     gate.open()
     assert concurrent.futures.wait(futures, DEADLINE).not_done == set()
     assert done.value == 20
-    # And its thread leaves.
-    wait_gone(ids)
+    # Its thread leaves, too.
+    wait_gone(gate.ids)
 
 
 def test_idle_workers_of_an_executor_that_nobody_keeps_leave(executor_type: Executors) -> None:
     executor = executor_type(3)
     with Gate() as gate:
-
-        def task() -> int:
-            gate.hold()
-            return threading.get_native_id()
-
-        futures = [executor.submit(task) for _ in range(3)]
+        futures = [executor.submit(gate.hold) for _ in range(3)]
         gate.wait_entered(3)
-    ids = [future.result(DEADLINE) for future in futures]
+    assert not concurrent.futures.wait(futures, DEADLINE).not_done
     del executor
     gc.collect()
-    wait_gone(ids)
+    wait_gone(gate.ids)
 
 
 def test_futures_do_not_keep_the_executor(executor_type: Executors) -> None:

@@ -16,7 +16,7 @@ each_executor_type = pytest.mark.parametrize("executor_type", EXECUTOR_TYPES)
 
 
 def script(name: str, executor_type: Executors, *arguments: object) -> str:
-    """Runs a program on the class; gives what it wrote to stdout, and fails if it complained."""
+    """Runs a program on the class; returns its stdout, and fails if it wrote to stderr."""
     stdout, stderr = run_program("executor/signals.py", name, executor_type.__name__, *arguments)
     assert stderr == ""
     return stdout
@@ -36,12 +36,7 @@ def script(name: str, executor_type: Executors, *arguments: object) -> str:
     ],
 )
 def test_a_wait_is_interrupted_and_the_task_is_not(executor_type: Executors, call: str) -> None:
-    stdout = script(
-        "a_wait_is_interrupted_and_the_task_is_not",
-        executor_type,
-        call,
-    )
-    assert stdout == "interrupted\n[1]\n"
+    assert script("a_wait_is_interrupted_and_the_task_is_not", executor_type, call) == "interrupted\n[1]\n"
 
 
 @pytest.mark.parametrize(
@@ -55,57 +50,39 @@ def test_a_wait_is_interrupted_and_the_task_is_not(executor_type: Executors, cal
     ],
 )
 def test_an_interrupted_map_cancels_what_has_not_started(executor_type: Executors, buffersize: str) -> None:
-    stdout = script(
-        "an_interrupted_map_cancels_what_has_not_started",
-        executor_type,
-        buffersize,
+    assert (
+        script("an_interrupted_map_cancels_what_has_not_started", executor_type, buffersize)
+        == "interrupted\nover\n[]\n"
     )
-    assert stdout == "interrupted\nover\n[]\n"
 
 
 @each_executor_type
 def test_a_shutdown_that_waits_is_interrupted(executor_type: Executors) -> None:
-    stdout = script(
-        "a_shutdown_that_waits_is_interrupted",
-        executor_type,
+    assert (
+        script("a_shutdown_that_waits_is_interrupted", executor_type)
+        == "interrupted\ncannot schedule new futures after shutdown\nNone [1]\n"
     )
-    assert stdout == "interrupted\ncannot schedule new futures after shutdown\nNone [1]\n"
 
 
 @each_executor_type
 def test_a_handler_that_returns_does_not_end_the_wait(executor_type: Executors) -> None:
-    stdout = script(
-        "a_handler_that_returns_does_not_end_the_wait",
-        executor_type,
-    )
-    assert stdout == "handled\n5\n"
+    assert script("a_handler_that_returns_does_not_end_the_wait", executor_type) == "handled\n5\n"
 
 
 @each_executor_type
 def test_the_exception_of_a_handler_is_the_one_raised(executor_type: Executors) -> None:
-    stdout = script(
-        "the_exception_of_a_handler_is_the_one_raised",
-        executor_type,
-    )
-    assert stdout == "stopped now\n"
+    assert script("the_exception_of_a_handler_is_the_one_raised", executor_type) == "stopped now\n"
 
 
 @each_executor_type
 def test_other_threads_that_wait_are_not_disturbed(executor_type: Executors) -> None:
-    stdout = script(
-        "other_threads_that_wait_are_not_disturbed",
-        executor_type,
-    )
-    assert stdout == "interrupted\n[5, 5, 5]\n"
+    assert script("other_threads_that_wait_are_not_disturbed", executor_type) == "interrupted\n[5, 5, 5]\n"
 
 
 @each_executor_type
 def test_ctrl_c_ends_a_program_once_its_tasks_are_done(executor_type: Executors) -> None:
-    # As in any program that waits in its main thread.
-    stdout = script(
-        "ctrl_c_ends_a_program_once_its_tasks_are_done",
-        executor_type,
-    )
+    # As in any program whose main thread waits.
+    stdout = script("ctrl_c_ends_a_program_once_its_tasks_are_done", executor_type)
     assert sorted(stdout.split()) == ["done", "interrupted", "queued"]
 
 

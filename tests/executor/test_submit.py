@@ -1,4 +1,4 @@
-"""Executors: what is submitted runs, and its future has what came of it."""
+"""Executors: a submitted call runs, and its future has the outcome."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_arguments_arrive_as_they_are(executor_type: Executors) -> None:
     thing = Thing()
     with executor_type(2) as executor:
         assert executor.submit(capture).result(DEADLINE) == ((), {})
-        # No name is taken, not even those that submit itself has for its parameters.
+        # Every keyword is free for the call, even the names of submit()'s own parameters.
         names: dict[str, Any] = {"self": 1, "fn": 2, "args": 3, "kwargs": 4, "timeout": 5, "executor": 6}
         assert executor.submit(capture, thing, None, **names).result(DEADLINE) == ((thing, None), names)
         many = tuple(range(300))
@@ -63,7 +63,7 @@ def test_the_function_is_needed_and_positional(executor_type: Executors) -> None
         for keywords in wrong:
             with pytest.raises(TypeError):
                 submit(**keywords)
-        # Nothing of it broke the executor.
+        # None of this broke the executor.
         assert executor.submit(len, "four").result(DEADLINE) == 4
 
 
@@ -88,11 +88,11 @@ def test_an_exception_comes_out_of_result_as_it_was_raised(executor_type: Execut
         with pytest.raises(ValueError, match="of the task") as caught:
             future.result()
         assert caught.value is error
-        # The traceback leads to the line that raised, from the one that asked.
+        # The traceback leads from the line that asked to the line that raised.
         names = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
         assert names[0] == "test_an_exception_comes_out_of_result_as_it_was_raised"
         assert names[-1] == "raising_function"
-        # And again.
+        # The same a second time.
         with pytest.raises(ValueError, match="of the task"):
             future.result()
 
@@ -185,7 +185,7 @@ def test_idle_workers_are_used_before_new_ones_are_started(executor_type: Execut
         for _ in range(tasks):
             executor.submit(int).result(DEADLINE)
             wait_idle_worker(executor)
-        # A worker that has just done its task and does not look for another yet may be missed; not each time.
+        # A worker that has just ended its task, and does not look for another yet, may be missed, but not every time.
         assert thread_count(executor) <= (1 if executor_type is ThreadPoolExecutor else tasks // 2)
 
 
@@ -254,7 +254,7 @@ def test_an_exception_that_nobody_asks_for_disturbs_nobody(
 
 
 def test_a_task_may_wait_for_anything_else(executor_type: Executors) -> None:
-    # A worker that waits for something that is no task of its own pool is no deadlock.
+    # It is no deadlock if a worker waits for something other than a task of its own pool.
     with executor_type(1) as executor, executor_type(1) as other, Gate() as gate:
         held = other.submit(gate.hold)
         own: concurrent.futures.Future[int] = concurrent.futures.Future()

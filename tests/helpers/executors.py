@@ -1,6 +1,6 @@
-"""What the tests of executors and futures share.
+"""Helpers for the tests of executors and futures.
 
-What CPython promises is tested on its own classes too: a test that they do not pass is a wrong test.
+Behaviour that CPython promises is tested on its own classes, too: a test that they do not pass is wrong.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 HAS_GIL: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
 
-# Any: what the tests ask of them is more than the types of CPython's classes know of.
+# Any: the tests use methods that the types of CPython's classes lack.
 PoolExecutor: Any = pyants.PoolExecutor
 PoolFuture: Any = pyants.Future
 
@@ -33,7 +33,7 @@ EXECUTOR_TYPES = [
     pytest.param(ThreadPoolExecutor, id="ThreadPoolExecutor"),
     pytest.param(PoolExecutor, id="PoolExecutor"),
 ]
-# Those whose map() has a buffersize.
+# The classes whose map() has a buffersize.
 BUFFERING_TYPES = EXECUTOR_TYPES if sys.version_info >= (3, 14) else EXECUTOR_TYPES[1:]
 Executors = type[ThreadPoolExecutor]
 each_executor_type = pytest.mark.parametrize("executor_type", EXECUTOR_TYPES)
@@ -44,17 +44,17 @@ FUTURE_TYPES = [
 
 
 class Thing:
-    """Something whose end a weak reference can tell."""
+    """An object to which weak references can be made."""
 
 
-# What an executor and what map() say when it is too late, or when they are given nonsense.
+# Messages of executors and of map(): refused after a shutdown, and wrong values of buffersize.
 REFUSED = r"^cannot schedule new futures after shutdown$"
 NO_INTEGER = r"^buffersize must be an integer or None$"
 NOT_POSITIVE = r"^buffersize must be None or > 0$"
 
 
 def attribute(owner: object, name: str) -> Any:
-    """A private attribute that libraries are known to read."""
+    """A private attribute that known libraries read."""
     return getattr(owner, name)
 
 
@@ -63,7 +63,7 @@ def thread_count(executor: ThreadPoolExecutor) -> int:
 
 
 def wait_idle_worker(executor: ThreadPoolExecutor) -> None:
-    """Waits until the executor knows that a worker of its has nothing to do."""
+    """Waits until the executor counts one of its workers as idle."""
     if isinstance(executor, PoolExecutor):
         pool: Any = attribute(executor, "pool")
         wait_until(lambda: pool.stats().busy == 0 and pool.stats().idle == pool.running(), "an idle worker")
@@ -98,12 +98,12 @@ def without_collector() -> Generator[None]:
         gc.enable()
 
 
-# What the threads of all tests log on "concurrent.futures".
+# Collects what the threads of all tests log on "concurrent.futures".
 futures_log = SharedHandler("concurrent.futures").read
 
 
 def logged(records: Records, error: BaseException) -> list[logging.LogRecord]:
-    """The records that tell of this very exception."""
+    """The records that report this very exception."""
     return [record for record in list(records.records) if record.exc_info and record.exc_info[1] is error]
 
 
@@ -120,6 +120,6 @@ def new_thing(_: object) -> Thing:
 
 
 def pass_through(gate: Gate, value: T) -> T:
-    """A task that waits for the gate, and gives the value."""
+    """A task that waits at the gate, then returns the value."""
     gate.hold()
     return value

@@ -1,4 +1,4 @@
-"""What the tests of task groups share: everything that has groups, and what they log."""
+"""Helpers for the tests of task groups: a maker of each class that has groups, and their log."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ each_owner = pytest.mark.parametrize(
 )
 
 
-# What the threads of all tests log on "pyants".
+# Collects what the threads of all tests log on "pyants".
 pyants_log = SharedHandler("pyants").read
 
 
 def hold_and_fail(gate: Gate, error: BaseException) -> None:
-    """A task that waits for the gate, and raises."""
+    """A task that waits at the gate, then raises."""
     gate.hold()
     raise error

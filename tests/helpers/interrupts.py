@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pyants import PoolExecutor
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
 
 taken: list[bool] = []
@@ -28,7 +29,7 @@ def may_raise(frame: FrameType | None, executor_type: Any = PoolExecutor, call: 
     if os.path.basename(code.co_filename) != "threading.py":
         return False
     if code.co_name == "wait":
-        # Of a condition, once it knows what to take again: before that its lock is let go of for good.
+        # Condition.wait(), once it has saved its state: before that, an exception would leave its lock released.
         return "saved_state" in frame.f_locals
     return code.co_name in ("join", "_wait_for_tstate_lock")
 
@@ -36,8 +37,8 @@ def may_raise(frame: FrameType | None, executor_type: Any = PoolExecutor, call: 
 def interrupt(executor_type: Any = PoolExecutor, call: str = "", raising: BaseException | None = None) -> None:
     """Sends Ctrl-C to the main thread for as long as it has not been interrupted: it may only be about to wait.
 
-    (The sleep is the pace of that: nothing counts on how long it takes.) The signal raises where the class of executors
-    and the call that it interrupts can bear it.
+    (The sleep only sets the pace: no test depends on its length.) The signal raises where the executor class and the
+    interrupted call can bear it.
     """
 
     def handler(_: int, frame: FrameType | None) -> None:
@@ -55,3 +56,12 @@ def interrupt(executor_type: Any = PoolExecutor, call: str = "", raising: BaseEx
 
     signal.signal(signal.SIGINT, handler)
     threading.Thread(target=send, daemon=True).start()
+
+
+def interrupted_in(call: Callable[[], object]) -> None:
+    """Makes a call that the signals of `interrupt` end, and prints that they did."""
+    try:
+        about_to_wait.set()
+        call()
+    except KeyboardInterrupt:
+        print("interrupted")

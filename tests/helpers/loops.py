@@ -1,4 +1,4 @@
-"""What the tests of AsyncPool share: loops that must not complain, and pools of all kinds behind it."""
+"""Helpers for the tests of AsyncPool: loops that must report no errors, and an AsyncPool over each kind of pool."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# By this name, since pytest-run-parallel takes whatever calls gc.collect by its own for unfit for threads.
+# Under another name, since pytest-run-parallel runs a test that calls gc.collect() in one thread only.
 collect: Callable[[], int] = gc.collect
 
 
 def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
-    """Runs it in a loop of its own, and fails if it hangs or if something is left for the loop's exception handler."""
+    """Runs the coroutine in a new loop; fails if it hangs, or if the loop's exception handler is called."""
     complaints: list[str] = []
 
     async def watched() -> T:
@@ -35,13 +35,13 @@ def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
     try:
         return asyncio.run(watched(), debug=debug)
     finally:
-        # Futures whose exception was never asked for report it when they are freed.
+        # A future whose exception nobody retrieved reports it when it is freed.
         collect()
         assert not complaints, complaints
 
 
 async def until(condition: Callable[[], bool], what: str = "the condition") -> None:
-    """Waits until it holds, while the loop goes on."""
+    """Waits until the condition holds, without blocking the loop."""
     limit = time.monotonic() + DEADLINE
     while not condition():
         assert time.monotonic() < limit, f"{what} did not come true within {DEADLINE} s"
@@ -93,7 +93,7 @@ async def as_async(items: Iterable[T]) -> AsyncIterator[T]:
 
 
 class Ticks:
-    """Counts the turns of the loop in the background: it is not blocked while they go on."""
+    """Counts the turns of the loop in the background. While the count rises, the loop is not blocked."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -105,7 +105,7 @@ class Ticks:
             await asyncio.sleep(0)
 
     async def some(self, count: int = 3) -> None:
-        """Waits for some more."""
+        """Waits for so many more turns."""
         until_then = self.count + count
         await until(lambda: self.count >= until_then, "turns of the loop")
 
@@ -120,7 +120,7 @@ def fail(error: BaseException) -> None:
 
 
 async def everything(pool: AsyncPool) -> None:
-    """A bit of all that there is."""
+    """Uses each method of the pool once."""
     assert await pool.run(int, "7") == 7
     assert await (await pool.submit(int, "8")) == 8
     assert [item async for item in pool.map(int, "123")] == [1, 2, 3]

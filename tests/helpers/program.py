@@ -1,4 +1,7 @@
-"""What the programs in tests/scripts share. Each file has several: functions, of which `main` calls one by its name."""
+"""Helpers for the programs in tests/scripts. Each file there has several: functions, which `main` calls by name.
+
+This module does not import pyants, since some programs change Python before they import it.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,8 @@ import traceback
 import warnings
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import pyants
-
 if TYPE_CHECKING:
     from collections.abc import Callable
-
 
 T = TypeVar("T")
 
@@ -24,13 +24,13 @@ T = TypeVar("T")
 def main(programs: dict[str, Any], *, forks: bool = False) -> None:
     """Calls the program that the first argument names with the arguments after it, all of them strings.
 
-    A program that hangs tells where all its threads are, and ends.
+    A program that hangs prints the stacks of all its threads, and ends.
     """
     faulthandler.enable()
     if forks:
         # Since 3.12 os.fork warns in a process with threads.
         warnings.simplefilter("ignore", DeprecationWarning)
-        # faulthandler's own timer is a thread, which a child does not have and would wait for.
+        # faulthandler's own timer is a thread, which a forked child lacks and would wait for.
         faulthandler.register(signal.SIGALRM, chain=True)
         signal.alarm(50)
     else:
@@ -42,19 +42,21 @@ def main(programs: dict[str, Any], *, forks: bool = False) -> None:
 
 
 def keep_locals() -> None:
-    """Keeps what the caller's variables refer to until the interpreter takes modules apart, as it does global ones."""
+    """Keeps the caller's variables alive until the interpreter clears its modules, like global variables."""
     sys.modules["__main__"].__dict__["_kept"] = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
 
 
 def function_of(expression: str, **names: object) -> Callable[[], Any]:
-    """What an argument of a program stands for, as a function: `pool.wait_idle()`, with `pool=pool`."""
+    """Makes a function of an expression that is a program's argument: `pool.wait_idle()`, with `pool=pool`."""
+    import pyants
+
     made: Callable[[], Any] = eval(f"lambda: {expression}", {**vars(pyants), **names})
     return made
 
 
 def evaluate(expression: str, **names: object) -> Any:
-    """What an argument of a program stands for: `Pool(3, queue_size=None)`."""
-    # Not by eval() alone: a Ctrl-C that leaves that sets the exit status, even where it is caught.
+    """The value of an expression that is a program's argument: `Pool(3, queue_size=None)`."""
+    # Not with eval() alone: a KeyboardInterrupt that leaves eval() sets the exit status, even if it is caught.
     return function_of(expression, **names)()
 
 
@@ -76,14 +78,21 @@ def in_child(child: Callable[[], object]) -> None:
     assert os.waitstatus_to_exitcode(status) == 0, status
 
 
+def import_again() -> Any:
+    """Imports pyants anew, as if it had not been imported before."""
+    for name in [name for name in sys.modules if name.split(".")[0] == "pyants"]:
+        del sys.modules[name]
+    return importlib.import_module("pyants")
+
+
 def print_after(seconds: float, line: str) -> None:
-    """A task that takes a while, and writes its line in one go."""
+    """A task that takes a while, then writes its line at once."""
     time.sleep(seconds)
     print(line + "\n", end="", flush=True)
 
 
 def own_interpreters() -> Any:
-    """CPython's own module of subinterpreters, which has had two names."""
+    """CPython's private module for subinterpreters, whose name depends on the version."""
     try:
         return importlib.import_module("_interpreters")
     except ImportError:
@@ -91,16 +100,18 @@ def own_interpreters() -> Any:
 
 
 def executor_class(name: str) -> Any:
-    """CPython's class, or ours."""
+    """The executor class with this name: CPython's, or ours."""
     if name == "ThreadPoolExecutor":
         from concurrent.futures import ThreadPoolExecutor
 
         return ThreadPoolExecutor
     assert name == "PoolExecutor"
-    return pyants.PoolExecutor
+    from pyants import PoolExecutor
+
+    return PoolExecutor
 
 
 def give_after(seconds: float, value: T) -> T:
-    """A task that takes a while, and gives the value."""
+    """A task that takes a while, then returns the value."""
     time.sleep(seconds)
     return value

@@ -1,4 +1,4 @@
-"""What the tests share: waits for conditions, gates that hold tasks, and scripts run in a process of their own."""
+"""Helpers for all tests: waits for conditions, gates that hold tasks, and programs in processes of their own."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Only a hang reaches it, on however slow a machine.
+# Only a hang takes so long, however slow the machine is.
 DEADLINE = 90.0
 TICK = 0.002
 
@@ -42,7 +42,7 @@ def wait_until(condition: Callable[[], bool], what: str = "the condition", deadl
 
 
 def wait_equal(get: Callable[[], object], value: object) -> None:
-    """Waits until `get()` gives the value, and says what it gave instead if it does not."""
+    """Waits until `get()` returns the value, and fails with the last value if it does not."""
     limit = time.monotonic() + DEADLINE
     while (seen := get()) != value:
         if time.monotonic() > limit:
@@ -60,11 +60,13 @@ class Gate:
         self._entered = 0
         self._inside = 0
         self._peak = 0
+        self._ids: set[int] = set()
 
     def hold(self, *_: object) -> None:
-        """Waits for the gate: the task to submit."""
+        """Waits at the gate: this is the task to submit."""
         with self._changed:
             self._entered += 1
+            self._ids.add(threading.get_native_id())
             self._inside += 1
             self._peak = max(self._peak, self._inside)
             self._changed.notify_all()
@@ -76,13 +78,13 @@ class Gate:
         assert passed, "nobody opened the gate"
 
     def open(self) -> None:
-        """Lets everybody pass, now and later."""
+        """Lets all tasks pass, now and later."""
         with self._changed:
             self._open = True
             self._changed.notify_all()
 
     def let(self, count: int) -> None:
-        """Lets so many pass."""
+        """Lets so many tasks pass."""
         with self._changed:
             self._passes += count
             self._changed.notify_all()
@@ -108,6 +110,12 @@ class Gate:
         with self._changed:
             return self._peak
 
+    @property
+    def ids(self) -> set[int]:
+        """The native ids of the threads that came to the gate."""
+        with self._changed:
+            return set(self._ids)
+
     def __enter__(self) -> Self:
         return self
 
@@ -116,13 +124,13 @@ class Gate:
 
 
 def open_when_nobody_waits(pool: pyants.Pool, gate: Gate) -> None:
-    """For a thread: opens the gate that holds a pool's tasks once its blocked submitters were refused, at exit say."""
+    """For a thread: opens a pool's gate once its blocked submitters have been refused, for example at exit."""
     wait_until(lambda: pool.waiting() == 0)
     gate.open()
 
 
 def open_later(gate: Gate) -> None:
-    """For a thread: opens the gate when, mostly, the exit waits for what it holds. Nothing depends on the time."""
+    """For a thread: opens the gate a little later, when the exit mostly waits for it. No test depends on the time."""
     nap(0.1)
     gate.open()
 
@@ -190,12 +198,12 @@ class Background(Generic[T]):
 
 
 def background(count: int, call: Callable[[], T]) -> list[Background[T]]:
-    """So many threads with the same call."""
+    """Makes the same call in so many threads."""
     return [Background(call) for _ in range(count)]
 
 
 class Records(logging.Handler):
-    """Keeps what is logged."""
+    """Keeps the log records."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -224,7 +232,7 @@ class SharedHandler(logging.Handler):
 
     @contextmanager
     def read(self) -> Generator[Records]:
-        """The records that threads of all tests log meanwhile, which are kept off stderr."""
+        """Collects the records that the threads of all tests log in the block, and keeps them off stderr."""
         records = Records()
         with self.changing:
             self.readers += (records,)
@@ -236,7 +244,7 @@ class SharedHandler(logging.Handler):
 
 
 def own_logger() -> tuple[logging.Logger, Records]:
-    """A logger of the test's own, and the records logged on it."""
+    """A logger for one test, and the records logged on it."""
     logger = logging.Logger("a test's own")
     records = Records()
     logger.addHandler(records)
@@ -257,9 +265,25 @@ def is_thread_alive(native_id: int) -> bool:
 
 
 def wait_gone(native_ids: Iterable[int]) -> None:
-    """Waits until the operating system has no such threads any more."""
+    """Waits until the operating system has no threads with these ids any more."""
     ids = set(native_ids)
     wait_until(lambda: not any(map(is_thread_alive, ids)), "the end of the threads")
+
+
+def occupy(pool: pyants.Pool | pyants.MultiPool, count: int) -> dict[int, str]:
+    """Makes so many workers run a task at the same time; returns their threads' names by native id."""
+    names: dict[int, str] = {}
+    with Gate() as gate:
+
+        def task() -> None:
+            names[threading.get_native_id()] = threading.current_thread().name
+            gate.hold()
+
+        for _ in range(count):
+            pool.submit(task)
+        gate.wait_entered(count)
+    assert pool.wait_idle(10)
+    return names
 
 
 def stack_size() -> int:
@@ -325,62 +349,36 @@ from support import *
 """
 
 
-# For scripts of run_script: runs `child` in a forked process, which must end with code 0 in time.
-IN_CHILD = """
-import traceback, warnings
-# Since 3.12 os.fork warns in a process with threads.
-warnings.simplefilter("ignore", DeprecationWarning)
-# faulthandler's own timer is a thread, which a child does not have and would wait for.
-faulthandler.cancel_dump_traceback_later()
-faulthandler.register(signal.SIGALRM, chain=True)
-signal.alarm(50)
-
-def in_child(child):
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            signal.alarm(30)
-            child()
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            os._exit(code)
-    _, status = os.waitpid(pid, 0)
-    assert os.waitstatus_to_exitcode(status) == 0, status
-"""
-
-
 def run_script(code: str, *, code_expected: int = 0, deadline: float = 60.0, prelude: bool = True) -> tuple[str, str]:
-    """Runs a script in a process of its own; gives what it wrote to stdout and stderr.
+    """Runs a script in a process of its own; returns its stdout and stderr.
 
     For programs of a few lines; run_program is for longer ones.
     """
-    # asyncio, which AsyncPool brings along, takes a third of the time that most of these processes run.
+    # The import of asyncio, which AsyncPool needs, takes a third of the time of most of these processes.
     names = ", ".join(name for name in pyants.__all__ if not name.startswith("Async") or "Async" in code)
     script = (PRELUDE.format(limit=deadline, names=names) if prelude else "") + textwrap.dedent(code)
     return _run(["-c", script], code_expected, deadline)
 
 
-def run_program(file: str, *arguments: object, code_expected: int = 0, deadline: float = 60.0) -> tuple[str, str]:
-    """Runs a file of tests/scripts in a process of its own; gives what it wrote to stdout and stderr.
+def run_program(
+    file: str, *arguments: object, code_expected: int = 0, deadline: float = 60.0, options: Iterable[str] = ()
+) -> tuple[str, str]:
+    """Runs a program of a file in tests/scripts in a process of its own; returns its stdout and stderr.
 
-    The first argument is the name of the program in the file. It gets the others as strings.
+    The first argument is the program's name. It gets the others as strings. The options are for Python.
     """
-    return _run([str(TESTS / "scripts" / file), *map(str, arguments)], code_expected, deadline)
+    return _run([*options, str(TESTS / "scripts" / file), *map(str, arguments)], code_expected, deadline)
 
 
 def _run(command: list[str], code_expected: int, deadline: float) -> tuple[str, str]:
-    """Runs Python; gives what it wrote to stdout and stderr.
+    """Runs Python; returns its stdout and stderr.
 
-    A process that hangs tells where all its threads are, and fails the test.
+    A process that hangs prints the stacks of all its threads, and fails the test.
     """
     environment = dict(os.environ, PYANTS_LIMIT=str(deadline))
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HELPERS), environment.get("PYTHONPATH")]))
     with subprocess.Popen(
-        # -P: what is imported is the installed package, whatever the directory of the test run.
+        # -P: the installed package is imported, whatever the current directory is.
         [sys.executable, "-P", "-u", *command],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -391,7 +389,7 @@ def _run(command: list[str], code_expected: int, deadline: float) -> tuple[str, 
         try:
             stdout, stderr = process.communicate(timeout=deadline + 20)
         except BaseException:
-            # Its children too, which would keep the pipes open.
+            # With its children, which would keep the pipes open.
             os.killpg(process.pid, signal.SIGKILL)
             raise
     report = f"exit code {process.returncode}\n--- stdout\n{stdout}\n--- stderr\n{stderr}"

@@ -1,7 +1,7 @@
-//! The tasks of the models, and the books kept of them: every accepted task runs exactly once, and no other ever runs.
+//! The tasks of the models, and the counts kept of them: every accepted task runs exactly once, and no other ever runs.
 //!
-//! The books are plain atomics of the standard library, which no model checker explores: they add no states. They are
-//! closed when the last part of the pool is dropped, after its last thread has left.
+//! The counts are plain atomics of the standard library, which no model checker explores: they add no states. They are
+//! checked when the last part of the pool is dropped, after its last thread has left.
 
 use pyants::pool::internal::sync::WaitLimit;
 use pyants::pool::internal::{Accounting, Detached};
@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 
 type Action = Box<dyn FnOnce() + Send>;
 
-/// A task: its number in the books, what it does besides being counted, and in how many parts it is done.
+/// A task: its number in the counts, an action besides being counted, and the number of parts in which it is done.
 pub struct Task {
     number: usize,
     action: Option<Action>,
@@ -28,7 +28,7 @@ pub enum Start {
     Succeeds,
 }
 
-/// The number of tasks that fit into the books.
+/// The number of tasks that can be counted.
 const TASKS: usize = 12;
 
 /// The host of the models.
@@ -40,7 +40,7 @@ pub struct Ledger {
     now: AtomicUsize,
     most: AtomicUsize,
     most_allowed: usize,
-    unbooked: bool,
+    uncounted: bool,
     /// How the next starts of workers go; later ones succeed.
     starts: Mutex<VecDeque<Start>>,
     every_start_fails: bool,
@@ -80,18 +80,18 @@ impl Task {
         }
     }
 
-    /// A task that is not in the books.
-    pub fn unbooked(action: impl FnOnce() + Send + 'static) -> Self {
+    /// A task that is not counted.
+    pub fn uncounted(action: impl FnOnce() + Send + 'static) -> Self {
         Task::of(0, action)
     }
 }
 
 impl Ledger {
     /// For pools whose tasks are counted elsewhere.
-    pub fn unbooked() -> Self {
+    pub fn uncounted() -> Self {
         OPEN.set(OPEN.get() + 1);
         let mut ledger = Ledger::of(usize::MAX);
-        ledger.unbooked = true;
+        ledger.uncounted = true;
         ledger
     }
 
@@ -114,7 +114,7 @@ impl Drop for Ledger {
         if std::thread::panicking() {
             return;
         }
-        if self.unbooked {
+        if self.uncounted {
             return;
         }
         for task in 0..TASKS {
@@ -209,7 +209,7 @@ impl Host for Ledger {
     }
 }
 
-/// A pool with its books, to be cloned into the threads of a model.
+/// A pool whose tasks are counted, to be cloned into the threads of a model.
 #[derive(Clone)]
 pub struct Books(pub Arc<Pool<Ledger>>);
 
@@ -241,7 +241,7 @@ impl Books {
     }
 
     /// A pool with these first starts of workers. If one fails, either the pool breaks or the next start tries again.
-    pub fn open_fickle(
+    pub fn open_with_starts(
         options: Options,
         starts: impl IntoIterator<Item = Start>,
         retries_start: bool,
@@ -315,7 +315,7 @@ impl Books {
     }
 
     /// Waits until the pool is gone: no worker may start from then on.
-    pub fn bury(&self) {
+    pub fn await_end(&self) {
         self.watch_gone(&mut WaitLimit::new(None))
             .expect("nothing hinders it");
         self.host().gone.store(true, Relaxed);

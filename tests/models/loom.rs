@@ -9,7 +9,7 @@
 mod ledger;
 #[macro_use]
 mod left_out;
-#[allow(dead_code)] // What is too large for loom is left to shuttle.
+#[allow(dead_code)] // Only shuttle runs the scenarios that are too large for loom.
 mod scenarios;
 
 use loom::thread;
@@ -180,7 +180,7 @@ struct OneSeat {
 unsafe impl Sync for OneSeat {}
 
 impl OneSeat {
-    /// With a worker that has just begun to rest.
+    /// A seat whose worker has just begun to rest.
     fn new() -> Arc<Self> {
         let seats = Arc::new(Seats::new(None));
         assert_eq!(seats.fresh(), 0);
@@ -195,7 +195,7 @@ impl OneSeat {
         self.owned.with_mut(|_| ());
     }
 
-    /// The thread that popped the seat.
+    /// Done by the thread that popped the seat.
     fn call(&self) {
         if !self.seats.get(0).call(Call::Look) {
             self.touch();
@@ -207,7 +207,7 @@ impl OneSeat {
         rest.is_some_and(|(rest, _)| self.seats.get(0).expire(rest))
     }
 
-    /// The worker.
+    /// Done by the worker.
     fn sleep(&self) {
         self.touch();
         if self.seats.get(0).sleep(None) != Call::Leave {
@@ -329,7 +329,7 @@ scenarios! {
         close_and_wait 3
         close_and_wait_against_submit 3
         two_wait_for_the_end 2
-        muster_against_submit 1
+        start_workers_against_submit 1
         submit_against_reboot 2
         hand_off_against_reboot 1
         tune_down_against_submit 1
@@ -344,10 +344,10 @@ scenarios! {
         hand_off_blocking_tasks_against_expire 1
         broken_worker 2
         broken_worker_against_reboot 2
-        fickle_worker 1
-        hand_off_fickle_worker 1
-        fickle_worker_of_two 1
-        hand_off_fickle_worker_of_two 1
+        retried_start 1
+        hand_off_retried_start 1
+        retried_start_of_two 1
+        hand_off_retried_start_of_two 1
         worker_that_waits_for_itself 3
         worker_that_waits_for_its_own_task 3
         worker_that_waits_for_another 1
@@ -373,9 +373,9 @@ scenarios! {
         hand_off_unfinished_against_tune_down 1
         slow_start 1
         second_worker_breaks 1
-        second_worker_is_fickle 1
+        second_worker_is_retried 1
         hand_off_second_worker_breaks 1
-        hand_off_second_worker_is_fickle 1
+        hand_off_second_worker_is_retried 1
         failing_spawn_before_the_waiters 1
         failing_spawns_before_the_waiters 1
         failing_spawn_before_a_detached_task 1

@@ -78,6 +78,21 @@ fn gate() -> (impl FnOnce() + Send, impl FnOnce() + Send) {
     (pass, open)
 }
 
+/// Two tasks that each wait until the other has begun.
+fn meeting() -> [Box<dyn FnOnce() + Send>; 2] {
+    let ((pass, open), (other_pass, other_open)) = (gate(), gate());
+    [
+        Box::new(move || {
+            open();
+            other_pass();
+        }),
+        Box::new(move || {
+            other_open();
+            pass();
+        }),
+    ]
+}
+
 /// The second task is put into the queue while the worker goes to rest.
 pub fn submit_against_park() {
     let pool = Books::open(options(1, QUEUE), 1);
@@ -160,8 +175,8 @@ pub fn try_submit_against_blocked_submit() {
 }
 
 /// The worker is told to leave while a task is on its way to it.
-pub fn submit_against_expire() {
-    let pool = Books::open(options(1, QUEUE), 1);
+fn expire_during_submit(queue_size: Option<u64>) {
+    let pool = Books::open(options(1, queue_size), 1);
     pool.put(0);
     let expiry = beside(&pool, |pool| pool.expire_all());
     pool.put(1);
@@ -169,14 +184,12 @@ pub fn submit_against_expire() {
     end(expiry);
 }
 
-/// The same where every task has a worker of its own.
+pub fn submit_against_expire() {
+    expire_during_submit(QUEUE);
+}
+
 pub fn hand_off_against_expire() {
-    let pool = Books::open(options(1, HAND_OFF), 1);
-    pool.put(0);
-    let expiry = beside(&pool, |pool| pool.expire_all());
-    pool.put(1);
-    pool.drain();
-    end(expiry);
+    expire_during_submit(HAND_OFF);
 }
 
 /// With two workers, one of which may be told to leave.
@@ -317,7 +330,7 @@ pub fn two_wait_for_the_end() {
 }
 
 /// The workers are counted while they are started: there is one for each task, and no more.
-pub fn muster_against_submit() {
+pub fn start_workers_against_submit() {
     let pool = Books::open(options(3, QUEUE), 2);
     let (pass, open) = gate();
     let counter = beside(&pool, |pool| pool.muster());
@@ -436,26 +449,25 @@ pub fn blocking_tasks() {
 }
 
 /// The same from two submitters at once.
-pub fn blocking_tasks_of_two() {
-    let pool = Books::open(options(2, QUEUE), 2);
+fn block_two(queue_size: Option<u64>) {
+    let pool = Books::open(options(2, queue_size), 2);
     let (pass, open) = gate();
     let other = beside(&pool, |pool| pool.put_action(0, pass));
     pool.put_action(1, open);
     end(other);
 }
 
-/// The same where every task has a worker of its own.
+pub fn blocking_tasks_of_two() {
+    block_two(QUEUE);
+}
+
 pub fn hand_off_blocking_tasks() {
-    let pool = Books::open(options(2, HAND_OFF), 2);
-    let (pass, open) = gate();
-    let other = beside(&pool, |pool| pool.put_action(0, pass));
-    pool.put_action(1, open);
-    end(other);
+    block_two(HAND_OFF);
 }
 
 /// Tasks that block, after the only worker was told to leave.
-pub fn blocking_tasks_against_expire() {
-    let pool = Books::open(options(2, QUEUE), 2);
+fn block_after_expire(queue_size: Option<u64>) {
+    let pool = Books::open(options(2, queue_size), 2);
     pool.put(0);
     let expiry = beside(&pool, |pool| pool.expire_all());
     let (pass, open) = gate();
@@ -464,21 +476,18 @@ pub fn blocking_tasks_against_expire() {
     end(expiry);
 }
 
-/// The same where every task has a worker of its own.
+pub fn blocking_tasks_against_expire() {
+    block_after_expire(QUEUE);
+}
+
 pub fn hand_off_blocking_tasks_against_expire() {
-    let pool = Books::open(options(2, HAND_OFF), 2);
-    pool.put(0);
-    let expiry = beside(&pool, |pool| pool.expire_all());
-    let (pass, open) = gate();
-    pool.put_action(1, pass);
-    pool.put_action(2, open);
-    end(expiry);
+    block_after_expire(HAND_OFF);
 }
 
 /// The system refuses the first thread.
-pub fn failing_spawn() {
+fn refuse_first_thread(capacity: u32, queue_size: Option<u64>) {
     fail_spawns(1);
-    let pool = Books::open(options(1, QUEUE), 1);
+    let pool = Books::open(options(capacity, queue_size), capacity as usize);
     let other = beside(&pool, |pool| {
         let _ = pool.try_hard(0);
     });
@@ -488,17 +497,12 @@ pub fn failing_spawn() {
     pool.drain();
 }
 
-/// The same where every task has a worker of its own.
+pub fn failing_spawn() {
+    refuse_first_thread(1, QUEUE);
+}
+
 pub fn hand_off_failing_spawn() {
-    fail_spawns(1);
-    let pool = Books::open(options(2, HAND_OFF), 2);
-    let other = beside(&pool, |pool| {
-        let _ = pool.try_hard(0);
-    });
-    let _ = pool.try_hard(1);
-    end(other);
-    assert!(pool.accepted() >= 1);
-    pool.drain();
+    refuse_first_thread(2, HAND_OFF);
 }
 
 /// The system gives one thread and no other: a submitter that is refused one is served by the first worker.
@@ -525,7 +529,7 @@ pub fn broken_worker() {
 
 /// A pool is opened again as soon as it is broken: tasks that enter then are run.
 pub fn broken_worker_against_reboot() {
-    let pool = Books::open_fickle(options(1, QUEUE), [Start::Fails], false, 1);
+    let pool = Books::open_with_starts(options(1, QUEUE), [Start::Fails], false, 1);
     let _ = pool.try_hard(0);
     until(|| pool.is_closed());
     pool.reboot();
@@ -534,9 +538,9 @@ pub fn broken_worker_against_reboot() {
     assert!(pool.has_run(1), "a task that came in after the reboot");
 }
 
-fn fickle(capacity: u32, queue_size: Option<u64>) {
+fn retry_start(capacity: u32, queue_size: Option<u64>) {
     let options = options(capacity, queue_size);
-    let pool = Books::open_fickle(options, [Start::Fails], true, capacity as usize);
+    let pool = Books::open_with_starts(options, [Start::Fails], true, capacity as usize);
     let other = beside(&pool, |pool| pool.put(0));
     pool.put(1);
     end(other);
@@ -544,23 +548,23 @@ fn fickle(capacity: u32, queue_size: Option<u64>) {
 }
 
 /// The first worker cannot be set up, and the next start tries again.
-pub fn fickle_worker() {
-    fickle(1, QUEUE);
+pub fn retried_start() {
+    retry_start(1, QUEUE);
 }
 
 /// The same where each task has a worker of its own, and others wait for a permit.
-pub fn hand_off_fickle_worker() {
-    fickle(1, HAND_OFF);
+pub fn hand_off_retried_start() {
+    retry_start(1, HAND_OFF);
 }
 
 /// The first of two workers cannot be set up; the other may take its task.
-pub fn fickle_worker_of_two() {
-    fickle(2, QUEUE);
+pub fn retried_start_of_two() {
+    retry_start(2, QUEUE);
 }
 
 /// The same where each task has a worker of its own.
-pub fn hand_off_fickle_worker_of_two() {
-    fickle(2, HAND_OFF);
+pub fn hand_off_retried_start_of_two() {
+    retry_start(2, HAND_OFF);
 }
 
 /// The only worker submits to its own full pool.
@@ -618,18 +622,7 @@ pub fn workers_that_wait_for_each_other() {
     let told = Arc::new(AtomicUsize::new(0));
     let result_waits = Arc::new(Mutex::new(Vec::new()));
     // Both run before either waits.
-    let ((pass, open), (other_pass, other_open)) = (gate(), gate());
-    let meet: [Box<dyn FnOnce() + Send>; 2] = [
-        Box::new(move || {
-            open();
-            other_pass();
-        }),
-        Box::new(move || {
-            other_open();
-            pass();
-        }),
-    ];
-    for (number, meet) in meet.into_iter().enumerate() {
+    for (number, meet) in meeting().into_iter().enumerate() {
         let (inner, result_waits, told) =
             (pool.clone(), Arc::clone(&result_waits), Arc::clone(&told));
         pool.put_action(number, move || {
@@ -795,7 +788,7 @@ pub fn submit_against_the_end() {
     let pool = Books::open(options(2, QUEUE), 2);
     let ender = beside(&pool, |pool| {
         assert!(pool.release());
-        pool.bury();
+        pool.await_end();
     });
     let _ = pool.try_hard(0);
     let _ = pool.try_hard(1);
@@ -818,10 +811,10 @@ pub fn extract_against_expire() {
 pub fn extract_against_submit() {
     let pool = Books::open(options(1, QUEUE), 1);
     pool.put(0);
-    let sifter = beside(&pool, |pool| pool.extract(1));
+    let other = beside(&pool, |pool| pool.extract(1));
     pool.put(1);
     pool.put(2);
-    end(sifter);
+    end(other);
     pool.drain();
 }
 
@@ -860,7 +853,7 @@ pub fn slow_start() {
 /// The second worker cannot be set up, while the first works.
 fn break_beside_a_healthy_one(queue_size: Option<u64>, retries_start: bool) {
     let starts = [Start::Succeeds, Start::Fails];
-    let pool = Books::open_fickle(options(2, queue_size), starts, retries_start, 2);
+    let pool = Books::open_with_starts(options(2, queue_size), starts, retries_start, 2);
     for task in 0..3 {
         let put = pool.try_hard(task);
         assert!(put.is_ok() || !retries_start && pool.is_broken());
@@ -872,7 +865,7 @@ pub fn second_worker_breaks() {
     break_beside_a_healthy_one(QUEUE, false);
 }
 
-pub fn second_worker_is_fickle() {
+pub fn second_worker_is_retried() {
     break_beside_a_healthy_one(QUEUE, true);
 }
 
@@ -880,7 +873,7 @@ pub fn hand_off_second_worker_breaks() {
     break_beside_a_healthy_one(HAND_OFF, false);
 }
 
-pub fn hand_off_second_worker_is_fickle() {
+pub fn hand_off_second_worker_is_retried() {
     break_beside_a_healthy_one(HAND_OFF, true);
 }
 
@@ -1032,9 +1025,9 @@ pub fn hand_off_submitters_spin_for_a_permit() {
     spin_for_permit(HAND_OFF);
 }
 
-/// Two pools, without books.
+/// Two pools whose tasks are not counted.
 fn two_pools(strategy: Strategy) -> Arc<MultiPool<Ledger>> {
-    let many = MultiPool::with_hosts(2, strategy, &options(1, HAND_OFF), Ledger::unbooked);
+    let many = MultiPool::with_hosts(2, strategy, &options(1, HAND_OFF), Ledger::uncounted);
     Arc::new(many.expect("the options are good"))
 }
 
@@ -1045,7 +1038,7 @@ fn share_two_pools(strategy: Strategy) {
     let submit = |pools: &MultiPool<Ledger>, served: &Arc<AtomicUsize>| {
         for _ in 0..2 {
             let served = Arc::clone(served);
-            let task = Task::unbooked(move || {
+            let task = Task::uncounted(move || {
                 served.fetch_add(1, Relaxed);
             });
             pools.submit(task).expect("the pools are open");
@@ -1076,22 +1069,11 @@ pub fn workers_of_two_pools_wait() {
     let pools = two_pools(Strategy::RoundRobin);
     let told = Arc::new(AtomicUsize::new(0));
     let served = Arc::new(AtomicUsize::new(0));
-    let ((pass, open), (other_pass, other_open)) = (gate(), gate());
-    let meet: [Box<dyn FnOnce() + Send>; 2] = [
-        Box::new(move || {
-            open();
-            other_pass();
-        }),
-        Box::new(move || {
-            other_open();
-            pass();
-        }),
-    ];
-    for meet in meet {
+    for meet in meeting() {
         let (inner, told, served) = (Arc::clone(&pools), Arc::clone(&told), Arc::clone(&served));
-        let task = Task::unbooked(move || {
+        let task = Task::uncounted(move || {
             meet();
-            let third = Task::unbooked(move || {
+            let third = Task::uncounted(move || {
                 served.fetch_add(1, Relaxed);
             });
             match inner.submit(third).map_err(|refusal| refusal.error) {
@@ -1119,7 +1101,7 @@ pub fn submit_against_release_of_two() {
         })
     };
     for _ in 0..3 {
-        let _ = pools.submit(Task::unbooked(|| ()));
+        let _ = pools.submit(Task::uncounted(|| ()));
     }
     end(other);
 }
@@ -1130,12 +1112,12 @@ pub fn worker_served_by_another_pool() {
     let served = Arc::new(AtomicUsize::new(0));
     let serve = || {
         let served = Arc::clone(&served);
-        Task::unbooked(move || {
+        Task::uncounted(move || {
             served.fetch_add(1, Relaxed);
         })
     };
     let (inner, third, by_worker) = (Arc::clone(&pools), serve(), Arc::clone(&served));
-    let first = Task::unbooked(move || {
+    let first = Task::uncounted(move || {
         if inner.submit(third).is_ok() {
             by_worker.fetch_add(1, Relaxed);
         }

@@ -85,7 +85,7 @@ scenarios! { check, scenarios:
     close_and_wait
     close_and_wait_against_submit
     two_wait_for_the_end
-    muster_against_submit
+    start_workers_against_submit
     submit_against_reboot
     hand_off_against_reboot
     tune_down_against_submit
@@ -101,10 +101,10 @@ scenarios! { check, scenarios:
     hand_off_blocking_tasks_against_expire
     broken_worker
     broken_worker_against_reboot
-    fickle_worker
-    hand_off_fickle_worker
-    fickle_worker_of_two
-    hand_off_fickle_worker_of_two
+    retried_start
+    hand_off_retried_start
+    retried_start_of_two
+    hand_off_retried_start_of_two
     worker_that_waits_for_itself
     worker_that_waits_for_its_own_task
     worker_that_waits_for_another
@@ -130,9 +130,9 @@ scenarios! { check, scenarios:
     hand_off_unfinished_against_tune_down
     slow_start
     second_worker_breaks
-    second_worker_is_fickle
+    second_worker_is_retried
     hand_off_second_worker_breaks
-    hand_off_second_worker_is_fickle
+    hand_off_second_worker_is_retried
     failing_spawn_before_the_waiters
     failing_spawns_before_the_waiters
     failing_spawn_before_a_detached_task

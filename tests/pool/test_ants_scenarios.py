@@ -28,7 +28,7 @@ with_and_without_pre_alloc = pytest.mark.parametrize("pre_alloc", [False, True],
 
 
 def flood(pool: Pool | PoolWithFunc[[object]], gate: Gate, put: Callable[[], None]) -> None:
-    """Fills a pool of 50 with tasks that the gate holds, and has 5000 more wait for them."""
+    """Fills a pool of 50 with tasks that the gate holds; 5000 more wait for a permit."""
 
     def put_many(count: int) -> None:
         for _ in range(count):
@@ -224,7 +224,7 @@ def test_disable_purge(expiry: float, with_func: bool) -> None:
     else:
         plain = Pool(10, disable_purge=True, expiry_duration=expiry)
         pool, put = plain, lambda number: plain.submit(gate.hold, number)
-    # Another pool, which purges, shows that the time has come.
+    # Another pool, which purges, shows that the time for it has passed.
     with gate, Pool(1, expiry_duration=0.02) as clock:
         for number in range(10):
             put(number)

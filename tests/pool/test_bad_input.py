@@ -1,4 +1,4 @@
-"""Wrong input of every kind: the right exception, with the value in its message."""
+"""Wrong arguments of every kind raise the right exception, with the value in its message."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pyants import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# The table calls what no type checker would let pass.
+# Any: no type checker would let these calls pass.
 Pool: Any = pyants.Pool
 PoolWithFunc: Any = pyants.PoolWithFunc
 MultiPool: Any = pyants.MultiPool
@@ -36,7 +36,7 @@ HUGE = 10**30
 
 
 class Unprintable:
-    """Not even its repr works."""
+    """An object whose repr raises, too."""
 
     def __repr__(self) -> str:
         raise RuntimeError("no repr")
@@ -49,7 +49,7 @@ class Case(NamedTuple):
 
 
 def on(call: Callable[[Any], object]) -> Callable[[], object]:
-    """The call, on an open pool."""
+    """Makes the call on an open pool."""
 
     def run() -> None:
         with Pool(2) as pool:
@@ -220,7 +220,7 @@ def test_bad_input(case: Case) -> None:
     with pytest.raises(case.error) as caught:
         case.call()
     assert case.text in str(caught.value)
-    # A subclass would claim that more is known than is: a TypeError for a wrong type is no LackPoolFuncError.
+    # Exactly TypeError: a wrong type is no LackPoolFuncError.
     if not issubclass(case.error, PoolError) and case.error is TypeError:
         assert type(caught.value) is TypeError
 

@@ -1,4 +1,4 @@
-"""Submitters that wait for room: how many, for how long, and who lets them in."""
+"""Submitters that wait for a permit: their number, their time limits, and the order in which they are let in."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_so_many_submitters_may_block_and_the_next_is_refused_at_once(kind: Kind
         with pytest.raises(PoolOverloadError):
             face.put_within(1000, 3)
         assert not face.try_put(3)
-        # A worker that becomes free admits a blocked submitter, so that one more may block.
+        # A worker that becomes free lets a blocked submitter in, so that one more may block.
         gate.let(1)
         wait_until(lambda: pool.waiting() == most - 1)
         blocked += background(1, lambda: face.put(4))
@@ -158,7 +158,7 @@ def test_submit_within_is_let_in_in_time(kind: Kind) -> None:
 
 
 def wait_for_a_permit_for_a_moment(pool: Pool, order: list[str], seconds: float = 0.05) -> Background[None]:
-    """Has a thread be the second waiter and give up soon, but late enough to be seen there on a slow machine."""
+    """Makes a thread the second waiter. It gives up soon, but is seen to wait even on a slow machine."""
     leaver = Background(lambda: pool.submit_within(seconds, order.append, "leaver"))
     wait_until(lambda: pool.waiting() == 2 or not leaver.is_alive())
     return leaver if pool.waiting() == 2 else wait_for_a_permit_for_a_moment(pool, order, seconds * 2)
@@ -261,7 +261,7 @@ def test_waiting_holds_no_gil() -> None:
         pool.submit(gate.hold)
         blocked = background(4, lambda: pool.submit(nap))
         wait_equal(pool.waiting, 4)
-        # This thread gets on while the others wait.
+        # This thread goes on while the others wait.
         assert sum(range(1000)) == 499500
         gate.open()
         for submitter in blocked:

@@ -1,4 +1,4 @@
-"""Making pools: sizes, options, defaults and the order of the checks."""
+"""The constructors of pools: sizes, options, defaults and the order of the checks."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_construction_starts_no_worker(kind: Kind, pre_alloc: bool) -> None:
 def test_housekeeping_needs_no_thread_a_pool() -> None:
     before = psutil.Process().num_threads()
     pools = [Pool(4) for _ in range(20)]
-    # One thread for all pools is allowed; others may be on their way out.
+    # The expiry thread of all pools is allowed; other threads may be about to end.
     assert psutil.Process().num_threads() <= before + 1
     for pool in pools:
         pool.release_timeout(10)
@@ -99,7 +99,7 @@ def test_an_expiry_of_zero_means_one_second(expiry: float | timedelta | None) ->
         start = time.monotonic()
         pool.submit(int)
         wait_equal(pool.running, 0)
-        # An idle worker lives from one expiry to two, by an exact clock.
+        # An idle worker lives for one to two expiry durations, by an exact clock.
         assert time.monotonic() - start >= 0.99
 
 

@@ -1,4 +1,4 @@
-"""What a pool tells of itself."""
+"""The counters and the statistics of a pool."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_idle_workers_run_and_are_not_free() -> None:
         assert pool.free() == 0
         assert pool.stats().idle == 10
         assert pool.stats().busy == 0
-        # Though none is free ten tasks are taken at once.
+        # Ten tasks are accepted at once although free() is 0.
         with Gate() as gate:
             for _ in range(10):
                 assert pool.try_submit(gate.hold)
@@ -63,7 +63,7 @@ def test_free_is_negative_while_busy_workers_exceed_a_lowered_capacity() -> None
         for _ in range(3):
             pool.submit(gate.hold)
         pool.tune(2)
-        # Minus one here means one too many, and cap() tells it from an unlimited pool.
+        # Here -1 means one worker too many; cap() tells it apart from an unlimited pool.
         assert (pool.free(), pool.cap()) == (-1, 2)
         pool.tune(1)
         assert (pool.free(), pool.cap()) == (-2, 1)
@@ -97,7 +97,7 @@ def test_at_no_time_are_there_more_workers_than_the_capacity(capacity: int, queu
         def sample() -> int:
             count = 0
             while not done.is_set():
-                nap(0)  # Others get the GIL.
+                nap(0)  # Gives other threads the GIL.
                 running, stats = pool.running(), pool.stats()
                 if not 0 <= running <= capacity or not 0 <= stats.running <= capacity or not consistent(stats):
                     wrong.append((running, stats))

@@ -1,4 +1,4 @@
-"""Tasks that wait for their own pool: those that wait in vain are told so, the others wait."""
+"""Tasks that submit to their own full pool: those that would wait for ever get a PoolDeadlockError, the others wait."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_the_only_worker_cannot_wait_for_itself(kind: Kind) -> None:
         assert pool.wait_idle(10)
         assert pool.waiting() == 0
         assert (pool.stats().rejected, pool.stats().submitted, pool.stats().completed) == (1, 1, 1)
-        # The pool is as usable as before.
+        # The pool still works.
         face.put("inner")
         assert pool.wait_idle(10)
     assert "wait" in str(seen[0])

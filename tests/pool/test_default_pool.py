@@ -17,7 +17,7 @@ pytestmark = pytest.mark.thread_unsafe(reason="there is one default pool in the 
 
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
-    """The default pool is open, empty and of its default capacity before each test."""
+    """Before each test the default pool is opened, emptied and set to its default capacity."""
     pyants.reboot()
     pyants.tune(pyants.DEFAULT_CAPACITY)
     yield
@@ -98,7 +98,7 @@ def test_many_tasks() -> None:
         pyants.submit(done.add)
     assert pyants.wait_idle(30)
     assert done.value == 5000
-    # Between two looks a worker may leave, or come.
+    # Between the two reads a worker may leave, or start.
     wait_until(lambda: pyants.free() == pyants.cap() - pyants.running())
     wait_equal(lambda: pyants.stats().busy, 0)
 

@@ -1,4 +1,4 @@
-"""Tasks that raise: who hears of it, and that the pool lives on."""
+"""Tasks that raise: the exception is reported, and the pool goes on."""
 
 from __future__ import annotations
 
@@ -186,6 +186,7 @@ def test_no_exception_whatsoever_ends_a_worker(kind: Kind, error: type[BaseExcep
     assert [type(each) for each in errors] == [error]
 
 
+@pytest.mark.thread_unsafe(reason="starts a process")
 @pytest.mark.ants("D3", "B68")
 def test_exit_and_interrupt_in_a_task_do_not_end_the_process() -> None:
     stdout, stderr = run_program("pool/exceptions.py", "exit_and_interrupt_in_a_task_do_not_end_the_process")

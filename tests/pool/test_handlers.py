@@ -1,4 +1,4 @@
-"""In a handler the exception is the one being handled, as in an except block."""
+"""While a handler runs, the task's exception is the one being handled, as in an except block."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def fail(error: BaseException, *_: object) -> NoReturn:
 
 
 class Seen:
-    """A handler that looks at what is being handled, in the ways that libraries do."""
+    """A handler that reads the exception being handled, in the ways in which libraries do."""
 
     def __init__(self) -> None:
         self.logger, self.records = own_logger()
@@ -41,7 +41,7 @@ class Seen:
             raise LookupError
         except LookupError as error:
             self.contexts.append(error.__context__)
-        # Still, or again.
+        # The exception is being handled still, or again.
         self.errors.append(sys.exception())
 
     def check(self, error: BaseException) -> None:
@@ -74,7 +74,7 @@ def test_a_panic_handler(kind: Kind) -> None:
         face.put(None)
     assert seen.given == [error]
     seen.check(error)
-    # The worker handles nothing any more.
+    # The worker handles no exception any more.
     assert afterwards == [None]
 
 
@@ -115,7 +115,7 @@ def test_a_panic_handler_that_fails_has_its_context() -> None:
 
 
 class Log(logging.Logger):
-    """A logger that looks at what is being handled."""
+    """A logger that reads the exception being handled."""
 
     def __init__(self) -> None:
         super().__init__("own")
@@ -226,6 +226,6 @@ def test_exceptions_are_freed_when_they_are_handled() -> None:
         pool.submit(task)
         assert pool.wait_idle(DEADLINE)
         assert len(references) == 1
-        # While the worker lives on.
+        # The worker lives on meanwhile.
         wait_freed(*references)
         assert pool.running() == 1

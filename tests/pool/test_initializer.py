@@ -1,4 +1,4 @@
-"""Initializers that fail for a while: a worker is lost alone, and the next start tries again."""
+"""Initializers that fail for a while: only that worker is lost, and the next start tries again."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_database_that_is_down_for_a_moment(make: Callable[..., AsyncPool]) ->
             database.down = False
             assert await pool.run(database.ask) == 7
             assert await asyncio.gather(*(pool.run(database.ask, number) for number in range(20))) == list(range(20))
-            # The loop may be told before the pool has counted.
+            # The loop may get the result before the pool counts the task.
             await until(lambda: pool.pool.stats().completed == 21)
             assert pool.pool.stats().cancelled == 3
         assert len(records.records) == 3
@@ -97,7 +97,7 @@ def test_waiting_calls_fail_one_by_one_and_none_hangs(make: Callable[..., AsyncP
             assert all(isinstance(error.__cause__, ConnectionError) for error in errors)
             # Once for each call, or twice where a worker is started just before the call is given up.
             assert database.refused.value <= 100
-            # The loop may be told before the pool has counted.
+            # The loop may get the result before the pool counts the task.
             await until(lambda: pool.pool.stats().cancelled == 50)
         pool.pool.release()
 

@@ -1,4 +1,4 @@
-"""What is logged of tasks that raise, and where."""
+"""The log records of tasks that raise: their content, their logger and their level."""
 
 from __future__ import annotations
 
@@ -50,6 +50,7 @@ def test_by_default_the_librarys_logger_is_used(caplog: pytest.LogCaptureFixture
     assert isinstance(record.exc_info[1], Oops)
 
 
+@pytest.mark.thread_unsafe(reason="starts a process")
 @pytest.mark.ants("B4", "B69")
 def test_without_any_configuration_the_traceback_goes_to_stderr() -> None:
     _, stderr = run_script("""
@@ -146,10 +147,11 @@ def test_a_handler_that_raises_is_logged_with_both_exceptions(kind: Kind) -> Non
     assert isinstance(info[1].__context__, Oops)
 
 
+@pytest.mark.thread_unsafe(reason="starts a process")
 @pytest.mark.ants("B73", "D2")
 def test_if_logging_itself_fails_the_unraisable_hook_hears_of_it() -> None:
     stdout, _ = run_program("pool/logging.py", "if_logging_itself_fails_the_unraisable_hook_hears_of_it")
-    # Neither failure is lost.
+    # Both failures are reported.
     assert "OSError" in stdout
     assert "ValueError" in stdout
 

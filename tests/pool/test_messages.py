@@ -1,4 +1,4 @@
-"""What errors say: which limit was met and by which option, what was probably meant, and what to do instead."""
+"""The messages of errors: the limit that was met and its option, the name probably meant, and what to do instead."""
 
 from __future__ import annotations
 

@@ -169,7 +169,7 @@ def test_round_robin_tries_a_full_pool_once_more_on_the_least_loaded() -> None:
         pool.submit(second.hold)
         second.let(1)
         wait_equal(lambda: pool.stats().completed, 1)
-        # It is the first pool's turn, which is full.
+        # It is the turn of the first pool, which is full.
         pool.submit(second.hold)
         assert running(pool, 2) == [1, 1]
         second.wait_entered(2)
@@ -197,7 +197,7 @@ def test_it_blocks_only_when_no_pool_can_take_the_task(strategy: LoadBalancingSt
     with MultiPool(3, 1, strategy) as pool:
         for gate in gates:
             pool.submit(gate.hold)
-        # Only the third pool has a permit, whichever pool's turn it is.
+        # Whichever pool's turn it is, only the third has a permit.
         for count in range(1, 8):
             gates[2].let(1)
             wait_equal(lambda: pool.stats().completed, count)

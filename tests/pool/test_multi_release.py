@@ -1,9 +1,8 @@
-"""Several pools behind one front: closing, opening, and who waits for whom."""
+"""Several pools behind one front: release and reboot, and tasks of one pool that wait for another."""
 
 from __future__ import annotations
 
 import re
-import threading
 import time
 
 import pytest
@@ -48,7 +47,7 @@ def test_a_release_that_times_out_names_the_pools_that_failed() -> None:
                 pool.release_timeout(0.05)
             return re.findall(r"\d+", str(caught.value).partition("of the pools")[2])
 
-        # Those of the others leave, which takes its time.
+        # The workers of the other pools leave, which takes a while.
         wait_equal(late, ["1", "3"])
 
 
@@ -78,22 +77,16 @@ def test_closed_and_rebooted() -> None:
 
 @pytest.mark.ants("D19", "B90")
 def test_it_has_release_and_a_with_block_like_every_pool() -> None:
-    ids: list[int] = []
     with MultiPool(3, 1) as pool, Gate() as gate:
-
-        def task() -> None:
-            ids.append(threading.get_native_id())
-            gate.hold()
-
         for _ in range(3):
-            pool.submit(task)
+            pool.submit(gate.hold)
         gate.wait_entered(3)
         pool.release()
         assert pool.is_closed()
         assert not pool.wait_idle(0)
         gate.open()
     assert pool.running() == 0
-    wait_gone(ids)
+    wait_gone(gate.ids)
 
 
 @pytest.mark.ants("D20")

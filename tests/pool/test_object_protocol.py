@@ -162,7 +162,7 @@ def test_identity_is_equality_and_pools_can_be_keys(kind: Kind) -> None:
 
 def test_subclasses() -> None:
     class Named(Pool):
-        """A pool with a label, made in a way of its own."""
+        """A pool with a label, whose constructor has its own signature."""
 
         def __init__(self, label: str, workers: int) -> None:
             super().__init__(workers, name=label)

@@ -3,30 +3,13 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from datetime import timedelta
 
 import pytest
-from support import KINDS, Face, Gate, Kind, nap, run_program, wait_equal, wait_gone, wait_until
+from support import KINDS, Face, Gate, Kind, nap, occupy, run_program, wait_equal, wait_gone, wait_until
 
 from pyants import Pool
-
-
-def fill(pool: Pool, count: int) -> set[int]:
-    """Makes the pool start so many workers; gives their threads' ids."""
-    ids: set[int] = set()
-    with Gate() as gate:
-
-        def task() -> None:
-            ids.add(threading.get_native_id())
-            gate.hold()
-
-        for _ in range(count):
-            pool.submit(task)
-        gate.wait_entered(count)
-    assert pool.wait_idle(10)
-    return ids
 
 
 @pytest.mark.ants("B35", "B38", "B40")
@@ -56,9 +39,9 @@ def test_an_idle_worker_lives_for_an_expiry_at_least(expiry: float) -> None:
 
 @pytest.mark.ants("B39", "B40", "D12")
 def test_an_idle_worker_lives_for_two_expiries_at_most() -> None:
-    # The bound holds up to what a busy machine adds: hence a ratio that only a wrong clock or a missed scan exceeds.
+    # A busy machine adds to the bound, so the test allows a ratio that only a wrong clock or a missed scan exceeds.
     with Pool(4, expiry_duration=1) as pool:
-        fill(pool, 4)
+        occupy(pool, 4)
         idle_since = time.monotonic()
         wait_equal(pool.running, 0)
         assert time.monotonic() - idle_since < 20
@@ -67,7 +50,7 @@ def test_an_idle_worker_lives_for_two_expiries_at_most() -> None:
 @pytest.mark.ants("B35", "B40")
 def test_the_threads_of_purged_workers_end() -> None:
     with Pool(5, expiry_duration=0.05) as pool:
-        ids = fill(pool, 5)
+        ids = occupy(pool, 5)
         assert len(ids) == 5
         wait_gone(ids)
         assert not pool.is_closed()
@@ -79,7 +62,7 @@ def test_a_busy_worker_is_never_purged() -> None:
         pool.submit(gate.hold)
         pool.submit(gate.hold)
         gate.wait_entered(2)
-        # One becomes idle and is purged, which shows that purges happen.
+        # One worker becomes idle and is purged, which shows that the pool purges.
         gate.let(1)
         wait_equal(pool.running, 1)
         pool.submit(nap)
@@ -107,7 +90,7 @@ def test_a_worker_on_its_way_out_is_given_no_task() -> None:
 def test_after_a_purge_workers_are_spawned_anew() -> None:
     with Pool(3, expiry_duration=0.02) as pool:
         for round_ in range(1, 6):
-            fill(pool, 3)
+            occupy(pool, 3)
             wait_equal(pool.running, 0)
             assert pool.stats().spawned == pool.stats().expired == 3 * round_
         assert pool.stats().peak_running == 3
@@ -137,7 +120,7 @@ def test_with_purge_disabled_idle_workers_stay(kind: Kind, expiry: float) -> Non
 
 def test_only_overdue_workers_leave() -> None:
     with Pool(4, expiry_duration=timedelta(seconds=0.25)) as pool:
-        fill(pool, 4)
+        occupy(pool, 4)
 
         def use_one() -> bool:
             pool.submit(int)
@@ -150,17 +133,17 @@ def test_only_overdue_workers_leave() -> None:
 
 def test_one_purge_leaves_other_pools_alone() -> None:
     with Pool(2, expiry_duration=0.02) as short, Pool(2, expiry_duration=1000) as long:
-        fill(short, 2)
-        fill(long, 2)
+        occupy(short, 2)
+        occupy(long, 2)
         wait_equal(short.running, 0)
         assert long.running() == 2
 
 
 def test_a_short_expiry_is_kept_beside_a_long_one() -> None:
-    # The expiry thread has a far deadline first, and must be told of a nearer one.
+    # The expiry thread has a late deadline at first, and must be told of an earlier one.
     with Pool(1, expiry_duration=1000) as long, Pool(1, expiry_duration=0.02) as short:
-        fill(long, 1)
-        fill(short, 1)
+        occupy(long, 1)
+        occupy(short, 1)
         wait_equal(short.running, 0)
 
 

@@ -96,7 +96,7 @@ def test_tasks_that_block_raise_the_number_of_workers(queue_size: int | None) ->
     with Pool(5, queue_size=queue_size) as pool, Gate() as gate:
         for _ in range(20):
             pool.submit(gate.hold)
-        # Were one worker enough for the queue, the others would never come.
+        # If the pool took one worker to be enough for the queue, the other tasks would never begin.
         gate.wait_entered(5)
         assert pool.running() == 5
         assert gate.inside == 5

@@ -1,4 +1,4 @@
-"""Opening a closed pool again."""
+"""reboot() opens a closed pool again."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_options_capacity_and_counters_outlive_a_reboot(kind: Kind) -> None:
     before = pool.stats()
     assert (before.submitted, before.completed, before.failed, before.running) == (2, 1, 1, 0)
     pool.reboot()
-    # No worker is brought back; one is spawned when it is needed.
+    # A reboot starts no worker; the next task does.
     assert pool.stats() == before
     face.put("fail")
     assert pool.wait_idle(10)
@@ -108,7 +108,7 @@ def test_workers_that_are_busy_through_release_and_reboot_stay(kind: Kind) -> No
             pool.release()
             pool.reboot()
             assert pool.running() == 2
-            # They still count against the capacity.
+            # The old workers still count against the capacity.
             assert not face.try_put(None)
         assert pool.wait_idle(10)
         assert pool.running() == 2

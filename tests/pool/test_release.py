@@ -1,4 +1,4 @@
-"""Closing a pool: at once, or with a wait."""
+"""Closing a pool: release(), and release_timeout(), which waits."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_release_closes_the_pool_and_waits_for_nothing(kind: Kind) -> None:
             face.put_within(10, 2)
         with pytest.raises(PoolClosedError):
             face.put_many([2])
-        # The counters go on working.
+        # The counters still work.
         assert (pool.cap(), pool.running(), pool.free(), pool.waiting(), pool.queued()) == (2, 1, 1, 0, 0)
         pool.tune(3)
         assert pool.cap() == 3
@@ -47,14 +47,8 @@ def test_release_closes_the_pool_and_waits_for_nothing(kind: Kind) -> None:
 @pytest.mark.parametrize("disable_purge", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 def test_release_ends_idle_workers_at_once(kind: Kind, disable_purge: bool) -> None:
-    ids: set[int] = set()
     gate = Gate()
-
-    def task(_: object) -> None:
-        ids.add(threading.get_native_id())
-        gate.hold()
-
-    face = Face(kind, 10, task, disable_purge=disable_purge, expiry_duration=1000)
+    face = Face(kind, 10, gate.hold, disable_purge=disable_purge, expiry_duration=1000)
     with gate:
         for _ in range(10):
             face.put(None)
@@ -63,22 +57,16 @@ def test_release_ends_idle_workers_at_once(kind: Kind, disable_purge: bool) -> N
     assert face.pool.running() == 10
     face.pool.release()
     wait_equal(face.pool.running, 0)
-    wait_gone(ids)
+    wait_gone(gate.ids)
 
 
 @pytest.mark.ants("B53")
 def test_release_does_not_interrupt_busy_workers() -> None:
-    ids: list[int] = []
     gate = Gate()
     pool = Pool(3)
-
-    def task() -> None:
-        ids.append(threading.get_native_id())
-        gate.hold()
-
     with gate:
         for _ in range(3):
-            pool.submit(task)
+            pool.submit(gate.hold)
         gate.wait_entered(3)
         pool.release()
         for left in (2, 1, 0):
@@ -86,7 +74,7 @@ def test_release_does_not_interrupt_busy_workers() -> None:
             gate.let(1)
             wait_equal(pool.running, left)
     assert pool.stats().completed == 3
-    wait_gone(ids)
+    wait_gone(gate.ids)
 
 
 @pytest.mark.ants("B54")
@@ -170,7 +158,7 @@ def test_release_timeout_waits_until_all_is_over_and_no_longer(kind: Kind) -> No
     face = Face(kind, 3, task, queue_size=5)
     for _ in range(8):
         face.put(None)
-    # Were the deadline waited for, the test would hang.
+    # If it waited until the deadline, the test would hang.
     face.pool.release_timeout(100_000)
     assert done.value == 8
     assert face.pool.running() == 0
@@ -192,19 +180,13 @@ def test_release_timeout_with_idle_workers_needs_no_expiry() -> None:
 
 @pytest.mark.ants("B58", "B59")
 def test_after_release_timeout_the_threads_are_gone() -> None:
-    ids: list[int] = []
     pool = Pool(4)
     with Gate() as gate:
-
-        def task() -> None:
-            ids.append(threading.get_native_id())
-            gate.hold()
-
         for _ in range(4):
-            pool.submit(task)
+            pool.submit(gate.hold)
         gate.wait_entered(4)
     pool.release_timeout(timedelta(seconds=30))
-    wait_gone(ids)
+    wait_gone(gate.ids)
 
 
 @pytest.mark.ants("D10")
@@ -214,7 +196,7 @@ def test_without_workers_no_time_is_needed() -> None:
     pool.submit(lambda: ids.append(threading.get_native_id()))
     wait_until(lambda: pool.stats().expired == 1)
     wait_gone(ids)
-    # The thread that saw to that is still there, and is waited for without a look at the time.
+    # The expiry thread, which told the worker to leave, is still there, and is joined whatever the time limit.
     pool.release_timeout(0)
 
 
@@ -298,6 +280,6 @@ def test_several_threads_may_release_at_once() -> None:
             return True
 
         released = [Background(release) for _ in range(4)]
-        # Exactly one of them closed it.
+        # Exactly one of the threads closed the pool.
         assert sum(each.result() for each in released) == 1
         wait_equal(pool.running, 0)

@@ -26,11 +26,11 @@ LEAST_DISTURBANCES = 100
 
 
 class Stress:
-    """One pool under stress, and what must hold of it."""
+    """One pool under stress, with the invariants that it must keep."""
 
     def __init__(self, capacity: int, queue_size: int | None, tasks: int, seed: int) -> None:
         self.capacity = capacity
-        # Tuned up to this, so that never may more workers be alive or tasks be active.
+        # The highest capacity to which it is tuned: there may never be more workers, nor more active tasks.
         self.most = capacity + max(2, capacity // 2)
         self.queue_size = queue_size
         self.tasks = tasks
@@ -63,12 +63,12 @@ class Stress:
             raise ValueError(index)
 
     def submit(self, number: int) -> int:
-        """Submits every eighth task, each until it is accepted; gives how many were refused on the way."""
+        """Submits every eighth task, each until it is accepted; returns how often one was refused."""
         generator = random.Random(self.seed * 100 + number)
         indices = iter(range(number, self.tasks, SUBMITTERS))
         refused = 0
         for index in indices:
-            # A fast machine must not be done before it was disturbed often.
+            # A fast machine must not finish before the pool was disturbed often.
             wait_until(lambda: self.disturbances >= LEAST_DISTURBANCES * index // self.tasks)  # noqa: B023
             ways = generator.random()
             if ways < 0.02:
@@ -107,7 +107,7 @@ class Stress:
         return not self.pool.is_closed()
 
     def disturb(self) -> None:
-        """Tunes, releases and reboots until all is submitted."""
+        """Tunes, releases and reboots until all tasks are submitted."""
         generator = random.Random(self.seed)
         while not self.done.wait(generator.uniform(0, 0.002)):
             self.disturbances += 1
@@ -127,7 +127,7 @@ class Stress:
         self.pool.tune(self.capacity)
 
     def sample(self) -> int:
-        """Looks at the counters all the while; gives how often."""
+        """Reads the counters all the time; returns how often."""
         samples = 0
         before = self.pool.stats()
         while not self.done.wait(0.0005):
@@ -179,7 +179,7 @@ class Stress:
         assert (stats.busy, stats.queued, stats.waiting, stats.cancelled) == (0, 0, 0, 0)
         assert stats.capacity == self.capacity
         assert self.active == []
-        # The pool is as good as new.
+        # The pool works like a new one.
         assert self.pool.running() <= self.most
         self.pool.submit(int)
         self.pool.release_timeout(60)

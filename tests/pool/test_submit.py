@@ -68,7 +68,7 @@ def test_any_callable_is_a_task() -> None:
 def test_submit_returns_none_and_does_not_wait_for_the_task() -> None:
     with Pool(1) as pool, Gate() as gate:
         assert pool.submit(gate.hold) is None  # type: ignore[func-returns-value]
-        # The task still waits for what only comes after submit.
+        # The task still waits for an event that comes only after submit() has returned.
         gate.wait_entered(1)
         assert pool.stats().busy == 1
 
@@ -148,7 +148,7 @@ def test_under_a_trickle_surplus_workers_expire(pre_alloc: bool) -> None:
             assert pool.wait_idle(10)
             return pool.running() == 1
 
-        # Were the longest idle worker taken, as from a ring, none would ever be idle for long.
+        # If the pool took the worker that has been idle longest, none would ever be idle for long.
         wait_until(trickle, "a single worker")
 
 

@@ -79,7 +79,7 @@ def test_a_refusal_tells_how_many_came_in(kind: Kind) -> None:
         with pytest.raises(PoolOverloadError) as caught:
             face.put_many(items())
         assert submitted(caught.value) == 3
-        # The one that was refused was taken from the iterable, and no other.
+        # Of the items not submitted, only the refused one was taken from the iterable.
         assert taken == [0, 1, 2, 3]
         assert pool.stats().submitted == 3
         with pytest.raises(PoolOverloadError) as caught:
@@ -105,7 +105,7 @@ def test_the_iterable_is_read_only_as_tasks_are_accepted(kind: Kind) -> None:
     with face.pool as pool, gate:
         many = Background(lambda: face.put_many(items()))
         for waiting in (3, 4, 5):
-            # Blocked with an item in hand.
+            # The submitter is blocked, with one item taken.
             wait_equal(pool.waiting, 1)
             wait_equal(lambda: taken.value, waiting)
             gate.let(1)

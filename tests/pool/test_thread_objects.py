@@ -1,9 +1,8 @@
-"""A worker's thread as the module threading shows it, and its end."""
+"""A worker's Thread object in the module threading, and the end of its thread."""
 
 from __future__ import annotations
 
 import gc
-import subprocess
 import sys
 import threading
 import weakref
@@ -32,7 +31,7 @@ ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel")
 
 
 def thread_of(pool: Pool) -> threading.Thread:
-    """The thread of a worker of an idle pool of one, which rests then."""
+    """The thread of the one worker of an idle pool, which is at rest then."""
     threads: list[threading.Thread] = []
     pool.submit(lambda: threads.append(threading.current_thread()))
     assert pool.wait_idle(DEADLINE)
@@ -187,11 +186,13 @@ def test_a_thread_object_keeps_nothing_of_the_pool() -> None:
     thread.join()
 
 
+@pytest.mark.thread_unsafe(reason="starts a process")
 def test_threading_knows_as_many_as_before() -> None:
     stdout, _ = run_program("pool/thread_objects.py", "threading_knows_as_many_as_before")
     assert stdout == "done\n"
 
 
+@pytest.mark.thread_unsafe(reason="starts a process")
 def test_interrupted_join() -> None:
     stdout, _ = run_program("pool/thread_objects.py", "interrupted_join")
     assert stdout == "interrupted True\n"
@@ -200,6 +201,7 @@ def test_interrupted_join() -> None:
 # --- exit ---
 
 
+@pytest.mark.thread_unsafe(reason="starts a process")
 @pytest.mark.parametrize("make", ["Pool(2)", "MultiPool(2, 2)", "PoolExecutor(2)"])
 @pytest.mark.parametrize("thread", ["Thread", "Timer"])
 def test_a_thread_that_a_task_started_is_waited_for(make: str, thread: str) -> None:
@@ -207,6 +209,7 @@ def test_a_thread_that_a_task_started_is_waited_for(make: str, thread: str) -> N
     assert (stdout, stderr) == ("saved\n", "")
 
 
+@pytest.mark.thread_unsafe(reason="starts a process")
 @pytest.mark.parametrize("executor", ["ThreadPoolExecutor", "PoolExecutor"])
 def test_a_thread_that_a_late_task_started_is_waited_for(executor: str) -> None:
     if sys.version_info[:2] == (3, 12):
@@ -215,6 +218,7 @@ def test_a_thread_that_a_late_task_started_is_waited_for(executor: str) -> None:
     assert (stdout, stderr) == ("saved\n", "")
 
 
+@pytest.mark.thread_unsafe(reason="starts a process")
 def test_a_thread_that_an_asyncio_call_started_is_waited_for() -> None:
     stdout, stderr = run_program("pool/thread_objects.py", "a_thread_that_an_asyncio_call_started_is_waited_for")
     assert (stdout, stderr) == ("saved\n", "")
@@ -258,7 +262,7 @@ def test_idle_threads_are_used_again(executor_type: Executors) -> None:
     with executor_type(4) as executor:
         for _ in range(3):
             executor.submit(int).result(DEADLINE)
-            # The thread is done with it a moment later than the result is there.
+            # The thread drops it a moment after the result is there.
             threading.Event().wait(0.05)
         assert len(attribute(executor, "_threads")) == 1
 
@@ -287,19 +291,17 @@ def test_the_set_during_a_slow_initializer() -> None:
 # --- the operating system's threads ---
 
 
+@pytest.mark.thread_unsafe(reason="starts a process")
 @ON_LINUX
 @pytest.mark.parametrize(
     "use", ["with block", "release", "expiry", "multi-pool", "executor", "shutdown", "two shutdowns", "loop"]
 )
 def test_a_fork_after_the_end_finds_no_threads(use: str) -> None:
-    stdout, stderr = run_program(
-        "pool/thread_forks.py",
-        "a_fork_after_the_end_finds_no_threads",
-        use,
-    )
+    stdout, stderr = run_program("pool/thread_forks.py", "a_fork_after_the_end_finds_no_threads", use)
     assert (stdout, stderr) == ("done\n", "")
 
 
+@pytest.mark.thread_unsafe(reason="starts a process")
 @ON_LINUX
 @pytest.mark.parametrize(
     ("options", "leave"),
@@ -315,6 +317,7 @@ def test_threads_that_left_do_not_pile_up(options: str, leave: str) -> None:
     assert stdout == "done\n"
 
 
+@pytest.mark.thread_unsafe(reason="starts a process")
 @ON_LINUX
 def test_idle_pools_keep_no_stacks() -> None:
     stdout, _ = run_program("pool/thread_objects.py", "idle_pools_keep_no_stacks")
@@ -324,18 +327,21 @@ def test_idle_pools_keep_no_stacks() -> None:
 # --- forks ---
 
 
+@pytest.mark.thread_unsafe(reason="starts a process")
 @ON_LINUX
 def test_a_fork_in_a_task() -> None:
     stdout, stderr = run_program("pool/thread_forks.py", "a_fork_in_a_task")
     assert (stdout, stderr) == ("child\nparent\n", "")
 
 
+@pytest.mark.thread_unsafe(reason="starts a process")
 @ON_LINUX
 def test_a_fork_outside_finds_no_workers() -> None:
     stdout, stderr = run_program("pool/thread_forks.py", "a_fork_outside_finds_no_workers")
     assert (stdout, stderr) == ("child\nparent\n", "")
 
 
+@pytest.mark.thread_unsafe(reason="starts a process")
 @ON_LINUX
 def test_a_process_of_multiprocessing_from_a_task() -> None:
     stdout, stderr = run_program("pool/thread_forks.py", "a_process_of_multiprocessing_from_a_task")
@@ -345,32 +351,13 @@ def test_a_process_of_multiprocessing_from_a_task() -> None:
 # --- what others do to threading ---
 
 
+@pytest.mark.thread_unsafe(reason="starts a process")
 def test_a_patched_thread_class_is_not_ours() -> None:
     stdout, stderr = run_program("pool/thread_objects.py", "a_patched_thread_class_is_not_ours")
     assert (stdout, stderr) == ("['WorkerThread', 'WorkerThread'] []\n", "")
 
 
-@pytest.mark.parametrize("name", ["_active", "_active_limbo_lock"])
-def test_without_the_private_names_a_worker_is_a_dummy(name: str) -> None:
-    code = f"""
-import importlib.util, sys, threading
-from pathlib import Path
-directory = Path(importlib.util.find_spec("pyants").origin).parent
-spec = importlib.util.spec_from_file_location("pyants._threads", directory / "_threads.py")
-module = importlib.util.module_from_spec(spec)
-kept = getattr(threading, {name!r})
-delattr(threading, {name!r})
-spec.loader.exec_module(module)
-setattr(threading, {name!r}, kept)
-sys.modules["pyants._threads"] = module
-from pyants import Pool
-with Pool(1, name="plain") as pool:
-    pool.submit(lambda: print(type(threading.current_thread()).__name__, threading.current_thread().name))
-"""
-    result = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=60, check=False)
-    assert (result.stdout, result.stderr, result.returncode) == ("_DummyThread plain_0\n", "", 0)
-
-
+@pytest.mark.thread_unsafe(reason="starts a process")
 @pytest.mark.parametrize("setter", ["setprofile", "settrace"])
 def test_a_trace_function_that_asks_for_the_thread(setter: str) -> None:
     stdout, stderr = run_program("pool/thread_objects.py", "a_trace_function_that_asks_for_the_thread", setter)

@@ -21,6 +21,7 @@ from support import (
     Sum,
     ignore,
     nap,
+    occupy,
     own_logger,
     run_program,
     run_script,
@@ -33,30 +34,16 @@ from support import (
 from pyants import BrokenPoolError, MultiPool, Pool, PoolClosedError
 
 
-def names_of(pool: Pool | MultiPool, count: int, ids: set[int] | None = None) -> set[str]:
-    """The names (and the ids) of so many workers that are busy at the same time."""
-    names: set[str] = set()
-    ids = set() if ids is None else ids
-    with Gate() as gate:
-
-        def task() -> None:
-            names.add(threading.current_thread().name)
-            ids.add(threading.get_native_id())
-            gate.hold()
-
-        for _ in range(count):
-            pool.submit(task)
-        gate.wait_entered(count)
-    assert pool.wait_idle(10)
-    return names
+def names_of(pool: Pool | MultiPool, count: int) -> set[str]:
+    return set(occupy(pool, count).values())
 
 
 def test_workers_are_named_after_their_pool_and_numbers_are_reused() -> None:
     with Pool(3, name="squad", expiry_duration=0.02) as pool:
         for _ in range(3):
-            ids: set[int] = set()
-            assert names_of(pool, 3, ids) == {"squad_0", "squad_1", "squad_2"}
-            wait_gone(ids)
+            names = occupy(pool, 3)
+            assert set(names.values()) == {"squad_0", "squad_1", "squad_2"}
+            wait_gone(names)
 
 
 def test_by_default_each_pool_has_a_name_of_its_own() -> None:
@@ -107,7 +94,7 @@ def test_threads_that_have_left_are_forgotten() -> None:
 
 def test_thread_locals_live_as_long_as_the_worker() -> None:
     class Value:
-        """Something to hold."""
+        """An object that a worker can hold."""
 
     local = threading.local()
     references: list[weakref.ref[Value]] = []
@@ -140,6 +127,7 @@ def test_tasks_do_not_see_the_submitters_context() -> None:
     assert variable.get() == "the submitter's"
 
 
+@pytest.mark.thread_unsafe(reason="starts a process")
 @pytest.mark.parametrize("setter", ["setprofile", "settrace"])
 def test_profile_and_trace_functions_of_threading_are_applied(setter: str) -> None:
     stdout, _ = run_program("pool/threads.py", "profile_and_trace_functions_of_threading_are_applied", setter)
@@ -264,6 +252,7 @@ def test_the_stack_size_of_workers(kilobytes: int) -> None:
     assert kilobytes * 1024 <= sizes[0] < 2 * kilobytes * 1024
 
 
+@pytest.mark.thread_unsafe(reason="starts a process")
 def test_the_smallest_stack_is_enough_to_run() -> None:
     smallest = 53248 if sys.version_info >= (3, 14) else 32768
     stdout, _ = run_script(f"""
@@ -274,6 +263,7 @@ def test_the_smallest_stack_is_enough_to_run() -> None:
     assert stdout == "ran\n"
 
 
+@pytest.mark.thread_unsafe(reason="starts a process")
 @pytest.mark.skipif(sys.platform != "linux", reason="asks glibc")
 def test_the_default_stack_size_is_that_of_threading() -> None:
     # A process for each size: glibc gives a new thread the stack of an ended one if that is large enough.

@@ -1,4 +1,4 @@
-"""The capacity, changed while the pool is at work."""
+"""tune() changes the capacity of a pool at work."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from support import (
     background,
     is_thread_alive,
     nap,
+    occupy,
     wait_equal,
     wait_gone,
     wait_until,
@@ -90,7 +91,7 @@ def test_up_lets_in_as_many_blocked_submitters_as_fit(kind: Kind) -> None:
         wait_equal(pool.waiting, 2)
         gate.wait_entered(4)
         assert pool.running() == 4
-        # All places are taken, so the other two still wait.
+        # All permits are taken, so the other two still wait.
         assert pool.waiting() == 2
         gate.open()
         for submitter in blocked:
@@ -227,17 +228,7 @@ def test_down_then_up_again_before_anybody_finishes() -> None:
 
 def test_workers_tuned_away_end_their_threads() -> None:
     with Pool(6, disable_purge=True) as pool:
-        ids: list[int] = []
-        with Gate() as gate:
-
-            def task() -> None:
-                ids.append(threading.get_native_id())
-                gate.hold()
-
-            for _ in range(6):
-                pool.submit(task)
-            gate.wait_entered(6)
-        assert pool.wait_idle(10)
+        ids = occupy(pool, 6)
         pool.tune(1)
         wait_until(lambda: sum(map(is_thread_alive, ids)) == 1)
         pool.release_timeout(10)
@@ -272,13 +263,13 @@ def test_tuning_at_random_under_load_loses_no_task(queue_size: int | None) -> No
 
 
 @pytest.mark.parametrize("queue_size", [0, None])
-def test_whoever_waits_for_the_last_result_of_a_worker_too_many_gets_it(queue_size: int | None) -> None:
+def test_a_wait_for_the_last_result_of_a_worker_too_many_ends(queue_size: int | None) -> None:
     with Pool(2, queue_size=queue_size) as pool, PoolExecutor.over(pool) as executor:
         for _ in range(5):
             with Gate() as gate:
                 futures = [executor.submit(gate.hold) for _ in range(2)]
                 gate.wait_entered(2)
-                # Not in the main thread, which looks for signals now and then. Most of them are asleep by then.
+                # Not in the main thread, which wakes now and then for signals. Most of the threads are asleep by then.
                 waiting = [Background(future.result) for future in futures]
                 nap()
                 pool.tune(1)

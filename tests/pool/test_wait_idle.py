@@ -1,4 +1,4 @@
-"""wait_idle: everything accepted so far and since is done."""
+"""wait_idle() waits until every accepted task is done, those accepted meanwhile too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leaving a with block: every task done, every worker gone."""
+"""At the end of a with block every task is done, and every worker has left."""
 
 from __future__ import annotations
 

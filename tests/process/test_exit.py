@@ -36,7 +36,7 @@ def test_queued_tasks_finish_too(queue_size: int | None) -> None:
     ],
 )
 def test_idle_workers_do_not_keep_the_process(make: str) -> None:
-    # A million seconds of expiry are not waited for.
+    # The exit does not wait for the expiry of a million seconds.
     _, stderr = run_program("process/exit.py", "idle_workers_do_not_keep_the_process", make)
     assert stderr == ""
 
@@ -54,7 +54,7 @@ def test_a_dropped_pool() -> None:
 
 
 def test_a_pool_dropped_by_its_own_task() -> None:
-    # The last reference goes on a worker's thread.
+    # A worker's thread drops the last reference.
     stdout, stderr = run_program("process/exit.py", "a_pool_dropped_by_its_own_task")
     assert stdout == "main ends\n"
     assert stderr == ""
@@ -115,9 +115,5 @@ def test_an_exception_of_the_main_thread() -> None:
 
 
 def test_an_exit_without_cleaning_up() -> None:
-    stdout, stderr = run_program(
-        "process/exit.py",
-        "an_exit_without_cleaning_up",
-        code_expected=7,
-    )
+    stdout, stderr = run_program("process/exit.py", "an_exit_without_cleaning_up", code_expected=7)
     assert (stdout, stderr) == ("going\n", "")

@@ -1,4 +1,4 @@
-"""The interpreter's exit: pools that are used, made or dropped while it is on its way out."""
+"""The interpreter's exit: pools that are used, made or dropped while it is under way."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_pools_in_exit_handlers() -> None:
 
 
 def test_a_pool_made_by_an_exit_handler() -> None:
-    # Too late for its threads to be waited for, so it may refuse; it must neither hang nor crash.
+    # Its threads could not be waited for any more, so it may refuse tasks; it must neither hang nor crash.
     run_program("process/exit_late.py", "a_pool_made_by_an_exit_handler")
 
 
@@ -42,7 +42,7 @@ def test_pools_in_finalizers() -> None:
 
 @pytest.mark.parametrize("round_", range(5))
 def test_exit_at_any_moment_of_a_busy_pool(round_: int) -> None:
-    # Workers that spawn, run, park, expire and block while the main thread leaves.
+    # Workers start, run, park, expire and block while the main thread ends.
     stdout, stderr = run_program("process/exit_late.py", "exit_at_any_moment_of_a_busy_pool", round_)
     assert stdout == "True\n"
     assert stderr == ""

@@ -1,4 +1,4 @@
-"""The interpreter ends while threads are between Python and native code: no signal, no hang, the right status."""
+"""The interpreter ends while threads are between Python and native code: no crash, no hang, the right exit status."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.thread_unsafe(reason="starts processes")
 
 TIMES = int(os.environ.get("PYANTS_EXITS", "3"))
 
-# The programs, and what has to stand in their standard error.
+# The programs, and a text that has to be in their stderr.
 STATES = {
     "a_callback_that_never_ends": "",
     "callbacks_without_end": "",

@@ -1,4 +1,4 @@
-"""What a pool holds on to, and lets go of: arguments, functions, itself."""
+"""A pool keeps no argument or function longer than it needs it, and nothing keeps a dropped pool alive."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pyants import Pool, PoolClosedError, PoolOverloadError
 
 
 class Thing:
-    """Something whose end a weak reference can tell."""
+    """An object to which weak references can be made."""
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -43,7 +43,7 @@ def test_arguments_are_let_go_of_when_the_task_is_done(kind: Kind) -> None:
             face.put(thing)
             del thing
         assert pool.wait_idle(10)
-        # The workers are alive and idle, and keep none of it.
+        # The workers are alive and idle, and keep no reference.
         wait_until(lambda: all(reference() is None for reference in references))
         assert pool.running() >= 1
 
@@ -104,7 +104,7 @@ def test_reference_counts_are_as_before() -> None:
             pool.submit(fn)
         assert pool.wait_idle(10)
         wait_until(lambda: (sys.getrefcount(thing), sys.getrefcount(fn)) == before[:2])
-        # None is immortal since 3.12; before, a leak or a theft would show.
+        # None is immortal since 3.12; before, a reference too many or too few would show.
         assert abs(sys.getrefcount(None) - before[2]) < 500
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Thing:
-    """Something that may be part of a cycle, and whose end a weak reference can tell."""
+    """An object that may be part of a cycle, and to which weak references can be made."""
 
     def __init__(self, held: Any = None) -> None:
         self.held = held
@@ -48,7 +48,7 @@ def is_freed(reference: weakref.ref[Any]) -> None:
 
 
 def freed(build: Callable[[], Any]) -> None:
-    """The object that `build` returns is part of a cycle, which nothing else keeps alive."""
+    """Checks that the object that `build` returns, part of a cycle, is collected."""
     is_freed(weakref.ref(build()))
 
 
@@ -216,7 +216,7 @@ def test_an_exception_in_a_cycle_that_nobody_asked_for_is_reported() -> None:
         return bad
 
     freed(build)
-    # Another thread may have collected it, and be about to tell.
+    # Another thread may have collected it, and be about to report it.
     wait_equal(lambda: told, ["Bad('mine')"])
 
 
@@ -249,7 +249,7 @@ def test_a_call_that_is_not_done(what: str) -> None:
             del thing, call
             gate.open()
             await held
-            # Not to be collected before it is made, or has been cancelled.
+            # The future must not be collected before it is made, or cancelled.
             while shared.waiting() or shared.stats().busy:
                 await asyncio.sleep(0)
 
@@ -279,7 +279,7 @@ def test_a_loop_that_is_forgotten_with_its_mail() -> None:
 
     class Loop(asyncio.SelectorEventLoop):
         def __del__(self) -> None:
-            """Does not close the loop, as asyncio's does: its sockets may be finalized first, and then that fails."""
+            """Unlike asyncio's, does not close the loop: its sockets may be finalized first, and then closing fails."""
 
     def build() -> asyncio.AbstractEventLoop:
         async def main() -> None:
@@ -291,7 +291,7 @@ def test_a_loop_that_is_forgotten_with_its_mail() -> None:
         loop.call_soon(loop.stop)
         task = loop.create_task(main())
         loop.run_forever()
-        # The mail has come, and the loop will never look.
+        # The result is in the mailbox, and the loop will never fetch it.
         assert task.done()
         assert "_Collect" in repr(loop._ready)  # type: ignore[attr-defined]
         return loop
@@ -465,7 +465,7 @@ def test_a_group(executor: PoolExecutor) -> None:
 
 
 class Cycle:
-    """A pool that is part of a cycle by its initializer and its handler, which note what they are called for."""
+    """A pool in a cycle through its initializer and its handler, which record their calls."""
 
     def __init__(self, make: Callable[..., Any], gate: Gate, seen: list[str], capacity: int = 1) -> None:
         self.local = threading.local()
@@ -484,7 +484,7 @@ class Cycle:
 
 
 def work(local: threading.local, gate: Gate, seen: list[str]) -> None:
-    """A task that does not lead back to the pool."""
+    """A task that has no reference to the pool."""
     gate.hold()
     seen.append("ready" if hasattr(local, "ready") else "not set up")
     raise ValueError("the task's")
@@ -550,7 +550,7 @@ def test_a_pool_that_is_garbage_lets_its_workers_go(make: Callable[..., Any]) ->
 
 
 class Failing:
-    """Refers to a pool whose initializers all fail at the same time, and the pool to it."""
+    """An object in a cycle with a pool, whose initializers all fail at the same time."""
 
     def __init__(self, make: Callable[..., Any], count: int) -> None:
         self.barrier = threading.Barrier(count)
@@ -571,7 +571,7 @@ class Failing:
 def test_a_pool_that_is_garbage_and_whose_workers_fail_together_is_let_go(make: Callable[..., Any], count: int) -> None:
     def left() -> int:
         collect()
-        # Weak references are cleared before what is kept is brought back.
+        # Weak references are cleared before the finalizer revives the object.
         return sum(type(thing) is Failing for thing in gc.get_objects())
 
     for _ in range(10):

@@ -40,7 +40,7 @@ def test_python_memory_is_flat_over_many_tasks(kind: Kind, queue_size: int | Non
         return tracemalloc.get_traced_memory()[0]
 
     with face.pool:
-        # All workers there will ever be: each has memory of its own.
+        # Starts as many workers as there will ever be, since each has memory of its own.
         with Gate() as gate:
             face.put(gate)
             face.put(gate)
@@ -51,7 +51,7 @@ def test_python_memory_is_flat_over_many_tasks(kind: Kind, queue_size: int | Non
             run(500)
             before = settled()
             run(5000)
-            # One leaked argument of a hundred would show.
+            # If one argument in a hundred leaked, it would show.
             wait_until(lambda: settled() - before < 10_000)
         finally:
             tracemalloc.stop()
@@ -81,7 +81,7 @@ def test_workers_that_come_and_go_leave_nothing() -> None:
 @pytest.mark.parametrize("kind", ["callers", "workers"])
 def test_threads_leave_no_memory_behind(kind: str) -> None:
     stdout, _ = run_program("process/memory.py", "threads_leave_no_memory_behind", kind)
-    # Less than any block for each thread.
+    # Less than the smallest block of memory for each thread.
     assert int(stdout) < 2000 * 16
 
 
@@ -89,8 +89,6 @@ def test_threads_leave_no_memory_behind(kind: str) -> None:
 @pytest.mark.timeout(300)
 def test_ten_thousand_workers_sleep_and_are_gone_after_two_expiries() -> None:
     stdout, _ = run_program(
-        "process/memory.py",
-        "ten_thousand_workers_sleep_and_are_gone_after_two_expiries",
-        deadline=240,
+        "process/memory.py", "ten_thousand_workers_sleep_and_are_gone_after_two_expiries", deadline=240
     )
     assert stdout

@@ -44,76 +44,62 @@ def script(name: str, *arguments: str) -> str:
     ],
 )
 def test_an_interrupted_submit_did_not_submit(make: str, fill: str, call: str) -> None:
-    stdout = script("an_interrupted_submit_did_not_submit", make, fill, call)
-    assert stdout == "interrupted\n[]\n"
+    assert script("an_interrupted_submit_did_not_submit", make, fill, call) == "interrupted\n[]\n"
 
 
 def test_submit_many_keeps_what_was_accepted() -> None:
-    stdout = script("submit_many_keeps_what_was_accepted")
-    assert stdout == "interrupted\n[0, 1]\n"
+    assert script("submit_many_keeps_what_was_accepted") == "interrupted\n[0, 1]\n"
 
 
 @pytest.mark.parametrize("make", ["Pool(1)", "MultiPool(2, 1)"])
 @pytest.mark.parametrize("call", ["pool.wait_idle()", "pool.wait_idle(1e6)"])
 def test_wait_idle(make: str, call: str) -> None:
-    stdout = script("wait_idle", make, call)
-    assert stdout == "interrupted\nTrue\n"
+    assert script("wait_idle", make, call) == "interrupted\nTrue\n"
 
 
 @pytest.mark.parametrize("make", ["Pool(1)", "MultiPool(2, 1)"])
 def test_release_timeout(make: str) -> None:
-    stdout = script("release_timeout", make)
-    assert stdout == "interrupted\nTrue\n"
+    assert script("release_timeout", make) == "interrupted\nTrue\n"
 
 
 @pytest.mark.parametrize("make", ["Pool(1)", "MultiPool(2, 1)"])
 def test_the_end_of_a_with_block(make: str) -> None:
-    stdout = script("the_end_of_a_with_block", make)
-    assert stdout == "interrupted\nTrue\n"
+    assert script("the_end_of_a_with_block", make) == "interrupted\nTrue\n"
 
 
 def test_those_behind_an_interrupted_submitter_are_served() -> None:
-    stdout = script("those_behind_an_interrupted_submitter_are_served")
-    assert stdout == "interrupted\n['behind']\n"
+    assert script("those_behind_an_interrupted_submitter_are_served") == "interrupted\n['behind']\n"
 
 
 def test_the_place_of_an_interrupted_submitter_is_free_again() -> None:
-    stdout = script("the_place_of_an_interrupted_submitter_is_free_again")
-    assert stdout == "interrupted\n" * 3 + "[2]\n"
+    assert script("the_place_of_an_interrupted_submitter_is_free_again") == "interrupted\n" * 3 + "[2]\n"
 
 
 def test_a_signal_handler_that_returns_does_not_end_the_wait() -> None:
-    # The handler itself makes the wait come to its end: it runs while the main thread waits.
-    stdout = script("a_signal_handler_that_returns_does_not_end_the_wait")
-    assert stdout == "['handled', 'submitted']\n"
+    # The handler itself ends the wait: it runs while the main thread waits.
+    assert script("a_signal_handler_that_returns_does_not_end_the_wait") == "['handled', 'submitted']\n"
 
 
 def test_a_handler_may_use_the_pool() -> None:
-    stdout = script("a_handler_may_use_the_pool")
-    assert stdout == "['from the handler']\n"
+    assert script("a_handler_may_use_the_pool") == "['from the handler']\n"
 
 
 def test_the_exception_of_a_handler_is_the_one_raised() -> None:
-    stdout = script("the_exception_of_a_handler_is_the_one_raised")
-    assert stdout == "stopped now\n[] 0\n"
+    assert script("the_exception_of_a_handler_is_the_one_raised") == "stopped now\n[] 0\n"
 
 
 def test_signals_do_not_disturb_workers_and_other_submitters() -> None:
-    stdout = script("signals_do_not_disturb_workers_and_other_submitters")
-    assert stdout == "interrupted\n['other']\n"
+    assert script("signals_do_not_disturb_workers_and_other_submitters") == "interrupted\n['other']\n"
 
 
 def test_interrupts_that_race_with_free_workers_lose_and_double_nothing() -> None:
-    stdout = script("interrupts_that_race_with_free_workers_lose_and_double_nothing")
-    assert stdout == "1 True\nTrue 0\n"
+    assert script("interrupts_that_race_with_free_workers_lose_and_double_nothing") == "1 True\nTrue 0\n"
 
 
 def test_an_unhandled_interrupt_ends_the_process_and_tasks_finish() -> None:
-    # SIGINT left to Python's default ends the process by the signal, after the usual exit work.
+    # Without a handler of its own, SIGINT ends the process by the signal, after the usual work at exit.
     stdout, stderr = run_program(
-        "process/signals.py",
-        "an_unhandled_interrupt_ends_the_process_and_tasks_finish",
-        code_expected=-2,
+        "process/signals.py", "an_unhandled_interrupt_ends_the_process_and_tasks_finish", code_expected=-2
     )
     assert stdout == "done\n"
     assert "KeyboardInterrupt" in stderr

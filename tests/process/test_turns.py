@@ -1,4 +1,4 @@
-"""Under the GIL, a thread that is no worker gets its turn soon, however many workers compute."""
+"""Under the GIL a thread that is no worker soon gets its turn, however many workers compute."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ pytestmark = [
 
 
 class Log:
-    """For how long workers compute from tick to tick of another thread, by the processor's time, not the clock's."""
+    """Measures in processor time, not by the clock, how long workers compute between two turns of another thread."""
 
     def __init__(self, work: Callable[[], object]) -> None:
         self.run = work
@@ -45,16 +45,16 @@ class Log:
         self.over = False
 
     def begin(self) -> None:
-        """A task that waits for as many others: then all workers are in the middle of one, and want the GIL at once."""
+        """A task that waits for the others to begin: then every worker runs one, and all request the GIL at once."""
         self._begun.wait(DEADLINE)
 
     def tick(self) -> None:
-        """The other thread has got a turn."""
+        """Records that the other thread has got a turn."""
         self._ticks.append(time.process_time())
         self.over = len(self._ticks) == TICKS
 
     def check(self) -> None:
-        """Mostly the next turn was soon."""
+        """Checks that mostly the next turn came soon."""
         turns = [end - begin for begin, end in itertools.pairwise(self._ticks)]
         assert statistics.median(turns) <= MOST_INTERVALS * sys.getswitchinterval(), turns
 
@@ -72,7 +72,7 @@ WORKS = pytest.mark.parametrize("work", [compute, compute_in_c])
 
 
 def keep_busy(submit: Callable[[Callable[[], None]], object], log: Log) -> None:
-    """Has a number of tasks go round for as long as the log wants some."""
+    """Keeps a number of tasks running, one after another, for as long as the log needs more."""
 
     def run() -> None:
         log.run()

@@ -33,7 +33,7 @@ def marked() -> dict[str, set[str]]:
 
 
 def documented() -> Iterator[tuple[str, str, str]]:
-    """The rows of the tables of the document: number, what, and where tested or why not."""
+    """The rows of the document's tables: the number, the behaviour, and its tests or the reason for a difference."""
     for line in DOCUMENT.read_text(encoding="utf-8").splitlines():
         if match := re.fullmatch(r"\| ([BDTE]\d+) \| (.*) \| (.*) \|", line):
             yield match[1], match[2], match[3]

@@ -24,7 +24,7 @@ CALLS = re.compile(
     re.VERBOSE,
 )
 
-# What looks alike: the collector's visits, waits of the core, tasks and signs of ours.
+# Calls that only look like those: the collector's visits, waits of the core, and our own types.
 OURS = re.compile(r"\b(visit|wait|job|self|call|made)\.call\(")
 
 

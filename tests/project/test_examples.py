@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
-# What stands in each program's output, as regular expressions.
+# Regular expressions that each program's output must match.
 PROMISES = {
     "ants_readme.py": [
         "default pool: 1000 tasks done",
@@ -118,7 +118,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[str]:
-    """A web site of 60 pages, some of whose links are broken: its address."""
+    """Serves a web site of 60 pages with some broken links; yields its address."""
     root = tmp_path / "site"
     (root / "pages").mkdir(parents=True)
     (root / "index.html").write_text("".join(f'<a href="/pages/{number}.html">' for number in range(60)))
@@ -154,12 +154,12 @@ def test_check_links_differs_in_the_import_alone_and_says_the_same(site: str, tm
         *broken, summary = done.stdout.splitlines()
         assert summary == "69 addresses, 486 links, 7 broken"
         assert all(": 404 File not found, linked from " in line for line in broken)
-    # Which page is the first to link to what is missing depends on whose answer comes first.
+    # The page that is named as the first with a broken link depends on the order of the answers.
     assert len({re.sub("linked from .*", "", done.stdout) for done in said}) == 1
 
 
 async def ask(address: tuple[str, int], paths: list[str]) -> list[Any]:
-    """GETs the paths one after another on one connection: what is answered, which must be JSON and 200."""
+    """GETs the paths one after another on one connection; returns the answers, which must be JSON with status 200."""
     reader, writer = await asyncio.open_connection(*address)
     answers: list[Any] = []
     for path in paths:
@@ -175,7 +175,7 @@ async def ask(address: tuple[str, int], paths: list[str]) -> list[Any]:
 
 
 async def load(address: tuple[str, int], requests: int, connections: int, label: str) -> None:
-    """So many requests over so many connections at once, each with an answer of its own."""
+    """Makes so many requests over so many connections at once, each with an answer of its own."""
     passwords = [f"{label}{number}" for number in range(requests)]
     shares = [passwords[first::connections] for first in range(connections)]
     asked = (ask(address, [f"/key/{password}" for password in share]) for share in shares)
@@ -209,5 +209,5 @@ def test_web_service_answers_thousands_of_requests() -> None:
     assert (stats["submitted"], stats["failed"], stats["rejected"], stats["waiting"]) == (5000, 0, 0, 0)
     assert 1 <= stats["most_at_work"] <= 4
     assert stats["peak_running"] <= 4
-    # A request with its call, were something of each kept, would be 1 KB at least.
+    # If anything of each request and its call were kept, it would be 1 KB at least.
     assert grown < 4 << 20, f"{grown} bytes more after 4000 requests"

@@ -1,4 +1,4 @@
-"""A part of the source imports what tests/layers.toml allows it, and no file imports itself by way of others."""
+"""Each part of the source imports only what tests/layers.toml allows, and no imports form a circle."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def rust_module(path: Path) -> tuple[str, ...]:
 
 
 def rust_paths(text: str) -> set[tuple[str, ...]]:
-    """The paths that begin with `crate` or `super`, those in braces one by one; not those of unit tests."""
+    """The paths that begin with `crate` or `super`, one by one if they are in braces, without those of unit tests."""
     text = re.sub(r"//[^\n]*|\bpub\([^)]*\)", "", text)
     text = re.split(r"\n#\[cfg\((?:all\()?test\b", text)[0]
     found: set[tuple[str, ...]] = set()
@@ -102,7 +102,7 @@ def forbidden(graph: Graph, table: dict[str, list[str]]) -> list[str]:
 
 
 def circle(graph: Graph) -> list[str]:
-    """A way from a module to itself; empty: there is none."""
+    """A circle of imports from a module back to itself; empty if there is none."""
     done: set[str] = set()
 
     def walk(module: str, way: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Every Python block of the README runs as it stands, and every file that the README links to is there."""
+"""Every Python block of the README runs as it stands, and every file that the README links to exists."""
 
 from __future__ import annotations
 

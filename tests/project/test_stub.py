@@ -1,4 +1,4 @@
-"""The stub of the native module says what the module says; that the signatures agree is stubtest's to check."""
+"""The native module's stub has the docstrings of the module. (stubtest checks that the signatures agree.)"""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def stub() -> list[tuple[str, Documented, object]]:
     return list(documented(ast.parse(text).body, _core, ""))
 
 
-# Python documents these itself.
+# Python itself has docstrings for these.
 USUAL = {"__new__", "__init__", "__enter__", "__reduce__", "__class_getitem__", "__iter__", "__next__", "__await__"}
 
 

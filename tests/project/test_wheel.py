@@ -1,4 +1,4 @@
-"""The wheel, as somebody gets it who has nothing else: installed alone into an empty environment."""
+"""The wheel works when it is installed alone into an empty environment."""
 
 from __future__ import annotations
 

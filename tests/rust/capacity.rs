@@ -1,7 +1,7 @@
 //! At most `capacity` workers run at any time, and workers exist only if there is work for them.
 
 use super::support::{
-    Gate, Ledger, QUEUE_SIZES, beside, close, drain, eventually, join, limited, open,
+    Gate, Ledger, QUEUE_SIZES, beside, close, drain, eventually, join, limited, occupy, open,
 };
 use pyants::Pool;
 use std::sync::Arc;
@@ -75,12 +75,8 @@ fn as_many_tasks_run_at_once_as_there_may_be_workers() {
     limited(|| {
         for queue_size in QUEUE_SIZES {
             let pool = open(Pool::builder().capacity(5).queue_size(queue_size));
-            let gate = Gate::new();
-            for _ in 0..5 {
-                pool.submit(gate.task()).expect("there is room");
-            }
             // All wait at the gate, so each has a worker of its own.
-            gate.await_arrivals(5);
+            let gate = occupy(&pool, 5);
             assert_eq!(pool.running(), 5);
             gate.open();
         }
@@ -93,11 +89,7 @@ fn an_unlimited_pool_has_a_worker_for_every_task() {
         for builder in [Pool::builder(), Pool::builder().capacity(None)] {
             let pool = open(builder);
             assert_eq!((pool.capacity(), pool.free()), (None, None));
-            let gate = Gate::new();
-            for _ in 0..50 {
-                pool.submit(gate.task()).expect("it never is full");
-            }
-            gate.await_arrivals(50);
+            let gate = occupy(&pool, 50);
             assert_eq!(pool.running(), 50);
             gate.open();
         }
@@ -141,11 +133,7 @@ fn after_a_release_every_thread_leaves() {
     limited(|| {
         for queue_size in QUEUE_SIZES {
             let pool = open(Pool::builder().capacity(6).queue_size(queue_size));
-            let gate = Gate::new();
-            for _ in 0..6 {
-                pool.submit(gate.task()).expect("there is room");
-            }
-            gate.await_arrivals(6);
+            let gate = occupy(&pool, 6);
             gate.open();
             close(&pool);
             let remains = pool.remains();

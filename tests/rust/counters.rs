@@ -1,6 +1,6 @@
 //! The counters add up, at any time and at the end.
 
-use super::support::{Gate, QUEUE_SIZES, beside, busy, close, drain, join, limited, open};
+use super::support::{QUEUE_SIZES, beside, busy, close, drain, join, limited, occupy, open};
 use pyants::{Pool, Stats};
 use std::ops::RangeInclusive;
 use std::panic::resume_unwind;
@@ -141,11 +141,7 @@ fn counters_outlive_the_workers_and_a_reboot() {
     limited(|| {
         let pool = open(Pool::builder().capacity(2));
         for round in 1..=3 {
-            let gate = Gate::new();
-            for _ in 0..2 {
-                pool.submit(gate.task()).expect("a worker is free");
-            }
-            gate.await_arrivals(2);
+            let gate = occupy(&pool, 2);
             gate.open();
             close(&pool);
             let stats = pool.stats();

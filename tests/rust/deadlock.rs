@@ -163,31 +163,43 @@ fn a_tune_up_lets_the_waiting_workers_in() {
     });
 }
 
+type Closure = Box<dyn FnOnce() + Send>;
+
+/// Two threads submit tasks that each submit another. Counts those that are refused because of a deadlock.
+fn nest<P: Send + Sync + 'static>(
+    pool: &Arc<P>,
+    tasks: u64,
+    submit: fn(&P, Closure) -> Result<(), Error>,
+) -> Arc<AtomicU64> {
+    let deadlocks = Arc::new(AtomicU64::new(0));
+    let submitters = [0, 1].map(|_| {
+        let (own, deadlocks) = (Arc::clone(pool), Arc::clone(&deadlocks));
+        beside(pool, move |pool| {
+            for _ in 0..tasks {
+                let (own, deadlocks) = (Arc::clone(&own), Arc::clone(&deadlocks));
+                let task = move || {
+                    if let Err(error) = submit(&own, Box::new(|| {})) {
+                        assert_is!(error, Error::Deadlock);
+                        deadlocks.fetch_add(1, Ordering::Relaxed);
+                    }
+                };
+                submit(pool, Box::new(task)).expect("it is open");
+            }
+        })
+    });
+    submitters.into_iter().for_each(join);
+    deadlocks
+}
+
 #[test]
 fn nested_submits_never_hang_under_stress() {
     const TASKS: u64 = 3_000;
     limited(|| {
         for (capacity, queue_size) in [(1, 0), (3, 0), (3, 2)] {
             let pool = open(Pool::builder().capacity(capacity).queue_size(queue_size));
-            let deadlocks = Arc::new(AtomicU64::new(0));
-            let submitters: Vec<_> = (0..2)
-                .map(|_| {
-                    let (own, deadlocks) = (Arc::clone(&pool), Arc::clone(&deadlocks));
-                    beside(&pool, move |pool| {
-                        for _ in 0..TASKS {
-                            let (own, deadlocks) = (Arc::clone(&own), Arc::clone(&deadlocks));
-                            pool.submit(move || {
-                                if let Err(refusal) = own.submit(|| {}) {
-                                    assert_is!(refusal.error, Error::Deadlock);
-                                    deadlocks.fetch_add(1, Ordering::Relaxed);
-                                }
-                            })
-                            .expect("the pool is open");
-                        }
-                    })
-                })
-                .collect();
-            submitters.into_iter().for_each(join);
+            let deadlocks = nest(&pool, TASKS, |pool, task| {
+                pool.submit(task).map_err(|refusal| refusal.error)
+            });
             drain(&pool);
             let (stats, deadlocks) = (pool.stats(), deadlocks.load(Ordering::Relaxed));
             assert_eq!(stats.failed, 0, "a task met another error");
@@ -259,26 +271,9 @@ fn nested_submits_to_several_pools_never_hang_under_stress() {
     limited(|| {
         for strategy in [Strategy::RoundRobin, Strategy::LeastTasks] {
             let multi = open_multi(3, strategy, &Pool::builder().capacity(1));
-            let deadlocks = Arc::new(AtomicU64::new(0));
-            let submitters: Vec<_> = (0..2)
-                .map(|_| {
-                    let (own, deadlocks) = (Arc::clone(&multi), Arc::clone(&deadlocks));
-                    beside(&multi, move |multi| {
-                        for _ in 0..TASKS {
-                            let (own, deadlocks) = (Arc::clone(&own), Arc::clone(&deadlocks));
-                            multi
-                                .submit(move || {
-                                    if let Err(refusal) = own.submit(|| {}) {
-                                        assert_is!(refusal.error, Error::Deadlock);
-                                        deadlocks.fetch_add(1, Ordering::Relaxed);
-                                    }
-                                })
-                                .expect("the pools are open");
-                        }
-                    })
-                })
-                .collect();
-            submitters.into_iter().for_each(join);
+            let deadlocks = nest(&multi, TASKS, |multi, task| {
+                multi.submit(task).map_err(|refusal| refusal.error)
+            });
             drain_all(&multi);
             let (stats, deadlocks) = (multi.stats(), deadlocks.load(Ordering::Relaxed));
             assert_eq!(stats.failed, 0, "a task met another error");

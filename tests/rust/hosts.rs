@@ -14,11 +14,11 @@ use std::time::Duration;
 #[derive(Default)]
 struct Numbers {
     /// No worker can be set up.
-    is_barren: AtomicBool,
+    setup_fails: AtomicBool,
     /// The next start may succeed.
     retries: AtomicBool,
     /// Every other worker cannot be set up.
-    is_fickle: AtomicBool,
+    every_other_setup_fails: AtomicBool,
     starts: AtomicUsize,
     /// Tasks numbered 70 wait for it.
     gate: AtomicBool,
@@ -37,8 +37,8 @@ impl Host for Numbers {
 
     fn live(&self, worker: &Worker, body: impl FnOnce(&mut Life)) {
         let starts = self.starts.fetch_add(1, Ordering::SeqCst);
-        if self.is_barren.load(Ordering::SeqCst)
-            || self.is_fickle.load(Ordering::SeqCst) && starts % 2 == 0
+        if self.setup_fails.load(Ordering::SeqCst)
+            || self.every_other_setup_fails.load(Ordering::SeqCst) && starts % 2 == 0
         {
             return;
         }
@@ -131,7 +131,7 @@ fn a_worker_that_cannot_be_set_up_closes_the_pool_and_cancels_what_has_not_start
                 Pool::with_host(Numbers::default(), options(2, queue_size))
                     .expect("the options are good"),
             );
-            pool.host().is_barren.store(true, Ordering::SeqCst);
+            pool.host().setup_fails.store(true, Ordering::SeqCst);
             // Accepted until the pool has noticed; each of them is then cancelled.
             let accepted: Vec<u32> = (2..10)
                 .take_while(|&task| pool.submit(task).is_ok())
@@ -152,8 +152,8 @@ fn a_worker_that_cannot_be_set_up_closes_the_pool_and_cancels_what_has_not_start
             assert_eq!(stats.cancelled, admitted);
             assert!(pool.host().ran.lock().unwrap().is_empty());
 
-            // From now on workers can be set up.
-            pool.host().is_barren.store(false, Ordering::SeqCst);
+            // From here on workers can be set up.
+            pool.host().setup_fails.store(false, Ordering::SeqCst);
             pool.reboot();
             assert!(!pool.is_broken());
             pool.submit(5_u32).expect("the pool is open");
@@ -177,7 +177,7 @@ fn without_another_worker_tasks_are_cancelled_and_the_next_start_tries_again() {
         for queue_size in [Some(0), Some(8), None] {
             let pool = watch(hopeful(2, queue_size));
             let host = pool.host();
-            host.is_barren.store(true, Ordering::SeqCst);
+            host.setup_fails.store(true, Ordering::SeqCst);
             for task in 10..30_u32 {
                 pool.submit(task).expect("the pool is open");
                 assert!(pool.wait_idle(Some(Duration::from_secs(60))));
@@ -191,7 +191,7 @@ fn without_another_worker_tasks_are_cancelled_and_the_next_start_tries_again() {
                 *host.cancelled.lock().unwrap(),
                 (10..30).collect::<Vec<u32>>()
             );
-            host.is_barren.store(false, Ordering::SeqCst);
+            host.setup_fails.store(false, Ordering::SeqCst);
             pool.submit(5_u32).expect("the pool is open");
             assert!(pool.wait_idle(Some(Duration::from_secs(60))));
             assert_eq!(*host.ran.lock().unwrap(), [5]);
@@ -214,7 +214,7 @@ fn another_worker_takes_the_task_of_one_that_cannot_be_set_up() {
                 eventually("the first is at work, or at rest", || {
                     host.ran.lock().unwrap().len() == 1 && (!resting || pool.stats().busy == 0)
                 });
-                host.is_barren.store(true, Ordering::SeqCst);
+                host.setup_fails.store(true, Ordering::SeqCst);
                 pool.submit(70_u32).expect("the pool is open");
                 pool.submit(8_u32).expect("the pool is open");
                 if !resting {
@@ -247,7 +247,9 @@ fn with_every_other_worker_failing_each_task_runs_or_is_cancelled() {
                 let pool =
                     Pool::with_host(Numbers::default(), options).expect("the options are good");
                 pool.host().retries.store(true, Ordering::SeqCst);
-                pool.host().is_fickle.store(true, Ordering::SeqCst);
+                pool.host()
+                    .every_other_setup_fails
+                    .store(true, Ordering::SeqCst);
                 let pool = watch(pool);
                 std::thread::scope(|scope| {
                     for submitter in 0..3_u32 {
@@ -287,14 +289,14 @@ fn a_task_whose_worker_cannot_be_set_up_does_not_wait_for_a_busy_one_while_there
             eventually("the first is at work", || {
                 host.ran.lock().unwrap().len() == 1
             });
-            host.is_barren.store(true, Ordering::SeqCst);
+            host.setup_fails.store(true, Ordering::SeqCst);
             for task in [8_u32, 9] {
                 pool.submit(task).expect("the pool is open");
             }
             eventually("the others have failed", || {
                 host.starts.load(Ordering::SeqCst) > 2 && pool.running() == 1
             });
-            host.is_barren.store(false, Ordering::SeqCst);
+            host.setup_fails.store(false, Ordering::SeqCst);
             eventually("another worker has done their tasks", || {
                 host.ran.lock().unwrap().len() == 3
             });
@@ -315,7 +317,7 @@ fn a_pool_is_released_while_it_waits_to_start_another_worker() {
         eventually("the first is at work", || {
             host.ran.lock().unwrap().len() == 1
         });
-        host.is_barren.store(true, Ordering::SeqCst);
+        host.setup_fails.store(true, Ordering::SeqCst);
         pool.submit(8_u32).expect("the pool is open");
         eventually("the other has failed", || {
             host.starts.load(Ordering::SeqCst) == 2 && pool.running() == 1
@@ -454,7 +456,7 @@ impl Host for Panicky {
         waited
     }
 
-    fn spin_before_resuming(&self, _stirs: impl Fn() -> u64) {
+    fn spin_before_resuming(&self, _changes: impl Fn() -> u64) {
         self.come_to(Place::SpinBeforeResuming);
     }
 

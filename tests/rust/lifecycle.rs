@@ -2,7 +2,7 @@
 
 use super::support::{
     Gate, Journal, QUEUE_SIZES, assert_is, beside, busy, close, drain, eventually, join, limited,
-    open, refused,
+    occupy, open, refused,
 };
 use pyants::pool::internal::sync::WaitLimit;
 use pyants::{Error, Pool};
@@ -134,11 +134,7 @@ fn a_rebooted_pool_is_like_a_new_one() {
                     .expiry(SHORT),
             );
             for round in 1..=20 {
-                let gate = Gate::new();
-                for _ in 0..2 {
-                    pool.submit(gate.task()).expect("the pool is open");
-                }
-                gate.await_arrivals(2);
+                let gate = occupy(&pool, 2);
                 assert_eq!(pool.running(), 2);
                 gate.open();
                 close(&pool);

@@ -2,7 +2,7 @@
 
 use pyants::pool::internal::pace::{Look, Pace};
 
-/// Nanoseconds between two looks around.
+/// Nanoseconds of one step.
 const STEP: u64 = 10_000;
 
 /// A pool of so many workers whose queue always has tasks.
@@ -33,7 +33,7 @@ impl<F: Fn(u32) -> u64> Play<F> {
         }
     }
 
-    /// Plays for so many milliseconds. Workers come and go one a look.
+    /// Plays for so many milliseconds. In each step at most one worker comes or goes.
     fn go_on(&mut self, milliseconds: u64) -> &mut Self {
         for _ in 0..milliseconds * 1_000_000 / STEP {
             self.look.at += STEP;
@@ -130,7 +130,7 @@ fn a_limit_found_for_quick_tasks_does_not_hold_for_slow_ones() {
     });
     play.go_on(4_000);
     slow.set(true);
-    // What the standby worker does each millisecond.
+    // The standby worker does this each millisecond.
     for _ in 0..20 {
         let before = play.go_on(1).look.taken;
         let look = play.go_on(1).look;

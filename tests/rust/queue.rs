@@ -1,7 +1,7 @@
 //! `queue_size`: how many accepted tasks may wait for a worker.
 
 use super::support::{
-    Gate, Journal, assert_is, beside, busy, drain, eventually, join, limited, open, refused,
+    Gate, Journal, assert_is, beside, busy, drain, eventually, join, limited, occupy, open, refused,
 };
 use pyants::{Error, Pool};
 
@@ -103,11 +103,7 @@ fn tasks_in_the_queue_raise_the_number_of_workers() {
 fn an_unlimited_pool_with_a_queue_lets_no_task_wait() {
     limited(|| {
         let pool = open(Pool::builder().queue_size(5));
-        let gate = Gate::new();
-        for _ in 0..20 {
-            pool.submit(gate.task()).expect("it never is full");
-        }
-        gate.await_arrivals(20);
+        let gate = occupy(&pool, 20);
         assert_eq!(pool.queued(), 0);
         gate.open();
     });

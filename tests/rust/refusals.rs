@@ -1,4 +1,4 @@
-//! Whatever the reason for a refusal, the task comes back intact and can be run or submitted again.
+//! A refused task comes back intact, whatever the reason, and can be run or submitted again.
 
 use super::support::{
     Gate, Journal, assert_is, beside, busy, close, drain, eventually, join, limited, open, refused,

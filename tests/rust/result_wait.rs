@@ -1,6 +1,6 @@
 //! Waits for another task's result, which get a deadlock error if no result will ever come.
 
-use super::support::{Gate, assert_is, drain, eventually, join, limited, open, refused};
+use super::support::{Gate, assert_is, drain, eventually, join, limited, occupy, open, refused};
 use pyants::pool::internal::ResultWait;
 use pyants::pool::internal::sync::{AdaptiveSpin, WaitLimit};
 use pyants::{Error, Pool};
@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 /// Begins this thread's wait for a task of the pool, and adds it to the list from which it will be settled.
-fn begin(pool: &Pool, list: &Mutex<Vec<Arc<ResultWait>>>, endless: bool) -> Arc<ResultWait> {
+pub fn begin(pool: &Pool, list: &Mutex<Vec<Arc<ResultWait>>>, endless: bool) -> Arc<ResultWait> {
     let result_wait = ResultWait::new(pool.deadlock_group_id(), endless);
     let mut list = list.lock().unwrap();
     list.push(Arc::clone(&result_wait));
@@ -20,7 +20,7 @@ fn begin(pool: &Pool, list: &Mutex<Vec<Arc<ResultWait>>>, endless: bool) -> Arc<
     result_wait
 }
 
-fn end(result_wait: &Arc<ResultWait>, timeout: Option<Duration>) -> Result<(), Error> {
+pub fn end(result_wait: &Arc<ResultWait>, timeout: Option<Duration>) -> Result<(), Error> {
     let waited = result_wait.wait(
         &mut WaitLimit::new(timeout),
         &AdaptiveSpin::new(Duration::ZERO),
@@ -29,7 +29,7 @@ fn end(result_wait: &Arc<ResultWait>, timeout: Option<Duration>) -> Result<(), E
     waited
 }
 
-fn settle_all(list: &Mutex<Vec<Arc<ResultWait>>>) {
+pub fn settle_all(list: &Mutex<Vec<Arc<ResultWait>>>) {
     for result_wait in list.lock().unwrap().drain(..) {
         if result_wait.settle() {
             result_wait.ring();
@@ -127,9 +127,7 @@ fn a_thread_from_outside_and_a_worker_of_another_pool_wait_without_being_counted
         let pool = open(Pool::builder().capacity(1).queue_size(None));
         let other = open(Pool::builder().capacity(1));
         let list = Arc::new(Mutex::new(Vec::new()));
-        let gate = Gate::new();
-        pool.submit(gate.task()).expect("a worker is free");
-        gate.await_arrivals(1);
+        let gate = occupy(&pool, 1);
 
         let (inner, waits) = (Arc::clone(&pool), Arc::clone(&list));
         let outside = thread::spawn(move || end(&begin(&inner, &waits, true), None));
@@ -189,9 +187,7 @@ fn a_blocked_submit_and_a_result_wait_are_a_deadlock_together() {
 fn a_tune_down_that_leaves_only_waiting_workers_is_a_deadlock() {
     limited(|| {
         let pool = open(Pool::builder().capacity(2).expiry(None));
-        let gate = Gate::new();
-        pool.submit(gate.task()).expect("a worker is free");
-        gate.await_arrivals(1);
+        let gate = occupy(&pool, 1);
         let (inner, list) = (Arc::clone(&pool), Arc::new(Mutex::new(Vec::new())));
         let waits = Arc::clone(&list);
         let answer = Arc::new(Mutex::new(None));

@@ -4,15 +4,15 @@
 use super::counters::assert_adds_up;
 #[cfg(target_os = "linux")]
 use super::expiry::expiry_threads;
+use super::result_wait::{begin, end, settle_all};
 use super::support::{
     Gate, Journal, Ledger, QUEUE_SIZES, assert_is, beside, busy, drain, eventually, join,
-    limited_alone, open, open_multi, refused,
+    limited_alone, occupy, open, open_multi, refused,
 };
 use pyants::pool::Limit;
 use pyants::pool::internal::Accounting;
-use pyants::pool::internal::ResultWait;
 use pyants::pool::internal::faults::{fail_spawns, failing_spawns};
-use pyants::pool::internal::sync::{AdaptiveSpin, WaitLimit};
+use pyants::pool::internal::sync::WaitLimit;
 use pyants::{Builder, Error, Pool, Strategy};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -61,9 +61,7 @@ fn a_handed_off_task_waits_for_a_worker_that_is_alive() {
     limited_alone(|| {
         for capacity in [Some(4), None] {
             let pool = open(Pool::builder().capacity(capacity).expiry(None));
-            let (gate, journal) = (Gate::new(), Journal::new());
-            pool.submit(gate.task()).expect("a worker is free");
-            gate.await_arrivals(1);
+            let (gate, journal) = (occupy(&pool, 1), Journal::new());
             fail_spawns(-1);
             // A submitter that does not wait gets an overload.
             assert_is!(
@@ -97,9 +95,7 @@ fn a_queued_task_runs_on_a_worker_that_is_alive() {
                     .queue_size(queue_size)
                     .expiry(None),
             );
-            let (gate, journal) = (Gate::new(), Journal::new());
-            pool.submit(gate.task()).expect("a worker is free");
-            gate.await_arrivals(1);
+            let (gate, journal) = (occupy(&pool, 1), Journal::new());
             fail_spawns(-1);
             for number in 0..3 {
                 pool.submit(journal.task(number)).expect("it may wait");
@@ -118,9 +114,7 @@ fn a_queued_task_runs_on_a_worker_that_is_alive() {
 fn a_single_refusal_is_made_up_for_by_the_next_task() {
     limited_alone(|| {
         let pool = open(Pool::builder().capacity(3).queue_size(None).expiry(None));
-        let gate = Gate::new();
-        pool.submit(gate.task()).expect("a worker is free");
-        gate.await_arrivals(1);
+        let gate = occupy(&pool, 1);
         fail_spawns(1);
         for _ in 0..2 {
             pool.submit(gate.task()).expect("it may wait");
@@ -323,11 +317,7 @@ fn a_refused_thread_is_not_asked_for_again_with_each_task() {
                     .queue_size(queue_size)
                     .expiry(None),
             );
-            let gate = Gate::new();
-            for _ in 0..3 {
-                pool.submit(gate.task()).expect("a worker is free");
-            }
-            gate.await_arrivals(3);
+            let gate = occupy(&pool, 3);
             gate.open();
             drain(&pool);
             fail_spawns(FAILING);
@@ -356,15 +346,9 @@ fn a_worker_alone_with_its_wait_is_told_when_the_thread_for_another_is_refused()
         let (own, pass, noted) = (Arc::clone(&pool), gate.task(), answers.clone());
         pool.submit(move || {
             pass();
-            let result_wait = ResultWait::new(own.deadlock_group_id(), true);
-            result_wait.block();
-            result_wait.refuse_if_stuck();
+            let result_wait = begin(&own, &Mutex::default(), true);
             noted.note("waits".to_owned());
-            let waited = result_wait.wait(
-                &mut WaitLimit::new(None),
-                &AdaptiveSpin::new(Duration::ZERO),
-            );
-            result_wait.leave();
+            let waited = end(&result_wait, None);
             noted.note(waited.expect_err("nobody settles it").to_string());
         })
         .expect("a worker is free");
@@ -387,7 +371,7 @@ fn a_worker_alone_with_its_wait_is_told_when_the_thread_for_another_is_refused()
             pool.expire_all();
             pool.running() == 1
         });
-        // The first may still hope: a second worker may be started.
+        // The first is not stuck: a second worker may still be started.
         gate.open();
         eventually("the first waits", || answers.entries() == ["waits"]);
         fail_spawns(-1);
@@ -405,15 +389,9 @@ fn a_worker_alone_with_its_wait_is_told_when_the_thread_for_a_queued_task_is_ref
         let answers = Journal::new();
         let (own, noted) = (Arc::clone(&pool), answers.clone());
         pool.submit(move || {
-            let result_wait = ResultWait::new(own.deadlock_group_id(), true);
-            result_wait.block();
-            result_wait.refuse_if_stuck();
+            let result_wait = begin(&own, &Mutex::default(), true);
             noted.note("waits".to_owned());
-            let waited = result_wait.wait(
-                &mut WaitLimit::new(None),
-                &AdaptiveSpin::new(Duration::ZERO),
-            );
-            result_wait.leave();
+            let waited = end(&result_wait, None);
             noted.note(waited.expect_err("nobody settles it").to_string());
         })
         .expect("a worker is free");
@@ -430,37 +408,21 @@ fn a_wait_is_no_deadlock_where_a_thread_that_was_refused_can_be_had_now() {
     limited_alone(|| {
         let pool = open(Pool::builder().capacity(2).queue_size(None).expiry(None));
         let (gate, answers) = (Gate::new(), Journal::new());
-        let result_waits = Arc::new(Mutex::new(None));
-        let (own, pass, noted, wait_state) = (
-            Arc::clone(&pool),
-            gate.task(),
-            answers.clone(),
-            Arc::clone(&result_waits),
-        );
+        let list = Arc::new(Mutex::default());
+        let (own, pass, noted) = (Arc::clone(&pool), gate.task(), answers.clone());
+        let waits = Arc::clone(&list);
         pool.submit(move || {
             pass();
-            let result_wait = ResultWait::new(own.deadlock_group_id(), true);
-            *wait_state.lock().unwrap() = Some(Arc::clone(&result_wait));
-            result_wait.block();
-            result_wait.refuse_if_stuck();
-            let waited = result_wait.wait(
-                &mut WaitLimit::new(None),
-                &AdaptiveSpin::new(Duration::ZERO),
-            );
-            result_wait.leave();
-            noted.note(waited.is_ok());
+            noted.note(end(&begin(&own, &waits, true), None).is_ok());
         })
         .expect("a worker is free");
         gate.await_arrivals(1);
         fail_spawns(-1);
         pool.submit(move || {
             eventually("the first has begun to wait", || {
-                result_waits.lock().unwrap().is_some()
+                !list.lock().unwrap().is_empty()
             });
-            let result_wait = result_waits.lock().unwrap().take().expect("it is there");
-            if result_wait.settle() {
-                result_wait.ring();
-            }
+            settle_all(&list);
         })
         .expect("it may wait");
         assert_eq!(pool.running(), 1);
@@ -473,9 +435,8 @@ fn a_wait_is_no_deadlock_where_a_thread_that_was_refused_can_be_had_now() {
 
 /// A pool with one worker, busy until the gate is opened.
 fn one_busy(builder: Builder) -> (Arc<Pool>, Arc<Gate>) {
-    let (pool, gate) = (open(builder), Gate::new());
-    pool.submit(gate.task()).expect("a worker is free");
-    gate.await_arrivals(1);
+    let pool = open(builder);
+    let gate = occupy(&pool, 1);
     (pool, gate)
 }
 
@@ -674,9 +635,7 @@ fn a_waiter_of_several_pools_asks_again_for_the_pool_that_got_no_thread() {
 fn a_task_queued_in_a_closed_pool_gets_the_thread_that_was_refused() {
     limited_alone(|| {
         let pool = open(Pool::builder().capacity(2).queue_size(None).expiry(None));
-        let (gate, journal) = (Gate::new(), Journal::new());
-        pool.submit(gate.task()).expect("there are threads");
-        gate.await_arrivals(1);
+        let (gate, journal) = (occupy(&pool, 1), Journal::new());
         fail_spawns(-1);
         let (opened, task) = (Arc::clone(&gate), journal.task(1));
         // The first task does not end before this one has run.

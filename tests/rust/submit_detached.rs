@@ -49,7 +49,7 @@ impl Task {
 /// A host that records what it does.
 #[derive(Default)]
 struct Diary {
-    is_barren: AtomicBool,
+    setup_fails: AtomicBool,
     ran: Mutex<Vec<u32>>,
     refused: Mutex<Vec<(u32, Error)>>,
     when_refused: Mutex<Option<Box<dyn Fn() + Send>>>,
@@ -60,7 +60,7 @@ impl Host for Diary {
     type Context<'a> = ();
 
     fn live(&self, _worker: &Worker, body: impl FnOnce(&mut ())) {
-        if !self.is_barren.load(Ordering::SeqCst) {
+        if !self.setup_fails.load(Ordering::SeqCst) {
             body(&mut ());
         }
     }
@@ -296,7 +296,7 @@ fn a_waiter_of_a_pool_that_breaks_is_told_so() {
         let (pool, gate) = busy(options(1, Some(1)));
         submit_detached(&pool, Task::Note(1)).expect("there is room in the queue");
         submit_detached(&pool, Task::Note(2)).expect("it may wait");
-        pool.host().is_barren.store(true, Ordering::SeqCst);
+        pool.host().setup_fails.store(true, Ordering::SeqCst);
         pool.tune(2).expect("it has a capacity"); // Another worker is started for the waiting tasks, and cannot be set up.
         submit_detached(&pool, Task::Note(3)).ok();
         eventually("the pool is broken", || pool.is_broken());

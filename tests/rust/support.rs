@@ -227,15 +227,22 @@ impl Gate {
     }
 }
 
+/// So many workers of the pool, each with a task, are busy until the gate is opened.
+#[track_caller]
+pub fn occupy(pool: &Pool, workers: usize) -> Arc<Gate> {
+    let gate = Gate::new();
+    for _ in 0..workers {
+        pool.submit(gate.task()).expect("a worker is free");
+    }
+    gate.await_arrivals(workers);
+    gate
+}
+
 /// A pool whose workers are all busy until the gate is opened.
 pub fn busy(builder: Builder) -> (Arc<Pool>, Arc<Gate>) {
     let pool = open(builder);
-    let gate = Gate::new();
-    let capacity = pool.capacity().expect("a pool that can be full") as usize;
-    for _ in 0..capacity {
-        pool.submit(gate.task()).expect("a worker is free");
-    }
-    gate.await_arrivals(capacity);
+    let capacity = pool.capacity().expect("a pool that can be full");
+    let gate = occupy(&pool, capacity as usize);
     (pool, gate)
 }
 

@@ -1,8 +1,8 @@
 //! Changing the capacity while the pool runs.
 
 use super::support::{
-    Gate, Journal, assert_is, beside, busy, drain, eventually, join, limited, open, open_multi,
-    refused,
+    Gate, Journal, assert_is, beside, busy, drain, eventually, join, limited, occupy, open,
+    open_multi, refused,
 };
 use pyants::{Error, OptionsError, Pool, Strategy};
 
@@ -171,11 +171,7 @@ fn the_largest_capacity_is_no_overflow() {
         pool.tune(u32::MAX).expect("it has a capacity");
         let capacity = pool.capacity().expect("it is limited");
         assert!(capacity >= i32::MAX as u32);
-        let gate = Gate::new();
-        for _ in 0..3 {
-            pool.submit(gate.task()).expect("there is room");
-        }
-        gate.await_arrivals(3);
+        let gate = occupy(&pool, 3);
         assert_eq!(pool.free(), Some(i64::from(capacity) - 3));
         gate.open();
     });

@@ -670,7 +670,7 @@ impl Base {
     /// Starts the workers that the tasks in flight would get if none ended meanwhile.
     ///
     /// Blocks until they are registered with threading.
-    fn _muster(&self, py: Python<'_>) -> PyResult<()> {
+    fn _start_workers(&self, py: Python<'_>) -> PyResult<()> {
         let front = self.front(py)?;
         call::detach(py, || {
             for pool in front.pools() {

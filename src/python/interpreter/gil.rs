@@ -158,17 +158,17 @@ mod with_gil {
     const QUIET: Duration = Duration::from_micros(3);
 
     /// Spins, for some microseconds at most, while the thread that has the GIL will probably release it soon: it puts
-    /// one task after another into a pool, or takes one after another out of it (then `stirs` changes).
-    pub fn spin_before_resuming(stirs: impl Fn() -> u64) {
+    /// one task after another into a pool, or takes one after another out of it (then `changes()` differs).
+    pub fn spin_before_resuming(changes: impl Fn() -> u64) {
         static SPIN: AdaptiveSpin = AdaptiveSpin::new(MOST);
         let mut first = None;
         SPIN.spin_while(
             || !IS_TAKEN.load(Relaxed),
             |now| {
-                let stir = stirs();
-                let (start, last, since) = first.get_or_insert((now, stir, now));
-                if stir != *last {
-                    (*last, *since) = (stir, now);
+                let count = changes();
+                let (start, last, since) = first.get_or_insert((now, count, now));
+                if count != *last {
+                    (*last, *since) = (count, now);
                 }
                 now - *since < QUIET && now - *start < MOST
             },
@@ -222,7 +222,7 @@ mod without_gil {
     pub fn given_up() {}
 
     #[inline]
-    pub fn spin_before_resuming(_stirs: impl Fn() -> u64) {}
+    pub fn spin_before_resuming(_changes: impl Fn() -> u64) {}
 }
 
 #[cfg(not(Py_GIL_DISABLED))]

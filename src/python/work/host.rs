@@ -335,8 +335,8 @@ impl Host for PyHost {
         1
     }
 
-    fn spin_before_resuming(&self, stirs: impl Fn() -> u64) {
-        gil::spin_before_resuming(stirs);
+    fn spin_before_resuming(&self, changes: impl Fn() -> u64) {
+        gil::spin_before_resuming(changes);
     }
 
     fn has_slow_start(&self) -> bool {

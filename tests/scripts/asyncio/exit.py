@@ -223,7 +223,7 @@ def ctrl_c_in_a_group(where: str) -> None:
                 print("failed", failures.exceptions)
 
     def open_later(calls: Any) -> None:
-        # Once what has not started is cancelled.
+        # Once the calls that have not started are cancelled.
         wait_until(lambda: all(call.cancelled() for call in calls))
         gate.open()
 

@@ -131,7 +131,7 @@ def a_thread_that_goes_on_is_refused_in_the_end(kind: str) -> None:
                 time.sleep(TICK)
         except RuntimeError as error:
             print(error)
-        # What was accepted is done all the same.
+        # Accepted calls are done all the same.
         print(len(accepted) > 0, not concurrent.futures.wait(accepted, 30).not_done)
 
     threading.Thread(target=go_on).start()

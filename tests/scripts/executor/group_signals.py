@@ -65,7 +65,7 @@ class Interrupts:
 
 
 def is_all_cancelled() -> bool:
-    """What had not started is cancelled."""
+    """Calls that had not started are cancelled."""
     return all(future.cancelled() for future in queued)
 
 

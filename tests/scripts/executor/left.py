@@ -51,7 +51,7 @@ def executor_that_is_watched(kind: str) -> Any:
 
 
 def read(results: Iterator[int], raising: str) -> None:
-    """Reads five results, and raises in the body of the loop."""
+    """Reads five results in a loop whose body then raises."""
     for _ in results:
         if len(called) == 5:
             if raising == "Ctrl-C":
@@ -142,7 +142,7 @@ def ctrl_c_where_results_are_there() -> None:
                     time.sleep(0.001)
             except KeyboardInterrupt:
                 pass
-            # It may as well have come before or after.
+            # The signal may also have come before or after.
             if 0 < len(seen) < count:
                 print(next(results, "over"))
                 break

@@ -8,7 +8,7 @@ import threading
 import time
 from typing import Any
 
-from interrupts import about_to_wait, interrupt, interrupted
+from interrupts import about_to_wait, interrupt, interrupted, interrupted_in
 from program import evaluate, executor_class, function_of, keep_locals, main
 from support import Gate, background
 
@@ -33,15 +33,11 @@ def a_wait_is_interrupted_and_the_task_is_not(kind: str, call: str) -> None:
     queued = executor.submit(ran.append, 1)
     results = executor.map(gate.hold, range(3), timeout=1e6)
     wait = function_of(call, held=held, queued=queued, results=results, concurrent=concurrent)
-    try:
-        about_to_wait.set()
-        wait()
-    except KeyboardInterrupt:
-        print("interrupted")
+    interrupted_in(wait)
     assert held.running()
     assert not queued.done()
     gate.open()
-    # It can be asked again.
+    # The future can be asked again.
     assert held.result(30) is None
     assert queued.result(30) is None
     executor.shutdown()
@@ -56,11 +52,7 @@ def an_interrupted_map_cancels_what_has_not_started(kind: str, buffersize: str) 
     _held = executor.submit(gate.hold)
     gate.wait_entered(1)
     results = evaluate(f"executor.map(ran.append, range(3){buffersize})", executor=executor, ran=ran)
-    try:
-        about_to_wait.set()
-        next(results)
-    except KeyboardInterrupt:
-        print("interrupted")
+    interrupted_in(lambda: next(results))
     print(next(results, "over"))
     gate.open()
     executor.shutdown()
@@ -76,11 +68,7 @@ def a_shutdown_that_waits_is_interrupted(kind: str) -> None:
     _held = executor.submit(gate.hold)
     gate.wait_entered(1)
     queued = executor.submit(ran.append, 1)
-    try:
-        about_to_wait.set()
-        executor.shutdown()
-    except KeyboardInterrupt:
-        print("interrupted")
+    interrupted_in(executor.shutdown)
     try:
         executor.submit(int)
     except RuntimeError as error:
@@ -102,7 +90,7 @@ def a_handler_that_returns_does_not_end_the_wait(kind: str) -> None:
 
     def send() -> None:
         # A signal that comes just before CPython's own wait goes to sleep does not wake it: again, until it is handled.
-        # (The sleep is the pace of that: nothing counts on how long it takes.)
+        # (The sleep only sets the pace: the test does not depend on its length.)
         while not handled:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
             time.sleep(0.01)
@@ -142,11 +130,7 @@ def other_threads_that_wait_are_not_disturbed(kind: str) -> None:
     executor = executor_type(1)
     held = executor.submit(five_after_the_gate)
     others = background(3, held.result)
-    try:
-        about_to_wait.set()
-        held.result()
-    except KeyboardInterrupt:
-        print("interrupted")
+    interrupted_in(held.result)
     gate.open()
     print([other.result() for other in others])
 
@@ -179,11 +163,7 @@ def an_interrupted_submit_did_not_submit(call: str) -> None:
     gate.wait_entered(1)
     _queued = executor.submit(ran.append, 0)
     submit = function_of(f"executor.{call}", executor=executor, ran=ran)
-    try:
-        about_to_wait.set()
-        submit()
-    except KeyboardInterrupt:
-        print("interrupted")
+    interrupted_in(submit)
     assert executor.pool.waiting() == 0
     gate.open()
     executor.shutdown()
@@ -197,11 +177,7 @@ def map_unordered_is_interrupted(call: str) -> None:
     results = executor.map_unordered(gate.hold, range(3))
     gate.wait_entered(1)
     wait = function_of(call, results=results)
-    try:
-        about_to_wait.set()
-        wait()
-    except KeyboardInterrupt:
-        print("interrupted")
+    interrupted_in(wait)
     gate.open()
     executor.shutdown()
 

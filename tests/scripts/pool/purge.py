@@ -24,7 +24,7 @@ def pools_that_ran_and_rest_keep_no_thread_each() -> None:
     pools = [ran(0.02) for _ in range(2000)]
     wait_until(lambda: not any(pool.running() for pool in pools))
     wait_equal(threads, before)
-    # One of them that works, and then rests, has one thread more for all.
+    # A pool that works and then rests adds one thread, which serves all pools.
     rest = [ran(1000) for _ in range(20)]
     wait_equal(threads, before + 20 + 1)
     for pool in rest:

@@ -16,7 +16,7 @@ from pyants import MultiPool, Pool, PoolExecutor
 
 
 def as_any(value: Any) -> Any:
-    """For what is private."""
+    """The same object, for the use of its private attributes."""
     return value
 
 
@@ -115,7 +115,7 @@ def a_fork_in_a_task() -> None:
             other.join(5)
             assert "stopped" in repr(other)
         done = threading.Event()
-        # As long as the child's main thread runs.
+        # While the child's main thread runs.
 
         def wait() -> None:
             threading.main_thread().join()
@@ -129,7 +129,7 @@ def a_fork_in_a_task() -> None:
         with PoolExecutor(2) as own:
             assert own.submit(threading.current_thread).result(20) is not thread
             assert own.submit(lambda: threading.current_thread().is_alive()).result(20)
-        # What multiprocessing does at the end of a child.
+        # multiprocessing does this at the end of a child.
         as_any(threading)._shutdown()
         assert done.is_set()
         print("child")
@@ -194,12 +194,12 @@ def a_process_of_multiprocessing_from_a_task() -> None:
 
 
 def a_fork_after_the_end_finds_no_threads(use: str) -> None:
-    # From 3.12 on the fork of a process with threads is warned of.
+    # From 3.12 on os.fork() warns in a process with threads.
     warnings.simplefilter("error")
     stat = os.open("/proc/self/stat", os.O_RDONLY)
 
     def num_threads() -> int:
-        """How many threads the kernel counts in the process: by the same number CPython judges a fork."""
+        """The kernel's count of the process's threads, by which CPython decides whether to warn of a fork."""
         return int(os.pread(stat, 1000, 0).rsplit(b")", 1)[1].split()[17])
 
     for _ in range(100):

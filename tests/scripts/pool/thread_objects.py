@@ -14,7 +14,7 @@ from pyants import Pool
 
 
 def save() -> None:
-    # Its turn comes when the main thread has ended; a daemon would not live to see it for long.
+    # It runs on when the main thread has ended; a daemon thread would soon be stopped then.
     threading.main_thread().join()
     threading.Event().wait(0.3)
     print("saved")
@@ -66,7 +66,7 @@ def a_thread_that_a_task_started_is_waited_for(make: str, thread: str) -> None:
 def a_thread_that_a_late_task_started_is_waited_for(kind: str) -> None:
     keep_locals()
     exiting = threading.Event()
-    # Called before those of executors, since it was registered later: then the exit is under way.
+    # It is called before those of executors, since it was registered later: the exit is under way then.
     module: Any = threading
     module._register_atexit(exiting.set)
     executor = executor_class(kind)(1)
@@ -131,7 +131,7 @@ def idle_pools_keep_no_stacks() -> None:
             gate.wait_entered(5)
         pool.wait_idle(20)
         wait_equal(pool.running, 0)
-    # There are two for each expiry thread, and two for each of the places where glibc has threads allocate.
+    # There are two for each expiry thread, and two for each memory arena that glibc makes for threads.
     wait_until(lambda: mappings() < before + 2 * 20 + 2 * 30, "the end of the stacks")
     print("done")
 

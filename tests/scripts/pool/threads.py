@@ -45,7 +45,7 @@ def the_default_stack_size_is_that_of_threading(wanted: str) -> None:
         pool.submit(measure)
         running.set()
     thread.join()
-    # Asked without an argument it would be set to 0.
+    # Without an argument stack_size() would also set it to 0.
     print(*(each >> 16 for each in sizes), threading.stack_size(size))
 
 

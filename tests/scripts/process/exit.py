@@ -132,7 +132,7 @@ def threads_that_wait_for_the_pool(wait: str, daemon: str) -> None:
 
     def waiter() -> None:
         entered.set()
-        with contextlib.suppress(PoolClosedError):  # The exit was quicker to close the pool.
+        with contextlib.suppress(PoolClosedError):  # The exit may have closed the pool before.
             waits[wait]()
 
     threading.Thread(target=waiter, daemon=daemon == "True").start()

@@ -18,7 +18,7 @@ def a_task_that_submits_more_at_exit_is_refused() -> None:
     keep_locals()
 
     def task() -> None:
-        # Until the interpreter is on its way out and the pool has been closed.
+        # Waits until the interpreter is exiting and has closed the pool.
         wait_until(pool.is_closed)
         try:
             pool.submit(print, "never")

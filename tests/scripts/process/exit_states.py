@@ -42,7 +42,7 @@ def forever(step: Callable[[], object]) -> None:
             step()
             begun.set()
     except RuntimeError:
-        begun.set()  # Closed by the exit.
+        begun.set()  # The exit has closed the pool.
 
 
 def daemon(target: Callable[..., object], *args: object) -> None:
@@ -53,7 +53,7 @@ def daemon(target: Callable[..., object], *args: object) -> None:
 def kill_at_exit(pool: Any, number: int) -> Callable[[], NoReturn]:
     """A task that sends the signal to its own process, and never ends."""
 
-    # The pools are closed by the first thing that happens at exit, which is to wait for their tasks.
+    # The first step of the exit closes the pools, and waits for their tasks.
     def kill() -> NoReturn:
         while not pool.is_closed():
             time.sleep(0.001)
@@ -228,7 +228,7 @@ def waits_without_end() -> None:
 
 def a_destructor_of_a_threads_own_data_that_waits_without_end() -> None:
     keep_locals()
-    # The C library calls it when the thread has ended in Python, and been forgotten by everybody.
+    # The C library calls it when the thread has ended for Python, and no one knows of it any more.
     import ctypes
 
     libc = ctypes.CDLL(None)
@@ -287,7 +287,7 @@ def a_daemon_pools_task_that_sleeps() -> None:
 def a_daemon_pool_that_is_full() -> None:
     keep_locals()
     pool = pyants.Pool(2, queue_size=None, daemon=True)
-    both = threading.Barrier(3)  # Until both workers are busy: one that is not may yet begin what is queued.
+    both = threading.Barrier(3)  # Waits until both workers are busy, since an idle one might still begin a queued task.
 
     def task() -> None:
         both.wait()

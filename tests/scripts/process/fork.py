@@ -1,26 +1,54 @@
-"""The programs of tests/process/test_fork.py."""
+"""The programs of tests/process/test_fork.py, and that of test_import.py that forks."""
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import signal
 import sys
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from program import evaluate, in_child, keep_locals, main, print_after
-from support import Background, Gate, Sum, nap, wait_equal, wait_until
+from program import evaluate, import_again, in_child, keep_locals, main, print_after
+from support import Background, Gate, Sum, background, nap, wait_equal, wait_until
 
-from pyants import Pool, PoolClosedError, _threads
+from pyants import Future, Pool, PoolClosedError, PoolExecutor, _threads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def pool_of(pool: Any) -> Any:
+    """The pool of an executor, or the pool itself."""
+    return pool.pool if isinstance(pool, PoolExecutor) else pool
 
 
 def use(pool: Any, count: int = 20) -> None:
     done = Sum()
     for _ in range(count):
         pool.submit(done.add)
-    assert pool.wait_idle(20)
+    assert pool_of(pool).wait_idle(20)
     assert done.value == count
+    if isinstance(pool, PoolExecutor):
+        use_futures(pool)
+
+
+def use_futures(executor: PoolExecutor) -> None:
+    futures = [executor.submit(pow, number, 2) for number in range(20)]
+    assert [future.result(20) for future in futures] == [number**2 for number in range(20)]
+    assert list(executor.map(int, "123")) == [1, 2, 3]
+    assert not concurrent.futures.wait(futures, 20).not_done
+
+
+def run_in_worker(pool: Any, function: Callable[..., object], *arguments: object) -> None:
+    """Submits the call, waits for its end, and fails if it failed."""
+    future = pool.submit(function, *arguments)
+    assert pool_of(pool).wait_idle(30)
+    if future is None:
+        assert pool_of(pool).stats().failed == 0
+    else:
+        assert future.result(30) is None
 
 
 def fork_with_a_busy_pool(make: str) -> None:
@@ -52,23 +80,27 @@ def fork_with_a_busy_pool(make: str) -> None:
     print("parent")
 
 
-def no_task_of_the_parent_runs_again() -> None:
-    pool = Pool(1, queue_size=None)
+def no_task_of_the_parent_runs_again(make: str) -> None:
+    pool = evaluate(make)
     gate = Gate()
     ran: list[int] = []
-    pool.submit(gate.hold)
-    for number in range(5):
+    for _ in range(2):
+        pool.submit(gate.hold)
+    gate.wait_entered(2)
+    for number in range(3):
         pool.submit(ran.append, number)
 
     def child() -> None:
-        assert pool.queued() == 0
-        use(pool)
-        print(ran)
+        assert pool_of(pool).queued() == 0
+        with pool:
+            use(pool)
+        print("child", ran)
 
     in_child(child)
     gate.open()
-    assert pool.wait_idle(10)
-    print(ran)
+    with pool:
+        use(pool)
+    print("parent", sorted(ran))
 
 
 def fork_with_idle_workers_and_blocked_submitters() -> None:
@@ -106,7 +138,7 @@ def a_child_has_an_expiry_thread_of_its_own() -> None:
     stop = threading.Event()
 
     def come_and_go() -> None:
-        # Forks meet the expiry at all that it does.
+        # Forks happen at every step of the expiry thread.
         while not stop.is_set():
             brief.submit(int)
             nap(0.005)
@@ -121,7 +153,7 @@ def a_child_has_an_expiry_thread_of_its_own() -> None:
             wait_equal(pool.running, 0)
             assert pool.stats().expired == 1
         resting.submit(int)
-        # With nobody at rest there is one thread again.
+        # With no worker at rest there is one thread again.
         for pool in (resting, brief, own):
             pool.release_timeout(10)
         if sys.platform == "linux":
@@ -187,14 +219,12 @@ def fork_from_a_task(make: str) -> None:
     pool, other = evaluate(make), Pool(2)
 
     def child() -> None:
-        assert pool.running() == 0
+        assert pool_of(pool).running() == 0
         use(pool)
         use(other)
         print("child")
 
-    pool.submit(in_child, child)
-    assert pool.wait_idle(30)
-    assert pool.stats().failed == 0
+    run_in_worker(pool, in_child, child)
     use(pool)
     use(other)
     print("parent")
@@ -213,7 +243,7 @@ def fork_under_load() -> None:
     for thread in threads:
         thread.start()
     for _ in range(10):
-        # Sum's lock, unlike the pool's, may be held by a thread that the child does not have: so a new one.
+        # A thread that the child lacks may hold the lock of `done`, unlike the pool's: so use() makes a new Sum.
         in_child(lambda: use(pool))
     stop.set()
     for thread in threads:
@@ -225,7 +255,7 @@ def fork_under_load() -> None:
 
 def a_fork_waits_for_a_worker_that_is_just_arriving() -> None:
     forking = threading.Event()
-    os.register_at_fork(before=forking.set)  # Runs before the module's own hook.
+    os.register_at_fork(before=forking.set)  # This hook runs before the module's own.
     arrived: list[Any] = []
     threads: Any = _threads
 
@@ -233,7 +263,7 @@ def a_fork_waits_for_a_worker_that_is_just_arriving() -> None:
 
     def slow(thread: Any, **options: Any) -> None:
         init(thread, **options)
-        # While this thread is being entered into the books of `threading`, another one forks, or had time to.
+        # While this thread is being registered with `threading`, another one forks, or has had time to.
         arrived.append(Background(lambda: in_child(lambda: print("child", len(arrived), flush=True))))
         assert forking.wait(10)
         time.sleep(0.02)
@@ -248,7 +278,7 @@ def a_fork_waits_for_a_worker_that_is_just_arriving() -> None:
 
 def a_fork_waits_for_a_worker_that_is_just_leaving() -> None:
     forking = threading.Event()
-    os.register_at_fork(before=forking.set)  # Runs before the module's own hook.
+    os.register_at_fork(before=forking.set)  # This hook runs before the module's own.
     left: list[Any] = []
     local = threading.local()
 
@@ -269,30 +299,10 @@ def a_fork_waits_for_a_worker_that_is_just_leaving() -> None:
     print("parent", len(left))
 
 
-def a_fork_does_not_wait_for_ever_for_a_worker_that_waits_for_the_forking_thread() -> None:
+def with_a_worker_that_leaves_at(go: threading.Event) -> Pool:
+    """A released pool: its worker frees a thread-local object, which waits for the event."""
     local = threading.local()
-    leaving, forked = threading.Event(), threading.Event()
-
-    class Last:
-        def __del__(self) -> None:
-            leaving.set()
-            assert forked.wait(30)
-
-    def task() -> None:
-        local.last = Last()
-
-    pool, other = Pool(1), Pool(1)
-    pool.submit(task)
-    pool.release()
-    assert leaving.wait(10)
-    in_child(lambda: use(other))
-    forked.set()
-    print("parent")
-
-
-def a_worker_that_does_not_get_away_does_not_keep_the_others() -> None:
-    local = threading.local()
-    leaving, go = threading.Event(), threading.Event()
+    leaving = threading.Event()
 
     class Last:
         def __del__(self) -> None:
@@ -302,10 +312,24 @@ def a_worker_that_does_not_get_away_does_not_keep_the_others() -> None:
     def task() -> None:
         local.last = Last()
 
-    stuck, other = Pool(1), Pool(40)
-    stuck.submit(task)
-    stuck.release()
+    pool = Pool(1)
+    pool.submit(task)
+    pool.release()
     assert leaving.wait(10)
+    return pool
+
+
+def a_fork_does_not_wait_for_ever_for_a_worker_that_waits_for_the_forking_thread() -> None:
+    forked = threading.Event()
+    _stuck, other = with_a_worker_that_leaves_at(forked), Pool(1)
+    in_child(lambda: use(other))
+    forked.set()
+    print("parent")
+
+
+def a_worker_that_does_not_get_away_does_not_keep_the_others() -> None:
+    go = threading.Event()
+    stuck, other = with_a_worker_that_leaves_at(go), Pool(40)
     with Gate() as gate:
         for _ in range(40):
             other.submit(gate.hold)
@@ -335,9 +359,9 @@ def a_child_of_a_child() -> None:
     print("parent")
 
 
-def a_child_that_exits_in_the_usual_way() -> None:
+def a_child_that_exits_in_the_usual_way(make: str) -> None:
     keep_locals()
-    pool = Pool(2, disable_purge=True)
+    pool = evaluate(make)
     gate = Gate()
     pool.submit(gate.hold)
     gate.wait_entered(1)
@@ -351,18 +375,18 @@ def a_child_that_exits_in_the_usual_way() -> None:
     gate.open()
 
 
-def multiprocessing_with_fork() -> None:
+def multiprocessing_with_fork(make: str) -> None:
     import multiprocessing
 
     context = multiprocessing.get_context("fork")
-    pool = Pool(2)
+    pool = evaluate(make)
     use(pool)
 
     def work(queue: Any) -> None:
         done = Sum()
         for number in range(10):
             pool.submit(done.add, number)
-        pool.wait_idle()
+        pool_of(pool).wait_idle()
         queue.put(done.value)
 
     queue = context.SimpleQueue()
@@ -399,6 +423,81 @@ def a_pool_dropped_in_the_child() -> None:
     in_child(child)
     gate.open()
     assert pools[0].wait_idle(10)
+    print("parent")
+
+
+def fork_with_an_idle_executor_and_one_that_is_shut_down() -> None:
+    idle, closed = PoolExecutor(2), PoolExecutor(2)
+    use(idle)
+    use(closed)
+    closed.shutdown()
+
+    def child() -> None:
+        use(idle)
+        try:
+            closed.submit(int)
+        except RuntimeError as error:
+            print(error)
+        idle.shutdown()
+
+    in_child(child)
+    use(idle)
+
+
+def results_that_were_there_are_there_in_the_child() -> None:
+    executor = PoolExecutor(1)
+    done, failed = executor.submit(int, "7"), executor.submit(int, "no number")
+    concurrent.futures.wait([done, failed])
+    made = Future[int]()
+
+    def child() -> None:
+        print(done.result(), type(failed.exception()).__name__)
+        made.set_result(5)
+        print(made.result())
+
+    in_child(child)
+    assert not made.done()
+
+
+def fork_while_threads_wait_for_results() -> None:
+    executor = PoolExecutor(1)
+    gate = Gate()
+
+    def task() -> int:
+        gate.hold()
+        return 7
+
+    held = executor.submit(task)
+    gate.wait_entered(1)
+    waiting = background(3, held.result)
+    wait_for_all = Background(lambda: concurrent.futures.wait([held]))
+
+    def child() -> None:
+        # The child lacks the worker, so the result never comes; but a wait with a time limit ends.
+        try:
+            held.result(0.01)
+        except TimeoutError:
+            print("timed out")
+        use(executor)
+
+    in_child(child)
+    gate.open()
+    print([each.result() for each in waiting], len(wait_for_all.result().done))
+
+
+def a_child_after_a_second_import() -> None:
+    pool = Pool(1)
+    use(pool)
+    import_again()
+
+    def child() -> None:
+        with pool:
+            use(pool)
+        print("child")
+
+    in_child(child)
+    with pool:
+        use(pool)
     print("parent")
 
 

@@ -1,4 +1,4 @@
-"""A bit of all that pyants does: prints which modules that imported which were not there before."""
+"""Uses a bit of everything in pyants, and prints the modules that were imported only then."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pyants import _core
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Who looks into these only now finds other classes than those of the package.
+# Code that looked up a class in these only now would get another one than the package has.
 del sys.modules["pyants._errors"], sys.modules["pyants._types"]
-# What logging an exception imports it imports for everybody.
+# Logging imports modules when it formats its first exception, for any program.
 import logging  # noqa: E402
 
 try:
@@ -53,7 +53,7 @@ raises(pyants.InvalidMultiPoolSizeError, pyants.MultiPool, 0, 1)
 raises(pyants.InvalidLoadBalancingStrategyError, pyants.MultiPool, 1, 1, 3)
 raises(pyants.LackPoolFuncError, pyants.PoolWithFunc, 1, None)
 lock.release()
-pool.submit(int, "x")  # Goes to the log.
+pool.submit(int, "x")  # The exception is logged.
 assert pool.wait_idle(10)
 broken = pyants.Pool(1, initializer=int, initargs=("x",))
 broken.submit(int)

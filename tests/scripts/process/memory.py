@@ -29,7 +29,7 @@ def resident_memory_is_flat_over_many_tasks() -> None:
     run(20_000)
     before = psutil.Process().memory_info().rss
     run(60_000)
-    # A word leaked per task would be two megabytes.
+    # If each task leaked one word, it would be two megabytes.
     print((psutil.Process().memory_info().rss - before) >> 10)
 
 
@@ -150,7 +150,7 @@ def ten_thousand_workers_sleep_and_are_gone_after_two_expiries() -> None:
     wait_until(lambda: pool.running() == 0, deadline=100)
     seconds = time.monotonic() - idle_since
     print(f"{seconds} s after falling idle")
-    # And what a slow machine takes to end so many threads.
+    # And the time that a slow machine needs to end so many threads.
     assert seconds <= 2 * expiry + 20
     stats = pool.stats()
     assert (stats.peak_running, stats.completed, stats.expired) == (10_000, 10_000, 10_000), stats

@@ -19,24 +19,31 @@ ran: list[Any] = []
 gate = Gate()
 
 
-def interrupt_when(condition: Callable[[], bool]) -> None:
-    """Sends Ctrl-C to the main thread once `condition` holds."""
+def signal_when(condition: Callable[[], bool], number: int = signal.SIGINT) -> None:
+    """Sends a signal to the main thread once `condition` holds: Ctrl-C, if no other is named."""
 
     def send() -> None:
         wait_until(condition)
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
 
     threading.Thread(target=send, daemon=True).start()
+
+
+def interrupt(call: Callable[[], object], when: Callable[[], bool] | None = None) -> None:
+    """Makes a call that Ctrl-C ends, and prints that. It is sent once `when()` holds, else just before the call."""
+    about_to_wait = threading.Event()
+    signal_when(when or about_to_wait.is_set)
+    try:
+        about_to_wait.set()
+        call()
+    except KeyboardInterrupt:
+        print("interrupted")
 
 
 def an_interrupted_submit_did_not_submit(make: str, fill: str, call: str) -> None:
     pool: Any = evaluate(make, gate=gate, ran=ran)
     evaluate(fill, pool=pool, gate=gate)
-    interrupt_when(lambda: pool.waiting() == 1)
-    try:
-        evaluate(call, pool=pool, ran=ran)
-    except KeyboardInterrupt:
-        print("interrupted")
+    interrupt(function_of(call, pool=pool, ran=ran), lambda: pool.waiting() == 1)
     assert pool.waiting() == 0, pool
     assert pool.stats().submitted == 1
     gate.open()
@@ -49,11 +56,7 @@ def an_interrupted_submit_did_not_submit(make: str, fill: str, call: str) -> Non
 def submit_many_keeps_what_was_accepted() -> None:
     pool = Pool(1, queue_size=2)
     pool.submit(gate.hold)
-    interrupt_when(lambda: pool.waiting() == 1)
-    try:
-        pool.submit_many(ran.append, range(10))
-    except KeyboardInterrupt:
-        print("interrupted")
+    interrupt(lambda: pool.submit_many(ran.append, range(10)), lambda: pool.waiting() == 1)
     gate.open()
     assert pool.wait_idle(10)
     print(ran)
@@ -62,14 +65,7 @@ def submit_many_keeps_what_was_accepted() -> None:
 def wait_idle(make: str, call: str) -> None:
     pool: Any = evaluate(make, gate=gate, ran=ran)
     pool.submit(gate.hold)
-    about_to_wait = threading.Event()
-    wait = function_of(call, pool=pool)
-    interrupt_when(about_to_wait.is_set)
-    try:
-        about_to_wait.set()
-        wait()
-    except KeyboardInterrupt:
-        print("interrupted")
+    interrupt(function_of(call, pool=pool))
     assert not pool.is_closed()
     gate.open()
     print(pool.wait_idle())
@@ -78,11 +74,7 @@ def wait_idle(make: str, call: str) -> None:
 def release_timeout(make: str) -> None:
     pool: Any = evaluate(make, gate=gate, ran=ran)
     pool.submit(gate.hold)
-    interrupt_when(pool.is_closed)
-    try:
-        pool.release_timeout(1e6)
-    except KeyboardInterrupt:
-        print("interrupted")
+    interrupt(lambda: pool.release_timeout(1e6), pool.is_closed)
     assert pool.is_closed()
     gate.open()
     print(pool.wait_idle())
@@ -91,12 +83,12 @@ def release_timeout(make: str) -> None:
 
 def the_end_of_a_with_block(make: str) -> None:
     pool: Any = evaluate(make, gate=gate, ran=ran)
-    interrupt_when(pool.is_closed)
-    try:
+
+    def block() -> None:
         with pool:
             pool.submit(gate.hold)
-    except KeyboardInterrupt:
-        print("interrupted")
+
+    interrupt(block, pool.is_closed)
     assert pool.is_closed()
     gate.open()
     print(pool.wait_idle())
@@ -112,11 +104,7 @@ def those_behind_an_interrupted_submitter_are_served() -> None:
 
     follower = threading.Thread(target=follow)
     follower.start()
-    interrupt_when(lambda: pool.waiting() == 2)
-    try:
-        pool.submit(ran.append, "interrupted")
-    except KeyboardInterrupt:
-        print("interrupted")
+    interrupt(lambda: pool.submit(ran.append, "interrupted"), lambda: pool.waiting() == 2)
     assert pool.waiting() == 1
     gate.open()
     follower.join()
@@ -128,11 +116,7 @@ def the_place_of_an_interrupted_submitter_is_free_again() -> None:
     pool = Pool(1, max_blocking_tasks=1)
     pool.submit(gate.hold)
     for _ in range(3):
-        interrupt_when(lambda: pool.waiting() == 1)
-        try:
-            pool.submit(ran.append, 1)
-        except KeyboardInterrupt:
-            print("interrupted")
+        interrupt(lambda: pool.submit(ran.append, 1), lambda: pool.waiting() == 1)
     gate.open()
     pool.submit(ran.append, 2)
     assert pool.wait_idle(10)
@@ -147,12 +131,7 @@ def a_signal_handler_that_returns_does_not_end_the_wait() -> None:
     signal.signal(signal.SIGUSR1, handler)
     pool = Pool(1)
     pool.submit(gate.hold)
-
-    def send() -> None:
-        wait_until(lambda: pool.waiting() == 1)
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
-
-    threading.Thread(target=send).start()
+    signal_when(lambda: pool.waiting() == 1, signal.SIGUSR1)
     pool.submit(ran.append, "submitted")
     assert pool.wait_idle()
     print(ran)
@@ -168,12 +147,7 @@ def a_handler_may_use_the_pool() -> None:
 
     signal.signal(signal.SIGUSR1, handler)
     about_to_wait = threading.Event()
-
-    def send() -> None:
-        about_to_wait.wait()
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
-
-    threading.Thread(target=send).start()
+    signal_when(about_to_wait.is_set, signal.SIGUSR1)
     about_to_wait.set()
     assert pool.wait_idle(30)
     print(ran)
@@ -189,12 +163,7 @@ def the_exception_of_a_handler_is_the_one_raised() -> None:
     signal.signal(signal.SIGUSR1, handler)
     pool = Pool(1)
     pool.submit(gate.hold)
-
-    def send() -> None:
-        wait_until(lambda: pool.waiting() == 1)
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
-
-    threading.Thread(target=send).start()
+    signal_when(lambda: pool.waiting() == 1, signal.SIGUSR1)
     try:
         pool.submit(ran.append, 1)
     except Stop as stop:
@@ -210,13 +179,7 @@ def signals_do_not_disturb_workers_and_other_submitters() -> None:
     other = threading.Thread(target=pool.submit, args=(ran.append, "other"))
     other.start()
     wait_until(lambda: pool.waiting() == 1)
-    about_to_wait = threading.Event()
-    interrupt_when(about_to_wait.is_set)
-    try:
-        about_to_wait.set()
-        pool.wait_idle()
-    except KeyboardInterrupt:
-        print("interrupted")
+    interrupt(pool.wait_idle)
     assert pool.waiting() == 1
     gate.open()
     other.join()
@@ -233,7 +196,7 @@ def interrupts_that_race_with_free_workers_lose_and_double_nothing() -> None:
     def handler(*_: object) -> None:
         nonlocal armed
         if armed:
-            armed = False  # Or the next would come while this one is being caught.
+            armed = False  # Otherwise the next would come while this one is being caught.
             raise Stop
 
     signal.signal(signal.SIGALRM, handler)
@@ -254,7 +217,7 @@ def interrupts_that_race_with_free_workers_lose_and_double_nothing() -> None:
             armed = False
             accepted.add(index)
         except Stop:
-            # It may have come just after submit returned: then the task runs all the same.
+            # The signal may have come just after submit() returned: then the task runs all the same.
             stopped += 1
     assert stopped
     signal.setitimer(signal.ITIMER_REAL, 0)
@@ -274,7 +237,7 @@ def an_unhandled_interrupt_ends_the_process_and_tasks_finish() -> None:
 
     pool = Pool(1)
     pool.submit(held)
-    interrupt_when(lambda: pool.waiting() == 1)
+    signal_when(lambda: pool.waiting() == 1)
     try:
         pool.submit(print, "never")
     finally:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 ran: list[Any] = []
 gate = Gate()
 
-# The next thread starts of the process fail: hence a process for each program.
+# The next starts of threads in this process fail: hence a process for each program.
 fail_spawns = _core._fail_spawns
 
 
@@ -128,7 +128,7 @@ def when_threads_are_to_be_had_again_the_waiters_get_them() -> None:
     blocked = [Background(lambda: pool.submit(gate.hold)) for _ in range(2)]
     wait_until(lambda: pool.waiting() == 2)
     fail_spawns(0)
-    # No task ends, and none comes.
+    # No task ends, and none is submitted.
     for each in blocked:
         each.result()
     gate.wait_entered(3)

@@ -19,6 +19,7 @@ def test_each_finished_task_lets_one_submitter_in(kind: Kind) -> None:
     with face.pool as pool, gate:
         face.put(1)
         face.put(2)
+        gate.wait_entered(2)
         blocked = background(5, lambda: face.put(3))
         wait_equal(pool.waiting, 5)
         for left in (4, 3, 2, 1, 0):

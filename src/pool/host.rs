@@ -113,10 +113,10 @@ pub trait Host: Send + Sync + Sized + 'static {
     }
 
     /// Called after `idle` by a worker that has found a task, and by a submitter whose wait is over, before they
-    /// continue. May hold the thread up for some microseconds if it will run better then. `stirs` changes whenever the
-    /// pool's queue does.
-    fn spin_before_resuming(&self, stirs: impl Fn() -> u64) {
-        let _ = stirs;
+    /// continue. May hold the thread up for some microseconds if it will run better then. `changes()` is another number whenever the
+    /// pool's queue has changed.
+    fn spin_before_resuming(&self, changes: impl Fn() -> u64) {
+        let _ = changes;
     }
 
     /// `live` runs user code before it calls its body, which may take time or need the pool.

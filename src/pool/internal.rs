@@ -129,8 +129,8 @@ impl<H: Host> Pool<H> {
 
     /// Starts workers until there is one for every task in flight, or as many as may be: those that the tasks would get
     /// one after another if none of them ended meanwhile.
-    pub fn muster(&self) {
-        self.core.muster();
+    pub fn start_workers(&self) {
+        self.core.start_workers();
     }
 
     /// As [`wait_idle`](Self::wait_idle), with the `wait_limit` given.

@@ -117,7 +117,7 @@ impl<H: Host> Core<H> {
     }
 
     /// Changes with every task that enters and with every one that is taken out of the queue.
-    pub fn stirs(&self) -> u64 {
+    pub fn changes(&self) -> u64 {
         let entered = self.admission.entered();
         (2 * entered).wrapping_sub(self.queue.len() as u64)
     }

@@ -333,8 +333,8 @@ pub fn two_wait_for_the_end() {
 pub fn start_workers_against_submit() {
     let pool = Books::open(options(3, QUEUE), 2);
     let (pass, open) = gate();
-    let counter = beside(&pool, |pool| pool.muster());
-    pool.muster();
+    let counter = beside(&pool, |pool| pool.start_workers());
+    pool.start_workers();
     pool.put_action(0, pass);
     pool.put_action(1, open);
     end(counter);

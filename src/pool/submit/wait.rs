@@ -54,7 +54,7 @@ impl<H: Host> Core<H> {
         let look_up = || self.ask_while_waiting(permit_of);
         match waiters.wait(&waiter, wait_limit, is_first, hold, look_up) {
             Answer::Accepted => {
-                contain(|| self.host.spin_before_resuming(|| self.stirs()));
+                contain(|| self.host.spin_before_resuming(|| self.changes()));
                 Ok(None)
             }
             Answer::Retry(task) => Ok(Some(task)),

@@ -41,7 +41,7 @@ impl<H: Host> Shift<'_, H> {
                 self.search()
             };
             if found {
-                contain(|| core.host.spin_before_resuming(|| core.stirs()));
+                contain(|| core.host.spin_before_resuming(|| core.changes()));
                 return Next::Look;
             }
             core.resting.fetch_add(1, Ordering::Relaxed);
@@ -90,7 +90,7 @@ impl<H: Host> Shift<'_, H> {
                 Call::Search => {
                     self.searching = true;
                     if self.begin_search() {
-                        contain(|| core.host.spin_before_resuming(|| core.stirs()));
+                        contain(|| core.host.spin_before_resuming(|| core.changes()));
                         return Next::Look;
                     }
                 }

@@ -122,7 +122,7 @@ impl<H: Host> Core<H> {
     }
 
     /// Starts workers until every task in flight has one, or as many as may be are alive; from now on no others.
-    pub fn muster(self: &Arc<Self>) {
+    pub fn start_workers(self: &Arc<Self>) {
         self.counted.store(true, Ordering::Relaxed);
         while self.worker_count.is_below_capacity()
             && self.in_flight() > u64::from(self.worker_count.running())

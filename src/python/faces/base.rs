@@ -674,7 +674,7 @@ impl Base {
         let front = self.front(py)?;
         call::detach(py, || {
             for pool in front.pools() {
-                pool.muster();
+                pool.start_workers();
                 pool.host().roll.await_all(|| pool.running());
             }
         });

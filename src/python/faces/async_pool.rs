@@ -4,15 +4,15 @@ use super::base::{Base, check_callable};
 use crate::pool::Error;
 use crate::pool::internal::sync::lock;
 use crate::python::interpreter::call::{self, Guarded};
-use crate::python::interpreter::context;
+use crate::python::interpreter::contextvars;
 use crate::python::interpreter::wait::detached;
 use crate::python::values::arguments::Call;
+use crate::python::values::async_function;
 use crate::python::values::errors::{self, Refusal};
 use crate::python::values::hooks::name_of;
 use crate::python::values::reporter::{Reporter, Source};
 use crate::python::values::scope::SharedScope;
-use crate::python::work::awaitable::{self, Awaitable, Post, Prospect};
-use crate::python::work::mailbox::Mailbox;
+use crate::python::work::asyncio::{self, Awaitable, Mailbox, Post, Prospect};
 use crate::python::work::task::Task;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
@@ -118,7 +118,7 @@ impl AsyncPool {
             Way::Plain => None,
             Way::Told => Some(event_loop.guarded_method0(intern!(py, "create_future"))?),
         };
-        let context = context::current(py)?;
+        let context = contextvars::current(py)?;
         mailbox.call_to_spin(py)?;
         let scope = self.scope.get();
         let is_open = scope.enter();
@@ -195,7 +195,7 @@ struct Started<'py> {
 
 /// Calling an async function only creates a coroutine, which no worker would await.
 fn refuse_async(func: &Bound<'_, PyAny>) -> PyResult<()> {
-    if !awaitable::is_async(func)? {
+    if !async_function::is_async(func)? {
         return Ok(());
     }
     Err(PyTypeError::new_err(format!(
@@ -232,7 +232,8 @@ impl AsyncPool {
         shared: bool,
         abandon_on_cancel: bool,
     ) -> PyResult<()> {
-        awaitable::prepare(py)?;
+        async_function::prepare(py)?;
+        asyncio::prepare(py)?;
         if self.pool.set(py, pool).is_err() {
             return Err(PyRuntimeError::new_err("a pool is initialised once"));
         }

@@ -1,14 +1,13 @@
 //! `PoolExecutor`: calls with futures, on the workers of a pool.
 
 use super::base::{Base, Wait};
-use super::feed::Feed;
-use super::patch;
+use super::map_feed::Feed;
+use super::patched_submit;
 use crate::pool::Error;
 use crate::pool::internal::sync::lock;
 use crate::python::interpreter::call;
-use crate::python::interpreter::instance;
+use crate::python::interpreter::exit;
 use crate::python::interpreter::lookup;
-use crate::python::interpreter::process;
 use crate::python::interpreter::wait::detached;
 use crate::python::interpreter::wakeups;
 use crate::python::values::arguments::Call;
@@ -16,7 +15,7 @@ use crate::python::values::errors::{self, Refusal};
 use crate::python::values::options;
 use crate::python::values::scope::{Scope, SharedScope};
 use crate::python::work::future::{self, Future, FutureClass};
-use crate::python::work::job::Job;
+use crate::python::work::map::Job;
 use crate::python::work::task::Task;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -40,7 +39,7 @@ pub struct Executor {
 impl Executor {
     fn pool<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, Base>> {
         self.pool.get(py).map(|pool| pool.bind(py)).ok_or_else(|| {
-            if process::is_exiting() {
+            if exit::is_exiting() {
                 Refusal::Pool(Error::Closed).into_executors(py)
             } else {
                 not_initialised()
@@ -71,7 +70,7 @@ impl Executor {
             }
             future.get().enter_scope(Arc::clone(scope));
         }
-        let task = Task::Future(call, instance::share(&future));
+        let task = Task::Future(call, future::share(&future));
         let result = front.submit(py, task, wait);
         // A call that was accepted just before the signal runs, and belongs to the executor until it is done.
         if !matches!(result, Ok(()) | Err(Refusal::Late(_))) {
@@ -160,9 +159,9 @@ impl Executor {
         kwargs: Option<Bound<'py, PyDict>>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let py = slf.py();
-        if patch::is_replaced(slf.as_any())? {
+        if patched_submit::is_replaced(slf.as_any())? {
             let overload = lookup::POOL_OVERLOAD_ERROR.get(py);
-            return match patch::ask(slf.as_any(), Wait::No, r#fn, &args, kwargs.as_ref()) {
+            return match patched_submit::ask(slf.as_any(), Wait::No, r#fn, &args, kwargs.as_ref()) {
                 Err(refusal) if refusal.is_instance(py, overload) => Ok(None),
                 result => result.map(Some),
             };
@@ -185,8 +184,8 @@ impl Executor {
         kwargs: Option<Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let wait = Wait::Up(Some(options::read_timeout(timeout)?));
-        if patch::is_replaced(slf.as_any())? {
-            return patch::ask(slf.as_any(), wait, r#fn, &args, kwargs.as_ref());
+        if patched_submit::is_replaced(slf.as_any())? {
+            return patched_submit::ask(slf.as_any(), wait, r#fn, &args, kwargs.as_ref());
         }
         let call = Call::new(r#fn.clone().unbind(), args, kwargs);
         let future = slf.get().schedule(slf.py(), wait, call)?;
@@ -203,7 +202,7 @@ impl Executor {
     ) -> PyResult<Bound<'py, Future>> {
         let call = Call::new(r#fn.unbind(), args, kwargs);
         slf.get()
-            .schedule(slf.py(), patch::wait(slf.as_any()), call)
+            .schedule(slf.py(), patched_submit::wait(slf.as_any()), call)
     }
 
     /// Raises as submit() does if the executor accepts no more calls.
@@ -219,7 +218,7 @@ impl Executor {
 
     /// Whether submit() was replaced: on this executor, in its class, or in CPython's.
     fn _is_submit_replaced(slf: &Bound<'_, Self>) -> PyResult<bool> {
-        patch::is_replaced(slf.as_any())
+        patched_submit::is_replaced(slf.as_any())
     }
 
     /// Begins a map: returns the feed that takes further items and has the results. The calls for these items begin

@@ -6,21 +6,18 @@
 
 use super::base::{Base, Wait};
 use super::executor::Executor;
-use super::func::Invoker;
-use super::patch;
+use super::patched_submit;
 use super::pool::Submitter;
-use crate::python::interpreter::condition;
+use super::with_func::Invoker;
 use crate::python::values::arguments::Call;
 use crate::python::values::errors::Refusal;
-use crate::python::work::future::Future;
 use crate::python::work::task::Task;
-use pyo3::exceptions::{PyAttributeError, PyTypeError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::impl_::trampoline::get_trampoline_function;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 use pyo3::{Borrowed, PyTypeInfo};
-use std::ffi::{CStr, c_int, c_void};
 
 /// The arguments that the interpreter passes to a method, borrowed for the duration of the call.
 #[derive(Clone, Copy)]
@@ -140,7 +137,7 @@ fn schedule<'py>(
     executor: &Bound<'py, Executor>,
     arguments: Arguments<'_, 'py>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    if !patch::is_plain() {
+    if !patched_submit::is_plain() {
         return schedule_with_care(executor, arguments);
     }
     let func = callable(arguments)?.to_owned().unbind();
@@ -157,15 +154,21 @@ fn schedule_with_care<'py>(
     executor: &Bound<'py, Executor>,
     arguments: Arguments<'_, 'py>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    if let Some(submit) = patch::patch(executor.as_any(), &Executor::type_object(arguments.py))? {
+    if let Some(submit) =
+        patched_submit::patch(executor.as_any(), &Executor::type_object(arguments.py))?
+    {
         let (args, kwargs) = arguments.pack(0)?;
-        return patch::own_future(patch::call_with(&submit, args, kwargs.as_ref())?);
+        return patched_submit::own_future(patched_submit::call_with(
+            &submit,
+            args,
+            kwargs.as_ref(),
+        )?);
     }
     let func = callable(arguments)?.to_owned().unbind();
     let call = arguments.into_call(func, 1)?;
     executor
         .get()
-        .schedule(arguments.py, patch::wait(executor.as_any()), call)
+        .schedule(arguments.py, patched_submit::wait(executor.as_any()), call)
         .map(Bound::into_any)
 }
 
@@ -218,107 +221,8 @@ macro_rules! add_method {
     }};
 }
 
-/// A getter of `_Future` that mostly returns `$now`; otherwise `$make` creates the value.
-macro_rules! getter {
-    ($now:path, $make:path) => {{
-        /// # Safety
-        /// Must be called by the interpreter, attached, with a future.
-        unsafe fn make(py: Python<'_>, slf: *mut ffi::PyObject) -> PyResult<*mut ffi::PyObject> {
-            // SAFETY: promised by the caller, who keeps `slf` alive until the call returns.
-            let slf = unsafe { Borrowed::from_ptr(py, slf).cast_unchecked::<Future>() };
-            $make(&slf).map(Bound::into_ptr)
-        }
-        /// # Safety
-        /// As that of `make`.
-        unsafe extern "C" fn get(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
-            // SAFETY: promised by the caller, as in `make`. Only what is behind the trampoline can panic.
-            unsafe {
-                let py = Python::assume_attached();
-                let future = Borrowed::from_ptr(py, slf).cast_unchecked::<Future>();
-                match $now(py, future.get()) {
-                    Some(value) => value.into_ptr(),
-                    None => get_trampoline_function!(noargs, make)(slf, std::ptr::null_mut()),
-                }
-            }
-        }
-        get
-    }};
-}
-
-/// The getter of `_state`.
-///
-/// # Safety
-/// Must be called by the interpreter, attached, with a future.
-unsafe extern "C" fn state(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
-    // SAFETY: promised by the caller, who keeps `slf` alive until the call returns. Nothing here panics.
-    unsafe {
-        let py = Python::assume_attached();
-        let future = Borrowed::from_ptr(py, slf).cast_unchecked::<Future>();
-        future.get().state_name(py).into_ptr()
-    }
-}
-
-/// The setter of `_state`.
-///
-/// # Safety
-/// As that of `state`.
-unsafe extern "C" fn set_state(
-    slf: *mut ffi::PyObject,
-    value: *mut ffi::PyObject,
-    _: *mut c_void,
-) -> c_int {
-    /// # Safety
-    /// As that of `state`; `value` is null if the attribute is to be deleted.
-    unsafe fn assign(
-        py: Python<'_>,
-        slf: *mut ffi::PyObject,
-        _: *mut ffi::PyObject,
-        value: *mut ffi::PyObject,
-    ) -> PyResult<c_int> {
-        // SAFETY: promised by the caller, who keeps both alive until the call returns.
-        let (slf, value) = unsafe {
-            (
-                Borrowed::from_ptr(py, slf).cast_unchecked::<Future>(),
-                (!value.is_null()).then(|| Borrowed::from_ptr(py, value)),
-            )
-        };
-        let value = value.ok_or_else(|| PyAttributeError::new_err("can't delete attribute"))?;
-        Future::assign_state(&slf, &value).map(|()| 0)
-    }
-    // SAFETY: promised by the caller. The name, which `assign` ignores, may be any object.
-    unsafe { get_trampoline_function!(setattrofunc, assign)(slf, slf, value) }
-}
-
-/// Installs an attribute in `_Future`.
-fn add_attribute(
-    py: Python<'_>,
-    name: &'static CStr,
-    get: ffi::getter,
-    set: Option<ffi::setter>,
-) -> PyResult<()> {
-    let definition = Box::leak(Box::new(ffi::PyGetSetDef {
-        name: name.as_ptr(),
-        get: Some(get),
-        set,
-        doc: std::ptr::null(),
-        closure: std::ptr::null_mut(),
-    }));
-    let class = Future::type_object(py);
-    // SAFETY: the class is a type object, and the definition is never freed.
-    let attribute = unsafe {
-        Bound::from_owned_ptr_or_err(py, ffi::PyDescr_NewGetSet(class.as_type_ptr(), definition))?
-    };
-    class.setattr(name.to_string_lossy().as_ref(), attribute)
-}
-
-/// Installs the methods in their classes, and the attributes that `concurrent.futures.wait` and `as_completed` read.
+/// Installs the methods in their classes.
 pub fn install(py: Python<'_>) -> PyResult<()> {
-    condition::install(py)?;
-    add_attribute(py, c"_state", state, Some(set_state))?;
-    let condition = getter!(Future::condition_now, Future::make_condition);
-    add_attribute(py, c"_condition", condition, None)?;
-    let waiters = getter!(Future::waiters_now, Future::make_waiters);
-    add_attribute(py, c"_waiters", waiters, None)?;
     let _ = add_method!(
         py,
         Submitter,
@@ -375,6 +279,6 @@ Raises:
     BrokenThreadPool: An initializer failed.
     PoolError: As from Pool.submit()."
     );
-    patch::set_native(submit);
+    patched_submit::set_native(submit);
     Ok(())
 }

@@ -1,9 +1,10 @@
 //! `MultiPool` and `MultiPoolWithFunc`: several pools behind one front.
 
 use super::base::Base;
-use super::func::{Invoker, read_func};
 use super::pool::Submitter;
+use super::with_func::{Invoker, read_func};
 use crate::pool::Pool;
+use crate::python::values::errors;
 use crate::python::values::options;
 use crate::python::work::host::PyHost;
 use pyo3::prelude::*;
@@ -12,6 +13,38 @@ use pyo3::types::{PyDict, PyTuple};
 /// The pool that a by-index method is about.
 fn at<'a>(base: &'a Bound<'_, Base>, index: &Bound<'_, PyAny>) -> PyResult<&'a Pool<PyHost>> {
     base.get().pool_at(base.py(), index)
+}
+
+impl Base {
+    /// The pool with this index (B88: negative ones do not count from the end).
+    pub fn pool_at<'a>(
+        &'a self,
+        py: Python<'_>,
+        index: &Bound<'_, PyAny>,
+    ) -> PyResult<&'a Pool<PyHost>> {
+        let pools = self.front(py)?.pools();
+        let Ok(number) = index.extract::<i128>() else {
+            return match index.is_instance_of::<pyo3::types::PyInt>() {
+                true => Err(bad_index(py, index, pools.len())),
+                false => Err(errors::wrong_type("index", "an int", index)),
+            };
+        };
+        usize::try_from(number)
+            .ok()
+            .and_then(|number| pools.get(number))
+            .ok_or_else(|| bad_index(py, index, pools.len()))
+    }
+}
+
+fn bad_index(py: Python<'_>, index: &Bound<'_, PyAny>, pools: usize) -> PyErr {
+    errors::invalid_index(
+        py,
+        format!(
+            "index must be between 0 and {}, not {}",
+            pools - 1,
+            errors::shown(index)
+        ),
+    )
 }
 
 /// Several pools behind one front: less contention between submitters.

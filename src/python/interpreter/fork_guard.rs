@@ -13,7 +13,7 @@
 //! faster than one at a time would pile up.
 
 use super::call;
-use super::process::generation;
+use super::fork_count::generation;
 use crate::per_process::PerProcess;
 use pyo3::Python;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};

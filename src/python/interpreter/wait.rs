@@ -1,7 +1,7 @@
 //! Waits without the GIL that Ctrl-C can interrupt.
 
 use super::call;
-use super::process::is_main_thread;
+use super::thread_id::is_main_thread;
 use crate::pool::internal::sync::WaitLimit;
 use pyo3::prelude::*;
 use std::time::Duration;

@@ -2,11 +2,11 @@
 
 use crate::pool::Error;
 use crate::python::interpreter::call::{self, Guarded};
+use crate::python::interpreter::exc_info::{handling, with_traceback};
+use crate::python::interpreter::exit;
 use crate::python::interpreter::lookup;
-use crate::python::interpreter::process;
 use pyo3::IntoPyObjectExt;
-use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyTypeError, PyValueError};
-use pyo3::ffi;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -63,52 +63,6 @@ pub fn no_worker(py: Python<'_>) -> PyErr {
         py,
         "no worker could be set up for this task, since the initializer failed; the next submit tries again",
     )
-}
-
-/// The exception itself; before 3.12 it does not carry its traceback, which is set here.
-pub fn with_traceback<'py>(py: Python<'py>, raised: &PyErr) -> Bound<'py, PyBaseException> {
-    raised.clone_ref(py).into_value(py).into_bound(py)
-}
-
-/// Runs `f` as an `except` block for `raised` would: `sys.exc_info()` returns it there, and exceptions raised there
-/// have it as their context.
-pub fn handling<R>(py: Python<'_>, raised: &PyErr, f: impl FnOnce() -> R) -> R {
-    /// The exception handled before; null if there was none, or only an outer frame's.
-    struct Before<'py>(Python<'py>, *mut ffi::PyObject);
-    impl Drop for Before<'_> {
-        fn drop(&mut self) {
-            // SAFETY: the thread is attached, as `self.0` proves; an exception or null, whose reference is owned here.
-            unsafe {
-                PyErr_SetHandledException(self.1);
-                ffi::Py_XDECREF(self.1);
-            }
-        }
-    }
-    let value = with_traceback(py, raised);
-    // SAFETY: the thread is attached, as `py` proves. The getter returns a new reference or null, and the setter takes
-    // a reference of its own to a live exception. A thread has a stack of slots for handled exceptions, one for itself
-    // and one for each generator or coroutine that it is in: the getter searches all of them, top down, and the setter
-    // writes the top one, which is the same again when `f` has returned. So if the top one is empty, it is left empty.
-    let _before = unsafe {
-        let mut before = Before(py, PyErr_GetHandledException());
-        if !before.1.is_null() {
-            PyErr_SetHandledException(std::ptr::null_mut());
-            let below = PyErr_GetHandledException();
-            ffi::Py_XDECREF(below);
-            if below == before.1 {
-                ffi::Py_DECREF(std::mem::replace(&mut before.1, std::ptr::null_mut()));
-            }
-        }
-        PyErr_SetHandledException(value.as_ptr());
-        before
-    };
-    f()
-}
-
-// In CPython's stable API since 3.11, the oldest version supported.
-unsafe extern "C" {
-    fn PyErr_GetHandledException() -> *mut ffi::PyObject;
-    fn PyErr_SetHandledException(exception: *mut ffi::PyObject);
 }
 
 /// Logs an exception with its traceback, by the logger's method `level`; `message` has one placeholder, for `what`.
@@ -204,7 +158,7 @@ impl Refusal {
     /// The exception that an executor raises for it.
     pub fn into_executors(self, py: Python<'_>) -> PyErr {
         match self {
-            Refusal::Pool(Error::Closed) if process::is_exiting() => {
+            Refusal::Pool(Error::Closed) if exit::is_exiting() => {
                 closed(py, "cannot schedule new futures after interpreter shutdown")
             }
             Refusal::Pool(Error::Closed) => {

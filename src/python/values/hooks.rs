@@ -2,7 +2,8 @@
 
 use super::errors;
 use crate::python::interpreter::call::Guarded;
-use crate::python::interpreter::context;
+use crate::python::interpreter::contextvars;
+use crate::python::interpreter::exc_info;
 use crate::python::interpreter::lookup;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -112,8 +113,8 @@ impl Hooks {
         let Some(handler) = self.panic_handler(py) else {
             return self.log(py, func, &raised, what);
         };
-        let error = errors::with_traceback(py, &raised);
-        if let Err(failure) = errors::handling(py, &raised, || handler.guarded_call1((error,))) {
+        let error = exc_info::with_traceback(py, &raised);
+        if let Err(failure) = exc_info::handling(py, &raised, || handler.guarded_call1((error,))) {
             self.log(py, &handler, &failure, "panic_handler");
         }
     }
@@ -178,7 +179,7 @@ impl Hooks {
 
     /// Has workers that are started from now on begin in a copy of the caller's context.
     pub fn lend_context(&self, py: Python<'_>) {
-        match context::current(py) {
+        match contextvars::current(py) {
             Ok(context) => {
                 let context = Some(context.unbind());
                 let before = self.with(|objects| std::mem::replace(&mut objects.context, context));
@@ -194,7 +195,7 @@ impl Hooks {
             let context = objects.context.as_ref()?;
             Some(context.bind(py).clone())
         })?;
-        context::copy(&context)
+        contextvars::copy(&context)
             .inspect_err(|failure| failure.clone_ref(py).write_unraisable(py, None))
             .ok()
     }

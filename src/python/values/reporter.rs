@@ -3,7 +3,7 @@
 use super::errors;
 use super::hooks::{Hooks, name_of};
 use crate::python::interpreter::call;
-use crate::python::interpreter::process;
+use crate::python::interpreter::fork_count;
 use pyo3::prelude::*;
 use std::sync::Arc;
 
@@ -57,13 +57,13 @@ impl Reporter {
             hooks,
             pool,
             deadlock_group,
-            generation: process::generation(),
+            generation: fork_count::generation(),
         }
     }
 
     /// Whether the pool belongs to this process, rather than to one from which it was forked.
     pub fn is_ours(&self) -> bool {
-        self.generation == process::generation()
+        self.generation == fork_count::generation()
     }
 
     /// Reports an exception that no caller waits for. A worker calls the panic handler itself. Any other thread, mostly

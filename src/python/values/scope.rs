@@ -4,7 +4,7 @@ use crate::per_process::PerProcess;
 use crate::pool::Error;
 use crate::pool::internal::Watch;
 use crate::pool::internal::sync::WaitLimit;
-use crate::python::interpreter::process::generation;
+use crate::python::interpreter::fork_count::generation;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

@@ -1,6 +1,6 @@
 //! CPython as the pool's host: everything that CPython demands of a thread that calls it.
 
-use super::awaitable::{Awaitable, Place};
+use super::asyncio::{Awaitable, Place};
 use super::future::Future;
 use super::task::Task;
 use crate::pool::internal::sync::WaitLimit;
@@ -8,17 +8,17 @@ use crate::pool::internal::sync::lock;
 use crate::pool::internal::{Detached, Remains};
 use crate::pool::{Error, Host, Outcome, Pool, Worker};
 use crate::python::interpreter::call::{self, Guarded};
-use crate::python::interpreter::context;
+use crate::python::interpreter::contextvars;
+use crate::python::interpreter::exc_info::with_traceback;
 use crate::python::interpreter::exit::{Closer, Closing};
+use crate::python::interpreter::fork_count;
 use crate::python::interpreter::fork_guard;
 use crate::python::interpreter::gil::{self, Member};
-use crate::python::interpreter::lookup;
-use crate::python::interpreter::process;
-use crate::python::interpreter::switch::Turns;
-use crate::python::interpreter::threads::{self, Roll};
+use crate::python::interpreter::threading::{self, Roll};
+use crate::python::interpreter::turns::Turns;
 use crate::python::interpreter::wakeups::{self, Wakeups};
 use crate::python::values::arguments::{Call, is_python_function};
-use crate::python::values::errors::{self, with_traceback};
+use crate::python::values::errors;
 use crate::python::values::hooks::{Hooks, INITIALIZER};
 use crate::python::values::reporter::{Report, Workers};
 use pyo3::prelude::*;
@@ -54,7 +54,7 @@ impl PyHost {
             hooks: Arc::new(hooks),
             pool_name,
             is_daemon,
-            generation: process::generation(),
+            generation: fork_count::generation(),
             roll: Roll::default(),
             reports: Reports::default(),
             kept: Mutex::default(),
@@ -103,7 +103,7 @@ impl PyHost {
 
     /// Whether the pool was created in this process, rather than in one from which it was forked.
     pub fn is_ours(&self) -> bool {
-        self.generation == process::generation()
+        self.generation == fork_count::generation()
     }
 
     /// Calls the initializer; `false`: it failed.
@@ -125,40 +125,6 @@ impl PyHost {
             }
         }
     }
-}
-
-/// Does what `threading.Thread` does before `run`.
-fn set_up_thread(py: Python<'_>, worker: &Worker, is_daemon: bool) {
-    let set_up = || -> PyResult<()> {
-        threads::enter(py, worker, is_daemon)?;
-        let trace = lookup::GET_TRACE.get(py).guarded_call0()?;
-        if !trace.is_none() {
-            lookup::SET_TRACE.get(py).guarded_call1((trace,))?;
-        }
-        let profile = lookup::GET_PROFILE.get(py).guarded_call0()?;
-        if !profile.is_none() {
-            lookup::SET_PROFILE.get(py).guarded_call1((profile,))?;
-        }
-        Ok(())
-    };
-    if let Err(failure) = set_up() {
-        failure.write_unraisable(py, None);
-    }
-}
-
-/// Does what `threading.Thread` does after `run`.
-fn tear_down_thread(py: Python<'_>) -> PyResult<()> {
-    // Python code that still runs on this thread belongs to no task. And a trace function may ask for the current
-    // thread, which `threading` no longer knows by then, and would be given a dummy.
-    for (get, set) in [
-        (&lookup::GET_OWN_TRACE, &lookup::SET_TRACE),
-        (&lookup::GET_OWN_PROFILE, &lookup::SET_PROFILE),
-    ] {
-        if !get.get(py).guarded_call0()?.is_none() {
-            set.get(py).guarded_call1((py.None(),))?;
-        }
-    }
-    threads::leave(py)
 }
 
 /// A worker thread while it is attached.
@@ -235,7 +201,7 @@ impl Host for PyHost {
         call::attach(|py| {
             drop(gate);
             gil::taken();
-            set_up_thread(py, worker, self.is_daemon);
+            threading::set_up(py, worker, self.is_daemon);
             self.roll.arrive();
             drop(arrival);
             let mut is_set_up = false;
@@ -255,7 +221,7 @@ impl Host for PyHost {
                 }
             };
             match self.hooks.new_context(py) {
-                Some(context) => context::run_in(&context, body),
+                Some(context) => contextvars::run_in(&context, body),
                 None => body(),
             }
             if self.is_ours() {
@@ -268,7 +234,7 @@ impl Host for PyHost {
             if self.is_ours() {
                 self.roll.depart();
             }
-            if let Err(failure) = tear_down_thread(py) {
+            if let Err(failure) = threading::tear_down(py) {
                 failure.write_unraisable(py, None);
             }
         });

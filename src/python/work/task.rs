@@ -1,8 +1,8 @@
 //! The kinds of tasks that a pool is given.
 
-use super::awaitable::Awaitable;
+use super::asyncio::Awaitable;
 use super::future::Future;
-use super::job::MapTask;
+use super::map::MapTask;
 use crate::python::values::arguments::Call;
 use pyo3::prelude::*;
 

@@ -1,8 +1,9 @@
 //! A worker's thread as the module `threading` sees it; `pyants._threads` is the Python half.
 
 use super::call::{self, Guarded};
+use super::fork_count;
 use super::lookup;
-use super::process;
+use super::thread_id;
 use super::wait::detached;
 use crate::pool::Worker;
 use crate::pool::internal::sync::thread::kernel;
@@ -24,7 +25,7 @@ pub struct Exit {
 impl Exit {
     /// Whether the thread belongs to this process, rather than to one from which it was forked.
     fn is_ours(&self) -> bool {
-        self.generation == process::generation()
+        self.generation == fork_count::generation()
     }
 }
 
@@ -68,11 +69,45 @@ pub fn _wait_ended(py: Python<'_>, native_id: i32) {
     call::detach(py, || kernel::wait_ended(Some(native_id)));
 }
 
+/// Does what `threading.Thread` does before `run`.
+pub fn set_up(py: Python<'_>, worker: &Worker, is_daemon: bool) {
+    let set_up = || -> PyResult<()> {
+        enter(py, worker, is_daemon)?;
+        let trace = lookup::GET_TRACE.get(py).guarded_call0()?;
+        if !trace.is_none() {
+            lookup::SET_TRACE.get(py).guarded_call1((trace,))?;
+        }
+        let profile = lookup::GET_PROFILE.get(py).guarded_call0()?;
+        if !profile.is_none() {
+            lookup::SET_PROFILE.get(py).guarded_call1((profile,))?;
+        }
+        Ok(())
+    };
+    if let Err(failure) = set_up() {
+        failure.write_unraisable(py, None);
+    }
+}
+
+/// Does what `threading.Thread` does after `run`.
+pub fn tear_down(py: Python<'_>) -> PyResult<()> {
+    // Python code that still runs on this thread belongs to no task. And a trace function may ask for the current
+    // thread, which `threading` no longer knows by then, and would be given a dummy.
+    for (get, set) in [
+        (&lookup::GET_OWN_TRACE, &lookup::SET_TRACE),
+        (&lookup::GET_OWN_PROFILE, &lookup::SET_PROFILE),
+    ] {
+        if !get.get(py).guarded_call0()?.is_none() {
+            set.get(py).guarded_call1((py.None(),))?;
+        }
+    }
+    leave(py)
+}
+
 /// Registers the calling thread with `threading`. The caller has arrived at the fork guard, so no fork interferes.
-pub fn enter(py: Python<'_>, worker: &Worker, is_daemon: bool) -> PyResult<()> {
+fn enter(py: Python<'_>, worker: &Worker, is_daemon: bool) -> PyResult<()> {
     let exit = Exit {
         exit: ManuallyDrop::new(worker.exit.clone()),
-        generation: process::generation(),
+        generation: fork_count::generation(),
     };
     let thread =
         lookup::MAKE_THREAD
@@ -82,19 +117,19 @@ pub fn enter(py: Python<'_>, worker: &Worker, is_daemon: bool) -> PyResult<()> {
         return Ok(());
     }
     let active = lookup::ACTIVE_THREADS.get(py);
-    let ident = process::this_thread();
+    let ident = thread_id::this_thread();
     // A former thread with the same identity that `threading` still lists. Dropped after the lock is released.
     let _former = active.guarded_method1("get", (ident,))?;
     locked(py, || active.set_item(ident, &thread))
 }
 
 /// Has `threading` forget the calling thread, as it must: up to 3.12 a dummy would be kept for ever.
-pub fn leave(py: Python<'_>) -> PyResult<()> {
+fn leave(py: Python<'_>) -> PyResult<()> {
     let active = lookup::ACTIVE_THREADS.get(py);
     if active.is_none() {
         return Ok(());
     }
-    let pop = || active.guarded_method1("pop", (process::this_thread(), py.None()));
+    let pop = || active.guarded_method1("pop", (thread_id::this_thread(), py.None()));
     // Dropped after the lock is released.
     let _thread = locked(py, pop)?;
     Ok(())

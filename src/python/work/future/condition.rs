@@ -2,11 +2,11 @@
 //! is acquired and released and no more. So it is a lock, cheap to create and invisible to the garbage collector, on
 //! which the methods of `threading.Condition` work if somebody calls them.
 
-use super::call::{self, Guarded};
-use super::lookup;
-use super::process::this_thread;
-use super::wait::detached;
 use crate::pool::internal::sync::{lock, wait};
+use crate::python::interpreter::call::{self, Guarded};
+use crate::python::interpreter::lookup;
+use crate::python::interpreter::thread_id::this_thread;
+use crate::python::interpreter::wait::detached;
 use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyValueError};
 use pyo3::impl_::trampoline::get_trampoline_function;
 use pyo3::intern;

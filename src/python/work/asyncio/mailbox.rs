@@ -6,12 +6,12 @@
 //! Waking costs more than many a call takes. So a loop that has just made calls, and would go to sleep now, first spins
 //! for a moment until their results come, if that has paid lately.
 
-use super::awaitable::{Awaitable, Letter, Post};
+use super::call::{Awaitable, Letter, Post};
 use crate::pool::internal::sync::{AdaptiveSpin, lock};
 use crate::python::interpreter::call::{self, Guarded};
 use crate::python::interpreter::gil;
 use crate::python::interpreter::lookup;
-use crate::python::interpreter::switch::Turns;
+use crate::python::interpreter::turns::Turns;
 use crate::python::interpreter::wakeups::Wakeups;
 use crate::python::values::reporter::Reporter;
 use pyo3::exceptions::PyRuntimeError;

@@ -1,5 +1,8 @@
-//! Instances of `pyants.Future`, which are small, many and short-lived.
+//! Instances of `pyants.Future`, which are small, many and short-lived: how they are allocated, and when the garbage
+//! collector sees them.
 
+use super::class::Future;
+use crate::python::values::errors;
 use pyo3::PyClass;
 use pyo3::exceptions::PySystemError;
 use pyo3::ffi;
@@ -70,6 +73,49 @@ impl<T: PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + Sync> Layout<T> 
             ffi::PyObject_GC_UnTrack(instance.cast());
             Ok(Bound::from_owned_ptr(py, instance).cast_into_unchecked())
         }
+    }
+}
+
+static LAYOUT: Layout<Future> = Layout::new();
+
+/// Must be called before the first future is made.
+pub fn prepare(py: Python<'_>) -> PyResult<()> {
+    LAYOUT.learn(&Bound::new(py, Future::default())?)
+}
+
+/// A Python class of futures that derives from the native one.
+pub struct FutureClass(Py<PyType>);
+
+impl FutureClass {
+    pub fn new(class: Bound<'_, PyType>) -> PyResult<Self> {
+        if class.is_subclass_of::<Future>()? {
+            Ok(FutureClass(class.unbind()))
+        } else {
+            let name = "future_class";
+            Err(errors::wrong_type(
+                name,
+                "a subclass of pyants.Future",
+                &class,
+            ))
+        }
+    }
+
+    pub fn class(&self) -> &Py<PyType> {
+        &self.0
+    }
+
+    /// A pending future for a task of that deadlock group.
+    pub fn task_future<'py>(
+        &self,
+        py: Python<'py>,
+        deadlock_group: usize,
+    ) -> PyResult<Bound<'py, Future>> {
+        let future = Future {
+            deadlock_group,
+            ..Future::default()
+        };
+        // SAFETY: the class derives from the class of `Future`: `new` checked it.
+        unsafe { LAYOUT.instance(self.0.bind(py), future) }
     }
 }
 

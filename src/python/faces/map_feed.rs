@@ -3,7 +3,7 @@
 use super::base::{Base, Wait};
 use crate::pool::Error;
 use crate::python::values::errors::Refusal;
-use crate::python::work::job::{Job, MapTask, Results};
+use crate::python::work::map::{Job, MapTask, Results};
 use crate::python::work::task::Task;
 use pyo3::prelude::*;
 use std::sync::Arc;

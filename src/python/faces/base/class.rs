@@ -1,0 +1,87 @@
+//! The native base class of all pools. Its Python methods are in methods.rs.
+
+use super::front::Front;
+use crate::per_process::PerProcess;
+use crate::pool::Strategy;
+use crate::python::interpreter::fork_count::generation;
+use crate::python::values::options::Given;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyList;
+
+/// The methods that all pools of pyants have in common.
+#[pyclass(frozen, subclass, weakref, module = "pyants", name = "_Base")]
+pub struct Base {
+    /// Empty until `__init__`.
+    front: PerProcess<Front>,
+    /// The function of a pool that has one, in a list of one: a method of a subclass leads back to the pool, and
+    /// neither it nor a cell that is written once can break that cycle. A list can, when the collector clears it.
+    pub(super) func: PyOnceLock<Py<PyList>>,
+}
+
+impl Default for Base {
+    fn default() -> Self {
+        Base {
+            front: PerProcess::empty(),
+            func: PyOnceLock::new(),
+        }
+    }
+}
+
+impl Base {
+    /// The body of `__init__`.
+    pub fn init(
+        &self,
+        py: Python<'_>,
+        given: Given,
+        strategy: Option<(usize, Strategy)>,
+        func: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
+        let once = || PyRuntimeError::new_err("a pool is initialised once");
+        if self.own_front().is_some() {
+            return Err(once());
+        }
+        let front = Front::new(py, given, strategy)?;
+        if let Some(func) = func {
+            let _ = self.func.set(py, PyList::new(py, [func])?.unbind());
+        }
+        self.front.set(generation(), front).map_err(|_| once())
+    }
+
+    /// The pools. A forked child makes them anew on first use: the old ones belong to the parent's threads, which may
+    /// hold their locks for ever.
+    #[inline]
+    pub fn front(&self, py: Python<'_>) -> PyResult<&Front> {
+        self.front.get_or_make(generation(), |former| match former {
+            Some(former) => former.renewed(py),
+            None => Err(PyRuntimeError::new_err(
+                "the pool's __init__() was not called",
+            )),
+        })
+    }
+
+    /// The pools, unless they are a parent's, which must not be touched.
+    pub(super) fn own_front(&self) -> Option<&Front> {
+        self.front.get(generation())
+    }
+
+    /// The function of a pool that has one.
+    pub fn func<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.func
+            .get(py)
+            .and_then(|func| func.bind(py).get_item(0).ok())
+            .ok_or_else(|| PyRuntimeError::new_err("the pool's __init__() was not called"))
+    }
+
+    /// The id that tells the pool from every other, for waits for its tasks.
+    pub fn deadlock_group_id(&self, py: Python<'_>) -> PyResult<usize> {
+        Ok(self.front(py)?.deadlock_group_id())
+    }
+}
+
+impl Drop for Base {
+    fn drop(&mut self) {
+        self.front.give_up(generation());
+    }
+}

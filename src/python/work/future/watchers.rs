@@ -1,0 +1,232 @@
+//! What is notified when a future changes: callbacks, threads in `result()`, CPython's waiters, the scope.
+
+use super::class::{Future, Waiting};
+use super::condition::{Condition, Held};
+use super::instance;
+use super::state::{State, Word};
+use crate::pool::internal::sync::lock;
+use crate::python::interpreter::call::Guarded;
+use crate::python::interpreter::wakeups::{Wakeups, ring};
+use crate::python::values::errors;
+use crate::python::values::scope::Scope;
+use pyo3::exceptions::{PyException, PyRecursionError};
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// The kind of thread that completes a future.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Caller {
+    /// A worker, which has no caller to raise to.
+    Worker,
+    /// A thread that called a method of the future.
+    User,
+}
+
+impl Future {
+    /// Has the future notify the scope when it is done. Must be called before any other thread can reach the future.
+    pub fn enter_scope(&self, scope: Arc<Scope>) {
+        self.watch(|extras| extras.scope = Some(scope));
+    }
+
+    /// Stops the scope from waiting for the future, whose call was taken out of the executor.
+    pub fn leave_scope(&self) {
+        let scope = lock(&self.extras)
+            .as_mut()
+            .and_then(|extras| extras.scope.take());
+        if let Some(scope) = scope {
+            scope.leave();
+        }
+    }
+
+    /// Whether the future belongs to a task of this scope.
+    pub fn is_of(&self, scope: &Arc<Scope>) -> bool {
+        lock(&self.extras)
+            .as_ref()
+            .and_then(|extras| extras.scope.as_ref())
+            .is_some_and(|own| Arc::ptr_eq(own, scope))
+    }
+
+    /// Moves the state to `to` if `may` allows it, and notifies CPython's waiters by the method `tell`.
+    pub(super) fn tell(
+        slf: &Bound<'_, Self>,
+        to: State,
+        may: impl Fn(State) -> bool,
+        tell: Option<&str>,
+    ) -> PyResult<Result<(), State>> {
+        let this = slf.get();
+        let mut word = this.word();
+        while !word.is_watched() {
+            if !may(word.state()) {
+                return Ok(Err(word.state()));
+            }
+            match this.word.compare_exchange_weak(
+                word.0,
+                word.with(to).0,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => return Ok(Ok(())),
+                Err(now) => word = Word(now),
+            }
+        }
+        Self::tell_watched(slf, to, may, tell)
+    }
+
+    #[cold]
+    fn tell_watched(
+        slf: &Bound<'_, Self>,
+        to: State,
+        may: impl Fn(State) -> bool,
+        tell: Option<&str>,
+    ) -> PyResult<Result<(), State>> {
+        let (py, this) = (slf.py(), slf.get());
+        let mut held: Option<Held> = None;
+        let waiters = loop {
+            let condition = {
+                let extras = lock(&this.extras);
+                let waiting = extras.as_ref().and_then(|extras| extras.waiting.as_ref());
+                if waiting.is_none() || held.is_some() {
+                    if let Err(state) = this.step(to, &may) {
+                        return Ok(Err(state));
+                    }
+                    break waiting.map(|waiting| waiting.waiters.clone_ref(py));
+                }
+                waiting.map(|waiting| waiting.condition.bind(py).clone())
+            };
+            // Another thread may have asked for the condition since, so look for it again.
+            held = condition.as_ref().map(Condition::hold).transpose()?;
+        };
+        if let (Some(tell), Some(waiters)) = (tell, waiters) {
+            for waiter in waiters.bind(py).iter() {
+                waiter.guarded_method1(tell, (slf,))?;
+            }
+        }
+        if let Some(held) = held {
+            held.notify_all(py)?;
+        }
+        Ok(Ok(()))
+    }
+
+    /// Holds the condition, if there is one.
+    pub(super) fn hold(py: Python<'_>, this: &Self) -> PyResult<Option<Held>> {
+        let condition = lock(&this.extras)
+            .as_ref()
+            .and_then(|extras| extras.waiting.as_ref())
+            .map(|waiting| waiting.condition.bind(py).clone());
+        condition.as_ref().map(Condition::hold).transpose()
+    }
+
+    /// Reads the condition or the waiters' list, if they were asked for before.
+    pub(super) fn waiting_now<R>(&self, get: impl FnOnce(&Waiting) -> R) -> Option<R> {
+        lock(&self.extras)
+            .as_ref()
+            .and_then(|extras| extras.waiting.as_ref().map(get))
+    }
+
+    /// The same, but creates them if need be.
+    pub(super) fn make_waiting<R>(
+        slf: &Bound<'_, Self>,
+        get: impl FnOnce(&Waiting) -> R,
+    ) -> PyResult<R> {
+        let py = slf.py();
+        instance::track(slf.as_any());
+        let mut new = Some(Waiting {
+            condition: Condition::untracked(py)?,
+            waiters: PyList::empty(py).unbind(),
+        });
+        // If another thread was faster, `new` is dropped after the lock is released.
+        Ok(slf.get().watch(|extras| {
+            if extras.waiting.is_none() {
+                extras.waiting = new.take();
+            }
+            get(extras.waiting.as_ref().expect("it was put there"))
+        }))
+    }
+
+    /// After the future is done: calls the callbacks and returns the wakeups of the threads that wait for it.
+    pub(super) fn announce(slf: &Bound<'_, Self>, by: Caller) -> PyResult<Wakeups> {
+        let this = slf.get();
+        if !this.word().is_watched() {
+            return Ok(Wakeups::default());
+        }
+        let (callbacks, result_waits, scope) = match lock(&this.extras).as_mut() {
+            None => return Ok(Wakeups::default()),
+            Some(extras) => (
+                std::mem::take(&mut extras.callbacks),
+                std::mem::take(&mut extras.result_waits),
+                extras.scope.take(),
+            ),
+        };
+        let wakeups = Wakeups::settle(result_waits);
+        // Wake the waiting threads first: a callback may wait for one of them.
+        let wakeups = if callbacks.is_empty() {
+            wakeups
+        } else {
+            ring(slf.py(), wakeups);
+            Wakeups::default()
+        };
+        let called = callbacks
+            .iter()
+            .try_for_each(|callback| Self::call_back(slf, callback.bind(slf.py()), by));
+        if let Some(scope) = scope {
+            scope.leave();
+        }
+        called.map(|()| wakeups)
+    }
+
+    /// Calls a callback, which may set another future, whose callbacks may set others, and so on. Python's own
+    /// recursion limit does not count native frames, or counts them too late for a thread's stack.
+    fn call_nested(callback: &Bound<'_, PyAny>, slf: &Bound<'_, Self>) -> PyResult<()> {
+        const DEEPEST: u32 = 500;
+        thread_local! {
+            static DEPTH: Cell<u32> = const { Cell::new(0) };
+        }
+        let depth = DEPTH.get();
+        if depth >= DEEPEST {
+            let message = "maximum recursion depth exceeded in callbacks of futures";
+            return Err(PyRecursionError::new_err(message));
+        }
+        DEPTH.set(depth + 1);
+        let called = callback.guarded_call1((slf,));
+        DEPTH.set(depth);
+        called.map(drop)
+    }
+
+    /// Logs what a callback raises, as CPython's futures do; raises it if it is no `Exception` and there is a caller.
+    pub(super) fn call_back(
+        slf: &Bound<'_, Self>,
+        callback: &Bound<'_, PyAny>,
+        by: Caller,
+    ) -> PyResult<()> {
+        let py = slf.py();
+        let Err(raised) = Self::call_nested(callback, slf) else {
+            return Ok(());
+        };
+        if by == Caller::User && !raised.is_instance_of::<PyException>(py) {
+            return Err(raised);
+        }
+        errors::log(
+            py,
+            &raised,
+            "error",
+            "exception calling callback for %r",
+            slf,
+            || {
+                py.import("logging")?
+                    .guarded_method1("getLogger", ("concurrent.futures",))
+            },
+        );
+        Ok(())
+    }
+
+    /// Reports a failed notification as unraisable: a worker has no caller to raise it to.
+    pub(super) fn settled(slf: &Bound<'_, Self>, announced: PyResult<Wakeups>) -> Wakeups {
+        announced.unwrap_or_else(|failure| {
+            failure.write_unraisable(slf.py(), Some(slf.as_any()));
+            Wakeups::default()
+        })
+    }
+}

@@ -72,7 +72,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<faces::map_feed::Feed>()?;
     module.add_class::<work::map::Results>()?;
     module.add_class::<faces::async_pool::AsyncPool>()?;
-    module.add_class::<work::asyncio::Awaitable>()?;
+    module.add_class::<work::asyncio::AsyncCall>()?;
     module.add_class::<faces::async_pool::Ticket>()?;
     module.add_class::<interpreter::threading::Exit>()?;
     module.add_function(wrap_pyfunction!(_fail_spawns, module)?)?;

@@ -12,7 +12,7 @@ use crate::python::values::errors::{self, Refusal};
 use crate::python::values::hooks::name_of;
 use crate::python::values::reporter::{Reporter, Source};
 use crate::python::values::scope::SharedScope;
-use crate::python::work::asyncio::{self, Awaitable, Mailbox, Post, Prospect};
+use crate::python::work::asyncio::{self, AsyncCall, Mailbox, Post, Prospect};
 use crate::python::work::task::Task;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex};
 
 /// A handle by which a call that has not begun is withdrawn.
 #[pyclass(frozen, module = "pyants", name = "_Ticket")]
-pub struct Ticket(Py<Awaitable>);
+pub struct Ticket(Py<AsyncCall>);
 
 #[pymethods]
 impl Ticket {
@@ -131,7 +131,7 @@ impl AsyncPool {
             note_withdrawn,
         };
         let abandons = self.abandon_on_cancel.load(Ordering::Relaxed);
-        let call = Awaitable::new(event_loop.unbind(), mailbox, abandons, prospect);
+        let call = AsyncCall::new(event_loop.unbind(), mailbox, abandons, prospect);
         let call = match Bound::new(py, call) {
             Ok(call) => call,
             Err(failure) => {
@@ -152,8 +152,8 @@ impl AsyncPool {
         };
         match detached {
             Ok(None) => {}
-            Ok(Some(place)) => {
-                started.call.get().stand(Box::new(place));
+            Ok(Some(permit_wait)) => {
+                started.call.get().waits_for_permit(Box::new(permit_wait));
                 // The caller is notified when the task is taken up.
                 started.admission = admission;
             }
@@ -189,7 +189,7 @@ enum Way {
 }
 
 struct Started<'py> {
-    call: Bound<'py, Awaitable>,
+    call: Bound<'py, AsyncCall>,
     admission: Option<Bound<'py, PyAny>>,
 }
 
@@ -263,7 +263,7 @@ impl AsyncPool {
         r#fn: &Bound<'py, PyAny>,
         args: Bound<'py, PyTuple>,
         kwargs: Option<Bound<'py, PyDict>>,
-    ) -> PyResult<Bound<'py, Awaitable>> {
+    ) -> PyResult<Bound<'py, AsyncCall>> {
         self.start(py, r#fn, args, kwargs, Way::Plain)
             .map(|started| started.call)
     }
@@ -276,7 +276,7 @@ impl AsyncPool {
         r#fn: &Bound<'py, PyAny>,
         args: Bound<'py, PyTuple>,
         kwargs: Option<Bound<'py, PyDict>>,
-    ) -> PyResult<(Bound<'py, Awaitable>, Option<Bound<'py, PyAny>>, Ticket)> {
+    ) -> PyResult<(Bound<'py, AsyncCall>, Option<Bound<'py, PyAny>>, Ticket)> {
         let Started { call, admission } = self.start(py, r#fn, args, kwargs, Way::Told)?;
         let ticket = Ticket(call.clone().unbind());
         Ok((call, admission, ticket))

@@ -26,7 +26,7 @@ impl Source {
 /// The workers of a pool that others keep alive.
 pub trait Workers: Send + Sync {
     /// Leaves a report for a worker, which is then to be summoned; gives the report back if the pool is gone.
-    fn leave(&self, report: Report) -> Result<(), Report>;
+    fn leave_report(&self, report: Report) -> Result<(), Report>;
 
     /// Has a worker make the reports that were left; `false`: there is none, and none can be started.
     fn summon(&self) -> bool;
@@ -92,7 +92,7 @@ impl Reporter {
         if !self.is_ours() || !self.hooks.has_panic_handler() {
             return report.log(py, &self.hooks);
         }
-        match self.pool.leave(report) {
+        match self.pool.leave_report(report) {
             Err(report) => report.log(py, &self.hooks),
             Ok(()) if call::detach(py, || self.pool.summon()) => {}
             // If the pool has gone by now, it has logged its reports.

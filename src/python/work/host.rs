@@ -1,6 +1,6 @@
 //! CPython as the pool's host: everything that CPython demands of a thread that calls it.
 
-use super::asyncio::{Awaitable, Place};
+use super::asyncio::{AsyncCall, PermitWait};
 use super::future::Future;
 use super::task::Task;
 use crate::pool::internal::sync::WaitLimit;
@@ -266,7 +266,7 @@ impl Host for PyHost {
             Task::Future(call, future) => attached.run_for_future(call, future),
             Task::Async(call) => {
                 let (turns, wakeups) = (&mut attached.turns, &mut attached.wakeups);
-                Awaitable::run(attached.py, &self.hooks, call, turns, wakeups)
+                AsyncCall::run(attached.py, &self.hooks, call, turns, wakeups)
             }
             Task::Map(map_task) => {
                 match map_task.work(attached.py, &mut attached.turns, &mut attached.wakeups) {
@@ -346,7 +346,7 @@ impl Host for PyHost {
                     }
                     Task::Async(call) => {
                         let broken = errors::raise(py, Error::Broken, "submit");
-                        Awaitable::refuse(py, call, reason(broken));
+                        AsyncCall::refuse(py, call, reason(broken));
                     }
                     Task::Map(map_task) => wakeups.append(map_task.job.break_off()),
                 }
@@ -393,7 +393,7 @@ impl PyHost {
                     wakeups.append(Future::withdraw(future.bind(py)));
                 }
                 Task::Async(call) => {
-                    Awaitable::refuse(py, call, errors::raise(py, Error::Closed, "run"));
+                    AsyncCall::refuse(py, call, errors::raise(py, Error::Closed, "run"));
                 }
                 Task::Map(map_task) => wakeups.append(map_task.job.cancel()),
             }
@@ -414,7 +414,7 @@ impl PyHost {
     /// Only calls that a loop waits for, and map tasks that are not missed, are submitted detached.
     fn take_back(&self, py: Python<'_>, task: Task, error: Error) {
         match task {
-            Task::Async(call) => Awaitable::refuse(py, call, errors::raise(py, error, "run")),
+            Task::Async(call) => AsyncCall::refuse(py, call, errors::raise(py, error, "run")),
             Task::Map(_) => {}
             Task::Call(_) | Task::Future(..) => unreachable!("their submitters wait"),
         }
@@ -422,7 +422,7 @@ impl PyHost {
 }
 
 impl Workers for Remains<PyHost> {
-    fn leave(&self, report: Report) -> Result<(), Report> {
+    fn leave_report(&self, report: Report) -> Result<(), Report> {
         let mut report = Some(report);
         self.with_host(|host| report.take().map(|report| host.leave_report(report)));
         report.map_or(Ok(()), Err)
@@ -437,8 +437,8 @@ impl Workers for Remains<PyHost> {
     }
 }
 
-impl Place for Detached<PyHost> {
-    fn leave(&self) -> bool {
+impl PermitWait for Detached<PyHost> {
+    fn give_up(&self) -> bool {
         self.withdraw().is_some()
     }
 }

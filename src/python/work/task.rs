@@ -1,6 +1,6 @@
 //! The kinds of tasks that a pool is given.
 
-use super::asyncio::Awaitable;
+use super::asyncio::AsyncCall;
 use super::future::Future;
 use super::map::MapTask;
 use crate::python::values::arguments::Call;
@@ -13,7 +13,7 @@ pub enum Task {
     /// A call and the future that gets its outcome.
     Future(Call, Py<Future>),
     /// A call that an asyncio loop waits for.
-    Async(Py<Awaitable>),
+    Async(Py<AsyncCall>),
     /// A worker's part of a `map`.
     Map(Box<MapTask>),
 }

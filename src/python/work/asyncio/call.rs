@@ -50,10 +50,10 @@ impl State {
     }
 }
 
-/// The place of a call among the waiters for a permit.
-pub trait Place: Send + Sync {
-    /// Gives up the place; `false`: the call no longer waits.
-    fn leave(&self) -> bool;
+/// A call's wait for a permit, among the other waiters.
+pub trait PermitWait: Send + Sync {
+    /// Ends the wait; `false`: it is over.
+    fn give_up(&self) -> bool;
 }
 
 /// A message about a call, for the loop that waits for it, from a worker or from the thread that refuses the call.
@@ -62,10 +62,10 @@ pub enum Letter {
     Admission(Py<PyAny>, bool),
     /// The call's result. The context goes with it so that the loop's thread, which created it, also drops it:
     /// free-threaded builds pay dearly when another thread drops an object.
-    Returned(Py<Awaitable>, Py<PyAny>, Py<PyAny>),
-    Raised(Py<Awaitable>, PyErr, Option<Source>),
+    Returned(Py<AsyncCall>, Py<PyAny>, Py<PyAny>),
+    Raised(Py<AsyncCall>, PyErr, Option<Source>),
     /// The call was cancelled and then raised; the worker has reported the exception.
-    Ended(Py<Awaitable>),
+    Ended(Py<AsyncCall>),
 }
 
 /// A mailbox: delivers letters to the loop of a call.
@@ -86,8 +86,8 @@ pub trait Post: Send + Sync {
 
 pub(super) struct Inner {
     pub(super) state: State,
-    /// The call's place among the waiters for a permit, if it waits.
-    place: Option<Box<dyn Place>>,
+    /// Set while the call waits for a permit.
+    permit_wait: Option<Box<dyn PermitWait>>,
     /// It was cancelled after it had begun, and will count as cancelled when it has ended.
     pub(super) is_cancelling: bool,
     /// Each with the context in which to call it.
@@ -101,7 +101,7 @@ pub(super) struct Inner {
 ///
 /// Like those of asyncio's own futures, its methods may be called only on the thread of its loop.
 #[pyclass(frozen, weakref, module = "pyants", name = "AsyncCall")]
-pub struct Awaitable {
+pub struct AsyncCall {
     pub(super) event_loop: Py<PyAny>,
     pub(super) mailbox: Arc<dyn Post>,
     /// Cancelling does not wait for a call that has begun.
@@ -111,20 +111,20 @@ pub struct Awaitable {
     pub(super) blocking: AtomicBool,
 }
 
-impl Awaitable {
+impl AsyncCall {
     pub fn new(
         event_loop: Py<PyAny>,
         mailbox: Arc<dyn Post>,
         abandon_on_cancel: bool,
         prospect: Prospect,
     ) -> Self {
-        Awaitable {
+        AsyncCall {
             event_loop,
             mailbox,
             abandon_on_cancel,
             inner: Mutex::new(Inner {
                 state: State::Waiting(prospect),
-                place: None,
+                permit_wait: None,
                 is_cancelling: false,
                 callbacks: Vec::new(),
                 cancel_message: None,
@@ -145,13 +145,13 @@ impl Awaitable {
     }
 
     /// Takes the call out to begin, withdraw or refuse it; `None`: another thread was faster.
-    fn take(&self, to: State) -> Option<(Prospect, Option<Box<dyn Place>>)> {
+    fn take(&self, to: State) -> Option<(Prospect, Option<Box<dyn PermitWait>>)> {
         let mut inner = lock(&self.inner);
         if !matches!(inner.state, State::Waiting(_)) {
             return None;
         }
         match std::mem::replace(&mut inner.state, to) {
-            State::Waiting(prospect) => Some((prospect, inner.place.take())),
+            State::Waiting(prospect) => Some((prospect, inner.permit_wait.take())),
             _ => unreachable!("it was looked at"),
         }
     }
@@ -161,11 +161,11 @@ impl Awaitable {
         matches!(lock(&self.inner).state, State::Withdrawn | State::Cancelled)
     }
 
-    /// Notes the call's place among the waiters for a permit.
-    pub fn stand(&self, place: Box<dyn Place>) {
+    /// Notes that the call waits for a permit.
+    pub fn waits_for_permit(&self, permit_wait: Box<dyn PermitWait>) {
         let mut inner = lock(&self.inner);
         if matches!(inner.state, State::Waiting(_)) {
-            inner.place = Some(place);
+            inner.permit_wait = Some(permit_wait);
         }
     }
 
@@ -260,15 +260,15 @@ impl Awaitable {
         }
     }
 
-    /// On the loop's thread: takes the call back with all that it holds, and gives up its place among the waiters;
+    /// On the loop's thread: takes the call back with all that it holds, and ends its wait for a permit;
     /// `false`: it has begun, or is over.
     pub fn withdraw(&self, py: Python<'_>) -> bool {
-        let Some((prospect, place)) = self.take(State::Withdrawn) else {
+        let Some((prospect, permit_wait)) = self.take(State::Withdrawn) else {
             return false;
         };
         // In a forked child the parent's waiters and counters must not be touched.
         if self.mailbox.is_ours() {
-            if !place.is_some_and(|place| place.leave()) {
+            if !permit_wait.is_some_and(|wait| wait.give_up()) {
                 (prospect.note_withdrawn)(prospect.pool.bind(py));
             }
             if let Some(admission) = prospect.admission {

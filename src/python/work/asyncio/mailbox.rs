@@ -6,7 +6,7 @@
 //! Waking costs more than many a call takes. So a loop that has just made calls, and would go to sleep now, first spins
 //! for a moment until their results come, if that has paid lately.
 
-use super::call::{Awaitable, Letter, Post};
+use super::call::{AsyncCall, Letter, Post};
 use crate::pool::internal::sync::{AdaptiveSpin, lock};
 use crate::python::interpreter::call::{self, Guarded};
 use crate::python::interpreter::gil;
@@ -186,7 +186,7 @@ impl Mailbox {
             return Ok(());
         }
         self.will_look.store(true, Ordering::Relaxed);
-        let spin_call = SpinCall {
+        let spin_call = SpinForResults {
             mailbox: Weak::clone(&self.own),
             called: AtomicBool::new(false),
         };
@@ -313,12 +313,12 @@ impl Mailbox {
             Letter::Admission(future, admitted) => settle(future.bind(py), admitted),
             Letter::Returned(future, result, context) => {
                 drop(context);
-                Awaitable::settle(future.bind(py), Ok(result), soon)
+                AsyncCall::settle(future.bind(py), Ok(result), soon)
             }
             Letter::Raised(future, raised, source) => {
-                Awaitable::settle(future.bind(py), Err((raised, source)), soon)
+                AsyncCall::settle(future.bind(py), Err((raised, source)), soon)
             }
-            Letter::Ended(future) => Awaitable::end(future.bind(py), soon),
+            Letter::Ended(future) => AsyncCall::end(future.bind(py), soon),
         }
     }
 }
@@ -432,15 +432,15 @@ impl Drop for Collect {
 }
 
 /// The callback by which a loop spins for mail that may come soon.
-#[pyclass(frozen, module = "pyants", name = "_Lookout")]
-struct SpinCall {
+#[pyclass(frozen, module = "pyants", name = "_SpinForResults")]
+struct SpinForResults {
     /// Weak, or a loop that does not run would keep the pool alive.
     mailbox: Weak<Mailbox>,
     called: AtomicBool,
 }
 
 #[pymethods]
-impl SpinCall {
+impl SpinForResults {
     fn __call__(&self, py: Python<'_>) -> PyResult<()> {
         self.called.store(true, Ordering::Relaxed);
         self.mailbox
@@ -449,7 +449,7 @@ impl SpinCall {
     }
 }
 
-impl Drop for SpinCall {
+impl Drop for SpinForResults {
     fn drop(&mut self) {
         if *self.called.get_mut() {
             return;

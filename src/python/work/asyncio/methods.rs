@@ -4,7 +4,7 @@
 //! costs a fraction: it is created without a call into Python, and its callbacks, mostly those of tasks that await it,
 //! are called when the loop fetches its mail, without a loop handle for each.
 
-use super::call::{Awaitable, State};
+use super::call::{AsyncCall, State};
 use crate::pool::internal::sync::lock;
 use crate::python::interpreter::call;
 use crate::python::interpreter::contextvars;
@@ -24,8 +24,8 @@ static INVALID_STATE_ERROR: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 /// Looks up what is needed of asyncio. Must be called before the first call is made.
 pub fn prepare(py: Python<'_>) -> PyResult<()> {
     FINALIZER.call_once(|| {
-        let class = Awaitable::type_object(py).as_type_ptr();
-        let finalize = call::finalizer!(Awaitable, |call| call.get().report_unseen());
+        let class = AsyncCall::type_object(py).as_type_ptr();
+        let finalize = call::finalizer!(AsyncCall, |call| call.get().report_unseen());
         // SAFETY: the type lives as long as the interpreter. It has no instances yet and can have no subclasses, and
         // nothing else writes its slots: only this closure does, once.
         unsafe { (*class).tp_finalize = Some(finalize) };
@@ -44,7 +44,7 @@ fn invalid_state(py: Python<'_>, message: &'static str) -> PyErr {
     }
 }
 
-impl Awaitable {
+impl AsyncCall {
     fn cancelled_error(&self, py: Python<'_>) -> PyErr {
         let message = lock(&self.inner)
             .cancel_message
@@ -62,7 +62,7 @@ impl Awaitable {
 }
 
 #[pymethods]
-impl Awaitable {
+impl AsyncCall {
     #[getter(_asyncio_future_blocking)]
     fn get_blocking(&self) -> bool {
         self.blocking.load(Ordering::Relaxed)

@@ -5,6 +5,6 @@ mod mailbox;
 mod methods;
 mod settle;
 
-pub use call::{Awaitable, Place, Post, Prospect};
+pub use call::{AsyncCall, PermitWait, Post, Prospect};
 pub use mailbox::Mailbox;
 pub use methods::prepare;

@@ -1,7 +1,7 @@
 //! The end of a call, on the thread of the loop that waits for it: its outcome is set and its callbacks are called. An
 //! exception that nobody asked for is reported.
 
-use super::call::{Awaitable, State};
+use super::call::{AsyncCall, State};
 use crate::pool::internal::sync::lock;
 use crate::python::interpreter::call::{self, Guarded};
 use crate::python::interpreter::contextvars;
@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::cell::{Cell, RefCell};
 
-impl Awaitable {
+impl AsyncCall {
     /// On the loop's thread: sets the outcome and calls the callbacks (`soon`: through handles of the loop). Returns
     /// only an error that ends the loop, such as Ctrl-C.
     pub fn settle(
@@ -137,7 +137,7 @@ impl Awaitable {
     }
 }
 
-impl Awaitable {
+impl AsyncCall {
     /// Reports an exception that nobody asked for.
     pub(super) fn report_unseen(&self) {
         if lock(&self.inner).unseen.is_none() {
@@ -157,7 +157,7 @@ impl Awaitable {
     }
 }
 
-impl Drop for Awaitable {
+impl Drop for AsyncCall {
     fn drop(&mut self) {
         // An exception is never lost: from now on nobody can ask for this one.
         self.report_unseen();

@@ -109,7 +109,7 @@ impl Condition {
                 }
                 if wait_limit.is_over() || wait_limit.is_interrupted() {
                     // A notification for this thread went to no other: pass it on.
-                    self.call();
+                    self.wake_one();
                     return false;
                 }
             }
@@ -132,7 +132,7 @@ impl Condition {
     }
 
     /// Wakes one thread that sleeps until it is free.
-    fn call(&self) {
+    fn wake_one(&self) {
         if self.sleeping.load(Ordering::SeqCst) > 0 {
             // A thread that is about to sleep does so by then.
             drop(lock(&self.mutex));
@@ -142,7 +142,7 @@ impl Condition {
 
     fn give_up(&self) {
         self.owner.store(FREE, Ordering::SeqCst);
-        self.call();
+        self.wake_one();
     }
 
     fn owned(&self) -> bool {

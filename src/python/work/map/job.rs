@@ -1,6 +1,6 @@
 //! The job of a `map`: its items, and how workers claim, call and cancel them.
 
-use super::places::{Place, Places};
+use super::slots::{Slot, Slots};
 use crate::pool::internal::ResultWait;
 use crate::pool::internal::sync::{full_fence, lock};
 use crate::python::interpreter::call::Guarded;
@@ -19,15 +19,15 @@ pub struct Job {
     pub(super) func: Py<PyAny>,
     /// Each item is a tuple of arguments.
     star: bool,
-    /// Its claimer takes an item out. If the results keep the order of the items, each takes the place of its item.
-    items: Places,
+    /// Its claimer takes an item out. If the results keep the order of the items, each takes the slot of its item.
+    items: Slots,
     /// The results, if they come in the order of completion.
-    results: Option<Places>,
+    results: Option<Slots>,
     /// How many items there are so far.
     added: CachePadded<AtomicUsize>,
     /// The next item to be claimed; `CLOSED`: no more are.
     next: CachePadded<AtomicUsize>,
-    /// The place of the next outcome, if they come in the order of completion.
+    /// The slot of the next outcome, if they come in the order of completion.
     filled: CachePadded<AtomicUsize>,
     /// Only items before this index are called: all, unless the job is cut short.
     end: AtomicUsize,
@@ -50,14 +50,14 @@ pub struct Job {
     pub(super) waiting: AtomicU64,
 }
 
-// SAFETY: only the places' values are not Sync by themselves. An item is put into its place by the one thread that has
+// SAFETY: only the slots' values are not Sync by themselves. An item is put into its slot by the one thread that has
 // the `Feed` by `&mut`, before it raises `added` (SeqCst, and so Release), and is taken by the one thread whose step on
 // `next` yielded its index, after that thread has seen an `added` beyond the index (Acquire). A result is put into its
-// place by the one thread that has its index, from the same step or from `fetch_add` on `filled`, before it changes the
+// slot by the one thread that has its index, from the same step or from `fetch_add` on `filled`, before it changes the
 // state (SeqCst, and so Release); the one reader (`Results.reading`) takes it after it has seen that state (Acquire).
 unsafe impl Sync for Job {}
 
-/// The reader waits for no place.
+/// The reader waits for no slot.
 pub(super) const NOBODY: usize = usize::MAX;
 
 /// No more items are claimed.
@@ -75,10 +75,10 @@ impl Job {
     ) -> Self {
         let items: Box<[_]> = items
             .iter()
-            .map(|item| Place::new(Some(item.unbind())))
+            .map(|item| Slot::new(Some(item.unbind())))
             .collect();
         let results =
-            (!ordered).then(|| Places::new(items.iter().map(|_| Place::new(None)).collect()));
+            (!ordered).then(|| Slots::new(items.iter().map(|_| Slot::new(None)).collect()));
         Job {
             func,
             star,
@@ -92,7 +92,7 @@ impl Job {
             reader: Mutex::new(None),
             read_by: AtomicU64::new(0),
             broken: AtomicBool::new(false),
-            items: Places::new(items),
+            items: Slots::new(items),
             results,
             deadlock_group,
             scope,
@@ -118,9 +118,9 @@ impl Job {
         if let Some(results) = &self.results {
             results.add(index);
         }
-        let place = self.items.add(index);
+        let slot = self.items.add(index);
         // SAFETY: no other thread adds items, and none claims this one before it is counted (see `Sync`).
-        unsafe { *place.value.get() = Some(item) };
+        unsafe { *slot.value.get() = Some(item) };
         // SeqCst: adds the item, then reads the workers (`is_idle`); a map task that ends does the opposite.
         self.added.store(index + 1, Ordering::SeqCst);
     }
@@ -175,50 +175,50 @@ impl Job {
             None => unreachable!("an item is claimed once"),
         };
         let (value, state) = match result {
-            Ok(value) => (value.unbind(), Place::RETURNED),
+            Ok(value) => (value.unbind(), Slot::RETURNED),
             Err(raised) => (
                 exc_info::with_traceback(py, &raised).into_any().unbind(),
-                Place::RAISED,
+                Slot::RAISED,
             ),
         };
         let index = match self.results {
             None => index,
-            // AcqRel: the place may have been created for a later item, seen only by a worker that was here earlier.
+            // AcqRel: the slot may have been created for a later item, seen only by a worker that was here earlier.
             Some(_) => self.filled.fetch_add(1, Ordering::AcqRel),
         };
-        let place = self.places().get(index);
+        let slot = self.slots().get(index);
         // SAFETY: as above; and the reader waits for the state.
-        unsafe { *place.value.get() = Some(value) };
-        // Writes the place, then reads which one is awaited, both SeqCst; the reader does the opposite.
-        place.state.swap(state, Ordering::SeqCst);
+        unsafe { *slot.value.get() = Some(value) };
+        // Writes the slot, then reads which one is awaited, both SeqCst; the reader does the opposite.
+        slot.state.swap(state, Ordering::SeqCst);
         if self.awaited.load(Ordering::SeqCst) == index {
-            wakeups.append(self.call_reader());
+            wakeups.append(self.wake_reader());
         }
     }
 
-    /// The places in which the reader finds the results, one for each item.
-    pub(super) fn places(&self) -> &Places {
+    /// The slots in which the reader finds the results, one for each item.
+    pub(super) fn slots(&self) -> &Slots {
         self.results.as_ref().unwrap_or(&self.items)
     }
 
-    /// Whether the place is filled or never will be.
+    /// Whether the slot is filled or never will be.
     pub(super) fn is_settled(&self, index: usize) -> bool {
-        self.places().get(index).state.load(Ordering::SeqCst) != Place::OPEN
+        self.slots().get(index).state.load(Ordering::SeqCst) != Slot::OPEN
             || index >= self.end.load(Ordering::SeqCst)
     }
 
     /// Shows the collector all that the job holds.
     pub(super) fn traverse(&self, visit: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
         visit.call(&self.func)?;
-        let results = self.results.iter().flat_map(Places::iter);
-        for place in self.items.iter().chain(results) {
+        let results = self.results.iter().flat_map(Slots::iter);
+        for slot in self.items.iter().chain(results) {
             // SAFETY: no worker has the job any more, and the reader does not read while the collector runs.
-            visit.call(unsafe { &*place.value.get() })?;
+            visit.call(unsafe { &*slot.value.get() })?;
         }
         Ok(())
     }
 
-    fn call_reader(&self) -> Wakeups {
+    fn wake_reader(&self) -> Wakeups {
         let reader = lock(&self.reader).take();
         Wakeups::of(
             reader
@@ -235,7 +235,7 @@ impl Job {
         self.end.fetch_min(claimed, Ordering::SeqCst);
         full_fence();
         self.let_waiting_go();
-        self.call_reader()
+        self.wake_reader()
     }
 
     /// When the scope is closed: stops it from waiting for map tasks that find no item left.

@@ -1,7 +1,7 @@
 //! The iterator over the results of a map.
 
 use super::job::{Job, NOBODY};
-use super::places::Place;
+use super::slots::Slot;
 use crate::pool::Error;
 use crate::pool::internal::ResultWait;
 use crate::pool::internal::sync::{full_fence, lock};
@@ -22,7 +22,7 @@ pub struct Results {
     job: Mutex<Option<Arc<Job>>>,
     /// How many results there will be.
     total: usize,
-    /// The place to be read next.
+    /// The slot to be read next.
     position: AtomicUsize,
     /// A thread is reading.
     reading: AtomicBool,
@@ -56,16 +56,16 @@ impl Results {
         let job = self.job()?;
         job.read_by
             .store(thread_id::this_thread(), Ordering::Relaxed);
-        let place = job.places().get(index);
-        let mut state = place.state.load(Ordering::Acquire);
-        if state == Place::OPEN {
+        let slot = job.slots().get(index);
+        let mut state = slot.state.load(Ordering::Acquire);
+        if state == Slot::OPEN {
             if let Err(error) = self.wait(py, &job, index) {
                 return Some(Err(error));
             }
-            state = place.state.load(Ordering::Acquire);
+            state = slot.state.load(Ordering::Acquire);
         }
         self.position.store(index + 1, Ordering::Relaxed);
-        if state == Place::OPEN {
+        if state == Slot::OPEN {
             return Some(Err(if job.broken.load(Ordering::SeqCst) {
                 errors::broken_executor(py)
             } else {
@@ -73,8 +73,8 @@ impl Results {
             }));
         }
         // SAFETY: the state was seen, and this thread is the reader (see `Job`'s `Sync`).
-        let value = unsafe { (*place.value.get()).take() }.expect("a place is read once");
-        Some(if state == Place::RAISED {
+        let value = unsafe { (*slot.value.get()).take() }.expect("a slot is read once");
+        Some(if state == Slot::RAISED {
             Err(PyErr::from_value(value.into_bound(py)))
         } else {
             Ok(value)
@@ -91,7 +91,7 @@ impl Results {
             {
                 let mut reader = lock(&job.reader);
                 job.awaited.store(index, Ordering::SeqCst);
-                // Notes the reader, then reads the place; a worker does the opposite, and takes the reader under this
+                // Notes the reader, then reads the slot; a worker does the opposite, and takes the reader under this
                 // lock.
                 full_fence();
                 if job.is_settled(index) {

@@ -43,6 +43,7 @@ fn prepare_interpreter(module: &Bound<'_, PyModule>) -> PyResult<()> {
         return Ok(());
     }
     interpreter::lookup::look_up(py)?;
+    interpreter::lookup::look_up_for_pyo3(py)?;
     interpreter::contextvars::read_flags(py)?;
     let _ = IS_PREPARED.set(py, ());
     let threading = py.import("threading")?;

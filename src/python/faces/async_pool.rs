@@ -57,7 +57,7 @@ impl AsyncPool {
         self.pool
             .get(py)
             .map(|pool| pool.bind(py))
-            .ok_or_else(not_initialised)
+            .ok_or_else(|| errors::not_initialised("pool"))
     }
 
     fn reporter(&self, py: Python<'_>) -> PyResult<Reporter> {
@@ -107,7 +107,10 @@ impl AsyncPool {
         kwargs: Option<Bound<'py, PyDict>>,
         way: Way,
     ) -> PyResult<Started<'py>> {
-        let get_running_loop = self.get_running_loop.get(py).ok_or_else(not_initialised)?;
+        let get_running_loop = self
+            .get_running_loop
+            .get(py)
+            .ok_or_else(|| errors::not_initialised("pool"))?;
         let event_loop = get_running_loop.bind(py).guarded_call0()?;
         let pool = self.pool(py)?;
         let front = pool.get().front(py)?;
@@ -204,10 +207,6 @@ fn refuse_async(func: &Bound<'_, PyAny>) -> PyResult<()> {
     )))
 }
 
-fn not_initialised() -> PyErr {
-    PyRuntimeError::new_err("the pool's __init__() was not called")
-}
-
 #[pymethods]
 impl AsyncPool {
     #[new]
@@ -232,7 +231,6 @@ impl AsyncPool {
         shared: bool,
         abandon_on_cancel: bool,
     ) -> PyResult<()> {
-        async_function::prepare(py)?;
         asyncio::prepare(py)?;
         if self.pool.set(py, pool).is_err() {
             return Err(PyRuntimeError::new_err("a pool is initialised once"));

@@ -42,7 +42,7 @@ impl Executor {
             if exit::is_exiting() {
                 Refusal::Pool(Error::Closed).into_executors(py)
             } else {
-                not_initialised()
+                errors::not_initialised("executor")
             }
         })
     }
@@ -61,7 +61,10 @@ impl Executor {
         call: Call,
     ) -> Result<Bound<'py, Future>, Refusal> {
         let front = self.pool(py)?.get().front(py)?;
-        let class = self.future_class.get(py).ok_or_else(not_initialised)?;
+        let class = self
+            .future_class
+            .get(py)
+            .ok_or_else(|| errors::not_initialised("executor"))?;
         let future = class.task_future(py, front.deadlock_group_id())?;
         let scope = self.scope();
         if let Some(scope) = &scope {
@@ -338,7 +341,10 @@ impl Executor {
 
     /// Returns a future to wait for a place with: a worker's wait for it counts when deadlocks are detected.
     fn _place<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Future>> {
-        let class = self.future_class.get(py).ok_or_else(not_initialised)?;
+        let class = self
+            .future_class
+            .get(py)
+            .ok_or_else(|| errors::not_initialised("executor"))?;
         class.task_future(py, self.pool(py)?.get().deadlock_group_id(py)?)
     }
 
@@ -373,8 +379,4 @@ impl Executor {
         visit.call(self.pool.get(py))?;
         visit.call(self.future_class.get(py).map(FutureClass::class))
     }
-}
-
-fn not_initialised() -> PyErr {
-    PyRuntimeError::new_err("the executor's __init__() was not called")
 }

@@ -9,6 +9,8 @@ use super::executor::Executor;
 use super::patched_submit;
 use super::pool::Submitter;
 use super::with_func::Invoker;
+use crate::python::interpreter::call::Guarded;
+use crate::python::interpreter::descriptor;
 use crate::python::values::arguments::Call;
 use crate::python::values::errors::Refusal;
 use crate::python::work::task::Task;
@@ -110,8 +112,9 @@ fn submit<'py>(
     let py = arguments.py;
     let front = base.get().front(py)?;
     let func = callable(arguments)?;
-    // A closed pool raises before the arguments are checked (B14).
-    Base::check_call(front, &func)?;
+    if let Err(refusal) = front.check_call(&func) {
+        return Err(refusal.into_exception(py));
+    }
     let task = Task::Call(arguments.into_call(func.to_owned().unbind(), 1)?);
     submitted(py, front.submit(py, task, Wait::Up(None)))
 }
@@ -158,11 +161,7 @@ fn schedule_with_care<'py>(
         patched_submit::patch(executor.as_any(), &Executor::type_object(arguments.py))?
     {
         let (args, kwargs) = arguments.pack(0)?;
-        return patched_submit::own_future(patched_submit::call_with(
-            &submit,
-            args,
-            kwargs.as_ref(),
-        )?);
+        return patched_submit::own_future(submit.guarded_call(args, kwargs.as_ref())?);
     }
     let func = callable(arguments)?.to_owned().unbind();
     let call = arguments.into_call(func, 1)?;
@@ -195,29 +194,16 @@ macro_rules! add_method {
             };
             $call(&slf, arguments).map(Bound::into_ptr)
         }
-        let definition = Box::leak(Box::new(ffi::PyMethodDef {
-            ml_name: $name.as_ptr(),
-            ml_meth: ffi::PyMethodDefPointer {
-                // The trampoline that PyO3 puts around its own methods: panics become exceptions.
-                PyCFunctionFastWithKeywords: get_trampoline_function!(
-                    fastcall_cfunction_with_keywords,
-                    method
-                ),
-            },
-            ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
-            ml_doc: $doc.as_ptr(),
-        }));
-        let class = <$class as PyTypeInfo>::type_object($py);
-        // SAFETY: the class is a type object, and the definition is never freed.
-        let method = unsafe {
-            Bound::from_owned_ptr_or_err(
-                $py,
-                ffi::PyDescr_NewMethod(class.as_type_ptr(), definition),
-            )?
+        // The trampoline that PyO3 puts around its own methods: panics become exceptions.
+        let function = get_trampoline_function!(fastcall_cfunction_with_keywords, method);
+        let pointer = ffi::PyMethodDefPointer {
+            PyCFunctionFastWithKeywords: function,
         };
-        class.setattr($name.to_string_lossy().as_ref(), method)?;
-        // SAFETY: this field was set above.
-        unsafe { definition.ml_meth.PyCFunctionFastWithKeywords as *mut std::ffi::c_void }
+        let flags = ffi::METH_FASTCALL | ffi::METH_KEYWORDS;
+        let class = <$class as PyTypeInfo>::type_object($py);
+        // SAFETY: the function is of that kind, for instances of this class.
+        unsafe { descriptor::add_method(&class, $name, flags, pointer, $doc)? };
+        function as *mut std::ffi::c_void
     }};
 }
 

@@ -8,43 +8,27 @@ use crate::python::values::errors;
 use crate::python::values::options;
 use crate::python::work::host::PyHost;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyInt, PyTuple};
 
-/// The pool that a by-index method is about.
+/// The pool with this index (B88: negative ones do not count from the end).
 fn at<'a>(base: &'a Bound<'_, Base>, index: &Bound<'_, PyAny>) -> PyResult<&'a Pool<PyHost>> {
-    base.get().pool_at(base.py(), index)
-}
-
-impl Base {
-    /// The pool with this index (B88: negative ones do not count from the end).
-    pub fn pool_at<'a>(
-        &'a self,
-        py: Python<'_>,
-        index: &Bound<'_, PyAny>,
-    ) -> PyResult<&'a Pool<PyHost>> {
-        let pools = self.front(py)?.pools();
-        let Ok(number) = index.extract::<i128>() else {
-            return match index.is_instance_of::<pyo3::types::PyInt>() {
-                true => Err(bad_index(py, index, pools.len())),
-                false => Err(errors::wrong_type("index", "an int", index)),
-            };
+    let pools = base.get().front(base.py())?.pools();
+    let Ok(number) = index.extract::<i128>() else {
+        return match index.is_instance_of::<PyInt>() {
+            true => Err(bad_index(index, pools.len())),
+            false => Err(errors::wrong_type("index", "an int", index)),
         };
-        usize::try_from(number)
-            .ok()
-            .and_then(|number| pools.get(number))
-            .ok_or_else(|| bad_index(py, index, pools.len()))
-    }
+    };
+    usize::try_from(number)
+        .ok()
+        .and_then(|number| pools.get(number))
+        .ok_or_else(|| bad_index(index, pools.len()))
 }
 
-fn bad_index(py: Python<'_>, index: &Bound<'_, PyAny>, pools: usize) -> PyErr {
-    errors::invalid_index(
-        py,
-        format!(
-            "index must be between 0 and {}, not {}",
-            pools - 1,
-            errors::shown(index)
-        ),
-    )
+fn bad_index(index: &Bound<'_, PyAny>, pools: usize) -> PyErr {
+    let (last, shown) = (pools - 1, errors::shown(index));
+    let message = format!("index must be between 0 and {last}, not {shown}");
+    errors::invalid_index(index.py(), message)
 }
 
 /// Several pools behind one front: less contention between submitters.

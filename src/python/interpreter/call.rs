@@ -19,65 +19,33 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
 /// PyO3's calls, made on a guarded thread.
-pub trait Guarded<'py> {
+pub trait Guarded<'py>: PyAnyMethods<'py> {
     /// `self()`.
-    fn guarded_call0(&self) -> PyResult<Bound<'py, PyAny>>;
-
-    /// `self(*args)`.
-    fn guarded_call1(&self, args: impl PyCallArgs<'py>) -> PyResult<Bound<'py, PyAny>>;
-
-    /// `self(*args, **kwargs)`.
-    fn guarded_call(
-        &self,
-        args: impl PyCallArgs<'py>,
-        kwargs: &Bound<'py, PyDict>,
-    ) -> PyResult<Bound<'py, PyAny>>;
-
-    /// `self.name()`.
-    fn guarded_method0(
-        &self,
-        name: impl IntoPyObject<'py, Target = PyString>,
-    ) -> PyResult<Bound<'py, PyAny>>;
-
-    /// `self.name(*args)`.
-    fn guarded_method1(
-        &self,
-        name: impl IntoPyObject<'py, Target = PyString>,
-        args: impl PyCallArgs<'py>,
-    ) -> PyResult<Bound<'py, PyAny>>;
-
-    /// `self.name(*args, **kwargs)`.
-    fn guarded_method(
-        &self,
-        name: impl IntoPyObject<'py, Target = PyString>,
-        args: impl PyCallArgs<'py>,
-        kwargs: &Bound<'py, PyDict>,
-    ) -> PyResult<Bound<'py, PyAny>>;
-}
-
-impl<'py> Guarded<'py> for Bound<'py, PyAny> {
     #[inline]
     fn guarded_call0(&self) -> PyResult<Bound<'py, PyAny>> {
         guard_thread();
         self.call0()
     }
 
+    /// `self(*args)`.
     #[inline]
     fn guarded_call1(&self, args: impl PyCallArgs<'py>) -> PyResult<Bound<'py, PyAny>> {
         guard_thread();
         self.call1(args)
     }
 
+    /// `self(*args, **kwargs)`.
     #[inline]
     fn guarded_call(
         &self,
         args: impl PyCallArgs<'py>,
-        kwargs: &Bound<'py, PyDict>,
+        kwargs: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         guard_thread();
-        self.call(args, Some(kwargs))
+        self.call(args, kwargs)
     }
 
+    /// `self.name()`.
     #[inline]
     fn guarded_method0(
         &self,
@@ -87,6 +55,7 @@ impl<'py> Guarded<'py> for Bound<'py, PyAny> {
         self.call_method0(name)
     }
 
+    /// `self.name(*args)`.
     #[inline]
     fn guarded_method1(
         &self,
@@ -97,6 +66,7 @@ impl<'py> Guarded<'py> for Bound<'py, PyAny> {
         self.call_method1(name, args)
     }
 
+    /// `self.name(*args, **kwargs)`.
     #[inline]
     fn guarded_method(
         &self,
@@ -108,6 +78,8 @@ impl<'py> Guarded<'py> for Bound<'py, PyAny> {
         self.call_method(name, args, Some(kwargs))
     }
 }
+
+impl<'py> Guarded<'py> for Bound<'py, PyAny> {}
 
 /// Attaches this thread, which native code created, while `body` runs; `None`: there is no interpreter, or it is
 /// ending.

@@ -5,10 +5,10 @@ use super::fork_count::generation;
 use super::lookup;
 use super::wait::detached;
 use crate::per_process::PerProcess;
-use crate::pool::internal::sync::WaitLimit;
+use crate::pool::internal::sync::{WaitLimit, lock};
 use pyo3::prelude::*;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 /// The interpreter is exiting: no more pools are opened.
 static EXITING: AtomicBool = AtomicBool::new(false);
@@ -48,7 +48,7 @@ type Closers = Mutex<Vec<Box<dyn Closer>>>;
 fn closers() -> MutexGuard<'static, Vec<Box<dyn Closer>>> {
     static CLOSERS: PerProcess<Closers> = PerProcess::empty();
     let own = CLOSERS.get_or_init(generation(), |_| Closers::default());
-    own.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(own)
 }
 
 /// Registers pools to be closed before the interpreter ends; `false`: it is already exiting.

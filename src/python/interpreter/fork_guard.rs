@@ -15,6 +15,7 @@
 use super::call;
 use super::fork_count::generation;
 use crate::per_process::PerProcess;
+use crate::pool::internal::sync::lock;
 use pyo3::Python;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -105,7 +106,7 @@ impl ForkGuard {
     }
 
     fn traffic(&self) -> MutexGuard<'_, Traffic> {
-        self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.traffic)
     }
 
     /// Waits on `condvar` until `ready`, or until no thread has left for `wait_limit`.

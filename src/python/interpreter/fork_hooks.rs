@@ -5,7 +5,7 @@ use super::fork_count;
 use super::fork_guard;
 use super::thread_id;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::IntoPyDict;
 
 /// Before a fork, on the thread that forks: waits until no worker is partly registered with the interpreter.
 #[pyfunction]
@@ -31,17 +31,18 @@ pub fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     let os = py.import("os")?;
     if os.hasattr("register_at_fork")? {
-        let keywords = PyDict::new(py);
-        keywords.set_item("before", wrap_pyfunction!(before_fork, module)?)?;
-        keywords.set_item(
-            "after_in_parent",
-            wrap_pyfunction!(after_fork_in_parent, module)?,
-        )?;
-        keywords.set_item(
-            "after_in_child",
-            wrap_pyfunction!(after_fork_in_child, module)?,
-        )?;
-        os.guarded_method("register_at_fork", (), &keywords)?;
+        let hooks = [
+            ("before", wrap_pyfunction!(before_fork, module)?),
+            (
+                "after_in_parent",
+                wrap_pyfunction!(after_fork_in_parent, module)?,
+            ),
+            (
+                "after_in_child",
+                wrap_pyfunction!(after_fork_in_child, module)?,
+            ),
+        ];
+        os.guarded_method("register_at_fork", (), &hooks.into_py_dict(py)?)?;
     }
     Ok(())
 }

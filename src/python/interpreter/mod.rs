@@ -2,6 +2,7 @@
 
 pub mod call;
 pub mod contextvars;
+pub mod descriptor;
 pub mod exc_info;
 pub mod exit;
 pub mod fork_count;

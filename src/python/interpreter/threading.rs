@@ -6,12 +6,12 @@ use super::lookup;
 use super::thread_id;
 use super::wait::detached;
 use crate::pool::Worker;
-use crate::pool::internal::sync::thread::kernel;
+use crate::pool::internal::sync::{self, lock, thread::kernel};
 use crate::pool::internal::{self, home_id};
 use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
 use std::mem::ManuallyDrop;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 /// The end of a worker's thread, for its thread object.
@@ -154,12 +154,12 @@ pub struct Roll {
 
 impl Roll {
     pub fn arrive(&self) {
-        *self.present.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        *lock(&self.present) += 1;
         self.condvar.notify_all();
     }
 
     pub fn depart(&self) {
-        *self.present.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        *lock(&self.present) -= 1;
     }
 
     /// Waits until there are as many as `running` says, which may change, but not for long. The caller is detached.
@@ -168,13 +168,9 @@ impl Roll {
         // Workers that leave do not notify: they are seen at the next look.
         const LOOK: Duration = Duration::from_millis(5);
         let start = Instant::now();
-        let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut present = lock(&self.present);
         while *present < running() && start.elapsed() < WAIT_LIMIT {
-            present = self
-                .condvar
-                .wait_timeout(present, LOOK)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            present = sync::wait(&self.condvar, present, Some(LOOK));
         }
     }
 }

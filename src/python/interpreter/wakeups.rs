@@ -13,13 +13,8 @@ use std::time::Duration;
 pub struct Wakeups(Vec<Arc<ResultWait>>);
 
 impl Wakeups {
-    /// For these threads, which sleep.
-    pub fn of(result_waits: Vec<Arc<ResultWait>>) -> Self {
-        Wakeups(result_waits)
-    }
-
     /// Settles the waits; for those of the threads that sleep.
-    pub fn settle(result_waits: Vec<Arc<ResultWait>>) -> Self {
+    pub fn settle(result_waits: impl IntoIterator<Item = Arc<ResultWait>>) -> Self {
         let asleep = result_waits
             .into_iter()
             .filter(|result_wait| result_wait.settle());

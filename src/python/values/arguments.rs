@@ -83,7 +83,7 @@ impl Call {
             Arguments::None => func.guarded_call0(),
             Arguments::One(argument) => func.guarded_call1((argument,)),
             Arguments::Positional(args) => func.guarded_call1(args.bind(py)),
-            Arguments::All(args, kwargs) => func.guarded_call(args.bind(py), kwargs.bind(py)),
+            Arguments::All(args, kwargs) => func.guarded_call(args.bind(py), Some(kwargs.bind(py))),
         };
         (func, result)
     }

@@ -2,24 +2,11 @@
 
 use super::arguments::is_python_function;
 use crate::python::interpreter::call::Guarded;
+use crate::python::interpreter::lookup;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyCFunction, PyType};
 use pyo3::{Borrowed, intern};
-
-static PARTIAL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-static METHOD: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-static IS_COROUTINE_FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-
-/// Looks up what is needed of other modules. Must be called before the first call is made.
-pub fn prepare(py: Python<'_>) -> PyResult<()> {
-    PARTIAL.import(py, "functools", "partial")?;
-    METHOD.import(py, "types", "MethodType")?;
-    IS_COROUTINE_FUNCTION
-        .import(py, "inspect", "iscoroutinefunction")
-        .map(drop)
-}
 
 /// Whether calling `func` only creates a coroutine or an asynchronous generator, and runs nothing.
 pub fn is_async(func: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -34,14 +21,14 @@ pub fn is_async(func: &Bound<'_, PyAny>) -> PyResult<bool> {
     if func.is_instance_of::<PyCFunction>() || func.is_instance_of::<PyType>() {
         return Ok(false);
     }
-    if func.is_instance(METHOD.import(py, "types", "MethodType")?)? {
+    if func.is_instance(lookup::METHOD.get(py))? {
         return is_async(&func.getattr(intern!(py, "__func__"))?);
     }
-    if func.is_instance(PARTIAL.import(py, "functools", "partial")?)? {
+    if func.is_instance(lookup::PARTIAL.get(py))? {
         return is_async(&func.getattr(intern!(py, "func"))?);
     }
     // Any other object that claims to be one, as mocks do, and instances of a class with an async `__call__`.
-    let is_one = IS_COROUTINE_FUNCTION.import(py, "inspect", "iscoroutinefunction")?;
+    let is_one = lookup::IS_COROUTINE_FUNCTION.get(py);
     if is_one.guarded_call1((func,))?.is_truthy()? {
         return Ok(true);
     }

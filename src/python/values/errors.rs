@@ -38,6 +38,7 @@ exceptions! {
 
 exceptions! {
     invalid_state INVALID_STATE_ERROR
+    asyncio_invalid_state ASYNCIO_INVALID_STATE_ERROR
     broken_thread_pool BROKEN_THREAD_POOL
 }
 
@@ -126,6 +127,10 @@ pub fn wrong_type(name: &str, allowed: &str, value: &Bound<'_, PyAny>) -> PyErr 
 
 pub fn wrong_value(name: &str, allowed: &str, value: &Bound<'_, PyAny>) -> PyErr {
     PyValueError::new_err(format!("{name} must be {allowed}, not {}", shown(value)))
+}
+
+pub fn not_initialised(what: &str) -> PyErr {
+    PyRuntimeError::new_err(format!("the {what}'s __init__() was not called"))
 }
 
 /// A value as messages show it.

@@ -1,13 +1,14 @@
 //! The Python objects that a pool was given besides its tasks: handler, logger, initializer.
 
 use super::errors;
+use crate::pool::internal::sync::lock;
 use crate::python::interpreter::call::Guarded;
 use crate::python::interpreter::contextvars;
 use crate::python::interpreter::exc_info;
 use crate::python::interpreter::lookup;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 /// The Python objects that a pool was given besides its tasks.
 #[derive(Default)]
@@ -56,22 +57,16 @@ impl Hooks {
     }
 
     fn with<R>(&self, look: impl FnOnce(&mut Objects) -> R) -> R {
-        look(&mut self.objects.lock().unwrap_or_else(PoisonError::into_inner))
+        look(&mut lock(&self.objects))
     }
 
     /// Another set with the same objects.
     pub fn clone_ref(&self, py: Python<'_>) -> Self {
         let objects = self.with(|objects| Objects {
-            panic_handler: objects
-                .panic_handler
-                .as_ref()
-                .map(|object| object.clone_ref(py)),
-            logger: objects.logger.as_ref().map(|object| object.clone_ref(py)),
-            initializer: objects
-                .initializer
-                .as_ref()
-                .map(|object| object.clone_ref(py)),
-            initargs: objects.initargs.as_ref().map(|object| object.clone_ref(py)),
+            panic_handler: cloned(py, &objects.panic_handler),
+            logger: cloned(py, &objects.logger),
+            initializer: cloned(py, &objects.initializer),
+            initargs: cloned(py, &objects.initargs),
             failure: None,
             context: None,
         });
@@ -144,22 +139,15 @@ impl Hooks {
     }
 
     fn panic_handler<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        self.with(|objects| {
-            objects
-                .panic_handler
-                .as_ref()
-                .map(|handler| handler.bind(py).clone())
-        })
+        let handler = self.with(|objects| cloned(py, &objects.panic_handler))?;
+        Some(handler.into_bound(py))
     }
 
     pub fn logger<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let given = self.with(|objects| {
-            objects
-                .logger
-                .as_ref()
-                .map(|logger| logger.bind(py).clone())
-        });
-        given.map_or_else(|| lookup::GET_LOGGER.get(py).guarded_call1(("pyants",)), Ok)
+        match self.with(|objects| cloned(py, &objects.logger)) {
+            Some(given) => Ok(given.into_bound(py)),
+            None => lookup::GET_LOGGER.get(py).guarded_call1(("pyants",)),
+        }
     }
 
     pub fn initializer<'py>(
@@ -191,26 +179,24 @@ impl Hooks {
 
     /// The context in which a worker begins; `None`: an empty one.
     pub fn new_context<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        let context = self.with(|objects| {
-            let context = objects.context.as_ref()?;
-            Some(context.bind(py).clone())
-        })?;
-        contextvars::copy(&context)
+        let context = self.with(|objects| cloned(py, &objects.context))?;
+        contextvars::copy(context.bind(py))
             .inspect_err(|failure| failure.clone_ref(py).write_unraisable(py, None))
             .ok()
     }
 
     /// Sets the initializer's failure as the cause, so that it shows why a task found no worker.
     pub fn with_failure(&self, py: Python<'_>, error: PyErr) -> PyErr {
-        let failure = self.with(|objects| {
-            let failure = objects.failure.as_ref()?;
-            Some(failure.clone_ref(py))
-        });
+        let failure = self.with(|objects| cloned(py, &objects.failure));
         if let Some(failure) = failure {
             error.set_cause(py, Some(PyErr::from_value(failure.into_bound(py))));
         }
         error
     }
+}
+
+fn cloned<T>(py: Python<'_>, object: &Option<Py<T>>) -> Option<Py<T>> {
+    object.as_ref().map(|object| object.clone_ref(py))
 }
 
 /// The name of an initializer in the log.

@@ -4,6 +4,7 @@ use super::front::Front;
 use crate::per_process::PerProcess;
 use crate::pool::Strategy;
 use crate::python::interpreter::fork_count::generation;
+use crate::python::values::errors::not_initialised;
 use crate::python::values::options::Given;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -55,9 +56,7 @@ impl Base {
     pub fn front(&self, py: Python<'_>) -> PyResult<&Front> {
         self.front.get_or_make(generation(), |former| match former {
             Some(former) => former.renewed(py),
-            None => Err(PyRuntimeError::new_err(
-                "the pool's __init__() was not called",
-            )),
+            None => Err(not_initialised("pool")),
         })
     }
 
@@ -71,7 +70,7 @@ impl Base {
         self.func
             .get(py)
             .and_then(|func| func.bind(py).get_item(0).ok())
-            .ok_or_else(|| PyRuntimeError::new_err("the pool's __init__() was not called"))
+            .ok_or_else(|| not_initialised("pool"))
     }
 
     /// The id that tells the pool from every other, for waits for its tasks.

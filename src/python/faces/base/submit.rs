@@ -13,6 +13,7 @@ use crate::python::values::errors::{self, Refusal};
 use crate::python::work::host::PyHost;
 use crate::python::work::task::Task;
 use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -26,6 +27,12 @@ pub enum Wait {
 }
 
 impl Front {
+    /// Checks a callable. A closed pool raises before that (B14).
+    #[inline]
+    pub fn check_call(&self, func: &Bound<'_, PyAny>) -> Result<(), Refusal> {
+        check_callable(func).or_else(|error| self.check_open().and(Err(error.into())))
+    }
+
     /// Submits a task; the rarer ways go through the core detached from Python.
     #[inline]
     pub fn submit(&self, py: Python<'_>, task: Task, wait: Wait) -> Result<(), Refusal> {
@@ -154,38 +161,30 @@ impl Front {
 }
 
 impl Base {
-    /// A closed pool raises before the callable is checked (B14).
-    pub fn check_call(front: &Front, func: &Bound<'_, PyAny>) -> PyResult<()> {
-        check_callable(func).map_err(|error| match front.check_open() {
-            Ok(()) => error,
-            Err(refusal) => refusal.into_exception(func.py()),
-        })
-    }
-
-    /// Submits `func(*args, **kwargs)`. A closed pool raises before anything is checked (B14).
+    /// Submits `func(*args, **kwargs)`.
     pub fn submit(
         &self,
-        py: Python<'_>,
         func: &Bound<'_, PyAny>,
+        args: Bound<'_, PyTuple>,
+        kwargs: Option<Bound<'_, PyDict>>,
         wait: Wait,
-        task: impl FnOnce(Py<PyAny>) -> Task,
     ) -> Result<(), Refusal> {
-        let front = self.front(py)?;
-        if let Err(error) = check_callable(func) {
-            return front.check_open().and(Err(error.into()));
-        }
-        front.submit(py, task(func.clone().unbind()), wait)
+        let front = self.front(func.py())?;
+        front.check_call(func)?;
+        let call = Call::new(func.clone().unbind(), args, kwargs);
+        front.submit(func.py(), Task::Call(call), wait)
     }
 
     /// Submits a call of the pool's own function.
     pub fn invoke(
         &self,
         py: Python<'_>,
+        args: Bound<'_, PyTuple>,
+        kwargs: Option<Bound<'_, PyDict>>,
         wait: Wait,
-        task: impl FnOnce(Py<PyAny>) -> Task,
     ) -> Result<(), Refusal> {
-        let func = self.func(py)?.unbind();
-        self.front(py)?.submit(py, task(func), wait)
+        let call = Call::new(self.func(py)?.unbind(), args, kwargs);
+        self.front(py)?.submit(py, Task::Call(call), wait)
     }
 
     /// Submits `func(item)` for each item, in one call, and returns how many. An error of the pool carries the number

@@ -6,23 +6,19 @@
 
 use super::call::{AsyncCall, State};
 use crate::pool::internal::sync::lock;
-use crate::python::interpreter::call;
+use crate::python::interpreter::call::{self, Guarded};
 use crate::python::interpreter::contextvars;
+use crate::python::interpreter::lookup;
+use crate::python::values::errors;
 use crate::python::values::reporter::Source;
 use pyo3::exceptions::PyStopIteration;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::PyType;
 use pyo3::{PyTraverseError, PyTypeInfo, PyVisit};
 use std::sync::atomic::Ordering;
 
-static FINALIZER: std::sync::Once = std::sync::Once::new();
-static FUTURE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-static CANCELLED_ERROR: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-static INVALID_STATE_ERROR: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-
-/// Looks up what is needed of asyncio. Must be called before the first call is made.
+/// Must be called before the first call is made.
 pub fn prepare(py: Python<'_>) -> PyResult<()> {
+    static FINALIZER: std::sync::Once = std::sync::Once::new();
     FINALIZER.call_once(|| {
         let class = AsyncCall::type_object(py).as_type_ptr();
         let finalize = call::finalizer!(AsyncCall, |call| call.get().report_unseen());
@@ -30,18 +26,7 @@ pub fn prepare(py: Python<'_>) -> PyResult<()> {
         // nothing else writes its slots: only this closure does, once.
         unsafe { (*class).tp_finalize = Some(finalize) };
     });
-    FUTURE.import(py, "asyncio", "Future")?;
-    CANCELLED_ERROR.import(py, "asyncio.exceptions", "CancelledError")?;
-    INVALID_STATE_ERROR
-        .import(py, "asyncio.exceptions", "InvalidStateError")
-        .map(drop)
-}
-
-fn invalid_state(py: Python<'_>, message: &'static str) -> PyErr {
-    match INVALID_STATE_ERROR.import(py, "asyncio.exceptions", "InvalidStateError") {
-        Ok(class) => PyErr::from_type(class.clone(), message),
-        Err(error) => error,
-    }
+    lookup::look_up_for_asyncio(py)
 }
 
 impl AsyncCall {
@@ -50,13 +35,34 @@ impl AsyncCall {
             .cancel_message
             .as_ref()
             .map(|message| message.clone_ref(py));
-        let class = match CANCELLED_ERROR.import(py, "asyncio.exceptions", "CancelledError") {
-            Ok(class) => class.clone(),
-            Err(error) => return error,
-        };
+        let class = lookup::ASYNCIO_CANCELLED_ERROR.get(py);
         match message {
-            Some(message) => PyErr::from_type(class, (message,)),
-            None => PyErr::from_type(class, ()),
+            Some(message) => class.guarded_call1((message,)),
+            None => class.guarded_call0(),
+        }
+        .map_or_else(|error| error, PyErr::from_value)
+    }
+
+    /// What the call returned or raised, which somebody has asked for now; `missing`: the error while there is none.
+    fn outcome(&self, py: Python<'_>, missing: &str) -> PyResult<Result<Py<PyAny>, Py<PyAny>>> {
+        let mut inner = lock(&self.inner);
+        match &inner.state {
+            State::Returned(result) => Ok(Ok(result.clone_ref(py))),
+            State::Raised(error) => {
+                let error = error.clone_ref(py);
+                let unseen = inner.unseen.take();
+                drop(inner);
+                drop(unseen);
+                Ok(Err(error))
+            }
+            State::Waiting(_) | State::Begun | State::Withdrawn => {
+                drop(inner);
+                Err(errors::asyncio_invalid_state(py, missing))
+            }
+            State::Cancelled => {
+                drop(inner);
+                Err(self.cancelled_error(py))
+            }
         }
     }
 }
@@ -98,10 +104,8 @@ impl AsyncCall {
 
     /// For isinstance(call, asyncio.Future), which looks here if the type itself is no subclass.
     #[getter]
-    fn __class__(&self, py: Python<'_>) -> PyResult<Py<PyType>> {
-        FUTURE
-            .import(py, "asyncio", "Future")
-            .map(|class| class.clone().unbind())
+    fn __class__(&self, py: Python<'_>) -> Py<PyAny> {
+        lookup::ASYNCIO_FUTURE.get(py).clone().unbind()
     }
 
     fn _make_cancelled_error(&self, py: Python<'_>) -> Py<PyAny> {
@@ -154,50 +158,13 @@ impl AsyncCall {
     ///     CancelledError: The call was cancelled.
     ///     InvalidStateError: The call is not done.
     fn result(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let (error, unseen) = {
-            let mut inner = lock(&self.inner);
-            match &inner.state {
-                State::Returned(result) => return Ok(result.clone_ref(py)),
-                State::Raised(error) => {
-                    let error = error.clone_ref(py);
-                    (error, inner.unseen.take())
-                }
-                State::Waiting(_) | State::Begun | State::Withdrawn => {
-                    drop(inner);
-                    return Err(invalid_state(py, "Result is not set."));
-                }
-                State::Cancelled => {
-                    drop(inner);
-                    return Err(self.cancelled_error(py));
-                }
-            }
-        };
-        drop(unseen);
-        Err(PyErr::from_value(error.into_bound(py)))
+        self.outcome(py, "Result is not set.")?
+            .map_err(|error| PyErr::from_value(error.into_bound(py)))
     }
 
     /// Returns the call's exception, or None; raises as result() does if the call is not done or was cancelled.
     fn exception(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        let (error, unseen) = {
-            let mut inner = lock(&self.inner);
-            match &inner.state {
-                State::Returned(_) => return Ok(None),
-                State::Raised(error) => {
-                    let error = error.clone_ref(py);
-                    (error, inner.unseen.take())
-                }
-                State::Waiting(_) | State::Begun | State::Withdrawn => {
-                    drop(inner);
-                    return Err(invalid_state(py, "Exception is not set."));
-                }
-                State::Cancelled => {
-                    drop(inner);
-                    return Err(self.cancelled_error(py));
-                }
-            }
-        };
-        drop(unseen);
-        Ok(Some(error))
+        self.outcome(py, "Exception is not set.").map(Result::err)
     }
 
     /// Has the loop call fn(call) when the call is done.

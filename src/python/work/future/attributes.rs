@@ -4,6 +4,7 @@
 use super::class::Future;
 use super::condition;
 use super::state::State;
+use crate::python::interpreter::descriptor;
 use pyo3::exceptions::PyAttributeError;
 use pyo3::ffi;
 use pyo3::impl_::trampoline::get_trampoline_function;
@@ -11,33 +12,11 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 use pyo3::{Borrowed, PyTypeInfo};
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{c_int, c_void};
 
 impl Future {
-    /// `_condition`, which `concurrent.futures.wait` and `as_completed` hold while they inspect the future.
-    pub fn condition_now<'py>(py: Python<'py>, this: &Self) -> Option<Bound<'py, PyAny>> {
-        this.waiting_now(|waiting| waiting.condition.bind(py).as_any().clone())
-    }
-
-    pub fn make_condition<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        Self::make_waiting(slf, |waiting| {
-            waiting.condition.bind(slf.py()).as_any().clone()
-        })
-    }
-
-    /// `_waiters`, the list to which they append their waiters.
-    pub fn waiters_now<'py>(py: Python<'py>, this: &Self) -> Option<Bound<'py, PyAny>> {
-        this.waiting_now(|waiting| waiting.waiters.bind(py).as_any().clone())
-    }
-
-    pub fn make_waiters<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        Self::make_waiting(slf, |waiting| {
-            waiting.waiters.bind(slf.py()).as_any().clone()
-        })
-    }
-
     /// `_state`: the interned strings with which CPython's code compares it.
-    pub fn state_name<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
+    fn state_name<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
         match self.state() {
             State::Pending => intern!(py, "PENDING"),
             State::Running | State::Finishing => intern!(py, "RUNNING"),
@@ -49,15 +28,15 @@ impl Future {
     }
 }
 
-/// A getter of `_Future` that mostly returns `$now`; otherwise `$make` creates the value.
+/// The getter of a field of `Waiting`, which is mostly there already; otherwise it is created.
 macro_rules! getter {
-    ($now:path, $make:path) => {{
+    ($field:ident) => {{
         /// # Safety
         /// Must be called by the interpreter, attached, with a future.
         unsafe fn make(py: Python<'_>, slf: *mut ffi::PyObject) -> PyResult<*mut ffi::PyObject> {
             // SAFETY: promised by the caller, who keeps `slf` alive until the call returns.
             let slf = unsafe { Borrowed::from_ptr(py, slf).cast_unchecked::<Future>() };
-            $make(&slf).map(Bound::into_ptr)
+            Future::make_waiting(&slf, |waiting| waiting.$field.clone_ref(py)).map(Py::into_ptr)
         }
         /// # Safety
         /// As that of `make`.
@@ -66,7 +45,7 @@ macro_rules! getter {
             unsafe {
                 let py = Python::assume_attached();
                 let future = Borrowed::from_ptr(py, slf).cast_unchecked::<Future>();
-                match $now(py, future.get()) {
+                match future.get().waiting_now(|waiting| waiting.$field.clone_ref(py)) {
                     Some(value) => value.into_ptr(),
                     None => get_trampoline_function!(noargs, make)(slf, std::ptr::null_mut()),
                 }
@@ -120,34 +99,14 @@ unsafe extern "C" fn set_state(
     unsafe { get_trampoline_function!(setattrofunc, assign)(slf, slf, value) }
 }
 
-/// Installs an attribute in `_Future`.
-fn add_attribute(
-    py: Python<'_>,
-    name: &'static CStr,
-    get: ffi::getter,
-    set: Option<ffi::setter>,
-) -> PyResult<()> {
-    let definition = Box::leak(Box::new(ffi::PyGetSetDef {
-        name: name.as_ptr(),
-        get: Some(get),
-        set,
-        doc: std::ptr::null(),
-        closure: std::ptr::null_mut(),
-    }));
-    let class = Future::type_object(py);
-    // SAFETY: the class is a type object, and the definition is never freed.
-    let attribute = unsafe {
-        Bound::from_owned_ptr_or_err(py, ffi::PyDescr_NewGetSet(class.as_type_ptr(), definition))?
-    };
-    class.setattr(name.to_string_lossy().as_ref(), attribute)
-}
-
 /// Installs the attributes in the class.
 pub fn install(py: Python<'_>) -> PyResult<()> {
     condition::install(py)?;
-    add_attribute(py, c"_state", state, Some(set_state))?;
-    let condition = getter!(Future::condition_now, Future::make_condition);
-    add_attribute(py, c"_condition", condition, None)?;
-    let waiters = getter!(Future::waiters_now, Future::make_waiters);
-    add_attribute(py, c"_waiters", waiters, None)
+    let class = &Future::type_object(py);
+    // SAFETY: the functions take futures.
+    unsafe {
+        descriptor::add_attribute(class, c"_state", state, Some(set_state))?;
+        descriptor::add_attribute(class, c"_condition", getter!(condition), None)?;
+        descriptor::add_attribute(class, c"_waiters", getter!(waiters), None)
+    }
 }

@@ -4,6 +4,7 @@
 
 use crate::pool::internal::sync::{lock, wait};
 use crate::python::interpreter::call::{self, Guarded};
+use crate::python::interpreter::descriptor;
 use crate::python::interpreter::lookup;
 use crate::python::interpreter::thread_id::this_thread;
 use crate::python::interpreter::wait::detached;
@@ -365,13 +366,13 @@ impl Condition {
 
 /// A method that ignores its arguments, if any; mostly done by `$now`, otherwise by `$slowly`.
 macro_rules! add_method {
-    ($py:expr, $name:literal, $flags:expr, $kind:ident, ($($extra:ty),*), $now:path, $slowly:path, $value:expr) => {{
+    ($class:expr, $name:literal, $flags:ident $kind:ident($($extra:ty),*), $now:ident, $slowly:ident, $value:path) => {{
         /// # Safety
         /// Must be called by the interpreter, attached, with a condition.
         unsafe fn slowly(py: Python<'_>, slf: *mut ffi::PyObject) -> PyResult<*mut ffi::PyObject> {
             // SAFETY: promised by the caller, who keeps `slf` alive until the call returns.
             let slf = unsafe { Borrowed::from_ptr(py, slf).cast_unchecked::<Condition>() };
-            $slowly(&slf).map(|_| $value(py).into_ptr())
+            Condition::$slowly(&slf).map(|_| $value(py).into_ptr())
         }
         /// # Safety
         /// As that of `slowly`.
@@ -379,28 +380,19 @@ macro_rules! add_method {
             // SAFETY: promised by the caller, as in `slowly`. Only what is behind the trampoline can panic.
             unsafe {
                 let py = Python::assume_attached();
-                if $now(Borrowed::from_ptr(py, slf).cast_unchecked::<Condition>().get()) {
+                if Borrowed::from_ptr(py, slf).cast_unchecked::<Condition>().get().$now() {
                     $value(py).into_ptr()
                 } else {
-                    get_trampoline_function!(noargs, slowly)(
-                        slf,
-                        std::ptr::null_mut(),
-                    )
+                    get_trampoline_function!(noargs, slowly)(slf, std::ptr::null_mut())
                 }
             }
         }
-        let definition = Box::leak(Box::new(ffi::PyMethodDef {
-            ml_name: $name.as_ptr(),
-            ml_meth: ffi::PyMethodDefPointer { $kind: method },
-            ml_flags: $flags,
-            ml_doc: c"As that of threading.RLock.".as_ptr(),
-        }));
-        let class = Condition::type_object($py);
-        // SAFETY: the class is a type object, and the definition is never freed.
-        let method = unsafe {
-            Bound::from_owned_ptr_or_err($py, ffi::PyDescr_NewMethod(class.as_type_ptr(), definition))?
-        };
-        class.setattr($name.to_string_lossy().as_ref(), method)?;
+        let function = ffi::PyMethodDefPointer { $kind: method };
+        // SAFETY: the function is of that kind, for instances of this class.
+        unsafe {
+            let doc = c"As that of threading.RLock.";
+            descriptor::add_method($class, $name, ffi::$flags, function, doc)?;
+        }
     }};
 }
 
@@ -414,38 +406,11 @@ fn none(py: Python<'_>) -> Bound<'_, PyAny> {
 
 /// Installs the methods that are called for each future of a `wait`, and so must cost next to nothing.
 pub fn install(py: Python<'_>) -> PyResult<()> {
-    use Condition as C;
     type Object = *mut ffi::PyObject;
     type Objects = *mut *mut ffi::PyObject;
-    add_method!(
-        py,
-        c"__enter__",
-        ffi::METH_NOARGS,
-        PyCFunction,
-        (Object),
-        C::enter_now,
-        C::enter,
-        yes
-    );
-    add_method!(
-        py,
-        c"release",
-        ffi::METH_NOARGS,
-        PyCFunction,
-        (Object),
-        C::exit_now,
-        C::exit,
-        none
-    );
-    add_method!(
-        py,
-        c"__exit__",
-        ffi::METH_FASTCALL,
-        PyCFunctionFast,
-        (Objects, ffi::Py_ssize_t),
-        C::exit_now,
-        C::exit,
-        none
-    );
+    let class = &Condition::type_object(py);
+    add_method! { class, c"__enter__", METH_NOARGS PyCFunction(Object), enter_now, enter, yes }
+    add_method! { class, c"release", METH_NOARGS PyCFunction(Object), exit_now, exit, none }
+    add_method! { class, c"__exit__", METH_FASTCALL PyCFunctionFast(Objects, ffi::Py_ssize_t), exit_now, exit, none }
     Ok(())
 }

@@ -220,12 +220,7 @@ impl Job {
 
     fn wake_reader(&self) -> Wakeups {
         let reader = lock(&self.reader).take();
-        Wakeups::of(
-            reader
-                .into_iter()
-                .filter(|reader| reader.settle())
-                .collect(),
-        )
+        Wakeups::settle(reader)
     }
 
     /// Ends the job: no more items are called.

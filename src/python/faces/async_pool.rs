@@ -5,7 +5,6 @@ use crate::pool::Error;
 use crate::pool::internal::sync::lock;
 use crate::python::interpreter::call::{self, Guarded};
 use crate::python::interpreter::contextvars;
-use crate::python::interpreter::wait::detached;
 use crate::python::values::arguments::Call;
 use crate::python::values::async_function;
 use crate::python::values::errors::{self, Refusal};
@@ -299,9 +298,7 @@ impl AsyncPool {
 
     /// Blocks (not on a loop's thread) until every call is done and, if it owns the pool, all workers have left.
     fn _wait_closed(&self, py: Python<'_>) -> PyResult<()> {
-        let scope = self.scope.get();
-        let (waited, raised) = detached(py, None, |wait_limit| scope.wait(wait_limit));
-        waited.map_err(|error| raised.unwrap_or_else(|| errors::raise(py, error, "aclose")))?;
+        self.scope.get().wait(py, "aclose")?;
         if self.owns_pool.load(Ordering::Relaxed) {
             // Not before: calls that wait for a permit would be refused.
             let base = self.pool(py)?.get();

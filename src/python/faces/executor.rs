@@ -8,7 +8,6 @@ use crate::pool::internal::sync::lock;
 use crate::python::interpreter::call;
 use crate::python::interpreter::exit;
 use crate::python::interpreter::lookup;
-use crate::python::interpreter::wait::detached;
 use crate::python::interpreter::wakeups;
 use crate::python::values::arguments::Call;
 use crate::python::values::errors::{self, Refusal};
@@ -332,11 +331,7 @@ impl Executor {
         let Some(scope) = self.scope() else {
             return pool.get().wait_gone(py, None, "shutdown");
         };
-        match detached(py, None, |wait_limit| scope.wait(wait_limit)) {
-            (Err(Error::Interrupted), Some(raised)) => Err(raised),
-            (Err(error), _) => Err(errors::raise(py, error, "shutdown")),
-            (Ok(()), _) => Ok(()),
-        }
+        scope.wait(py, "shutdown")
     }
 
     /// Returns a future to wait for a place with: a worker's wait for it counts when deadlocks are detected.

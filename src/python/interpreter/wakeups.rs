@@ -1,11 +1,9 @@
-//! Waking the threads that wait for a result, and the adaptive spin before such a thread goes to sleep.
+//! Waking the threads that wait for a result. Their waits are in values/result_wait.rs.
 
 use super::call;
 use crate::pool::internal::ResultWait;
-use crate::pool::internal::sync::AdaptiveSpin;
 use pyo3::Python;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The threads to wake for a future that is done; to be delivered detached. They no longer count as blocked.
 #[must_use]
@@ -47,6 +45,3 @@ pub fn ring(py: Python<'_>, wakeups: Wakeups) {
         call::detach(py, || wakeups.ring());
     }
 }
-
-/// Of the threads that wait for results.
-pub static SPIN: AdaptiveSpin = AdaptiveSpin::new(Duration::from_micros(50));

@@ -121,6 +121,15 @@ pub fn raise(py: Python<'_>, error: Error, doing: &str) -> PyErr {
     }
 }
 
+/// The exception for a wait without the GIL (`wait::detached`) that failed: what a signal handler raised, if that ended
+/// it, or else for the error of the core.
+pub fn interrupted_or(py: Python<'_>, error: Error, raised: Option<PyErr>, doing: &str) -> PyErr {
+    match (error, raised) {
+        (Error::Interrupted, Some(raised)) => raised,
+        (error, _) => raise(py, error, doing),
+    }
+}
+
 pub fn wrong_type(name: &str, allowed: &str, value: &Bound<'_, PyAny>) -> PyErr {
     PyTypeError::new_err(format!("{name} must be {allowed}, not {}", shown(value)))
 }

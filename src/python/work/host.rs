@@ -1,7 +1,7 @@
 //! CPython as the pool's host: everything that CPython demands of a thread that calls it.
 
 use super::asyncio::{AsyncCall, PermitWait};
-use super::future::Future;
+use super::future::{Future, Start};
 use super::task::Task;
 use crate::pool::internal::sync::WaitLimit;
 use crate::pool::internal::sync::lock;
@@ -171,7 +171,7 @@ impl Attached<'_> {
     /// Runs a call whose result goes to a future.
     fn run_for_future(&mut self, call: Call, future: Py<Future>) -> Outcome<Task> {
         let future = future.into_bound(self.py);
-        if let Some(wakeups) = Future::start(&future) {
+        if let Start::Cancelled(wakeups) = Future::start(&future) {
             drop(call);
             self.wakeups.append(wakeups);
             return Outcome::Cancelled;
@@ -338,10 +338,10 @@ impl Host for PyHost {
                         drop(call);
                         let future = future.bind(py);
                         wakeups.append(match Future::start(future) {
-                            None => {
+                            Start::Run => {
                                 Future::finish(future, Err(reason(errors::broken_executor(py))))
                             }
-                            Some(wakeups) => wakeups,
+                            Start::Cancelled(wakeups) => wakeups,
                         });
                     }
                     Task::Async(call) => {

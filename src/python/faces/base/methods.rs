@@ -114,10 +114,9 @@ impl Base {
         let front = self.front(py)?;
         let timeout = options::read_optional_timeout(timeout)?;
         match detached(py, timeout, |wait_limit| front.watch_idle(wait_limit)) {
-            (Err(Error::Interrupted), Some(raised)) => Err(raised),
             (Ok(()), _) => Ok(true),
             (Err(Error::Timeout), _) => Ok(false),
-            (Err(error), _) => Err(errors::raise(py, error, "wait_idle")),
+            (Err(error), raised) => Err(errors::interrupted_or(py, error, raised, "wait_idle")),
         }
     }
 
@@ -243,7 +242,6 @@ impl Base {
         let front = self.front(py)?;
         match detached(py, timeout, |wait_limit| front.watch_gone(wait_limit)) {
             (Ok(()), _) => Ok(()),
-            (Err((Error::Interrupted, _)), Some(raised)) => Err(raised),
             (Err((Error::Timeout, late)), _) if !late.is_empty() => {
                 let late = late
                     .iter()
@@ -255,7 +253,7 @@ impl Base {
                     format!("{doing} ran out of time: workers of the pools {late} are still there"),
                 ))
             }
-            (Err((error, _)), _) => Err(errors::raise(py, error, doing)),
+            (Err((error, _)), raised) => Err(errors::interrupted_or(py, error, raised, doing)),
         }
     }
 }

@@ -1,14 +1,13 @@
 //! The native class of futures: its fields, and the steps by which they change. Its Python methods are in methods.rs.
 
 use super::condition::Condition;
-use super::state::{State, Word};
+use super::state::{Shared, State, Word};
 use crate::pool::internal::ResultWait;
 use crate::pool::internal::sync::lock;
 use crate::python::values::scope::Scope;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// The outcome of a future that was assigned to, as CPython keeps it; `None` stands for Python's None.
@@ -56,7 +55,7 @@ pub(super) struct Waiting {
 /// The native half of `pyants.Future`.
 #[pyclass(frozen, subclass, module = "pyants", name = "_Future")]
 pub struct Future {
-    pub(super) word: AtomicU8,
+    pub(super) word: Shared,
     /// The result or the exception. Written by the thread that moved the state to Finishing, before it moves the state
     /// on; if there are `Fields`, the outcome goes there instead. Read in the states Returned and Raised.
     pub(super) outcome: UnsafeCell<Option<Py<PyAny>>>,
@@ -74,7 +73,7 @@ unsafe impl Sync for Future {}
 impl Default for Future {
     fn default() -> Self {
         Future {
-            word: AtomicU8::new(State::Pending as u8),
+            word: Shared::new(),
             outcome: UnsafeCell::new(None),
             extras: Mutex::new(None),
             deadlock_group: 0,
@@ -84,8 +83,7 @@ impl Default for Future {
 
 impl Future {
     pub(super) fn word(&self) -> Word {
-        // Acquire: a state that is done makes the outcome visible.
-        Word(self.word.load(Ordering::Acquire))
+        self.word.load()
     }
 
     pub(super) fn state(&self) -> State {
@@ -95,8 +93,7 @@ impl Future {
     /// Gives access to the extras and sets WATCHED, so that later changes notify what is put there.
     pub(super) fn watch<R>(&self, look: impl FnOnce(&mut Extras) -> R) -> R {
         let mut extras = lock(&self.extras);
-        // AcqRel: a thread that moves the state without the lock did so before this and is seen here, or sees the bit.
-        self.word.fetch_or(Word::WATCHED, Ordering::AcqRel);
+        self.word.set_watched();
         look(extras.get_or_insert_with(Box::default))
     }
 
@@ -110,15 +107,5 @@ impl Future {
             look(extras);
             Ok(())
         })
-    }
-
-    /// Moves the state to `to` if `may` allows it, and notifies nobody. Returns the word before.
-    pub(super) fn step(&self, to: State, may: impl Fn(State) -> bool) -> Result<Word, State> {
-        self.word
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
-                may(Word(word).state()).then(|| Word(word).with(to).0)
-            })
-            .map(Word)
-            .map_err(|word| Word(word).state())
     }
 }

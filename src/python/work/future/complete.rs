@@ -2,37 +2,34 @@
 
 use super::class::{Field, Future};
 use super::instance;
-use super::state::State;
-use super::watchers::Caller;
+use super::state::{State, Step};
+use super::watchers::{Caller, Stepped};
 use crate::pool::internal::sync::lock;
 use crate::python::interpreter::exc_info;
 use crate::python::interpreter::wakeups::{Wakeups, ring};
 use crate::python::values::errors;
 use pyo3::prelude::*;
 
+/// Whether a task that a worker takes up is to run.
+pub enum Start {
+    Run,
+    /// It was cancelled, and the watchers are notified, but for these threads.
+    Cancelled(Wakeups),
+}
+
 impl Future {
-    /// The worker takes up the task. `None`: it may run. Otherwise it was cancelled, and the watchers are notified.
-    pub fn start(slf: &Bound<'_, Self>) -> Option<Wakeups> {
-        match slf
-            .get()
-            .step(State::Running, |state| state == State::Pending)
-        {
-            Ok(_) => None,
-            Err(_) => Some(Self::withdraw(slf)),
+    /// The worker takes up the task.
+    pub fn start(slf: &Bound<'_, Self>) -> Start {
+        match slf.get().word.step(Step::Run) {
+            Ok(_) => Start::Run,
+            Err(_) => Start::Cancelled(Self::withdraw(slf)),
         }
     }
 
     /// The task will not run: cancels the future if need be and notifies the watchers.
     pub fn withdraw(slf: &Bound<'_, Self>) -> Wakeups {
-        let cancelled = Self::cancel_now(slf, Caller::Worker).and_then(|(_, wakeups)| {
-            Self::tell(
-                slf,
-                State::Notified,
-                |state| state == State::Cancelled,
-                Some("add_cancelled"),
-            )
-            .map(|_| wakeups)
-        });
+        let cancelled = Self::cancel_now(slf, Caller::Worker)
+            .and_then(|(_, wakeups)| Self::step(slf, Step::Notify).map(|_| wakeups));
         // `announce` has done this already, unless the future was assigned to.
         slf.get().leave_scope();
         Self::settled(slf, cancelled)
@@ -40,9 +37,9 @@ impl Future {
 
     /// Cancels the future if it is pending; returns whether it is cancelled now.
     pub(super) fn cancel_now(slf: &Bound<'_, Self>, by: Caller) -> PyResult<(bool, Wakeups)> {
-        match Self::tell(slf, State::Cancelled, |state| state == State::Pending, None)? {
-            Ok(()) => Self::announce(slf, by).map(|wakeups| (true, wakeups)),
-            Err(state) => Ok((state.is_cancelled(), Wakeups::default())),
+        match Self::step(slf, Step::Cancel)? {
+            Stepped::Moved => Self::announce(slf, by).map(|wakeups| (true, wakeups)),
+            Stepped::Refused(state) => Ok((state.is_cancelled(), Wakeups::default())),
         }
     }
 
@@ -80,45 +77,49 @@ impl Future {
         } else {
             None
         };
-        let Ok(word) = this.step(State::Finishing, State::is_open) else {
+        let Ok(word) = this.word.step(Step::Finish) else {
             return Ok(None);
         };
         if instance::may_hold_others(&outcome) {
             instance::track(slf.as_any());
         }
-        let (mut to, field, tell) = if raised {
-            (State::Raised, Field::Exception, "add_exception")
+        let (own, field) = if raised {
+            (State::Raised, Field::Exception)
         } else {
-            (State::Returned, Field::Result, "add_result")
+            (State::Returned, Field::Result)
         };
         let mut outcome = Some(outcome.unbind());
         let mut _before = None;
-        if let Some(fields) = word
+        let to = if let Some(fields) = word
             .is_watched()
             .then(|| lock(&this.extras))
             .as_mut()
             .and_then(|extras| extras.as_deref_mut()?.fields.as_mut())
         {
-            to = State::Written;
             _before = std::mem::replace(fields.get(field), outcome.take());
+            State::Written
         } else {
             // SAFETY: only this thread moved the state to Finishing, no other thread has or will (see `Sync`), and none
             // reads the outcome before the state moves on.
             unsafe { *this.outcome.get() = outcome.take() };
-        }
-        let told = Self::tell(slf, to, |state| state == State::Finishing, Some(tell));
-        if let (Ok(Err(_)), true) = (&told, to.has_outcome()) {
+            own
+        };
+        let step = if raised {
+            Step::Raise(to)
+        } else {
+            Step::Return(to)
+        };
+        let stepped = Self::step(slf, step);
+        if matches!(stepped, Ok(Stepped::Refused(_))) && to.has_outcome() {
             // Another state was assigned meanwhile, so nothing will ever read this outcome. SAFETY: as above; no other
             // thread moves the state to one in which the outcome is read.
             outcome = unsafe { (*this.outcome.get()).take() };
         }
         drop((held, outcome));
         let wakeups = Self::announce(slf, by)?;
-        told.map(|_| Some(wakeups))
+        stepped.map(|_| Some(wakeups))
     }
-}
 
-impl Future {
     pub(super) fn set(
         slf: &Bound<'_, Self>,
         outcome: Bound<'_, PyAny>,

@@ -2,9 +2,9 @@
 
 use super::class::{Field, Future};
 use super::instance;
-use super::state::State;
+use super::state::{State, Step};
 use super::wait::read_timeout;
-use super::watchers::Caller;
+use super::watchers::{Caller, Stepped};
 use crate::pool::internal::sync::lock;
 use crate::python::interpreter::call::Guarded;
 use crate::python::interpreter::lookup;
@@ -102,19 +102,10 @@ impl Future {
     /// For executors and tests: marks the call as running; returns False, and notifies waiters, if cancelled.
     fn set_running_or_notify_cancel(slf: &Bound<'_, Self>) -> PyResult<bool> {
         let py = slf.py();
-        let Err(state) = slf
-            .get()
-            .step(State::Running, |state| state == State::Pending)
-        else {
+        let Err(state) = slf.get().word.step(Step::Run) else {
             return Ok(true);
         };
-        let notified = Self::tell(
-            slf,
-            State::Notified,
-            |state| state == State::Cancelled,
-            Some("add_cancelled"),
-        )?;
-        if notified.is_ok() {
+        if let Stepped::Moved = Self::step(slf, Step::Notify)? {
             return Ok(false);
         }
         lookup::GET_LOGGER

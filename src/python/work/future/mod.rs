@@ -13,5 +13,6 @@ mod watchers;
 
 pub use attributes::install;
 pub use class::Future;
+pub use complete::Start;
 pub use instance::{FutureClass, prepare, share};
 pub use wait::read_timeout;

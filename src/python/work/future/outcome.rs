@@ -3,14 +3,13 @@
 
 use super::class::{Field, Fields, Future};
 use super::instance;
-use super::state::{State, Word};
+use super::state::State;
 use crate::pool::internal::sync::lock;
 use crate::python::interpreter::wakeups::{Wakeups, ring};
 use crate::python::values::errors;
 use pyo3::exceptions::PyTimeoutError;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
-use std::sync::atomic::Ordering;
 
 /// A result and an exception.
 type Outcome<'py> = (Option<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>);
@@ -95,11 +94,7 @@ impl Future {
                 before.0 = std::mem::replace(fields, taken_over);
             }
             before.1 = change(fields);
-            // AcqRel, as every step; a thread that reads the fields also takes the lock.
-            let moved = |word| Some(Word(word).with(to(Word(word).state())).0);
-            let _ = this
-                .word
-                .fetch_update(Ordering::AcqRel, Ordering::Acquire, moved);
+            this.word.assign(to);
             let result_waits = if this.state().is_done() {
                 std::mem::take(&mut extras.result_waits)
             } else {

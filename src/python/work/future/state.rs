@@ -26,6 +26,8 @@
 //! first assignment the outcome is kept in `extras` as CPython keeps it, a result and an exception side by side, and
 //! the state is Written instead of Returned or Raised.
 
+use std::sync::atomic::{AtomicU8, Ordering};
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(super) enum State {
@@ -37,36 +39,6 @@ pub(super) enum State {
     Returned,
     Raised,
     Written,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Word(pub(super) u8);
-
-impl Word {
-    const STATE: u8 = 0b0111;
-    pub(super) const WATCHED: u8 = 0b1000;
-
-    pub(super) fn state(self) -> State {
-        match self.0 & Self::STATE {
-            0 => State::Pending,
-            1 => State::Running,
-            2 => State::Finishing,
-            3 => State::Cancelled,
-            4 => State::Notified,
-            5 => State::Returned,
-            6 => State::Raised,
-            _ => State::Written,
-        }
-    }
-
-    pub(super) fn is_watched(self) -> bool {
-        self.0 & Self::WATCHED != 0
-    }
-
-    /// The same watched bit with another state.
-    pub(super) fn with(self, state: State) -> Word {
-        Word(self.0 & Self::WATCHED | state as u8)
-    }
 }
 
 impl State {
@@ -84,11 +56,6 @@ impl State {
 
     pub(super) fn is_cancelled(self) -> bool {
         matches!(self, State::Cancelled | State::Notified)
-    }
-
-    /// Whether the outcome may still be set.
-    pub(super) fn is_open(self) -> bool {
-        matches!(self, State::Pending | State::Running)
     }
 
     pub(super) fn name(self) -> &'static str {
@@ -112,5 +79,147 @@ impl State {
         ]
         .into_iter()
         .find(|state| state.name() == name)
+    }
+}
+
+/// A change of the state. Besides these there are only assignments to `_state`.
+#[derive(Clone, Copy)]
+pub(super) enum Step {
+    Run,
+    Cancel,
+    Notify,
+    Finish,
+    /// The outcome, a result, is in its place: the state is Returned, or Written.
+    Return(State),
+    /// The same for an exception: Raised, or Written.
+    Raise(State),
+}
+
+impl Step {
+    fn may_leave(self, state: State) -> bool {
+        match self {
+            Step::Run | Step::Cancel => state == State::Pending,
+            Step::Notify => state == State::Cancelled,
+            Step::Finish => matches!(state, State::Pending | State::Running),
+            Step::Return(_) | Step::Raise(_) => state == State::Finishing,
+        }
+    }
+
+    fn to(self) -> State {
+        match self {
+            Step::Run => State::Running,
+            Step::Cancel => State::Cancelled,
+            Step::Notify => State::Notified,
+            Step::Finish => State::Finishing,
+            Step::Return(to) | Step::Raise(to) => to,
+        }
+    }
+
+    /// The method by which the waiters of CPython's own code are notified.
+    pub(super) fn notice(self) -> Option<&'static str> {
+        match self {
+            Step::Run | Step::Cancel | Step::Finish => None,
+            Step::Notify => Some("add_cancelled"),
+            Step::Return(_) => Some("add_result"),
+            Step::Raise(_) => Some("add_exception"),
+        }
+    }
+}
+
+/// The state and the bit WATCHED.
+#[derive(Clone, Copy)]
+pub(super) struct Word(u8);
+
+impl Word {
+    const STATE: u8 = 0b0111;
+    const WATCHED: u8 = 0b1000;
+
+    pub(super) fn state(self) -> State {
+        match self.0 & Self::STATE {
+            0 => State::Pending,
+            1 => State::Running,
+            2 => State::Finishing,
+            3 => State::Cancelled,
+            4 => State::Notified,
+            5 => State::Returned,
+            6 => State::Raised,
+            _ => State::Written,
+        }
+    }
+
+    pub(super) fn is_watched(self) -> bool {
+        self.0 & Self::WATCHED != 0
+    }
+
+    fn with(self, state: State) -> Word {
+        Word(self.0 & Self::WATCHED | state as u8)
+    }
+
+    fn after(self, step: Step) -> Option<Word> {
+        step.may_leave(self.state()).then(|| self.with(step.to()))
+    }
+}
+
+/// The result of a step of a future that nobody watches.
+pub(super) enum Unwatched {
+    Moved,
+    /// The step does not leave this state.
+    Refused(State),
+    /// Nothing was done: somebody is to be notified of the step.
+    Watched,
+}
+
+/// The word of a future, which all its threads share.
+pub(super) struct Shared(AtomicU8);
+
+impl Shared {
+    pub(super) const fn new() -> Self {
+        Shared(AtomicU8::new(State::Pending as u8))
+    }
+
+    pub(super) fn load(&self) -> Word {
+        // Acquire: a state that is done makes the outcome visible.
+        Word(self.0.load(Ordering::Acquire))
+    }
+
+    pub(super) fn set_watched(&self) {
+        // AcqRel: a thread that moves the state without the lock did so before this and is seen here, or sees the bit.
+        self.0.fetch_or(Word::WATCHED, Ordering::AcqRel);
+    }
+
+    /// Makes the step, or returns the state that it does not leave; returns the word before.
+    pub(super) fn step(&self, step: Step) -> Result<Word, State> {
+        let after = |word| Word(word).after(step).map(|word| word.0);
+        self.0
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, after)
+            .map(Word)
+            .map_err(|word| Word(word).state())
+    }
+
+    #[inline]
+    pub(super) fn step_unwatched(&self, step: Step) -> Unwatched {
+        let mut word = self.load();
+        while !word.is_watched() {
+            let Some(after) = word.after(step) else {
+                return Unwatched::Refused(word.state());
+            };
+            match self
+                .0
+                .compare_exchange_weak(word.0, after.0, Ordering::AcqRel, Ordering::Acquire)
+            {
+                Ok(_) => return Unwatched::Moved,
+                Err(now) => word = Word(now),
+            }
+        }
+        Unwatched::Watched
+    }
+
+    /// An assignment, which leaves any state.
+    pub(super) fn assign(&self, to: impl Fn(State) -> State) {
+        // AcqRel, as every step; a thread that reads the fields also takes the lock.
+        let after = |word| Some(Word(word).with(to(Word(word).state())).0);
+        let _ = self
+            .0
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, after);
     }
 }

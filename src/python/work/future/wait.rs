@@ -2,11 +2,8 @@
 
 use super::class::Future;
 use super::state::State;
-use crate::pool::Error;
 use crate::pool::internal::ResultWait;
-use crate::python::interpreter::wait::detached;
-use crate::python::interpreter::wakeups::SPIN;
-use crate::python::values::errors;
+use crate::python::values::result_wait;
 use pyo3::exceptions::PyTimeoutError;
 use pyo3::prelude::*;
 use std::sync::Arc;
@@ -35,11 +32,7 @@ impl Future {
         if let Err(state) = watched {
             return Ok(state);
         }
-        let (waited, raised) = detached(py, timeout, |wait_limit| {
-            result_wait.refuse_if_stuck();
-            result_wait.wait(wait_limit, &SPIN)
-        });
-        result_wait.leave();
+        let waited = result_wait::wait(py, &result_wait, timeout, doing);
         if waited.is_err() {
             this.watch(|extras| {
                 extras
@@ -47,12 +40,7 @@ impl Future {
                     .retain(|other| !Arc::ptr_eq(other, &result_wait));
             });
         }
-        match (waited, raised) {
-            (Ok(()), _) => Ok(this.state()),
-            (Err(Error::Interrupted), Some(raised)) => Err(raised),
-            (Err(Error::Timeout), _) => Err(PyTimeoutError::new_err(())),
-            (Err(error), _) => Err(errors::raise(py, error, doing)),
-        }
+        waited.map(|()| this.state())
     }
 }
 

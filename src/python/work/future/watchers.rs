@@ -3,7 +3,7 @@
 use super::class::{Future, Waiting};
 use super::condition::{Condition, Held};
 use super::instance;
-use super::state::{State, Word};
+use super::state::{State, Step, Unwatched};
 use crate::pool::internal::sync::lock;
 use crate::python::interpreter::call::Guarded;
 use crate::python::interpreter::wakeups::{Wakeups, ring};
@@ -14,7 +14,6 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// The kind of thread that completes a future.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,6 +22,14 @@ pub(super) enum Caller {
     Worker,
     /// A thread that called a method of the future.
     User,
+}
+
+/// The result of a step.
+#[must_use]
+pub(super) enum Stepped {
+    Moved,
+    /// The step does not leave this state.
+    Refused(State),
 }
 
 impl Future {
@@ -49,39 +56,17 @@ impl Future {
             .is_some_and(|own| Arc::ptr_eq(own, scope))
     }
 
-    /// Moves the state to `to` if `may` allows it, and notifies CPython's waiters by the method `tell`.
-    pub(super) fn tell(
-        slf: &Bound<'_, Self>,
-        to: State,
-        may: impl Fn(State) -> bool,
-        tell: Option<&str>,
-    ) -> PyResult<Result<(), State>> {
-        let this = slf.get();
-        let mut word = this.word();
-        while !word.is_watched() {
-            if !may(word.state()) {
-                return Ok(Err(word.state()));
-            }
-            match this.word.compare_exchange_weak(
-                word.0,
-                word.with(to).0,
-                Ordering::AcqRel,
-                Ordering::Acquire,
-            ) {
-                Ok(_) => return Ok(Ok(())),
-                Err(now) => word = Word(now),
-            }
+    /// Makes a step and notifies the waiters of CPython's own code.
+    pub(super) fn step(slf: &Bound<'_, Self>, step: Step) -> PyResult<Stepped> {
+        match slf.get().word.step_unwatched(step) {
+            Unwatched::Moved => Ok(Stepped::Moved),
+            Unwatched::Refused(state) => Ok(Stepped::Refused(state)),
+            Unwatched::Watched => Self::step_watched(slf, step),
         }
-        Self::tell_watched(slf, to, may, tell)
     }
 
     #[cold]
-    fn tell_watched(
-        slf: &Bound<'_, Self>,
-        to: State,
-        may: impl Fn(State) -> bool,
-        tell: Option<&str>,
-    ) -> PyResult<Result<(), State>> {
+    fn step_watched(slf: &Bound<'_, Self>, step: Step) -> PyResult<Stepped> {
         let (py, this) = (slf.py(), slf.get());
         let mut held: Option<Held> = None;
         let waiters = loop {
@@ -89,8 +74,8 @@ impl Future {
                 let extras = lock(&this.extras);
                 let waiting = extras.as_ref().and_then(|extras| extras.waiting.as_ref());
                 if waiting.is_none() || held.is_some() {
-                    if let Err(state) = this.step(to, &may) {
-                        return Ok(Err(state));
+                    if let Err(state) = this.word.step(step) {
+                        return Ok(Stepped::Refused(state));
                     }
                     break waiting.map(|waiting| waiting.waiters.clone_ref(py));
                 }
@@ -99,15 +84,15 @@ impl Future {
             // Another thread may have asked for the condition since, so look for it again.
             held = condition.as_ref().map(Condition::hold).transpose()?;
         };
-        if let (Some(tell), Some(waiters)) = (tell, waiters) {
+        if let (Some(notice), Some(waiters)) = (step.notice(), waiters) {
             for waiter in waiters.bind(py).iter() {
-                waiter.guarded_method1(tell, (slf,))?;
+                waiter.guarded_method1(notice, (slf,))?;
             }
         }
         if let Some(held) = held {
             held.notify_all(py)?;
         }
-        Ok(Ok(()))
+        Ok(Stepped::Moved)
     }
 
     /// Holds the condition, if there is one.

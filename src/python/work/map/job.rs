@@ -1,18 +1,17 @@
 //! The job of a `map`: its items, and how workers claim, call and cancel them.
 
+use super::reader::Reader;
 use super::slots::{Slot, Slots};
-use crate::pool::internal::ResultWait;
-use crate::pool::internal::sync::{full_fence, lock};
+use crate::pool::internal::sync::full_fence;
 use crate::python::interpreter::call::Guarded;
 use crate::python::interpreter::exc_info;
-use crate::python::interpreter::thread_id;
 use crate::python::interpreter::wakeups::Wakeups;
 use crate::python::values::scope::Scope;
 use crossbeam_utils::CachePadded;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
 /// The calls of one `map`, shared by its workers and the reader of its results.
 pub struct Job {
@@ -35,15 +34,9 @@ pub struct Job {
     pub(super) workers: AtomicUsize,
     /// The map tasks that may be worked on later: they wait for a permit or are queued.
     pub(super) spare: AtomicUsize,
-    /// The index for which the reader waits.
-    pub(super) awaited: CachePadded<AtomicUsize>,
-    pub(super) reader: Mutex<Option<Arc<ResultWait>>>,
-    /// The thread that read the last result; 0: none has been read.
-    pub(super) read_by: AtomicU64,
+    pub(super) reader: Reader,
     /// The job was cut short because no worker could be set up.
-    pub(super) broken: AtomicBool,
-    /// The id of the deadlock group of the workers.
-    pub(super) deadlock_group: usize,
+    broken: AtomicBool,
     /// Of a shared pool: each map task is a call of it, except those that still wait for a worker when no item is left.
     pub(super) scope: Option<Arc<Scope>>,
     /// How many of the scope's calls are map tasks that have not begun.
@@ -56,9 +49,6 @@ pub struct Job {
 // slot by the one thread that has its index, from the same step or from `fetch_add` on `filled`, before it changes the
 // state (SeqCst, and so Release); the one reader (`Results.reading`) takes it after it has seen that state (Acquire).
 unsafe impl Sync for Job {}
-
-/// The reader waits for no slot.
-pub(super) const NOBODY: usize = usize::MAX;
 
 /// No more items are claimed.
 const CLOSED: usize = usize::MAX;
@@ -88,13 +78,10 @@ impl Job {
             end: AtomicUsize::new(usize::MAX),
             workers: AtomicUsize::new(0),
             spare: AtomicUsize::new(0),
-            awaited: CachePadded::new(AtomicUsize::new(NOBODY)),
-            reader: Mutex::new(None),
-            read_by: AtomicU64::new(0),
+            reader: Reader::new(deadlock_group),
             broken: AtomicBool::new(false),
             items: Slots::new(items),
             results,
-            deadlock_group,
             scope,
             waiting: AtomicU64::new(0),
         }
@@ -189,10 +176,9 @@ impl Job {
         let slot = self.slots().get(index);
         // SAFETY: as above; and the reader waits for the state.
         unsafe { *slot.value.get() = Some(value) };
-        // Writes the slot, then reads which one is awaited, both SeqCst; the reader does the opposite.
         slot.state.swap(state, Ordering::SeqCst);
-        if self.awaited.load(Ordering::SeqCst) == index {
-            wakeups.append(self.wake_reader());
+        if self.reader.awaits(index) {
+            wakeups.append(self.reader.wake());
         }
     }
 
@@ -218,11 +204,6 @@ impl Job {
         Ok(())
     }
 
-    fn wake_reader(&self) -> Wakeups {
-        let reader = lock(&self.reader).take();
-        Wakeups::settle(reader)
-    }
-
     /// Ends the job: no more items are called.
     pub fn cancel(&self) -> Wakeups {
         let claimed = self.next.swap(CLOSED, Ordering::SeqCst);
@@ -230,7 +211,7 @@ impl Job {
         self.end.fetch_min(claimed, Ordering::SeqCst);
         full_fence();
         self.let_waiting_go();
-        self.wake_reader()
+        self.reader.wake()
     }
 
     /// When the scope is closed: stops it from waiting for map tasks that find no item left.
@@ -266,8 +247,12 @@ impl Job {
         self.cancel()
     }
 
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::SeqCst)
+    }
+
     /// Whether the calling thread began to read the results; it will not go on.
     pub fn is_left(&self) -> bool {
-        self.read_by.load(Ordering::Relaxed) == thread_id::this_thread()
+        self.reader.was_here()
     }
 }

@@ -8,6 +8,7 @@
 
 mod job;
 mod map_task;
+mod reader;
 mod results;
 mod slots;
 

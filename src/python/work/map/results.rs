@@ -1,13 +1,9 @@
 //! The iterator over the results of a map.
 
-use super::job::{Job, NOBODY};
+use super::job::Job;
 use super::slots::Slot;
-use crate::pool::Error;
-use crate::pool::internal::ResultWait;
-use crate::pool::internal::sync::{full_fence, lock};
-use crate::python::interpreter::thread_id;
-use crate::python::interpreter::wait::detached;
-use crate::python::interpreter::wakeups::{self, SPIN};
+use crate::pool::internal::sync::lock;
+use crate::python::interpreter::wakeups;
 use crate::python::values::errors;
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration, PyTimeoutError, PyValueError};
 use pyo3::prelude::*;
@@ -54,8 +50,7 @@ impl Results {
             return None;
         }
         let job = self.job()?;
-        job.read_by
-            .store(thread_id::this_thread(), Ordering::Relaxed);
+        job.reader.is_here();
         let slot = job.slots().get(index);
         let mut state = slot.state.load(Ordering::Acquire);
         if state == Slot::OPEN {
@@ -66,7 +61,7 @@ impl Results {
         }
         self.position.store(index + 1, Ordering::Relaxed);
         if state == Slot::OPEN {
-            return Some(Err(if job.broken.load(Ordering::SeqCst) {
+            return Some(Err(if job.is_broken() {
                 errors::broken_executor(py)
             } else {
                 errors::cancelled(py)
@@ -83,37 +78,15 @@ impl Results {
 
     fn wait(&self, py: Python<'_>, job: &Job, index: usize) -> PyResult<()> {
         while !job.is_settled(index) {
-            let timeout = left(self.timeout, self.since);
+            let elapsed = self.since.elapsed();
+            let timeout = self
+                .timeout
+                .map(|timeout| timeout.saturating_sub(elapsed));
             if timeout == Some(Duration::ZERO) {
                 return Err(PyTimeoutError::new_err(()));
             }
-            let result_wait = ResultWait::new(job.deadlock_group, timeout.is_none());
-            {
-                let mut reader = lock(&job.reader);
-                job.awaited.store(index, Ordering::SeqCst);
-                // Notes the reader, then reads the slot; a worker does the opposite, and takes the reader under this
-                // lock.
-                full_fence();
-                if job.is_settled(index) {
-                    job.awaited.store(NOBODY, Ordering::Relaxed);
-                    return Ok(());
-                }
-                result_wait.block();
-                *reader = Some(Arc::clone(&result_wait));
-            }
-            let (waited, raised) = detached(py, timeout, |wait_limit| {
-                result_wait.refuse_if_stuck();
-                result_wait.wait(wait_limit, &SPIN)
-            });
-            job.awaited.store(NOBODY, Ordering::Relaxed);
-            result_wait.leave();
-            lock(&job.reader).take();
-            match (waited, raised) {
-                (Ok(()), _) => {}
-                (Err(Error::Interrupted), Some(raised)) => return Err(raised),
-                (Err(Error::Timeout), _) => return Err(PyTimeoutError::new_err(())),
-                (Err(error), _) => return Err(errors::raise(py, error, "map")),
-            }
+            job.reader
+                .wait(py, index, timeout, || job.is_settled(index))?;
         }
         Ok(())
     }
@@ -205,9 +178,4 @@ fn as_in_a_generator(py: Python<'_>, raised: PyErr) -> PyErr {
         .setattr(pyo3::intern!(py, "__context__"), raised.value(py));
     error.set_cause(py, Some(raised));
     error
-}
-
-/// How much of the timeout is left, counted from `since`.
-fn left(timeout: Option<Duration>, since: std::time::Instant) -> Option<Duration> {
-    timeout.map(|timeout| timeout.saturating_sub(since.elapsed()))
 }

@@ -6,6 +6,7 @@ mod values;
 mod work;
 
 use interpreter::call::Guarded;
+use interpreter::finalizer::Finalize;
 use pyo3::exceptions::PyImportError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -50,7 +51,7 @@ fn prepare_interpreter(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let main_thread = threading.guarded_method0("main_thread")?;
     interpreter::thread_id::know_main_thread(&main_thread)?;
     interpreter::exit::install(module)?;
-    interpreter::fork_hooks::install(module)
+    interpreter::fork_guard::install(module)
 }
 
 /// The native half of the package `pyants`.
@@ -58,7 +59,8 @@ fn prepare_interpreter(module: &Bound<'_, PyModule>) -> PyResult<()> {
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     refuse_other_interpreters()?;
     module.add_class::<faces::base::Base>()?;
-    faces::base::install(module.py());
+    // SAFETY: no pool has been made, one thread initialises the module, and the subclasses are made below.
+    unsafe { faces::base::Base::install_finalizer(module.py()) };
     module.add_class::<faces::pool::Submitter>()?;
     module.add_class::<faces::with_func::Invoker>()?;
     faces::patched_submit::install(module.py())?;

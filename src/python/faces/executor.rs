@@ -234,7 +234,7 @@ impl Executor {
         ordered: bool,
         timeout: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Feed> {
-        let timeout = future::read_timeout(timeout)?;
+        let timeout = options::read_threading_timeout(timeout)?;
         let pool = self.pool(py)?;
         let job = Arc::new(Job::new(
             r#fn.unbind(),

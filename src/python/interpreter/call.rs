@@ -135,46 +135,6 @@ pub fn aside<R>(body: impl FnOnce(Python<'_>) -> R) -> Option<R> {
     })
 }
 
-/// The finalizer that the collector calls for an object of `$class` that is garbage, before it clears any: the last
-/// moment at which the object is whole. For the slot `tp_finalize` of that class, since PyO3 has no such method.
-macro_rules! finalizer {
-    ($class:ty, $finish:expr) => {{
-        use pyo3::prelude::*;
-        use pyo3::{Borrowed, ffi};
-
-        fn finish(object: &Bound<'_, $class>, finish: impl FnOnce(&Bound<'_, $class>)) {
-            finish(object);
-        }
-
-        /// # Safety
-        /// Must be called by the interpreter, as the finalizer of a `$class`.
-        unsafe extern "C" fn finalize(object: *mut ffi::PyObject) {
-            /// # Safety
-            /// As that of `finalize`.
-            unsafe fn method(
-                py: Python<'_>,
-                object: *mut ffi::PyObject,
-            ) -> PyResult<*mut ffi::PyObject> {
-                // SAFETY: promised by the caller.
-                let object = unsafe { Borrowed::from_ptr(py, object).cast_unchecked::<$class>() };
-                finish(&object, $finish);
-                Ok(py.None().into_ptr())
-            }
-            // SAFETY: a finalizer is called attached, with a live instance of its type; the trampoline's result is
-            // owned here. The call goes through the trampoline, as a method does, since PyO3 does not attach anew while
-            // the interpreter ends, when the collector runs for the last time.
-            unsafe {
-                ffi::Py_XDECREF(pyo3::impl_::trampoline::get_trampoline_function!(noargs, method)(
-                    object,
-                    std::ptr::null_mut(),
-                ));
-            }
-        }
-        finalize
-    }};
-}
-pub(crate) use finalizer;
-
 /// Drops Python objects while attached. If there is no interpreter any more they are leaked.
 pub fn drop_attached<T>(objects: T) {
     let mut objects = Some(objects);

@@ -1,4 +1,5 @@
-//! The fork guard: keeps forks apart from threads that are entering or leaving Python.
+//! The fork guard: keeps forks apart from threads that are entering or leaving Python. The interpreter calls its hooks
+//! when the process forks.
 //!
 //! CPython keeps records of its threads. Free-threaded builds protect them by locks that are handed from one waiting
 //! thread to the next, so a thread may own one while it is still asleep; other builds use locks that a thread may hold
@@ -12,11 +13,13 @@
 //! processor time, and 1.7 one at a time. Each arriving thread lets one more leave; otherwise threads that come and go
 //! faster than one at a time would pile up.
 
-use super::call;
-use super::fork_count::generation;
+use super::call::{self, Guarded};
+use super::fork_count::{self, generation};
+use super::thread_id;
 use crate::per_process::PerProcess;
 use crate::pool::internal::sync::lock;
-use pyo3::Python;
+use pyo3::prelude::*;
+use pyo3::types::IntoPyDict;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -42,14 +45,44 @@ pub fn leave(py: Python<'_>) -> Departure<'static> {
         .unwrap_or_else(|| call::detach(py, || fork_guard.leave()))
 }
 
-/// Before a fork: waits until all threads that are entering or leaving are through, and lets no more begin.
-pub fn close(py: Python<'_>) {
+/// On the thread that forks: waits until all threads that are entering or leaving are through, and lets no more begin.
+#[pyfunction]
+fn before_fork(py: Python<'_>) {
     call::detach(py, || ForkGuard::current().close());
 }
 
-/// After the fork, in the parent.
-pub fn open() {
+#[pyfunction]
+fn after_fork_in_parent() {
     ForkGuard::current().open();
+}
+
+/// In a forked child: the parent's threads do not exist here, and its locks must not be touched.
+#[pyfunction]
+fn after_fork_in_child() {
+    fork_count::begin_child();
+    thread_id::begin_child();
+    crate::pool::internal::forget_process();
+}
+
+/// Registers the hooks with the interpreter.
+pub fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    let os = py.import("os")?;
+    if os.hasattr("register_at_fork")? {
+        let hooks = [
+            ("before", wrap_pyfunction!(before_fork, module)?),
+            (
+                "after_in_parent",
+                wrap_pyfunction!(after_fork_in_parent, module)?,
+            ),
+            (
+                "after_in_child",
+                wrap_pyfunction!(after_fork_in_child, module)?,
+            ),
+        ];
+        os.guarded_method("register_at_fork", (), &hooks.into_py_dict(py)?)?;
+    }
+    Ok(())
 }
 
 /// See the module's description. The lock is held only briefly, and the only waits under it are on the condvars.

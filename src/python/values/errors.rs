@@ -138,6 +138,14 @@ pub fn wrong_value(name: &str, allowed: &str, value: &Bound<'_, PyAny>) -> PyErr
     PyValueError::new_err(format!("{name} must be {allowed}, not {}", shown(value)))
 }
 
+pub fn cannot_pickle(object: &Bound<'_, PyAny>, why: &str) -> PyErr {
+    let class = object.get_type();
+    let name = class
+        .name()
+        .map_or_else(|_| shown(&class), |name| name.to_string());
+    PyTypeError::new_err(format!("cannot pickle '{name}' object{why}"))
+}
+
 pub fn not_initialised(what: &str) -> PyErr {
     PyRuntimeError::new_err(format!("the {what}'s __init__() was not called"))
 }

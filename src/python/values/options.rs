@@ -57,16 +57,11 @@ pub fn read(
         .as_ref()
         .map_or(Ok(None), |value| read_capacity("capacity", value))?;
     let disable_purge = keywords.flag("disable_purge")?;
-    let expiry = keywords
-        .given("expiry_duration")?
-        .map_or(Ok(Some(DEFAULT_EXPIRY)), |value| {
-            read_expiry(&value, disable_purge)
-        });
-    let expiry = if disable_purge {
-        expiry.map(|_| None)?
-    } else {
-        expiry?
-    };
+    let expiry = match keywords.given("expiry_duration")? {
+        None => Some(DEFAULT_EXPIRY),
+        Some(value) => read_expiry(&value, disable_purge)?,
+    }
+    .filter(|_| !disable_purge);
     let pre_alloc = keywords.flag("pre_alloc")?;
     let max_blocking_tasks = keywords
         .given("max_blocking_tasks")?
@@ -218,51 +213,22 @@ const OPTIONS: [&str; 14] = [
 ];
 
 /// The names of options in other libraries, if they differ.
-const OTHER_NAMES: [(&str, &[&str]); 7] = [
+const OTHER_NAMES: [(&str, &str); 7] = [
     (
         "capacity",
-        &[
-            "max_workers",
-            "max_threads",
-            "num_threads",
-            "num_workers",
-            "processes",
-            "size",
-            "threads",
-            "workers",
-        ],
+        "max_workers max_threads num_threads num_workers processes size threads workers",
     ),
     (
         "expiry_duration",
-        &[
-            "expiry",
-            "idle_timeout",
-            "keep_alive",
-            "keepalive",
-            "max_idle",
-            "max_idle_time",
-            "timeout",
-            "ttl",
-        ],
+        "expiry idle_timeout keep_alive keepalive max_idle max_idle_time timeout ttl",
     ),
-    ("max_blocking_tasks", &["max_waiters", "max_waiting"]),
-    ("name", &["prefix", "thread_name", "thread_name_prefix"]),
-    ("nonblocking", &["block", "blocking"]),
-    (
-        "panic_handler",
-        &["error_handler", "exception_handler", "on_error"],
-    ),
+    ("max_blocking_tasks", "max_waiters max_waiting"),
+    ("name", "prefix thread_name thread_name_prefix"),
+    ("nonblocking", "block blocking"),
+    ("panic_handler", "error_handler exception_handler on_error"),
     (
         "queue_size",
-        &[
-            "backlog",
-            "max_pending",
-            "max_queue",
-            "max_queue_size",
-            "maxsize",
-            "queue",
-            "queue_length",
-        ],
+        "backlog max_pending max_queue max_queue_size maxsize queue queue_length",
     ),
 ];
 
@@ -271,7 +237,7 @@ fn meant(name: &Bound<'_, PyAny>) -> Option<String> {
     let given: String = name.extract().ok()?;
     let other = OTHER_NAMES
         .iter()
-        .find(|(_, names)| names.contains(&given.as_str()));
+        .find(|(_, names)| names.split(' ').any(|name| name == given));
     if let Some((option, _)) = other {
         return Some((*option).to_owned());
     }
@@ -402,6 +368,20 @@ pub fn read_timeout(value: &Bound<'_, PyAny>) -> PyResult<Duration> {
 /// A timeout that may be `None`.
 pub fn read_optional_timeout(value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Duration>> {
     value.map(read_timeout).transpose()
+}
+
+/// A timeout as `threading` reads it: a negative one counts as 0.
+pub fn read_threading_timeout(timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Duration>> {
+    timeout
+        .map(|timeout| {
+            let seconds: f64 = timeout.extract()?;
+            Ok(if seconds > 0.0 {
+                Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+            } else {
+                Duration::ZERO
+            })
+        })
+        .transpose()
 }
 
 /// `threading.stack_size()` if it is set, else the platform's default for a thread.

@@ -1,8 +1,10 @@
-//! The native base class of all pools. Its Python methods are in methods.rs.
+//! The native base class of all pools, and what becomes of one that is garbage. Its Python methods are in methods.rs.
 
 use super::front::Front;
 use crate::per_process::PerProcess;
 use crate::pool::Strategy;
+use crate::python::interpreter::call;
+use crate::python::interpreter::finalizer::Finalize;
 use crate::python::interpreter::fork_count::generation;
 use crate::python::values::errors::not_initialised;
 use crate::python::values::options::Given;
@@ -18,7 +20,7 @@ pub struct Base {
     front: PerProcess<Front>,
     /// The function of a pool that has one, in a list of one: a method of a subclass leads back to the pool, and
     /// neither it nor a cell that is written once can break that cycle. A list can, when the collector clears it.
-    pub(super) func: PyOnceLock<Py<PyList>>,
+    func: PyOnceLock<Py<PyList>>,
 }
 
 impl Default for Base {
@@ -76,6 +78,36 @@ impl Base {
     /// The id that tells the pool from every other, for waits for its tasks.
     pub fn deadlock_group_id(&self, py: Python<'_>) -> PyResult<usize> {
         Ok(self.front(py)?.deadlock_group_id())
+    }
+}
+
+/// Its native subclasses inherit the finalizer; Python subclasses find `__del__`.
+impl Finalize for Base {
+    fn finalize(slf: &Bound<'_, Self>) {
+        call::aside(|_| Base::let_finish(slf));
+    }
+}
+
+impl Base {
+    /// Closes a pool that can no longer be used, as dropping it does. Its workers still need its hooks: an initializer
+    /// for those yet to be started, a handler. So a reference of its own keeps it, with all it refers to, alive until
+    /// the last worker leaves; what is garbage then the collector finds again.
+    pub(super) fn let_finish(slf: &Bound<'_, Self>) {
+        let Some(front) = slf.get().own_front() else {
+            return;
+        };
+        front.release();
+        for pool in front.pools() {
+            (pool.host()).keep(slf.clone().unbind().into_any(), pool.remains());
+            // Keeps the pool, then reads the workers; a worker counts itself out, then reads `kept`.
+            pool.host().let_go_as_the_last();
+        }
+    }
+
+    pub(super) fn func_for_gc(&self) -> Option<&Py<PyList>> {
+        // SAFETY: no token is needed to read a cell that is written once; traversal runs while the thread is attached,
+        // but PyO3 hands out no token for it.
+        self.func.get(unsafe { Python::assume_attached() })
     }
 }
 

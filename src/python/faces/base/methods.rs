@@ -9,7 +9,6 @@ use crate::python::interpreter::lookup;
 use crate::python::interpreter::wait::detached;
 use crate::python::values::errors;
 use crate::python::values::options;
-use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use std::time::Duration;
@@ -204,10 +203,8 @@ impl Base {
     }
 
     fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let name = slf.get_type().name()?;
-        Err(PyTypeError::new_err(format!(
-            "cannot pickle '{name}' object: its threads and tasks live in this process"
-        )))
+        let why = ": its threads and tasks live in this process";
+        Err(errors::cannot_pickle(slf, why))
     }
 
     /// Closes the pool, and keeps it alive until its last worker has left.

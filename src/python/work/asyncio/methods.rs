@@ -6,26 +6,22 @@
 
 use super::call::{AsyncCall, State};
 use crate::pool::internal::sync::lock;
-use crate::python::interpreter::call::{self, Guarded};
+use crate::python::interpreter::call::Guarded;
 use crate::python::interpreter::contextvars;
+use crate::python::interpreter::finalizer::Finalize;
 use crate::python::interpreter::lookup;
 use crate::python::values::errors;
 use crate::python::values::reporter::Source;
 use pyo3::exceptions::PyStopIteration;
 use pyo3::prelude::*;
-use pyo3::{PyTraverseError, PyTypeInfo, PyVisit};
+use pyo3::{PyTraverseError, PyVisit};
 use std::sync::atomic::Ordering;
 
 /// Must be called before the first call is made.
 pub fn prepare(py: Python<'_>) -> PyResult<()> {
     static FINALIZER: std::sync::Once = std::sync::Once::new();
-    FINALIZER.call_once(|| {
-        let class = AsyncCall::type_object(py).as_type_ptr();
-        let finalize = call::finalizer!(AsyncCall, |call| call.get().report_unseen());
-        // SAFETY: the type lives as long as the interpreter. It has no instances yet and can have no subclasses, and
-        // nothing else writes its slots: only this closure does, once.
-        unsafe { (*class).tp_finalize = Some(finalize) };
-    });
+    // SAFETY: no call has been made, the class can have no subclasses, and only this closure writes its slots, once.
+    FINALIZER.call_once(|| unsafe { AsyncCall::install_finalizer(py) });
     lookup::look_up_for_asyncio(py)
 }
 

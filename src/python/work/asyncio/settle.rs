@@ -6,6 +6,7 @@ use crate::pool::internal::sync::lock;
 use crate::python::interpreter::call::{self, Guarded};
 use crate::python::interpreter::contextvars;
 use crate::python::interpreter::exc_info;
+use crate::python::interpreter::finalizer::Finalize;
 use crate::python::values::errors;
 use crate::python::values::reporter::Source;
 use pyo3::exceptions::{PyException, PyRuntimeError, PyStopIteration};
@@ -139,7 +140,7 @@ impl AsyncCall {
 
 impl AsyncCall {
     /// Reports an exception that nobody asked for.
-    pub(super) fn report_unseen(&self) {
+    fn report_unseen(&self) {
         if lock(&self.inner).unseen.is_none() {
             return;
         }
@@ -154,6 +155,12 @@ impl AsyncCall {
             let raised = PyErr::from_value(raised.into_bound(py));
             self.mailbox.reporter().report(py, raised, source);
         });
+    }
+}
+
+impl Finalize for AsyncCall {
+    fn finalize(slf: &Bound<'_, Self>) {
+        slf.get().report_unseen();
     }
 }
 

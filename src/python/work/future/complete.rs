@@ -1,4 +1,4 @@
-//! The life of a future: its task begins, is cancelled, or ends with an outcome. Waiting for that is in wait.rs.
+//! The life of a future: its task begins, is cancelled, or ends with an outcome. Waiting for that is in watchers.rs.
 
 use super::class::{Field, Future};
 use super::instance;

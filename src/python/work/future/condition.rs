@@ -8,12 +8,13 @@ use crate::python::interpreter::descriptor;
 use crate::python::interpreter::lookup;
 use crate::python::interpreter::thread_id::this_thread;
 use crate::python::interpreter::wait::detached;
+use crate::python::values::errors;
 use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyValueError};
 use pyo3::impl_::trampoline::get_trampoline_function;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBool, PyTuple};
+use pyo3::types::PyBool;
 use pyo3::{Borrowed, PyTraverseError, PyTypeInfo, PyVisit, ffi};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex};
@@ -326,11 +327,8 @@ impl Condition {
         )
     }
 
-    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
-        Err(pyo3::exceptions::PyTypeError::new_err(format!(
-            "cannot pickle '{}' object",
-            slf.get_type().name()?
-        )))
+    fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Err(errors::cannot_pickle(slf, ""))
     }
 }
 

@@ -3,84 +3,29 @@
 
 use super::class::Future;
 use crate::python::values::errors;
-use pyo3::PyClass;
 use pyo3::exceptions::PySystemError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
-use std::marker::PhantomData;
+use std::ffi::c_int;
 use std::sync::OnceLock;
 
-/// The offset in bytes of the native part, a `T`, in an instance.
-pub struct Layout<T> {
-    offset: OnceLock<usize>,
-    native: PhantomData<fn() -> T>,
-}
+/// The offset in bytes of the native part, a `Future`, in an instance.
+static OFFSET: OnceLock<usize> = OnceLock::new();
 
-impl<T: PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + Sync> Layout<T> {
-    pub const fn new() -> Self {
-        Layout {
-            offset: OnceLock::new(),
-            native: PhantomData,
-        }
-    }
-
-    /// Learns the layout that PyO3 gives the native part: it alone follows the object's header.
-    pub fn learn(&self, sample: &Bound<'_, T>) -> PyResult<()> {
-        let offset = std::ptr::from_ref(sample.get()).addr() - sample.as_ptr().addr();
-        // SAFETY: the type of a live object.
-        let size = unsafe { (*ffi::Py_TYPE(sample.as_ptr())).tp_basicsize };
-        if usize::try_from(size).ok() != Some(offset + size_of::<T>()) {
-            let class = sample.as_any().get_type();
-            return Err(PySystemError::new_err(format!(
-                "the layout of {} is not as expected",
-                class.name()?
-            )));
-        }
-        let _ = self.offset.set(offset);
-        Ok(())
-    }
-
-    /// An instance of `class`, a Python subclass of the native one, without a call of `__new__` and `__init__`: a new
-    /// one is nothing but its native part. `object.__new__` would also make a dict, which hardly any instance needs,
-    /// and which CPython makes by itself when one does.
-    ///
-    /// With the GIL the new instance is not tracked by the garbage collector until `track` says that it may become part
-    /// of a cycle: a program may have a great many, and the collector would visit all of them again and again.
-    ///
-    /// # Safety
-    /// `class` derives from the class of `T`.
-    pub unsafe fn instance<'py>(
-        &self,
-        class: &Bound<'py, PyType>,
-        native: T,
-    ) -> PyResult<Bound<'py, T>> {
-        let py = class.py();
-        let offset = *self.offset.get().expect("`learn` was called");
-        let class = class.as_type_ptr();
-        // SAFETY: `tp_alloc` of a live, ready type returns a new, zeroed instance of it, or null with an exception set.
-        // At the offset is the place of the native part, which is all that PyO3 keeps there (`learn`), and it is
-        // written before any other code, including this thread's garbage collector, can see the object. That `class`
-        // has such a part is the caller's promise.
-        unsafe {
-            let alloc = (*class).tp_alloc.expect("a ready type has an allocator");
-            let instance = alloc(class, 0);
-            if instance.is_null() {
-                return Err(PyErr::fetch(py));
-            }
-            instance.byte_add(offset).cast::<T>().write(native);
-            #[cfg(not(Py_GIL_DISABLED))]
-            ffi::PyObject_GC_UnTrack(instance.cast());
-            Ok(Bound::from_owned_ptr(py, instance).cast_into_unchecked())
-        }
-    }
-}
-
-static LAYOUT: Layout<Future> = Layout::new();
-
-/// Must be called before the first future is made.
+/// Learns the layout that PyO3 gives the native part: it alone follows the object's header. Must be called before the
+/// first future is made.
 pub fn prepare(py: Python<'_>) -> PyResult<()> {
-    LAYOUT.learn(&Bound::new(py, Future::default())?)
+    let sample = Bound::new(py, Future::default())?;
+    let offset = std::ptr::from_ref(sample.get()).addr() - sample.as_ptr().addr();
+    // SAFETY: the type of a live object.
+    let size = unsafe { (*ffi::Py_TYPE(sample.as_ptr())).tp_basicsize };
+    if usize::try_from(size).ok() != Some(offset + size_of::<Future>()) {
+        let message = "the layout of _Future is not as expected";
+        return Err(PySystemError::new_err(message));
+    }
+    let _ = OFFSET.set(offset);
+    Ok(())
 }
 
 /// A Python class of futures that derives from the native one.
@@ -91,12 +36,8 @@ impl FutureClass {
         if class.is_subclass_of::<Future>()? {
             Ok(FutureClass(class.unbind()))
         } else {
-            let name = "future_class";
-            Err(errors::wrong_type(
-                name,
-                "a subclass of pyants.Future",
-                &class,
-            ))
+            let allowed = "a subclass of pyants.Future";
+            Err(errors::wrong_type("future_class", allowed, &class))
         }
     }
 
@@ -105,6 +46,13 @@ impl FutureClass {
     }
 
     /// A pending future for a task of that deadlock group.
+    ///
+    /// It is made without a call of `__new__` and `__init__`: a new one is nothing but its native part.
+    /// `object.__new__` would also make a dict, which hardly any instance needs, and which CPython makes by itself when
+    /// one does.
+    ///
+    /// With the GIL the new instance is not tracked by the garbage collector until `track` says that it may become part
+    /// of a cycle: a program may have a great many, and the collector would visit all of them again and again.
     pub fn task_future<'py>(
         &self,
         py: Python<'py>,
@@ -114,8 +62,23 @@ impl FutureClass {
             deadlock_group,
             ..Future::default()
         };
-        // SAFETY: the class derives from the class of `Future`: `new` checked it.
-        unsafe { LAYOUT.instance(self.0.bind(py), future) }
+        let offset = *OFFSET.get().expect("`prepare` was called");
+        let class = self.0.bind(py).as_type_ptr();
+        // SAFETY: `tp_alloc` of a live, ready type returns a new, zeroed instance of it, or null with an exception set.
+        // The class derives from that of `Future` (`new`), so at the offset is the place of the native part, which is
+        // all that PyO3 keeps there (`prepare`). It is written before any other code, including this thread's garbage
+        // collector, can see the object.
+        unsafe {
+            let alloc = (*class).tp_alloc.expect("a ready type has an allocator");
+            let instance = alloc(class, 0);
+            if instance.is_null() {
+                return Err(PyErr::fetch(py));
+            }
+            instance.byte_add(offset).cast::<Future>().write(future);
+            #[cfg(not(Py_GIL_DISABLED))]
+            ffi::PyObject_GC_UnTrack(instance.cast());
+            Ok(Bound::from_owned_ptr(py, instance).cast_into_unchecked())
+        }
     }
 }
 
@@ -179,11 +142,7 @@ pub fn set_dict(object: &Bound<'_, PyAny>, dict: &Bound<'_, PyAny>) -> PyResult<
     let result = unsafe {
         ffi::PyObject_GenericSetDict(object.as_ptr(), dict.as_ptr(), std::ptr::null_mut())
     };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(PyErr::fetch(object.py()))
-    }
+    check(object.py(), result)
 }
 
 /// `object.__setattr__`, or without a value `object.__delattr__`.
@@ -195,9 +154,13 @@ pub fn set_attribute(
     let value = value.map_or(std::ptr::null_mut(), Bound::as_ptr);
     // SAFETY: live objects, or null for the value, which deletes.
     let result = unsafe { ffi::PyObject_GenericSetAttr(object.as_ptr(), name.as_ptr(), value) };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(PyErr::fetch(object.py()))
+    check(object.py(), result)
+}
+
+/// The result of a function that returns 0, or -1 with an exception set.
+fn check(py: Python<'_>, result: c_int) -> PyResult<()> {
+    match result {
+        0 => Ok(()),
+        _ => Err(PyErr::fetch(py)),
     }
 }

@@ -3,12 +3,13 @@
 use super::class::{Field, Future};
 use super::instance;
 use super::state::{State, Step};
-use super::wait::read_timeout;
 use super::watchers::{Caller, Stepped};
 use crate::pool::internal::sync::lock;
 use crate::python::interpreter::call::Guarded;
 use crate::python::interpreter::lookup;
 use crate::python::interpreter::wakeups::ring;
+use crate::python::values::errors;
+use crate::python::values::options::read_threading_timeout;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
@@ -63,7 +64,7 @@ impl Future {
         let py = slf.py();
         let mut state = slf.get().state();
         if !state.is_done() {
-            state = Self::wait(slf, read_timeout(timeout)?, "result")?;
+            state = Self::wait(slf, read_threading_timeout(timeout)?, "result")?;
         }
         if state == State::Returned {
             return Ok(slf.get().outcome(py));
@@ -80,7 +81,7 @@ impl Future {
         slf: &Bound<'py, Self>,
         timeout: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let state = Self::wait(slf, read_timeout(timeout)?, "exception")?;
+        let state = Self::wait(slf, read_threading_timeout(timeout)?, "exception")?;
         Self::read(slf, state).map(|(_, exception)| exception)
     }
 
@@ -138,7 +139,12 @@ impl Future {
     /// Blocks as result() does until the future is done, with whatever outcome.
     #[pyo3(signature = (timeout = None))]
     fn _wait(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        Self::wait(slf, read_timeout(timeout)?, "waiting for a result").map(drop)
+        Self::wait(
+            slf,
+            read_threading_timeout(timeout)?,
+            "waiting for a result",
+        )
+        .map(drop)
     }
 
     /// For annotations: Future[int].
@@ -208,10 +214,8 @@ impl Future {
     }
 
     fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let name = slf.get_type().name()?;
-        Err(pyo3::exceptions::PyTypeError::new_err(format!(
-            "cannot pickle '{name}' object: what it waits for happens in this process"
-        )))
+        let why = ": what it waits for happens in this process";
+        Err(errors::cannot_pickle(slf, why))
     }
 
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {

@@ -8,11 +8,9 @@ mod instance;
 mod methods;
 mod outcome;
 mod state;
-mod wait;
 mod watchers;
 
 pub use attributes::install;
 pub use class::Future;
 pub use complete::Start;
 pub use instance::{FutureClass, prepare, share};
-pub use wait::read_timeout;

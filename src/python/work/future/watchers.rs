@@ -1,19 +1,22 @@
-//! What is notified when a future changes: callbacks, threads in `result()`, CPython's waiters, the scope.
+//! What is notified when a future changes: callbacks, threads that wait in `result()`, CPython's waiters, the scope.
 
 use super::class::{Future, Waiting};
 use super::condition::{Condition, Held};
 use super::instance;
 use super::state::{State, Step, Unwatched};
+use crate::pool::internal::ResultWait;
 use crate::pool::internal::sync::lock;
 use crate::python::interpreter::call::Guarded;
 use crate::python::interpreter::wakeups::{Wakeups, ring};
 use crate::python::values::errors;
+use crate::python::values::result_wait;
 use crate::python::values::scope::Scope;
-use pyo3::exceptions::{PyException, PyRecursionError};
+use pyo3::exceptions::{PyException, PyRecursionError, PyTimeoutError};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use std::cell::Cell;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The kind of thread that completes a future.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -129,6 +132,39 @@ impl Future {
             }
             get(extras.waiting.as_ref().expect("it was put there"))
         }))
+    }
+
+    /// Waits until the future is done and returns its state.
+    pub(super) fn wait(
+        slf: &Bound<'_, Self>,
+        timeout: Option<Duration>,
+        doing: &str,
+    ) -> PyResult<State> {
+        let (py, this) = (slf.py(), slf.get());
+        let state = this.state();
+        if state.is_done() {
+            return Ok(state);
+        }
+        if timeout == Some(Duration::ZERO) {
+            return Err(PyTimeoutError::new_err(()));
+        }
+        let result_wait = ResultWait::new(this.deadlock_group, timeout.is_none());
+        let watched = this.watch_undone(|extras| {
+            extras.result_waits.push(Arc::clone(&result_wait));
+            result_wait.block();
+        });
+        if let Err(state) = watched {
+            return Ok(state);
+        }
+        let waited = result_wait::wait(py, &result_wait, timeout, doing);
+        if waited.is_err() {
+            this.watch(|extras| {
+                extras
+                    .result_waits
+                    .retain(|other| !Arc::ptr_eq(other, &result_wait));
+            });
+        }
+        waited.map(|()| this.state())
     }
 
     /// After the future is done: calls the callbacks and returns the wakeups of the threads that wait for it.

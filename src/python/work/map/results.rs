@@ -79,9 +79,7 @@ impl Results {
     fn wait(&self, py: Python<'_>, job: &Job, index: usize) -> PyResult<()> {
         while !job.is_settled(index) {
             let elapsed = self.since.elapsed();
-            let timeout = self
-                .timeout
-                .map(|timeout| timeout.saturating_sub(elapsed));
+            let timeout = self.timeout.map(|timeout| timeout.saturating_sub(elapsed));
             if timeout == Some(Duration::ZERO) {
                 return Err(PyTimeoutError::new_err(()));
             }

@@ -1,16 +1,14 @@
 //! CPython as the pool's host: everything that CPython demands of a thread that calls it.
 
-use super::asyncio::{AsyncCall, PermitWait};
+use super::asyncio::AsyncCall;
 use super::future::{Future, Start};
 use super::task::Task;
-use crate::pool::internal::sync::WaitLimit;
+use crate::pool::internal::Remains;
 use crate::pool::internal::sync::lock;
-use crate::pool::internal::{Detached, Remains};
-use crate::pool::{Error, Host, Outcome, Pool, Worker};
+use crate::pool::{Error, Host, Outcome, Worker};
 use crate::python::interpreter::call::{self, Guarded};
 use crate::python::interpreter::contextvars;
 use crate::python::interpreter::exc_info::with_traceback;
-use crate::python::interpreter::exit::{Closer, Closing};
 use crate::python::interpreter::fork_count;
 use crate::python::interpreter::fork_guard;
 use crate::python::interpreter::gil::{self, Member};
@@ -18,9 +16,8 @@ use crate::python::interpreter::threading::{self, Roll};
 use crate::python::interpreter::turns::Turns;
 use crate::python::interpreter::wakeups::{self, Wakeups};
 use crate::python::values::arguments::{Call, is_python_function};
-use crate::python::values::errors;
 use crate::python::values::hooks::{Hooks, INITIALIZER};
-use crate::python::values::reporter::{Report, Workers};
+use crate::python::values::reporter::Report;
 use pyo3::prelude::*;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -320,48 +317,17 @@ impl Host for PyHost {
     fn cancelled(&self, tasks: Vec<Task>) {
         let mut tasks = Some(tasks);
         call::aside(|py| {
-            let mut calls = 0;
+            let tasks = tasks.take().unwrap_or_default();
+            let is_call = |task: &&Task| matches!(task, Task::Call(_));
+            // Those who wait for the other tasks are told.
+            let calls = tasks.iter().filter(is_call).count();
             let mut wakeups = Wakeups::default();
-            let retries = self.hooks.retry_initializer;
-            let reason = |broken: PyErr| {
-                let error = if retries {
-                    errors::no_worker(py)
-                } else {
-                    broken
-                };
-                self.hooks.with_failure(py, error)
-            };
-            for task in tasks.take().unwrap_or_default() {
-                match task {
-                    Task::Call(_) => calls += 1,
-                    Task::Future(call, future) => {
-                        drop(call);
-                        let future = future.bind(py);
-                        wakeups.append(match Future::start(future) {
-                            Start::Run => {
-                                Future::finish(future, Err(reason(errors::broken_executor(py))))
-                            }
-                            Start::Cancelled(wakeups) => wakeups,
-                        });
-                    }
-                    Task::Async(call) => {
-                        let broken = errors::raise(py, Error::Broken, "submit");
-                        AsyncCall::refuse(py, call, reason(broken));
-                    }
-                    Task::Map(map_task) => wakeups.append(map_task.job.break_off()),
-                }
+            for task in tasks {
+                task.fail(py, &self.hooks, &mut wakeups);
             }
             wakeups::ring(py, wakeups);
-            if calls == 0 {
-                return; // Those who wait for the other tasks were told.
-            }
-            let logged = self.hooks.logger(py).and_then(|logger| {
-                let message = "%s: a worker could not be set up, %d accepted tasks are cancelled";
-                logger.guarded_method1("error", (message, &self.pool_name, calls))
-            });
-            if let Err(failure) = logged {
-                failure.write_unraisable(py, None);
-            }
+            let message = "%s: a worker could not be set up, %d accepted tasks are cancelled";
+            self.log_cancelled(py, "error", message, calls);
         });
         // Without an interpreter its objects cannot be dropped, so they are leaked.
         std::mem::forget(tasks);
@@ -372,7 +338,7 @@ impl Host for PyHost {
         call::aside(|py| {
             if let Some(task) = task.take() {
                 // May drop the last reference to a pool, which closes it.
-                self.take_back(py, task, error);
+                task.refuse(py, error);
             }
         });
         std::mem::forget(task);
@@ -386,87 +352,24 @@ impl PyHost {
         let count = tasks.len();
         let mut wakeups = Wakeups::default();
         for task in tasks {
-            match task {
-                Task::Call(call) => drop(call),
-                Task::Future(call, future) => {
-                    drop(call);
-                    wakeups.append(Future::withdraw(future.bind(py)));
-                }
-                Task::Async(call) => {
-                    AsyncCall::refuse(py, call, errors::raise(py, Error::Closed, "run"));
-                }
-                Task::Map(map_task) => wakeups.append(map_task.job.cancel()),
-            }
+            task.cancel(py, &mut wakeups);
         }
         wakeups::ring(py, wakeups);
+        let message = "%s: the interpreter exits, %d accepted tasks are cancelled";
+        self.log_cancelled(py, "warning", message, count);
+    }
+
+    fn log_cancelled(&self, py: Python<'_>, level: &str, message: &str, count: usize) {
         if count == 0 {
             return;
         }
-        let logged = self.hooks.logger(py).and_then(|logger| {
-            let message = "%s: the interpreter exits, %d accepted tasks are cancelled";
-            logger.guarded_method1("warning", (message, &self.pool_name, count))
-        });
+        let logged = self
+            .hooks
+            .logger(py)
+            .and_then(|logger| logger.guarded_method1(level, (message, &self.pool_name, count)));
         if let Err(failure) = logged {
             failure.write_unraisable(py, None);
         }
-    }
-
-    /// Only calls that a loop waits for, and map tasks that are not missed, are submitted detached.
-    fn take_back(&self, py: Python<'_>, task: Task, error: Error) {
-        match task {
-            Task::Async(call) => AsyncCall::refuse(py, call, errors::raise(py, error, "run")),
-            Task::Map(_) => {}
-            Task::Call(_) | Task::Future(..) => unreachable!("their submitters wait"),
-        }
-    }
-}
-
-impl Workers for Remains<PyHost> {
-    fn leave_report(&self, report: Report) -> Result<(), Report> {
-        let mut report = Some(report);
-        self.with_host(|host| report.take().map(|report| host.leave_report(report)));
-        report.map_or(Ok(()), Err)
-    }
-
-    fn summon(&self) -> bool {
-        Remains::summon(self)
-    }
-
-    fn log_reports(&self, py: Python<'_>) {
-        self.with_host(|host| host.log_reports(py));
-    }
-}
-
-impl PermitWait for Detached<PyHost> {
-    fn give_up(&self) -> bool {
-        self.withdraw().is_some()
-    }
-}
-
-impl Closer for Remains<PyHost> {
-    fn is_gone(&self) -> bool {
-        self.are_gone()
-    }
-
-    fn keep(&self) -> Option<Box<dyn Closing>> {
-        let pool = self.reopen()?;
-        Some(Box::new(pool))
-    }
-}
-
-impl Closing for Pool<PyHost> {
-    fn close(&self) {
-        self.release();
-    }
-
-    fn wait(&self, wait_limit: &mut WaitLimit<'_>) -> bool {
-        self.host().is_daemon || self.watch_gone(wait_limit).is_ok()
-    }
-
-    fn tell_the_rest(&self, py: Python<'_>) {
-        let tasks = call::detach(py, || self.extract_if(|_| true));
-        self.host().dropped_at_exit(py, tasks);
-        self.host().log_reports(py);
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod asyncio;
 pub mod future;
+mod handles;
 pub mod host;
 pub mod map;
 pub mod task;

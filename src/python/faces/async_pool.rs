@@ -15,11 +15,10 @@ use crate::python::work::asyncio::{self, AsyncCall, Mailbox, Post, Prospect};
 use crate::python::work::task::Task;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// A handle by which a call that has not begun is withdrawn.
 #[pyclass(frozen, module = "pyants", name = "_Ticket")]
@@ -39,9 +38,10 @@ impl Ticket {
 
 /// The native half of `pyants.AsyncPool`.
 #[pyclass(frozen, subclass, weakref, module = "pyants", name = "_AsyncPool")]
+#[derive(Default)]
 pub struct AsyncPool {
-    pool: PyOnceLock<Py<Base>>,
-    get_running_loop: PyOnceLock<Py<PyAny>>,
+    pool: OnceLock<Py<Base>>,
+    get_running_loop: OnceLock<Py<PyAny>>,
     /// Whether the pool is this object's own, and closed with it.
     owns_pool: AtomicBool,
     abandon_on_cancel: AtomicBool,
@@ -54,7 +54,7 @@ pub struct AsyncPool {
 impl AsyncPool {
     fn pool<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, Base>> {
         self.pool
-            .get(py)
+            .get()
             .map(|pool| pool.bind(py))
             .ok_or_else(|| errors::not_initialised("pool"))
     }
@@ -108,7 +108,7 @@ impl AsyncPool {
     ) -> PyResult<Started<'py>> {
         let get_running_loop = self
             .get_running_loop
-            .get(py)
+            .get()
             .ok_or_else(|| errors::not_initialised("pool"))?;
         let event_loop = get_running_loop.bind(py).guarded_call0()?;
         let pool = self.pool(py)?;
@@ -211,14 +211,7 @@ impl AsyncPool {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        AsyncPool {
-            pool: PyOnceLock::new(),
-            get_running_loop: PyOnceLock::new(),
-            owns_pool: AtomicBool::new(false),
-            abandon_on_cancel: AtomicBool::new(false),
-            scope: SharedScope::new(),
-            mailboxes: Mutex::default(),
-        }
+        AsyncPool::default()
     }
 
     /// The body of __init__.
@@ -231,13 +224,13 @@ impl AsyncPool {
         abandon_on_cancel: bool,
     ) -> PyResult<()> {
         asyncio::prepare(py)?;
-        if self.pool.set(py, pool).is_err() {
+        if self.pool.set(pool).is_err() {
             return Err(PyRuntimeError::new_err("a pool is initialised once"));
         }
         self.owns_pool.store(!shared, Ordering::Relaxed);
         self.abandon_on_cancel
             .store(abandon_on_cancel, Ordering::Relaxed);
-        let _ = self.get_running_loop.set(py, get_running_loop);
+        let _ = self.get_running_loop.set(get_running_loop);
         Ok(())
     }
 
@@ -326,10 +319,7 @@ impl AsyncPool {
     }
 
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
-        // SAFETY: no token is needed to read a cell that is written once; traversal runs while the thread is attached,
-        // but PyO3 hands out no token for it.
-        let py = unsafe { Python::assume_attached() };
-        visit.call(self.pool.get(py))?;
-        visit.call(self.get_running_loop.get(py))
+        visit.call(self.pool.get())?;
+        visit.call(self.get_running_loop.get())
     }
 }

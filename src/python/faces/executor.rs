@@ -18,15 +18,15 @@ use crate::python::work::map::Job;
 use crate::python::work::task::Task;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyTuple, PyType};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 /// The native half of `pyants.PoolExecutor`.
 #[pyclass(frozen, subclass, weakref, module = "pyants", name = "_Executor")]
+#[derive(Default)]
 pub struct Executor {
-    pool: PyOnceLock<Py<Base>>,
-    future_class: PyOnceLock<FutureClass>,
+    pool: OnceLock<Py<Base>>,
+    future_class: OnceLock<FutureClass>,
     /// The executor's calls, if the pool is shared; otherwise all the pool's tasks are the executor's.
     scope: OnceLock<SharedScope>,
     /// The prefix of the threads' names, if the pool is the executor's own.
@@ -37,7 +37,7 @@ pub struct Executor {
 
 impl Executor {
     fn pool<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, Base>> {
-        self.pool.get(py).map(|pool| pool.bind(py)).ok_or_else(|| {
+        self.pool.get().map(|pool| pool.bind(py)).ok_or_else(|| {
             if exit::is_exiting() {
                 Refusal::Pool(Error::Closed).into_executors(py)
             } else {
@@ -62,7 +62,7 @@ impl Executor {
         let front = self.pool(py)?.get().front(py)?;
         let class = self
             .future_class
-            .get(py)
+            .get()
             .ok_or_else(|| errors::not_initialised("executor"))?;
         let future = class.task_future(py, front.deadlock_group_id())?;
         let scope = self.scope();
@@ -92,6 +92,10 @@ impl Executor {
             .map_err(|refusal| refusal.into_executors(py))
     }
 
+    fn jobs(&self) -> Vec<Arc<Job>> {
+        lock(&self.jobs).iter().filter_map(Weak::upgrade).collect()
+    }
+
     /// Whether the task is a call of the executor with this scope; without a scope all are.
     fn is_call_of(task: &Task, scope: Option<&Arc<Scope>>) -> bool {
         match (task, scope) {
@@ -102,36 +106,37 @@ impl Executor {
     }
 }
 
+/// The future of a call that was taken out of the queue, with its fn, args and kwargs.
+type Taken<'py> = (
+    Py<Future>,
+    Py<PyAny>,
+    Bound<'py, PyTuple>,
+    Bound<'py, PyDict>,
+);
+
 #[pymethods]
 impl Executor {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        Executor {
-            pool: PyOnceLock::new(),
-            future_class: PyOnceLock::new(),
-            scope: OnceLock::new(),
-            thread_name_prefix: OnceLock::new(),
-            jobs: Mutex::default(),
-        }
+        Executor::default()
     }
 
     /// The body of __init__. thread_name_prefix is None if the pool is shared.
     fn _set_up(
         &self,
-        py: Python<'_>,
         pool: Py<Base>,
         future_class: Bound<'_, PyType>,
         thread_name_prefix: Option<String>,
     ) -> PyResult<()> {
         let future_class = FutureClass::new(future_class)?;
-        if self.pool.set(py, pool).is_err() {
+        if self.pool.set(pool).is_err() {
             return Err(PyRuntimeError::new_err("an executor is initialised once"));
         }
-        let _ = self.future_class.set(py, future_class);
+        let _ = self.future_class.set(future_class);
         let _ = match thread_name_prefix {
             Some(prefix) => self.thread_name_prefix.set(prefix).is_ok(),
-            None => self.scope.set(SharedScope::new()).is_ok(),
+            None => self.scope.set(SharedScope::default()).is_ok(),
         };
         Ok(())
     }
@@ -256,25 +261,13 @@ impl Executor {
 
     /// Cancels calls that have not started of the maps whose results this thread has begun to read.
     fn _leave_maps(&self, py: Python<'_>) {
-        let jobs: Vec<_> = lock(&self.jobs).iter().filter_map(Weak::upgrade).collect();
-        for job in jobs.iter().filter(|job| job.is_left()) {
+        for job in self.jobs().iter().filter(|job| job.is_left()) {
             wakeups::ring(py, job.cancel());
         }
     }
 
     /// Takes the oldest call that waits for a worker out of the queue: returns its future, fn, args and kwargs.
-    #[allow(clippy::type_complexity)]
-    fn _take_queued<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> PyResult<
-        Option<(
-            Py<Future>,
-            Py<PyAny>,
-            Bound<'py, PyTuple>,
-            Bound<'py, PyDict>,
-        )>,
-    > {
+    fn _take_queued<'py>(&self, py: Python<'py>) -> PyResult<Option<Taken<'py>>> {
         let scope = self.scope();
         for pool in self.pool(py)?.get().front(py)?.pools() {
             let wanted = |task: &Task| Self::is_call_of(task, scope.as_ref());
@@ -301,7 +294,7 @@ impl Executor {
             }
             Some(scope) => scope.close(),
         }
-        let jobs: Vec<_> = lock(&self.jobs).iter().filter_map(Weak::upgrade).collect();
+        let jobs = self.jobs();
         if !cancel_futures {
             jobs.iter().for_each(|job| job.end_if_exhausted());
             return Ok(());
@@ -338,7 +331,7 @@ impl Executor {
     fn _place<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Future>> {
         let class = self
             .future_class
-            .get(py)
+            .get()
             .ok_or_else(|| errors::not_initialised("executor"))?;
         class.task_future(py, self.pool(py)?.get().deadlock_group_id(py)?)
     }
@@ -368,10 +361,7 @@ impl Executor {
     }
 
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
-        // SAFETY: no token is needed to read a cell that is written once; traversal runs while the thread is attached,
-        // but PyO3 hands out no token for it.
-        let py = unsafe { Python::assume_attached() };
-        visit.call(self.pool.get(py))?;
-        visit.call(self.future_class.get(py).map(FutureClass::class))
+        visit.call(self.pool.get())?;
+        visit.call(self.future_class.get().map(FutureClass::class))
     }
 }

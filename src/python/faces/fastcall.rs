@@ -105,10 +105,10 @@ fn callable<'a, 'py>(arguments: Arguments<'a, 'py>) -> PyResult<Borrowed<'a, 'py
     Ok(arguments.get(0))
 }
 
-fn submit<'py>(
-    base: &Bound<'py, Base>,
-    arguments: Arguments<'_, 'py>,
-) -> PyResult<Bound<'py, PyAny>> {
+/// The result of a method.
+type Returned<'py> = PyResult<Bound<'py, PyAny>>;
+
+fn submit<'py>(base: &Bound<'py, Base>, arguments: Arguments<'_, 'py>) -> Returned<'py> {
     let py = arguments.py;
     let front = base.get().front(py)?;
     let func = callable(arguments)?;
@@ -119,36 +119,25 @@ fn submit<'py>(
     submitted(py, front.submit(py, task, Wait::Up(None)))
 }
 
-fn invoke<'py>(
-    base: &Bound<'py, Base>,
-    arguments: Arguments<'_, 'py>,
-) -> PyResult<Bound<'py, PyAny>> {
+fn invoke<'py>(base: &Bound<'py, Base>, arguments: Arguments<'_, 'py>) -> Returned<'py> {
     let py = arguments.py;
     let front = base.get().front(py)?;
     let task = Task::Call(arguments.into_call(base.get().func(py)?.unbind(), 0)?);
     submitted(py, front.submit(py, task, Wait::Up(None)))
 }
 
-fn submitted(py: Python<'_>, result: Result<(), Refusal>) -> PyResult<Bound<'_, PyAny>> {
+fn submitted(py: Python<'_>, result: Result<(), Refusal>) -> Returned<'_> {
     match result {
         Ok(()) => Ok(py.None().into_bound(py)),
         Err(refusal) => Err(refusal.into_exception(py)),
     }
 }
 
-fn schedule<'py>(
-    executor: &Bound<'py, Executor>,
-    arguments: Arguments<'_, 'py>,
-) -> PyResult<Bound<'py, PyAny>> {
-    if !patched_submit::is_plain() {
-        return schedule_with_care(executor, arguments);
+fn schedule<'py>(executor: &Bound<'py, Executor>, arguments: Arguments<'_, 'py>) -> Returned<'py> {
+    match patched_submit::is_plain() {
+        true => schedule_call(executor, arguments, Wait::Up(None)),
+        false => schedule_with_care(executor, arguments),
     }
-    let func = callable(arguments)?.to_owned().unbind();
-    let call = arguments.into_call(func, 1)?;
-    executor
-        .get()
-        .schedule(arguments.py, Wait::Up(None), call)
-        .map(Bound::into_any)
 }
 
 /// As `schedule`, if CPython's class may be patched, or if this is called in place of `try_submit`.
@@ -156,25 +145,31 @@ fn schedule<'py>(
 fn schedule_with_care<'py>(
     executor: &Bound<'py, Executor>,
     arguments: Arguments<'_, 'py>,
-) -> PyResult<Bound<'py, PyAny>> {
-    if let Some(submit) =
-        patched_submit::patch(executor.as_any(), &Executor::type_object(arguments.py))?
-    {
+) -> Returned<'py> {
+    let native = Executor::type_object(arguments.py);
+    if let Some(submit) = patched_submit::patch(executor.as_any(), &native)? {
         let (args, kwargs) = arguments.pack(0)?;
         return patched_submit::own_future(submit.guarded_call(args, kwargs.as_ref())?);
     }
+    schedule_call(executor, arguments, patched_submit::wait(executor.as_any()))
+}
+
+#[inline]
+fn schedule_call<'py>(
+    executor: &Bound<'py, Executor>,
+    arguments: Arguments<'_, 'py>,
+    wait: Wait,
+) -> Returned<'py> {
     let func = callable(arguments)?.to_owned().unbind();
     let call = arguments.into_call(func, 1)?;
-    executor
-        .get()
-        .schedule(arguments.py, patched_submit::wait(executor.as_any()), call)
-        .map(Bound::into_any)
+    let future = executor.get().schedule(arguments.py, wait, call)?;
+    Ok(future.into_any())
 }
 
 /// Gives a class a method with the interpreter's own calling convention: `$call`, a function of an instance of its base
 /// class `$base` and `Arguments`. Returns the function that the interpreter calls.
 macro_rules! add_method {
-    ($py:expr, $class:ty, $base:ty, $name:literal, $call:path, $doc:literal) => {{
+    ($py:expr, $class:ty, $base:ty, $name:literal, $call:path, $doc:expr) => {{
         /// # Safety
         /// Must be called by the interpreter, as a method of the class.
         unsafe fn method(
@@ -207,53 +202,34 @@ macro_rules! add_method {
     }};
 }
 
+/// The rest of the docstring of `submit` and `invoke`.
+macro_rules! submits {
+    () => {
+        "(*args, **kwargs) on a worker; blocks while the pool is full.
+
+Returns when a worker has the task or, with a queue, when the task is accepted.
+
+Raises:
+    PoolClosedError: The pool is closed, or closes while this blocks.
+    PoolOverloadError: The pool is full, and the call may not block.
+    PoolDeadlockError: It would block for ever, because every worker is blocked like this.
+    PoolSpawnError: No thread can be started, and no worker is alive."
+    };
+}
+
 /// Installs the methods in their classes.
 pub fn install(py: Python<'_>) -> PyResult<()> {
-    let _ = add_method!(
-        py,
-        Submitter,
-        Base,
-        c"submit",
-        submit,
-        c"submit($self, fn, /, *args, **kwargs)
---
-
-Runs fn(*args, **kwargs) on a worker; blocks while the pool is full.
-
-Returns when a worker has the task or, with a queue, when the task is accepted.
-
-Raises:
-    PoolClosedError: The pool is closed, or closes while this blocks.
-    PoolOverloadError: The pool is full, and the call may not block.
-    PoolDeadlockError: It would block for ever, because every worker is blocked like this.
-    PoolSpawnError: No thread can be started, and no worker is alive."
+    let doc = concat!(
+        "submit($self, fn, /, *args, **kwargs)\n--\n\nRuns fn",
+        submits!()
     );
-    let _ = add_method!(
-        py,
-        Invoker,
-        Base,
-        c"invoke",
-        invoke,
-        c"invoke($self, /, *args, **kwargs)
---
-
-Runs func(*args, **kwargs) on a worker; blocks while the pool is full.
-
-Returns when a worker has the task or, with a queue, when the task is accepted.
-
-Raises:
-    PoolClosedError: The pool is closed, or closes while this blocks.
-    PoolOverloadError: The pool is full, and the call may not block.
-    PoolDeadlockError: It would block for ever, because every worker is blocked like this.
-    PoolSpawnError: No thread can be started, and no worker is alive."
+    let _ = add_method!(py, Submitter, Base, c"submit", submit, doc);
+    let doc = concat!(
+        "invoke($self, /, *args, **kwargs)\n--\n\nRuns func",
+        submits!()
     );
-    let submit = add_method!(
-        py,
-        Executor,
-        Executor,
-        c"submit",
-        schedule,
-        c"submit($self, fn, /, *args, **kwargs)
+    let _ = add_method!(py, Invoker, Base, c"invoke", invoke, doc);
+    let doc = "submit($self, fn, /, *args, **kwargs)
 --
 
 Schedules fn(*args, **kwargs) and returns the Future of its result.
@@ -263,8 +239,8 @@ With a limit on the backlog it blocks while the backlog is full.
 Raises:
     RuntimeError: The executor is shut down, or the interpreter exits.
     BrokenThreadPool: An initializer failed.
-    PoolError: As from Pool.submit()."
-    );
+    PoolError: As from Pool.submit().";
+    let submit = add_method!(py, Executor, Executor, c"submit", schedule, doc);
     patched_submit::set_native(submit);
     Ok(())
 }

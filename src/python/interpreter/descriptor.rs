@@ -3,7 +3,7 @@
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
-use std::ffi::{CStr, c_int};
+use std::ffi::{CStr, CString, c_int};
 
 /// Installs a method.
 ///
@@ -14,15 +14,15 @@ pub unsafe fn add_method(
     name: &'static CStr,
     flags: c_int,
     function: ffi::PyMethodDefPointer,
-    doc: &'static CStr,
+    doc: &str,
 ) -> PyResult<()> {
     let definition = Box::leak(Box::new(ffi::PyMethodDef {
         ml_name: name.as_ptr(),
         ml_meth: function,
         ml_flags: flags,
-        ml_doc: doc.as_ptr(),
+        ml_doc: CString::new(doc)?.into_raw(),
     }));
-    // SAFETY: the class is a type object, and the definition is never freed.
+    // SAFETY: the class is a type object, and the definition with all its parts is never freed.
     let method = unsafe { ffi::PyDescr_NewMethod(class.as_type_ptr(), definition) };
     add(class, name, method)
 }

@@ -34,9 +34,6 @@ exceptions! {
     invalid_strategy INVALID_LOAD_BALANCING_STRATEGY_ERROR
     invalid_size INVALID_MULTI_POOL_SIZE_ERROR
     lack_func LACK_POOL_FUNC_ERROR
-}
-
-exceptions! {
     invalid_state INVALID_STATE_ERROR
     asyncio_invalid_state ASYNCIO_INVALID_STATE_ERROR
     broken_thread_pool BROKEN_THREAD_POOL

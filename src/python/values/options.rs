@@ -1,11 +1,14 @@
 //! Keyword options, checked one by one: the error for a wrong one names it, its value, and what is allowed.
 
-use super::errors::{invalid_expiry, invalid_pre_alloc, shown, wrong_type, wrong_value};
+use super::errors::{
+    invalid_expiry, invalid_pre_alloc, invalid_size, invalid_strategy, shown, wrong_type,
+    wrong_value,
+};
 use super::hooks::Hooks;
-use crate::pool::{Options, OptionsError};
+use crate::pool::{Options, OptionsError, Strategy};
 use crate::python::interpreter::call::{self, Guarded};
 use crate::python::interpreter::lookup;
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDelta, PyDict, PyInt, PyString, PyTuple};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -116,9 +119,9 @@ pub fn bad_options(py: Python<'_>, error: &OptionsError) -> PyErr {
     match error {
         OptionsError::PreAllocWithoutCapacity => invalid_pre_alloc(py, error.to_string()),
         OptionsError::NullInName | OptionsError::ZeroCapacity | OptionsError::FixedCapacity => {
-            pyo3::exceptions::PyValueError::new_err(error.to_string())
+            PyValueError::new_err(error.to_string())
         }
-        OptionsError::NoPools => super::errors::invalid_size(py, error.to_string()),
+        OptionsError::NoPools => invalid_size(py, error.to_string()),
     }
 }
 
@@ -410,8 +413,7 @@ fn default_stack_size(py: Python<'_>) -> usize {
 }
 
 /// The `LoadBalancingStrategy` with this value.
-pub fn read_strategy(value: Option<&Bound<'_, PyAny>>) -> PyResult<crate::pool::Strategy> {
-    use crate::pool::Strategy;
+pub fn read_strategy(value: Option<&Bound<'_, PyAny>>) -> PyResult<Strategy> {
     let Some(value) = value else {
         return Ok(Strategy::RoundRobin);
     };
@@ -422,7 +424,7 @@ pub fn read_strategy(value: Option<&Bound<'_, PyAny>>) -> PyResult<crate::pool::
     {
         Ok(2) => Ok(Strategy::RoundRobin),
         Ok(4) => Ok(Strategy::LeastTasks),
-        _ => Err(super::errors::invalid_strategy(
+        _ => Err(invalid_strategy(
             value.py(),
             format!(
                 "strategy must be LoadBalancingStrategy.ROUND_ROBIN or LEAST_TASKS, not {}",
@@ -440,7 +442,7 @@ pub fn read_size(value: &Bound<'_, PyAny>) -> PyResult<usize> {
         .filter(|&size| size > 0);
     size.and_then(|size| usize::try_from(size).ok())
         .ok_or_else(|| {
-            super::errors::invalid_size(
+            invalid_size(
                 value.py(),
                 format!("size must be {allowed}, not {}", shown(value)),
             )

@@ -74,11 +74,13 @@ impl Scope {
 /// the parent's locks.
 pub struct SharedScope(PerProcess<Arc<Scope>>);
 
-impl SharedScope {
-    pub fn new() -> Self {
+impl Default for SharedScope {
+    fn default() -> Self {
         SharedScope(PerProcess::new(generation(), Arc::default()))
     }
+}
 
+impl SharedScope {
     pub fn get(&self) -> Arc<Scope> {
         let own = self.0.get_or_init(generation(), |former| {
             let scope = Scope::default();

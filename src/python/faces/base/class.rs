@@ -10,26 +10,18 @@ use crate::python::values::errors::not_initialised;
 use crate::python::values::options::Given;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyList;
+use std::sync::OnceLock;
 
 /// The methods that all pools of pyants have in common.
 #[pyclass(frozen, subclass, weakref, module = "pyants", name = "_Base")]
+#[derive(Default)]
 pub struct Base {
     /// Empty until `__init__`.
     front: PerProcess<Front>,
     /// The function of a pool that has one, in a list of one: a method of a subclass leads back to the pool, and
     /// neither it nor a cell that is written once can break that cycle. A list can, when the collector clears it.
-    func: PyOnceLock<Py<PyList>>,
-}
-
-impl Default for Base {
-    fn default() -> Self {
-        Base {
-            front: PerProcess::empty(),
-            func: PyOnceLock::new(),
-        }
-    }
+    pub(super) func: OnceLock<Py<PyList>>,
 }
 
 impl Base {
@@ -47,7 +39,7 @@ impl Base {
         }
         let front = Front::new(py, given, strategy)?;
         if let Some(func) = func {
-            let _ = self.func.set(py, PyList::new(py, [func])?.unbind());
+            let _ = self.func.set(PyList::new(py, [func])?.unbind());
         }
         self.front.set(generation(), front).map_err(|_| once())
     }
@@ -70,7 +62,7 @@ impl Base {
     /// The function of a pool that has one.
     pub fn func<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.func
-            .get(py)
+            .get()
             .and_then(|func| func.bind(py).get_item(0).ok())
             .ok_or_else(|| not_initialised("pool"))
     }
@@ -102,12 +94,6 @@ impl Base {
             // Keeps the pool, then reads the workers; a worker counts itself out, then reads `kept`.
             pool.host().let_go_as_the_last();
         }
-    }
-
-    pub(super) fn func_for_gc(&self) -> Option<&Py<PyList>> {
-        // SAFETY: no token is needed to read a cell that is written once; traversal runs while the thread is attached,
-        // but PyO3 hands out no token for it.
-        self.func.get(unsafe { Python::assume_attached() })
     }
 }
 

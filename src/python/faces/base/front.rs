@@ -106,13 +106,6 @@ impl Front {
         self.pools().iter().map(number).sum()
     }
 
-    pub fn is_closed(&self) -> bool {
-        match &self.pools {
-            Pools::One(pool) => pool.is_closed(),
-            Pools::Many(multi) => multi.is_closed(),
-        }
-    }
-
     /// Whether a worker could not be set up, so that the pool closed itself.
     pub fn is_broken(&self) -> bool {
         self.pools().iter().any(Pool::is_broken)
@@ -141,34 +134,6 @@ impl Front {
             .map(|sum| u32::try_from(sum).unwrap_or(u32::MAX))
     }
 
-    pub(super) fn stats(&self) -> Stats {
-        match &self.pools {
-            Pools::One(pool) => pool.stats(),
-            Pools::Many(multi) => multi.stats(),
-        }
-    }
-
-    pub fn release(&self) -> bool {
-        match &self.pools {
-            Pools::One(pool) => pool.release(),
-            Pools::Many(multi) => multi.release(),
-        }
-    }
-
-    pub(super) fn reboot(&self) {
-        match &self.pools {
-            Pools::One(pool) => pool.reboot(),
-            Pools::Many(multi) => multi.reboot(),
-        }
-    }
-
-    pub(super) fn watch_idle(&self, wait_limit: &mut WaitLimit<'_>) -> Result<(), Error> {
-        match &self.pools {
-            Pools::One(pool) => pool.watch_idle(wait_limit),
-            Pools::Many(multi) => multi.watch_idle(wait_limit),
-        }
-    }
-
     /// Waits until all workers have left; the error comes with the indices of the pools whose workers have not.
     pub(super) fn watch_gone(
         &self,
@@ -181,6 +146,28 @@ impl Front {
             Pools::Many(multi) => multi.watch_gone(wait_limit),
         }
     }
+}
+
+/// The methods that one pool and several have alike.
+macro_rules! alike {
+    ($($visible:vis fn $name:ident($($argument:ident: $type:ty)?) -> $result:ty;)*) => {
+        impl Front {
+            $($visible fn $name(&self, $($argument: $type)?) -> $result {
+                match &self.pools {
+                    Pools::One(pool) => pool.$name($($argument)?),
+                    Pools::Many(multi) => multi.$name($($argument)?),
+                }
+            })*
+        }
+    };
+}
+
+alike! {
+    pub fn is_closed() -> bool;
+    pub fn release() -> bool;
+    pub(super) fn reboot() -> ();
+    pub(super) fn stats() -> Stats;
+    pub(super) fn watch_idle(wait_limit: &mut WaitLimit<'_>) -> Result<(), Error>;
 }
 
 pub(super) fn exiting(py: Python<'_>) -> PyErr {

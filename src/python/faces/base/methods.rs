@@ -213,7 +213,7 @@ impl Base {
     }
 
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
-        visit.call(self.func_for_gc())?;
+        visit.call(self.func.get())?;
         (self.own_front().into_iter())
             .flat_map(Front::pools)
             .try_for_each(|pool| pool.host().hooks.traverse(&visit))

@@ -54,6 +54,7 @@ pub(super) struct Waiting {
 
 /// The native half of `pyants.Future`.
 #[pyclass(frozen, subclass, module = "pyants", name = "_Future")]
+#[derive(Default)]
 pub struct Future {
     pub(super) word: Shared,
     /// The result or the exception. Written by the thread that moved the state to Finishing, before it moves the state
@@ -69,17 +70,6 @@ pub struct Future {
 // `Fields`. Other threads read it after they have loaded (Acquire) the state that the writer stored after it (Release).
 // After that only the garbage collector's `__clear__` writes it, when no other reference is left.
 unsafe impl Sync for Future {}
-
-impl Default for Future {
-    fn default() -> Self {
-        Future {
-            word: Shared::new(),
-            outcome: UnsafeCell::new(None),
-            extras: Mutex::new(None),
-            deadlock_group: 0,
-        }
-    }
-}
 
 impl Future {
     pub(super) fn word(&self) -> Word {

@@ -13,18 +13,18 @@ use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyValueError};
 use pyo3::impl_::trampoline::get_trampoline_function;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyBool;
 use pyo3::{Borrowed, PyTraverseError, PyTypeInfo, PyVisit, ffi};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex};
+use std::sync::{Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
-/// Owned by no thread.
+/// Owned by no thread, as from the start.
 const FREE: u64 = 0;
 
 /// A re-entrant lock with the methods of a condition.
 #[pyclass(frozen, module = "pyants", name = "_Condition")]
+#[derive(Default)]
 pub struct Condition {
     /// The identity of the owning thread.
     owner: AtomicU64,
@@ -35,20 +35,7 @@ pub struct Condition {
     mutex: Mutex<()>,
     condvar: Condvar,
     /// The locks of threads that wait to be notified; created for the first of them.
-    waiters: PyOnceLock<Py<PyAny>>,
-}
-
-impl Default for Condition {
-    fn default() -> Self {
-        Condition {
-            owner: AtomicU64::new(FREE),
-            depth: AtomicU32::new(0),
-            sleeping: AtomicU32::new(0),
-            mutex: Mutex::new(()),
-            condvar: Condvar::new(),
-            waiters: PyOnceLock::new(),
-        }
-    }
+    waiters: OnceLock<Py<PyAny>>,
 }
 
 impl Condition {
@@ -263,7 +250,7 @@ impl Condition {
             return Err(PyRuntimeError::new_err("cannot notify on un-acquired lock"));
         }
         let py = slf.py();
-        match this.waiters.get(py) {
+        match this.waiters.get() {
             None => Ok(()),
             Some(waiters) => {
                 let count = waiters.bind(py).len()?.into_pyobject(py)?;
@@ -296,25 +283,25 @@ impl Condition {
     fn _waiters(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         let py = slf.py();
         let this = slf.get();
-        let waiters = this.waiters.get_or_try_init(py, || {
+        if this.waiters.get().is_none() {
             let waiters = lookup::DEQUE.get(py).guarded_call0()?.unbind();
-            // SAFETY: this thread is attached, and the live object is not tracked yet: this is reached only once, and
-            // nothing else tracks it (`untracked`).
-            unsafe {
-                if ffi::PyObject_GC_IsTracked(slf.as_ptr()) == 0 {
-                    ffi::PyObject_GC_Track(slf.as_ptr().cast());
+            if this.waiters.set(waiters).is_ok() {
+                // SAFETY: this thread is attached, and the live object is not tracked yet: this is reached only once,
+                // and nothing else tracks it (`untracked`).
+                unsafe {
+                    if ffi::PyObject_GC_IsTracked(slf.as_ptr()) == 0 {
+                        ffi::PyObject_GC_Track(slf.as_ptr().cast());
+                    }
                 }
             }
-            PyResult::Ok(waiters)
-        })?;
+        }
+        let waiters = this.waiters.get().expect("it was put there");
         Ok(waiters.clone_ref(py))
     }
 
     /// No `__clear__` is needed: the list of waiters clears itself.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        // SAFETY: no token is needed to read a cell that is written once; traversal runs while the thread is attached,
-        // but PyO3 hands out no token for it.
-        visit.call(self.waiters.get(unsafe { Python::assume_attached() }))
+        visit.call(self.waiters.get())
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> String {
@@ -388,7 +375,7 @@ macro_rules! add_method {
         let function = ffi::PyMethodDefPointer { $kind: method };
         // SAFETY: the function is of that kind, for instances of this class.
         unsafe {
-            let doc = c"As that of threading.RLock.";
+            let doc = "As that of threading.RLock.";
             descriptor::add_method($class, $name, ffi::$flags, function, doc)?;
         }
     }};

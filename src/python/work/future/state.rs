@@ -169,14 +169,11 @@ pub(super) enum Unwatched {
     Watched,
 }
 
-/// The word of a future, which all its threads share.
+/// The word of a future, which all its threads share. It starts as 0: Pending, and not watched.
+#[derive(Default)]
 pub(super) struct Shared(AtomicU8);
 
 impl Shared {
-    pub(super) const fn new() -> Self {
-        Shared(AtomicU8::new(State::Pending as u8))
-    }
-
     pub(super) fn load(&self) -> Word {
         // Acquire: a state that is done makes the outcome visible.
         Word(self.0.load(Ordering::Acquire))

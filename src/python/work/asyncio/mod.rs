@@ -1,9 +1,11 @@
 //! Calls that asyncio loops wait for.
 
 mod call;
+mod event_loop;
 mod mailbox;
 mod methods;
 mod settle;
+mod spin;
 
 pub use call::{AsyncCall, PermitWait, Post, Prospect};
 pub use mailbox::Mailbox;

@@ -5,8 +5,7 @@ use crate::pool::Error;
 use crate::pool::internal::sync::lock;
 use crate::python::interpreter::call::{self, Guarded};
 use crate::python::interpreter::contextvars;
-use crate::python::values::arguments::Call;
-use crate::python::values::async_function;
+use crate::python::values::arguments::{Call, is_async};
 use crate::python::values::errors::{self, Refusal};
 use crate::python::values::hooks::name_of;
 use crate::python::values::reporter::{Reporter, Source};
@@ -197,7 +196,7 @@ struct Started<'py> {
 
 /// Calling an async function only creates a coroutine, which no worker would await.
 fn refuse_async(func: &Bound<'_, PyAny>) -> PyResult<()> {
-    if !async_function::is_async(func)? {
+    if !is_async(func)? {
         return Ok(());
     }
     Err(PyTypeError::new_err(format!(

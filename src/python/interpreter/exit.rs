@@ -1,6 +1,5 @@
 //! The interpreter's exit, and the pools to be closed before it.
 
-use super::call::Guarded;
 use super::fork_count::generation;
 use super::lookup;
 use super::wait::detached;
@@ -100,7 +99,7 @@ fn at_exit(py: Python<'_>) -> PyResult<()> {
 pub fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     let exit = wrap_pyfunction!(at_exit, module)?;
-    let in_time = lookup::AT_EXIT.get(py).guarded_call1((exit,))?;
+    let in_time = lookup::AT_EXIT.invoke(py, (exit,))?;
     if !in_time.is_truthy()? {
         // The module is being imported while the interpreter exits.
         begin_exit();

@@ -4,6 +4,7 @@
 //! under way.
 
 use super::call::Guarded;
+use pyo3::call::PyCallArgs;
 use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -15,6 +16,21 @@ pub struct Lookup(PyOnceLock<Py<PyAny>>);
 impl Lookup {
     pub fn get<'py>(&self, py: Python<'py>) -> &Bound<'py, PyAny> {
         self.0.get(py).expect("it was looked up before").bind(py)
+    }
+
+    /// Calls it.
+    pub fn invoke<'py>(
+        &self,
+        py: Python<'py>,
+        args: impl PyCallArgs<'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.get(py).guarded_call1(args)
+    }
+
+    /// An exception of this class.
+    pub fn error<'py>(&self, py: Python<'py>, args: impl PyCallArgs<'py>) -> PyErr {
+        self.invoke(py, args)
+            .map_or_else(|error| error, PyErr::from_value)
     }
 }
 
@@ -130,5 +146,5 @@ pub fn generic_alias<'py>(
     class: &Bound<'py, PyType>,
     item: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    GENERIC_ALIAS.get(class.py()).guarded_call1((class, item))
+    GENERIC_ALIAS.invoke(class.py(), (class, item))
 }

@@ -73,13 +73,14 @@ pub fn _wait_ended(py: Python<'_>, native_id: i32) {
 pub fn set_up(py: Python<'_>, worker: &Worker, is_daemon: bool) {
     let set_up = || -> PyResult<()> {
         enter(py, worker, is_daemon)?;
-        let trace = lookup::GET_TRACE.get(py).guarded_call0()?;
-        if !trace.is_none() {
-            lookup::SET_TRACE.get(py).guarded_call1((trace,))?;
-        }
-        let profile = lookup::GET_PROFILE.get(py).guarded_call0()?;
-        if !profile.is_none() {
-            lookup::SET_PROFILE.get(py).guarded_call1((profile,))?;
+        for (get, set) in [
+            (&lookup::GET_TRACE, &lookup::SET_TRACE),
+            (&lookup::GET_PROFILE, &lookup::SET_PROFILE),
+        ] {
+            let function = get.invoke(py, ())?;
+            if !function.is_none() {
+                set.invoke(py, (function,))?;
+            }
         }
         Ok(())
     };
@@ -96,8 +97,8 @@ pub fn tear_down(py: Python<'_>) -> PyResult<()> {
         (&lookup::GET_OWN_TRACE, &lookup::SET_TRACE),
         (&lookup::GET_OWN_PROFILE, &lookup::SET_PROFILE),
     ] {
-        if !get.get(py).guarded_call0()?.is_none() {
-            set.get(py).guarded_call1((py.None(),))?;
+        if !get.invoke(py, ())?.is_none() {
+            set.invoke(py, (py.None(),))?;
         }
     }
     leave(py)
@@ -109,10 +110,7 @@ fn enter(py: Python<'_>, worker: &Worker, is_daemon: bool) -> PyResult<()> {
         exit: ManuallyDrop::new(worker.exit.clone()),
         generation: fork_count::generation(),
     };
-    let thread =
-        lookup::MAKE_THREAD
-            .get(py)
-            .guarded_call1((&worker.name, home_id(), exit, is_daemon))?;
+    let thread = lookup::MAKE_THREAD.invoke(py, (&worker.name, home_id(), exit, is_daemon))?;
     if thread.is_none() {
         return Ok(());
     }

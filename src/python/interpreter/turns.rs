@@ -8,7 +8,7 @@
 //! take turns at a gate, between two tasks, and so early that no thread has to force them: such a thread waits for one
 //! or two of them.
 
-use super::call::{self, Guarded};
+use super::call;
 use super::gil::{Gate, Member};
 use super::lookup;
 use super::wakeups::Wakeups;
@@ -25,8 +25,7 @@ impl Switch {
     /// Counts from now, with the interpreter's switch interval.
     pub fn new(py: Python<'_>) -> Self {
         let interval = lookup::GET_SWITCH_INTERVAL
-            .get(py)
-            .guarded_call0()
+            .invoke(py, ())
             .and_then(|interval| interval.extract::<f64>())
             .map_or(Duration::from_millis(5), |seconds| {
                 Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
@@ -154,7 +153,7 @@ impl Turns {
         let due = self.is_due();
         if due {
             // An exception raised here, for example one set from another thread, was meant for a task that is over.
-            if let Err(raised) = lookup::GIVE_WAY.get(py).guarded_call0() {
+            if let Err(raised) = lookup::GIVE_WAY.invoke(py, ()) {
                 raised.write_unraisable(py, None);
             }
             self.switch.attached();

@@ -8,15 +8,12 @@ use crate::python::interpreter::lookup;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::IntoPyDict;
 
 macro_rules! exceptions {
     ($($function:ident $class:ident)*) => {$(
         pub fn $function(py: Python<'_>, message: impl Into<String>) -> PyErr {
-            match lookup::$class.get(py).guarded_call1((message.into(),)) {
-                Ok(exception) => PyErr::from_value(exception),
-                Err(error) => error,
-            }
+            lookup::$class.error(py, (message.into(),))
         }
     )*};
 }
@@ -41,10 +38,7 @@ exceptions! {
 
 /// A call was cancelled before it could start.
 pub fn cancelled(py: Python<'_>) -> PyErr {
-    lookup::CANCELLED_ERROR
-        .get(py)
-        .guarded_call0()
-        .map_or_else(|error| error, PyErr::from_value)
+    lookup::CANCELLED_ERROR.error(py, ())
 }
 
 /// The error of an executor whose initializer failed.
@@ -74,8 +68,7 @@ pub fn log<'py>(
     logger: impl FnOnce() -> PyResult<Bound<'py, PyAny>>,
 ) {
     let logged = logger().and_then(|logger| {
-        let keywords = PyDict::new(py);
-        keywords.set_item("exc_info", with_traceback(py, raised))?;
+        let keywords = [("exc_info", with_traceback(py, raised))].into_py_dict(py)?;
         let what = what.into_bound_py_any(py)?;
         handling(py, raised, || {
             logger.guarded_method(level, (message, what), &keywords)
@@ -85,6 +78,11 @@ pub fn log<'py>(
         failure.write_unraisable(py, None);
         raised.clone_ref(py).write_unraisable(py, None);
     }
+}
+
+/// The logger of CPython's own futures.
+pub fn futures_logger(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    lookup::GET_LOGGER.invoke(py, ("concurrent.futures",))
 }
 
 /// The exception for an error of the core; `doing` names the operation.

@@ -146,7 +146,7 @@ impl Hooks {
     pub fn logger<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         match self.with(|objects| cloned(py, &objects.logger)) {
             Some(given) => Ok(given.into_bound(py)),
-            None => lookup::GET_LOGGER.get(py).guarded_call1(("pyants",)),
+            None => lookup::GET_LOGGER.invoke(py, ("pyants",)),
         }
     }
 

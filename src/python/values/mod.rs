@@ -1,7 +1,6 @@
 //! Values passed between Python and a pool: calls, options, hooks, errors.
 
 pub mod arguments;
-pub mod async_function;
 pub mod errors;
 pub mod hooks;
 pub mod options;

@@ -198,22 +198,8 @@ impl<'py> Keywords<'py> {
 }
 
 /// All options.
-const OPTIONS: [&str; 14] = [
-    "daemon",
-    "disable_purge",
-    "expiry_duration",
-    "initargs",
-    "initializer",
-    "logger",
-    "max_blocking_tasks",
-    "name",
-    "nonblocking",
-    "panic_handler",
-    "pre_alloc",
-    "queue_size",
-    "retry_initializer",
-    "stack_size",
-];
+const OPTIONS: &str = "daemon disable_purge expiry_duration initargs initializer logger max_blocking_tasks name nonblocking \
+    panic_handler pre_alloc queue_size retry_initializer stack_size";
 
 /// The names of options in other libraries, if they differ.
 const OTHER_NAMES: [(&str, &str); 7] = [
@@ -246,9 +232,10 @@ fn meant(name: &Bound<'_, PyAny>) -> Option<String> {
     }
     let near = || -> PyResult<Option<String>> {
         let py = name.py();
+        let options: Vec<_> = OPTIONS.split(' ').collect();
         let similar = py
             .import("difflib")?
-            .guarded_method1("get_close_matches", (name, OPTIONS.to_vec(), 1))?;
+            .guarded_method1("get_close_matches", (name, options, 1))?;
         similar
             .try_iter()?
             .next()
@@ -270,8 +257,7 @@ fn conversion_failed(name: &str, allowed: &str, value: &Bound<'_, PyAny>, error:
 /// An integer through `__index__`; `None` if it is larger than any that the core could use.
 fn integer(name: &str, allowed: &str, value: &Bound<'_, PyAny>) -> PyResult<Option<i64>> {
     let integer = lookup::INDEX
-        .get(value.py())
-        .guarded_call1((value,))
+        .invoke(value.py(), (value,))
         .map_err(|error| conversion_failed(name, allowed, value, error))?;
     Ok(integer.cast::<PyInt>()?.extract().ok())
 }
@@ -391,10 +377,9 @@ pub fn read_threading_timeout(timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Op
 fn default_stack_size(py: Python<'_>) -> usize {
     let set = || -> PyResult<usize> {
         // Asking resets it to 0.
-        let stack_size = lookup::STACK_SIZE.get(py);
-        let bytes = stack_size.guarded_call0()?.extract()?;
+        let bytes = lookup::STACK_SIZE.invoke(py, ())?.extract()?;
         if bytes > 0 {
-            stack_size.guarded_call1((bytes,))?;
+            lookup::STACK_SIZE.invoke(py, (bytes,))?;
         }
         Ok(bytes)
     };
@@ -418,8 +403,7 @@ pub fn read_strategy(value: Option<&Bound<'_, PyAny>>) -> PyResult<Strategy> {
         return Ok(Strategy::RoundRobin);
     };
     match lookup::LOAD_BALANCING_STRATEGY
-        .get(value.py())
-        .guarded_call1((value,))
+        .invoke(value.py(), (value,))
         .and_then(|strategy| strategy.extract::<i64>())
     {
         Ok(2) => Ok(Strategy::RoundRobin),

@@ -3,7 +3,7 @@
 use super::class::Base;
 use super::front::{Front, exiting};
 use crate::pool::{Error, Pool};
-use crate::python::interpreter::call::{self, Guarded};
+use crate::python::interpreter::call;
 use crate::python::interpreter::exit;
 use crate::python::interpreter::lookup;
 use crate::python::interpreter::wait::detached;
@@ -74,9 +74,7 @@ impl Base {
             stats.expired as i64,
             i64::from(stats.peak_running),
         ];
-        lookup::POOL_STATS
-            .get(py)
-            .guarded_call1(PyTuple::new(py, numbers)?)
+        lookup::POOL_STATS.invoke(py, PyTuple::new(py, numbers)?)
     }
 
     /// Changes the capacity at once, without waiting for a task.
@@ -240,14 +238,11 @@ impl Base {
         match detached(py, timeout, |wait_limit| front.watch_gone(wait_limit)) {
             (Ok(()), _) => Ok(()),
             (Err((Error::Timeout, late)), _) if !late.is_empty() => {
-                let late = late
-                    .iter()
-                    .map(usize::to_string)
-                    .collect::<Vec<_>>()
-                    .join(", ");
+                let late = late.iter().map(usize::to_string).collect::<Vec<_>>();
+                let late = format!("workers of the pools {} are still there", late.join(", "));
                 Err(errors::timeout(
                     py,
-                    format!("{doing} ran out of time: workers of the pools {late} are still there"),
+                    format!("{doing} ran out of time: {late}"),
                 ))
             }
             (Err((error, _)), raised) => Err(errors::interrupted_or(py, error, raised, doing)),

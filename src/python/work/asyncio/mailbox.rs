@@ -143,9 +143,7 @@ impl Mailbox {
     fn wake_loop(&self, py: Python<'_>) -> PyResult<()> {
         let event_loop = self.event_loop.get(py)?;
         let collect = Bound::new(py, Collect::new(self))?;
-        let woken = lookup::WAKE_LOOP
-            .get(py)
-            .guarded_call1((event_loop, &collect));
+        let woken = lookup::WAKE_LOOP.invoke(py, (event_loop, &collect));
         if woken.is_err() {
             // The loop has not got it, so dropping it must not count as the loop dropping its mail.
             collect.get().called.store(true, Ordering::Relaxed);

@@ -6,7 +6,6 @@
 
 use super::call::{AsyncCall, State};
 use crate::pool::internal::sync::lock;
-use crate::python::interpreter::call::Guarded;
 use crate::python::interpreter::contextvars;
 use crate::python::interpreter::finalizer::Finalize;
 use crate::python::interpreter::lookup;
@@ -31,12 +30,10 @@ impl AsyncCall {
             .cancel_message
             .as_ref()
             .map(|message| message.clone_ref(py));
-        let class = lookup::ASYNCIO_CANCELLED_ERROR.get(py);
         match message {
-            Some(message) => class.guarded_call1((message,)),
-            None => class.guarded_call0(),
+            Some(message) => lookup::ASYNCIO_CANCELLED_ERROR.error(py, (message,)),
+            None => lookup::ASYNCIO_CANCELLED_ERROR.error(py, ()),
         }
-        .map_or_else(|error| error, PyErr::from_value)
     }
 
     /// What the call returned or raised, which somebody has asked for now; `missing`: the error while there is none.

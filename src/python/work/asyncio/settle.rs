@@ -12,7 +12,7 @@ use crate::python::values::reporter::Source;
 use pyo3::exceptions::{PyException, PyRuntimeError, PyStopIteration};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{IntoPyDict, PyDict};
 use std::cell::{Cell, RefCell};
 
 impl AsyncCall {
@@ -108,10 +108,8 @@ impl AsyncCall {
             return Err(raised);
         }
         let details = PyDict::new(py);
-        details.set_item(
-            "message",
-            format!("Exception in callback {}", errors::shown(callback)),
-        )?;
+        let message = format!("Exception in callback {}", errors::shown(callback));
+        details.set_item("message", message)?;
         details.set_item("exception", exc_info::with_traceback(py, &raised))?;
         details.set_item("future", slf)?;
         let event_loop = slf.get().event_loop.bind(py);
@@ -128,11 +126,9 @@ impl AsyncCall {
         context: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         let py = slf.py();
-        let keywords = PyDict::new(py);
-        keywords.set_item(intern!(py, "context"), context)?;
-        slf.get()
-            .event_loop
-            .bind(py)
+        let keywords = [(intern!(py, "context"), context)].into_py_dict(py)?;
+        let event_loop = slf.get().event_loop.bind(py);
+        event_loop
             .guarded_method(intern!(py, "call_soon"), (callback, slf), &keywords)
             .map(drop)
     }

@@ -284,7 +284,7 @@ impl Condition {
         let py = slf.py();
         let this = slf.get();
         if this.waiters.get().is_none() {
-            let waiters = lookup::DEQUE.get(py).guarded_call0()?.unbind();
+            let waiters = lookup::DEQUE.invoke(py, ())?.unbind();
             if this.waiters.set(waiters).is_ok() {
                 // SAFETY: this thread is attached, and the live object is not tracked yet: this is reached only once,
                 // and nothing else tracks it (`untracked`).

@@ -10,6 +10,7 @@ use crate::python::interpreter::lookup;
 use crate::python::interpreter::wakeups::ring;
 use crate::python::values::errors;
 use crate::python::values::options::read_threading_timeout;
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
@@ -109,20 +110,10 @@ impl Future {
         if let Stepped::Moved = Self::step(slf, Step::Notify)? {
             return Ok(false);
         }
-        lookup::GET_LOGGER
-            .get(py)
-            .guarded_call1(("concurrent.futures",))?
-            .guarded_method1(
-                "critical",
-                (
-                    "Future %s in unexpected state: %s",
-                    slf.as_ptr() as usize,
-                    state.name(),
-                ),
-            )?;
-        Err(pyo3::exceptions::PyRuntimeError::new_err(
-            "Future in unexpected state",
-        ))
+        let message = "Future %s in unexpected state: %s";
+        let arguments = (message, slf.as_ptr() as usize, state.name());
+        errors::futures_logger(py)?.guarded_method1("critical", arguments)?;
+        Err(PyRuntimeError::new_err("Future in unexpected state"))
     }
 
     /// For executors and tests: sets the result of the call.

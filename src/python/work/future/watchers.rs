@@ -100,10 +100,7 @@ impl Future {
 
     /// Holds the condition, if there is one.
     pub(super) fn hold(py: Python<'_>, this: &Self) -> PyResult<Option<Held>> {
-        let condition = lock(&this.extras)
-            .as_ref()
-            .and_then(|extras| extras.waiting.as_ref())
-            .map(|waiting| waiting.condition.bind(py).clone());
+        let condition = this.waiting_now(|waiting| waiting.condition.bind(py).clone());
         condition.as_ref().map(Condition::hold).transpose()
     }
 
@@ -181,14 +178,11 @@ impl Future {
                 extras.scope.take(),
             ),
         };
-        let wakeups = Wakeups::settle(result_waits);
-        // Wake the waiting threads first: a callback may wait for one of them.
-        let wakeups = if callbacks.is_empty() {
-            wakeups
-        } else {
-            ring(slf.py(), wakeups);
-            Wakeups::default()
-        };
+        let mut wakeups = Wakeups::settle(result_waits);
+        if !callbacks.is_empty() {
+            // Wake the waiting threads first: a callback may wait for one of them.
+            ring(slf.py(), std::mem::take(&mut wakeups));
+        }
         let called = callbacks
             .iter()
             .try_for_each(|callback| Self::call_back(slf, callback.bind(slf.py()), by));
@@ -229,17 +223,10 @@ impl Future {
         if by == Caller::User && !raised.is_instance_of::<PyException>(py) {
             return Err(raised);
         }
-        errors::log(
-            py,
-            &raised,
-            "error",
-            "exception calling callback for %r",
-            slf,
-            || {
-                py.import("logging")?
-                    .guarded_method1("getLogger", ("concurrent.futures",))
-            },
-        );
+        let message = "exception calling callback for %r";
+        errors::log(py, &raised, "error", message, slf, || {
+            errors::futures_logger(py)
+        });
         Ok(())
     }
 

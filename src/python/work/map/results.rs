@@ -89,6 +89,15 @@ impl Results {
         Ok(())
     }
 
+    fn begin_reading(&self) -> PyResult<()> {
+        match self.reading.swap(true, Ordering::Acquire) {
+            false => Ok(()),
+            true => Err(PyValueError::new_err(
+                "map's iterator is being read already",
+            )),
+        }
+    }
+
     fn close(&self) {
         self.position.store(usize::MAX, Ordering::Relaxed);
         // Only the reader waits, and it is the one that closes.
@@ -104,11 +113,7 @@ impl Results {
 
     /// The next result. After an exception (or a timeout) there are no more: calls that have not started are cancelled.
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        if self.reading.swap(true, Ordering::Acquire) {
-            return Err(PyValueError::new_err(
-                "map's iterator is being read already",
-            ));
-        }
+        self.begin_reading()?;
         let read = self.read(py).transpose();
         // A loop over results that are ready spends its time here. So this is where Ctrl-C mostly arrives, and where it
         // ends the iteration.
@@ -144,11 +149,7 @@ impl Results {
     /// Ends the iteration and cancels calls that have not started.
     #[pyo3(name = "close")]
     fn py_close(&self) -> PyResult<()> {
-        if self.reading.swap(true, Ordering::Acquire) {
-            return Err(PyValueError::new_err(
-                "map's iterator is being read already",
-            ));
-        }
+        self.begin_reading()?;
         self.close();
         self.reading.store(false, Ordering::Release);
         Ok(())

@@ -2,6 +2,7 @@
 
 use super::base::{Base, check_callable};
 use crate::pool::Error;
+use crate::pool::internal::Accounting;
 use crate::pool::internal::sync::lock;
 use crate::python::interpreter::call::{self, Guarded};
 use crate::python::interpreter::contextvars;
@@ -143,7 +144,7 @@ impl AsyncPool {
             }
         };
         let detached = if is_open {
-            front.submit_detached(py, Task::Async(call.clone().unbind()))
+            front.submit_detached(py, Task::Async(call.clone().unbind()), Accounting::Counted)
         } else {
             Err(Refusal::Pool(Error::Closed))
         };

@@ -5,10 +5,8 @@ use super::map_feed::Feed;
 use super::patched_submit;
 use crate::pool::Error;
 use crate::pool::internal::sync::lock;
-use crate::python::interpreter::call;
-use crate::python::interpreter::exit;
-use crate::python::interpreter::lookup;
-use crate::python::interpreter::wakeups;
+use crate::python::interpreter::wait::ring;
+use crate::python::interpreter::{call, exit, lookup};
 use crate::python::values::arguments::Call;
 use crate::python::values::errors::{self, Refusal};
 use crate::python::values::options;
@@ -246,7 +244,7 @@ impl Executor {
             items,
             star,
             ordered,
-            pool.get().deadlock_group_id(py)?,
+            pool.get().front(py)?.deadlock_group_id(),
             self.scope(),
         ));
         {
@@ -262,7 +260,7 @@ impl Executor {
     /// Cancels calls that have not started of the maps whose results this thread has begun to read.
     fn _leave_maps(&self, py: Python<'_>) {
         for job in self.jobs().iter().filter(|job| job.is_left()) {
-            wakeups::ring(py, job.cancel());
+            ring(py, job.cancel());
         }
     }
 
@@ -300,7 +298,7 @@ impl Executor {
             return Ok(());
         }
         for job in jobs {
-            wakeups::ring(py, job.cancel());
+            ring(py, job.cancel());
         }
         let mut taken = Vec::new();
         for pool in front.pools() {
@@ -310,7 +308,7 @@ impl Executor {
         for task in taken {
             if let Task::Future(call, future) = task {
                 drop(call);
-                wakeups::ring(py, Future::withdraw(future.bind(py)));
+                ring(py, Future::withdraw(future.bind(py)));
             }
         }
         Ok(())
@@ -333,7 +331,7 @@ impl Executor {
             .future_class
             .get()
             .ok_or_else(|| errors::not_initialised("executor"))?;
-        class.task_future(py, self.pool(py)?.get().deadlock_group_id(py)?)
+        class.task_future(py, self._pool_id(py)?)
     }
 
     /// Returns a timeout in seconds, checked as by submit_within().
@@ -343,7 +341,7 @@ impl Executor {
 
     /// The id of the pool; the thread object of a worker has it as its attribute _pyants_pool.
     fn _pool_id(&self, py: Python<'_>) -> PyResult<usize> {
-        self.pool(py)?.get().deadlock_group_id(py)
+        Ok(self.pool(py)?.get().front(py)?.deadlock_group_id())
     }
 
     /// Whether a worker's initializer failed.

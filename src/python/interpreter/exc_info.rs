@@ -9,6 +9,13 @@ pub fn with_traceback<'py>(py: Python<'py>, raised: &PyErr) -> Bound<'py, PyBase
     raised.clone_ref(py).into_value(py).into_bound(py)
 }
 
+/// Reports an exception that nobody can be told of.
+pub fn unraisable<T>(py: Python<'_>, result: PyResult<T>) -> Option<T> {
+    result
+        .map_err(|failure| failure.write_unraisable(py, None))
+        .ok()
+}
+
 /// Runs `f` as an `except` block for `raised` would: `sys.exc_info()` returns it there, and exceptions raised there
 /// have it as their context.
 pub fn handling<R>(py: Python<'_>, raised: &PyErr, f: impl FnOnce() -> R) -> R {

@@ -16,10 +16,6 @@ pub fn is_exiting() -> bool {
     EXITING.load(Ordering::SeqCst)
 }
 
-fn begin_exit() {
-    EXITING.store(true, Ordering::SeqCst);
-}
-
 /// A pool that may still have something to do before the interpreter ends.
 pub trait Closer: Send {
     /// Whether the pool has nothing left to do.
@@ -81,7 +77,7 @@ pub fn unless_exiting(open: impl FnOnce()) -> bool {
 fn at_exit(py: Python<'_>) -> PyResult<()> {
     let closers = {
         let mut closers = closers();
-        begin_exit();
+        EXITING.store(true, Ordering::SeqCst);
         std::mem::take(&mut *closers)
     };
     let pools: Vec<_> = closers.iter().filter_map(|closer| closer.keep()).collect();
@@ -102,7 +98,7 @@ pub fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let in_time = lookup::AT_EXIT.invoke(py, (exit,))?;
     if !in_time.is_truthy()? {
         // The module is being imported while the interpreter exits.
-        begin_exit();
+        EXITING.store(true, Ordering::SeqCst);
     }
     Ok(())
 }

@@ -32,13 +32,26 @@ const ONE_AT_A_TIME: bool = cfg!(Py_GIL_DISABLED);
 const WAIT_LIMIT: Duration = Duration::from_secs(1);
 
 /// Begins to enter Python: no fork happens until the guard is dropped. The caller is detached.
-pub fn arrive() -> Arrival<'static> {
-    ForkGuard::current().arrive()
+pub fn arrive() -> Arrival {
+    let fork_guard = ForkGuard::current();
+    let mut traffic = fork_guard.wait(
+        &fork_guard.condvar,
+        fork_guard.traffic(),
+        WAIT_LIMIT,
+        Traffic::may_arrive,
+    );
+    traffic.arriving += 1;
+    if traffic.permits < traffic.queued {
+        traffic.permits += 1;
+        drop(traffic);
+        fork_guard.turn.notify_one();
+    }
+    Arrival(fork_guard)
 }
 
 /// Begins to leave Python: no fork happens until the guard is dropped, when the thread has left. Detaches only if it
 /// has to wait.
-pub fn leave(py: Python<'_>) -> Departure<'static> {
+pub fn leave(py: Python<'_>) -> Departure {
     let fork_guard = ForkGuard::current();
     fork_guard
         .try_leave()
@@ -69,16 +82,13 @@ pub fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     let os = py.import("os")?;
     if os.hasattr("register_at_fork")? {
+        let before = wrap_pyfunction!(before_fork, module)?;
+        let parent = wrap_pyfunction!(after_fork_in_parent, module)?;
+        let child = wrap_pyfunction!(after_fork_in_child, module)?;
         let hooks = [
-            ("before", wrap_pyfunction!(before_fork, module)?),
-            (
-                "after_in_parent",
-                wrap_pyfunction!(after_fork_in_parent, module)?,
-            ),
-            (
-                "after_in_child",
-                wrap_pyfunction!(after_fork_in_child, module)?,
-            ),
+            ("before", before),
+            ("after_in_parent", parent),
+            ("after_in_child", child),
         ];
         os.guarded_method("register_at_fork", (), &hooks.into_py_dict(py)?)?;
     }
@@ -162,25 +172,8 @@ impl ForkGuard {
         }
     }
 
-    /// Begins to enter Python. The caller is detached.
-    fn arrive(&self) -> Arrival<'_> {
-        let mut traffic = self.wait(
-            &self.condvar,
-            self.traffic(),
-            WAIT_LIMIT,
-            Traffic::may_arrive,
-        );
-        traffic.arriving += 1;
-        if traffic.permits < traffic.queued {
-            traffic.permits += 1;
-            drop(traffic);
-            self.turn.notify_one();
-        }
-        Arrival(self)
-    }
-
     /// Begins to leave Python. The caller is detached.
-    fn leave(&self) -> Departure<'_> {
+    fn leave(&'static self) -> Departure {
         let mut traffic = self.traffic();
         traffic.queued += 1;
         // A large number of threads that all wake up every second would do nothing else: later ones wait longer.
@@ -195,7 +188,7 @@ impl ForkGuard {
     }
 
     /// As `leave`, but never blocks; `None`: it would have to.
-    fn try_leave(&self) -> Option<Departure<'_>> {
+    fn try_leave(&'static self) -> Option<Departure> {
         let mut traffic = self.traffic();
         traffic.may_leave().then(|| {
             traffic.leave();
@@ -228,9 +221,9 @@ impl ForkGuard {
 }
 
 /// A thread that is entering Python.
-pub struct Arrival<'a>(&'a ForkGuard);
+pub struct Arrival(&'static ForkGuard);
 
-impl Drop for Arrival<'_> {
+impl Drop for Arrival {
     fn drop(&mut self) {
         let mut traffic = self.0.traffic();
         traffic.arriving -= 1;
@@ -239,9 +232,9 @@ impl Drop for Arrival<'_> {
 }
 
 /// A thread that is leaving Python, to end.
-pub struct Departure<'a>(&'a ForkGuard);
+pub struct Departure(&'static ForkGuard);
 
-impl Drop for Departure<'_> {
+impl Drop for Departure {
     fn drop(&mut self) {
         let mut traffic = self.0.traffic();
         traffic.leaving -= 1;

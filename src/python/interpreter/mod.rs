@@ -14,4 +14,3 @@ pub mod thread_id;
 pub mod threading;
 pub mod turns;
 pub mod wait;
-pub mod wakeups;

@@ -1,10 +1,8 @@
 //! A worker's thread as the module `threading` sees it; `pyants._threads` is the Python half.
 
 use super::call::{self, Guarded};
-use super::fork_count;
-use super::lookup;
-use super::thread_id;
 use super::wait::detached;
+use super::{fork_count, lookup, thread_id};
 use crate::pool::Worker;
 use crate::pool::internal::sync::{self, lock, thread::kernel};
 use crate::pool::internal::{self, home_id};
@@ -70,23 +68,18 @@ pub fn _wait_ended(py: Python<'_>, native_id: i32) {
 }
 
 /// Does what `threading.Thread` does before `run`.
-pub fn set_up(py: Python<'_>, worker: &Worker, is_daemon: bool) {
-    let set_up = || -> PyResult<()> {
-        enter(py, worker, is_daemon)?;
-        for (get, set) in [
-            (&lookup::GET_TRACE, &lookup::SET_TRACE),
-            (&lookup::GET_PROFILE, &lookup::SET_PROFILE),
-        ] {
-            let function = get.invoke(py, ())?;
-            if !function.is_none() {
-                set.invoke(py, (function,))?;
-            }
+pub fn set_up(py: Python<'_>, worker: &Worker, is_daemon: bool) -> PyResult<()> {
+    enter(py, worker, is_daemon)?;
+    for (get, set) in [
+        (&lookup::GET_TRACE, &lookup::SET_TRACE),
+        (&lookup::GET_PROFILE, &lookup::SET_PROFILE),
+    ] {
+        let function = get.invoke(py, ())?;
+        if !function.is_none() {
+            set.invoke(py, (function,))?;
         }
-        Ok(())
-    };
-    if let Err(failure) = set_up() {
-        failure.write_unraisable(py, None);
     }
+    Ok(())
 }
 
 /// Does what `threading.Thread` does after `run`.

@@ -8,10 +8,10 @@
 //! take turns at a gate, between two tasks, and so early that no thread has to force them: such a thread waits for one
 //! or two of them.
 
-use super::call;
+use super::exc_info::unraisable;
 use super::gil::{Gate, Member};
-use super::lookup;
-use super::wakeups::Wakeups;
+use super::wait::Wakeups;
+use super::{call, lookup};
 use pyo3::prelude::*;
 use std::time::{Duration, Instant};
 
@@ -153,9 +153,7 @@ impl Turns {
         let due = self.is_due();
         if due {
             // An exception raised here, for example one set from another thread, was meant for a task that is over.
-            if let Err(raised) = lookup::GIVE_WAY.invoke(py, ()) {
-                raised.write_unraisable(py, None);
-            }
+            unraisable(py, lookup::GIVE_WAY.invoke(py, ()));
             self.switch.attached();
         }
         due

@@ -1,10 +1,9 @@
 //! Converts errors of the core to Python exceptions, whose classes are defined in `pyants._errors`.
 
-use crate::pool::Error;
+use crate::pool::{Error, SubmitError};
 use crate::python::interpreter::call::{self, Guarded};
 use crate::python::interpreter::exc_info::{handling, with_traceback};
-use crate::python::interpreter::exit;
-use crate::python::interpreter::lookup;
+use crate::python::interpreter::{exit, lookup};
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -184,6 +183,12 @@ impl Refusal {
             Refusal::Pool(Error::Broken) => broken_executor(py),
             refusal => refusal.into_exception(py),
         }
+    }
+}
+
+impl<T> From<SubmitError<T>> for Refusal {
+    fn from(SubmitError { error, .. }: SubmitError<T>) -> Self {
+        Refusal::Pool(error)
     }
 }
 

@@ -3,9 +3,7 @@
 use super::errors;
 use crate::pool::internal::sync::lock;
 use crate::python::interpreter::call::Guarded;
-use crate::python::interpreter::contextvars;
-use crate::python::interpreter::exc_info;
-use crate::python::interpreter::lookup;
+use crate::python::interpreter::{contextvars, exc_info, lookup};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use std::sync::Mutex;
@@ -167,22 +165,17 @@ impl Hooks {
 
     /// Has workers that are started from now on begin in a copy of the caller's context.
     pub fn lend_context(&self, py: Python<'_>) {
-        match contextvars::current(py) {
-            Ok(context) => {
-                let context = Some(context.unbind());
-                let before = self.with(|objects| std::mem::replace(&mut objects.context, context));
-                drop(before);
-            }
-            Err(failure) => failure.write_unraisable(py, None),
+        if let Some(context) = exc_info::unraisable(py, contextvars::current(py)) {
+            let context = Some(context.unbind());
+            let before = self.with(|objects| std::mem::replace(&mut objects.context, context));
+            drop(before);
         }
     }
 
     /// The context in which a worker begins; `None`: an empty one.
     pub fn new_context<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         let context = self.with(|objects| cloned(py, &objects.context))?;
-        contextvars::copy(context.bind(py))
-            .inspect_err(|failure| failure.clone_ref(py).write_unraisable(py, None))
-            .ok()
+        exc_info::unraisable(py, contextvars::copy(context.bind(py)))
     }
 
     /// Sets the initializer's failure as the cause, so that it shows why a task found no worker.

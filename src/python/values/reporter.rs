@@ -2,8 +2,7 @@
 
 use super::errors;
 use super::hooks::{Hooks, name_of};
-use crate::python::interpreter::call;
-use crate::python::interpreter::fork_count;
+use crate::python::interpreter::{call, fork_count};
 use pyo3::prelude::*;
 use std::sync::Arc;
 

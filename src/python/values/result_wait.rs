@@ -1,4 +1,4 @@
-//! Waiting for a result: of a future, or of a map. Waking the threads that do is in interpreter/wakeups.rs.
+//! Waiting for a result: of a future, or of a map. Waking the threads that do is in interpreter/wait.rs.
 
 use super::errors;
 use crate::pool::Error;

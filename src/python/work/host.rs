@@ -7,14 +7,12 @@ use crate::pool::internal::Remains;
 use crate::pool::internal::sync::lock;
 use crate::pool::{Error, Host, Outcome, Worker};
 use crate::python::interpreter::call::{self, Guarded};
-use crate::python::interpreter::contextvars;
-use crate::python::interpreter::exc_info::with_traceback;
-use crate::python::interpreter::fork_count;
-use crate::python::interpreter::fork_guard;
+use crate::python::interpreter::exc_info::{unraisable, with_traceback};
 use crate::python::interpreter::gil::{self, Member};
 use crate::python::interpreter::threading::{self, Roll};
 use crate::python::interpreter::turns::Turns;
-use crate::python::interpreter::wakeups::{self, Wakeups};
+use crate::python::interpreter::wait::{Wakeups, ring};
+use crate::python::interpreter::{contextvars, fork_count, fork_guard};
 use crate::python::values::arguments::{Call, is_python_function};
 use crate::python::values::hooks::{Hooks, INITIALIZER};
 use crate::python::values::reporter::Report;
@@ -71,7 +69,7 @@ impl PyHost {
     }
 
     /// Leaves a report for a worker; the caller then summons one.
-    pub fn leave_report(&self, report: Report) {
+    pub(super) fn leave_report(&self, report: Report) {
         lock(&self.reports.waiting).push(report);
         self.reports.are_some.store(true, Ordering::Relaxed);
     }
@@ -83,7 +81,7 @@ impl PyHost {
     }
 
     /// Logs the reports that were left, where no worker will come for them.
-    pub fn log_reports(&self, py: Python<'_>) {
+    pub(super) fn log_reports(&self, py: Python<'_>) {
         for report in self.take_reports() {
             report.log(py, &self.hooks);
         }
@@ -99,7 +97,7 @@ impl PyHost {
     }
 
     /// Whether the pool was created in this process, rather than in one from which it was forked.
-    pub fn is_ours(&self) -> bool {
+    fn is_ours(&self) -> bool {
         self.generation == fork_count::generation()
     }
 
@@ -122,26 +120,7 @@ impl PyHost {
             }
         }
     }
-}
 
-/// A worker thread while it is attached.
-pub struct Attached<'py> {
-    py: Python<'py>,
-    turns: Turns,
-    /// Threads to wake as soon as the worker detaches, and before it takes up another task.
-    wakeups: Wakeups,
-}
-
-impl Attached<'_> {
-    fn ring(&mut self) {
-        if !self.wakeups.is_empty() {
-            let wakeups = std::mem::take(&mut self.wakeups);
-            call::detach(self.py, || wakeups.ring());
-        }
-    }
-}
-
-impl PyHost {
     /// Runs a call whose result is not wanted.
     fn run_call(&self, attached: &mut Attached<'_>, call: Call) -> Outcome<Task> {
         let py = attached.py;
@@ -156,9 +135,45 @@ impl PyHost {
         attached.let_others_in(&func);
         outcome
     }
+
+    /// At the interpreter's exit: tells the log, and the threads that wait for these queued tasks, that they will not
+    /// run.
+    pub(super) fn dropped_at_exit(&self, py: Python<'_>, tasks: Vec<Task>) {
+        let count = tasks.len();
+        let mut wakeups = Wakeups::default();
+        for task in tasks {
+            task.cancel(py, &mut wakeups);
+        }
+        ring(py, wakeups);
+        let message = "%s: the interpreter exits, %d accepted tasks are cancelled";
+        self.log_cancelled(py, "warning", message, count);
+    }
+
+    fn log_cancelled(&self, py: Python<'_>, level: &str, message: &str, count: usize) {
+        if count == 0 {
+            return;
+        }
+        let logged = self
+            .hooks
+            .logger(py)
+            .and_then(|logger| logger.guarded_method1(level, (message, &self.pool_name, count)));
+        unraisable(py, logged);
+    }
+}
+
+/// A worker thread while it is attached.
+pub struct Attached<'py> {
+    py: Python<'py>,
+    turns: Turns,
+    /// Threads to wake as soon as the worker detaches, and before it takes up another task.
+    wakeups: Wakeups,
 }
 
 impl Attached<'_> {
+    fn ring(&mut self) {
+        ring(self.py, std::mem::take(&mut self.wakeups));
+    }
+
     /// After a call of `func`: lets other threads run if it is time.
     fn let_others_in(&mut self, func: &Bound<'_, PyAny>) {
         let native = !is_python_function(func);
@@ -198,7 +213,7 @@ impl Host for PyHost {
         call::attach(|py| {
             drop(gate);
             gil::taken();
-            threading::set_up(py, worker, self.is_daemon);
+            unraisable(py, threading::set_up(py, worker, self.is_daemon));
             self.roll.arrive();
             drop(arrival);
             let mut is_set_up = false;
@@ -231,9 +246,7 @@ impl Host for PyHost {
             if self.is_ours() {
                 self.roll.depart();
             }
-            if let Err(failure) = threading::tear_down(py) {
-                failure.write_unraisable(py, None);
-            }
+            unraisable(py, threading::tear_down(py));
         });
     }
 
@@ -325,7 +338,7 @@ impl Host for PyHost {
             for task in tasks {
                 task.fail(py, &self.hooks, &mut wakeups);
             }
-            wakeups::ring(py, wakeups);
+            ring(py, wakeups);
             let message = "%s: a worker could not be set up, %d accepted tasks are cancelled";
             self.log_cancelled(py, "error", message, calls);
         });
@@ -342,34 +355,6 @@ impl Host for PyHost {
             }
         });
         std::mem::forget(task);
-    }
-}
-
-impl PyHost {
-    /// At the interpreter's exit: tells the log, and the threads that wait for these queued tasks, that they will not
-    /// run.
-    pub fn dropped_at_exit(&self, py: Python<'_>, tasks: Vec<Task>) {
-        let count = tasks.len();
-        let mut wakeups = Wakeups::default();
-        for task in tasks {
-            task.cancel(py, &mut wakeups);
-        }
-        wakeups::ring(py, wakeups);
-        let message = "%s: the interpreter exits, %d accepted tasks are cancelled";
-        self.log_cancelled(py, "warning", message, count);
-    }
-
-    fn log_cancelled(&self, py: Python<'_>, level: &str, message: &str, count: usize) {
-        if count == 0 {
-            return;
-        }
-        let logged = self
-            .hooks
-            .logger(py)
-            .and_then(|logger| logger.guarded_method1(level, (message, &self.pool_name, count)));
-        if let Err(failure) = logged {
-            failure.write_unraisable(py, None);
-        }
     }
 }
 

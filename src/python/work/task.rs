@@ -4,7 +4,7 @@ use super::asyncio::AsyncCall;
 use super::future::{Future, Start};
 use super::map::MapTask;
 use crate::pool::Error;
-use crate::python::interpreter::wakeups::Wakeups;
+use crate::python::interpreter::wait::Wakeups;
 use crate::python::values::arguments::Call;
 use crate::python::values::errors;
 use crate::python::values::hooks::Hooks;

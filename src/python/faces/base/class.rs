@@ -66,11 +66,6 @@ impl Base {
             .and_then(|func| func.bind(py).get_item(0).ok())
             .ok_or_else(|| not_initialised("pool"))
     }
-
-    /// The id that tells the pool from every other, for waits for its tasks.
-    pub fn deadlock_group_id(&self, py: Python<'_>) -> PyResult<usize> {
-        Ok(self.front(py)?.deadlock_group_id())
-    }
 }
 
 /// Its native subclasses inherit the finalizer; Python subclasses find `__del__`.

@@ -3,12 +3,9 @@
 use super::class::Base;
 use super::front::{Front, exiting};
 use crate::pool::{Error, Pool};
-use crate::python::interpreter::call;
-use crate::python::interpreter::exit;
-use crate::python::interpreter::lookup;
 use crate::python::interpreter::wait::detached;
-use crate::python::values::errors;
-use crate::python::values::options;
+use crate::python::interpreter::{call, exit, lookup};
+use crate::python::values::{errors, options};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use std::time::Duration;

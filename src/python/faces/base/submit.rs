@@ -2,9 +2,9 @@
 
 use super::class::Base;
 use super::front::{Front, Pools};
+use crate::pool::Pool;
 use crate::pool::internal::sync::WaitLimit;
 use crate::pool::internal::{Accounting, Detached, Offer};
-use crate::pool::{Pool, SubmitError};
 use crate::python::interpreter::call;
 use crate::python::interpreter::turns::Switch;
 use crate::python::interpreter::wait::detached;
@@ -75,8 +75,7 @@ impl Front {
             // An exception from a signal handler takes precedence.
             (Ok(()), Some(raised)) => Err(Refusal::Late(raised)),
             (Err(_), Some(raised)) => Err(Refusal::Python(raised)),
-            (Ok(()), None) => Ok(()),
-            (Err(SubmitError { error, .. }), None) => Err(Refusal::Pool(error)),
+            (result, None) => Ok(result?),
         }
     }
 
@@ -100,22 +99,8 @@ impl Front {
         &self,
         py: Python<'_>,
         task: Task,
-    ) -> Result<Option<Detached<PyHost>>, Refusal> {
-        self.submit_detached_as(py, task, Accounting::Counted)
-            .map_err(|SubmitError { error, .. }| Refusal::Pool(error))
-    }
-
-    /// As `submit_detached`, for a task that is not missed; `false`: it is refused.
-    pub fn submit_spare(&self, py: Python<'_>, task: Task) -> bool {
-        self.submit_detached_as(py, task, Accounting::Spare).is_ok()
-    }
-
-    fn submit_detached_as(
-        &self,
-        py: Python<'_>,
-        task: Task,
         accounting: Accounting,
-    ) -> Result<Option<Detached<PyHost>>, SubmitError<Task>> {
+    ) -> Result<Option<Detached<PyHost>>, Refusal> {
         self.lend_context(py);
         let (index, offer) = match self.offer(task) {
             (_, Offer::Full(task)) if self.clear_withdrawn(py) => self.offer(task),
@@ -125,13 +110,14 @@ impl Front {
             Pools::One(pool) => pool.submit_detached(offer, accounting),
             Pools::Many(multi) => multi.submit_detached(index, offer, accounting),
         };
-        match offer {
+        let submitted = match offer {
             // Done attached: it takes only a moment, and releasing the GIL would make it a long one.
             Offer::Accepted { wake_due: false } | Offer::Full(_) | Offer::Closed(_) => {
                 submit_detached(offer)
             }
             Offer::Accepted { .. } | Offer::In(_) => call::detach(py, || submit_detached(offer)),
-        }
+        };
+        Ok(submitted?)
     }
 
     /// A queued call was withdrawn. Only an empty shell is left, which a worker drops when it reaches it; if there are

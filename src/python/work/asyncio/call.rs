@@ -3,10 +3,9 @@
 
 use crate::pool::Outcome;
 use crate::pool::internal::sync::lock;
-use crate::python::interpreter::contextvars;
-use crate::python::interpreter::exc_info;
 use crate::python::interpreter::turns::Turns;
-use crate::python::interpreter::wakeups::Wakeups;
+use crate::python::interpreter::wait::Wakeups;
+use crate::python::interpreter::{contextvars, exc_info};
 use crate::python::values::arguments::Call;
 use crate::python::values::hooks::Hooks;
 use crate::python::values::reporter::{Reporter, Source};
@@ -193,20 +192,13 @@ impl AsyncCall {
         let Some((prospect, _)) = this.take(State::Begun) else {
             return Outcome::Cancelled;
         };
-        let Prospect {
-            call: made,
-            context,
-            admission,
-            scope,
-            pool,
-            note_withdrawn: _,
-        } = prospect;
         // This may be the last reference to the pool; dropping it closes the pool.
-        drop(pool);
-        if let Some(admission) = admission {
+        drop(prospect.pool);
+        if let Some(admission) = prospect.admission {
             mailbox.post(py, Letter::Admission(admission, true));
         }
-        let (func, result) = contextvars::run_in(context.bind(py), || made.call(py));
+        let context = prospect.context;
+        let (func, result) = contextvars::run_in(context.bind(py), || prospect.call.call(py));
         let outcome = match result {
             Ok(result) => {
                 drop(func);
@@ -226,7 +218,7 @@ impl AsyncCall {
                 Outcome::Failed
             }
         };
-        scope.leave();
+        prospect.scope.leave();
         outcome
     }
 

@@ -13,7 +13,7 @@ use crate::pool::internal::sync::lock;
 use crate::python::interpreter::call::{self, Guarded};
 use crate::python::interpreter::lookup;
 use crate::python::interpreter::turns::Turns;
-use crate::python::interpreter::wakeups::Wakeups;
+use crate::python::interpreter::wait::Wakeups;
 use crate::python::values::reporter::Reporter;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit, intern};
@@ -304,6 +304,15 @@ impl Collect {
             called: AtomicBool::new(false),
         }
     }
+
+    /// The loop was closed, or is garbage, before it called this.
+    fn give_up(&self) {
+        // In a forked child the parent's locks must not be touched.
+        if self.called.swap(true, Ordering::Relaxed) || !self.mailbox.is_ours() {
+            return;
+        }
+        call::aside(|py| self.mailbox.give_up(py));
+    }
 }
 
 #[pymethods]
@@ -336,17 +345,6 @@ impl Collect {
 
     fn __clear__(&self) {
         self.give_up();
-    }
-}
-
-impl Collect {
-    /// The loop was closed, or is garbage, before it called this.
-    fn give_up(&self) {
-        // In a forked child the parent's locks must not be touched.
-        if self.called.swap(true, Ordering::Relaxed) || !self.mailbox.is_ours() {
-            return;
-        }
-        call::aside(|py| self.mailbox.give_up(py));
     }
 }
 

@@ -6,9 +6,8 @@
 
 use super::call::{AsyncCall, State};
 use crate::pool::internal::sync::lock;
-use crate::python::interpreter::contextvars;
 use crate::python::interpreter::finalizer::Finalize;
-use crate::python::interpreter::lookup;
+use crate::python::interpreter::{contextvars, lookup};
 use crate::python::values::errors;
 use crate::python::values::reporter::Source;
 use pyo3::exceptions::PyStopIteration;

@@ -4,9 +4,8 @@
 use super::call::{AsyncCall, State};
 use crate::pool::internal::sync::lock;
 use crate::python::interpreter::call::{self, Guarded};
-use crate::python::interpreter::contextvars;
-use crate::python::interpreter::exc_info;
 use crate::python::interpreter::finalizer::Finalize;
+use crate::python::interpreter::{contextvars, exc_info};
 use crate::python::values::errors;
 use crate::python::values::reporter::Source;
 use pyo3::exceptions::{PyException, PyRuntimeError, PyStopIteration};

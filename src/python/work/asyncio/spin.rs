@@ -1,8 +1,7 @@
 //! Whether a loop spins for its results before it goes to sleep.
 
 use crate::pool::internal::sync::AdaptiveSpin;
-use crate::python::interpreter::call;
-use crate::python::interpreter::gil;
+use crate::python::interpreter::{call, gil};
 use pyo3::prelude::*;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;

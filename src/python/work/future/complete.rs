@@ -2,11 +2,11 @@
 
 use super::class::{Field, Future};
 use super::instance;
-use super::state::{State, Step};
-use super::watchers::{Caller, Stepped};
+use super::state::{State, Step, Stepped};
+use super::watchers::Caller;
 use crate::pool::internal::sync::lock;
 use crate::python::interpreter::exc_info;
-use crate::python::interpreter::wakeups::{Wakeups, ring};
+use crate::python::interpreter::wait::{Wakeups, ring};
 use crate::python::values::errors;
 use pyo3::prelude::*;
 

@@ -4,10 +4,9 @@
 
 use crate::pool::internal::sync::{lock, wait};
 use crate::python::interpreter::call::{self, Guarded};
-use crate::python::interpreter::descriptor;
-use crate::python::interpreter::lookup;
 use crate::python::interpreter::thread_id::this_thread;
 use crate::python::interpreter::wait::detached;
+use crate::python::interpreter::{descriptor, lookup};
 use crate::python::values::errors;
 use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyValueError};
 use pyo3::impl_::trampoline::get_trampoline_function;

@@ -108,7 +108,7 @@ pub fn share<T>(object: &Bound<'_, T>) -> Py<T> {
 }
 
 /// Has the collector track the instance, which may become part of a cycle from here on.
-pub fn track(object: &Bound<'_, PyAny>) {
+pub(super) fn track(object: &Bound<'_, PyAny>) {
     #[cfg(not(Py_GIL_DISABLED))]
     // SAFETY: a live object of a type with garbage collection, whose native part was written on creation; with the GIL
     // no other thread does the same meanwhile.
@@ -122,13 +122,13 @@ pub fn track(object: &Bound<'_, PyAny>) {
 }
 
 /// Whether the object is of a type that the garbage collector visits.
-pub fn may_hold_others(object: &Bound<'_, PyAny>) -> bool {
+pub(super) fn may_hold_others(object: &Bound<'_, PyAny>) -> bool {
     // SAFETY: a live object.
     unsafe { ffi::PyObject_IS_GC(object.as_ptr()) != 0 }
 }
 
 /// The instance's dict, created on first use.
-pub fn dict<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+pub(super) fn dict<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     // SAFETY: a live object; returns a new reference, or null with an exception set, as when the class has no dict.
     unsafe {
         let dict = ffi::PyObject_GenericGetDict(object.as_ptr(), std::ptr::null_mut());
@@ -137,7 +137,7 @@ pub fn dict<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
 }
 
 /// Replaces the instance's dict.
-pub fn set_dict(object: &Bound<'_, PyAny>, dict: &Bound<'_, PyAny>) -> PyResult<()> {
+pub(super) fn set_dict(object: &Bound<'_, PyAny>, dict: &Bound<'_, PyAny>) -> PyResult<()> {
     // SAFETY: live objects; anything but a dict is refused.
     let result = unsafe {
         ffi::PyObject_GenericSetDict(object.as_ptr(), dict.as_ptr(), std::ptr::null_mut())
@@ -146,7 +146,7 @@ pub fn set_dict(object: &Bound<'_, PyAny>, dict: &Bound<'_, PyAny>) -> PyResult<
 }
 
 /// `object.__setattr__`, or without a value `object.__delattr__`.
-pub fn set_attribute(
+pub(super) fn set_attribute(
     object: &Bound<'_, PyAny>,
     name: &Bound<'_, PyAny>,
     value: Option<&Bound<'_, PyAny>>,

@@ -2,12 +2,12 @@
 
 use super::class::{Field, Future};
 use super::instance;
-use super::state::{State, Step};
-use super::watchers::{Caller, Stepped};
+use super::state::{State, Step, Stepped};
+use super::watchers::Caller;
 use crate::pool::internal::sync::lock;
 use crate::python::interpreter::call::Guarded;
 use crate::python::interpreter::lookup;
-use crate::python::interpreter::wakeups::ring;
+use crate::python::interpreter::wait::ring;
 use crate::python::values::errors;
 use crate::python::values::options::read_threading_timeout;
 use pyo3::exceptions::PyRuntimeError;

@@ -5,7 +5,7 @@ use super::class::{Field, Fields, Future};
 use super::instance;
 use super::state::State;
 use crate::pool::internal::sync::lock;
-use crate::python::interpreter::wakeups::{Wakeups, ring};
+use crate::python::interpreter::wait::{Wakeups, ring};
 use crate::python::values::errors;
 use pyo3::exceptions::PyTimeoutError;
 use pyo3::prelude::*;
@@ -106,7 +106,7 @@ impl Future {
     }
 
     /// `_state = value`.
-    pub fn assign_state(slf: &Bound<'_, Self>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    pub(super) fn assign_state(slf: &Bound<'_, Self>, value: &Bound<'_, PyAny>) -> PyResult<()> {
         let name = value.cast::<PyString>().ok();
         let named = name.and_then(|name| State::of_name(name.to_str().ok()?));
         let state = named.ok_or_else(|| {

@@ -160,13 +160,12 @@ impl Word {
     }
 }
 
-/// The result of a step of a future that nobody watches.
-pub(super) enum Unwatched {
+/// The result of a step.
+#[must_use]
+pub(super) enum Stepped {
     Moved,
     /// The step does not leave this state.
     Refused(State),
-    /// Nothing was done: somebody is to be notified of the step.
-    Watched,
 }
 
 /// The word of a future, which all its threads share. It starts as 0: Pending, and not watched.
@@ -193,22 +192,23 @@ impl Shared {
             .map_err(|word| Word(word).state())
     }
 
+    /// Makes the step, unless somebody watches and is to be notified of it.
     #[inline]
-    pub(super) fn step_unwatched(&self, step: Step) -> Unwatched {
+    pub(super) fn step_unwatched(&self, step: Step) -> Option<Stepped> {
         let mut word = self.load();
         while !word.is_watched() {
             let Some(after) = word.after(step) else {
-                return Unwatched::Refused(word.state());
+                return Some(Stepped::Refused(word.state()));
             };
             match self
                 .0
                 .compare_exchange_weak(word.0, after.0, Ordering::AcqRel, Ordering::Acquire)
             {
-                Ok(_) => return Unwatched::Moved,
+                Ok(_) => return Some(Stepped::Moved),
                 Err(now) => word = Word(now),
             }
         }
-        Unwatched::Watched
+        None
     }
 
     /// An assignment, which leaves any state.

@@ -3,14 +3,13 @@
 use super::class::{Future, Waiting};
 use super::condition::{Condition, Held};
 use super::instance;
-use super::state::{State, Step, Unwatched};
+use super::state::{State, Step, Stepped};
 use crate::pool::internal::ResultWait;
 use crate::pool::internal::sync::lock;
 use crate::python::interpreter::call::Guarded;
-use crate::python::interpreter::wakeups::{Wakeups, ring};
-use crate::python::values::errors;
-use crate::python::values::result_wait;
+use crate::python::interpreter::wait::{Wakeups, ring};
 use crate::python::values::scope::Scope;
+use crate::python::values::{errors, result_wait};
 use pyo3::exceptions::{PyException, PyRecursionError, PyTimeoutError};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -25,14 +24,6 @@ pub(super) enum Caller {
     Worker,
     /// A thread that called a method of the future.
     User,
-}
-
-/// The result of a step.
-#[must_use]
-pub(super) enum Stepped {
-    Moved,
-    /// The step does not leave this state.
-    Refused(State),
 }
 
 impl Future {
@@ -62,9 +53,8 @@ impl Future {
     /// Makes a step and notifies the waiters of CPython's own code.
     pub(super) fn step(slf: &Bound<'_, Self>, step: Step) -> PyResult<Stepped> {
         match slf.get().word.step_unwatched(step) {
-            Unwatched::Moved => Ok(Stepped::Moved),
-            Unwatched::Refused(state) => Ok(Stepped::Refused(state)),
-            Unwatched::Watched => Self::step_watched(slf, step),
+            Some(stepped) => Ok(stepped),
+            None => Self::step_watched(slf, step),
         }
     }
 

@@ -5,7 +5,7 @@ use super::slots::{Slot, Slots};
 use crate::pool::internal::sync::full_fence;
 use crate::python::interpreter::call::Guarded;
 use crate::python::interpreter::exc_info;
-use crate::python::interpreter::wakeups::Wakeups;
+use crate::python::interpreter::wait::Wakeups;
 use crate::python::values::scope::Scope;
 use crossbeam_utils::CachePadded;
 use pyo3::prelude::*;

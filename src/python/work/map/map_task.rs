@@ -2,9 +2,8 @@
 
 use super::job::Job;
 use crate::pool::Outcome;
-use crate::python::interpreter::call;
 use crate::python::interpreter::turns::Turns;
-use crate::python::interpreter::wakeups::Wakeups;
+use crate::python::interpreter::wait::{Wakeups, ring};
 use crate::python::values::arguments::is_python_function;
 use pyo3::prelude::*;
 use std::sync::Arc;
@@ -108,10 +107,7 @@ impl MapTask {
                     }
                     continue;
                 };
-                if !wakeups.is_empty() {
-                    let wakeups = std::mem::take(wakeups);
-                    call::detach(py, || wakeups.ring());
-                }
+                ring(py, std::mem::take(wakeups));
                 self.job.call(&func, index, wakeups);
             }
             let now = Instant::now();

@@ -3,7 +3,7 @@
 use crate::pool::internal::ResultWait;
 use crate::pool::internal::sync::{full_fence, lock};
 use crate::python::interpreter::thread_id;
-use crate::python::interpreter::wakeups::Wakeups;
+use crate::python::interpreter::wait::Wakeups;
 use crate::python::values::result_wait;
 use crossbeam_utils::CachePadded;
 use pyo3::prelude::*;

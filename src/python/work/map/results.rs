@@ -3,7 +3,7 @@
 use super::job::Job;
 use super::slots::Slot;
 use crate::pool::internal::sync::lock;
-use crate::python::interpreter::wakeups;
+use crate::python::interpreter::wait::ring;
 use crate::python::values::errors;
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration, PyTimeoutError, PyValueError};
 use pyo3::prelude::*;
@@ -128,7 +128,7 @@ impl Results {
     /// Cancels calls that have not started if this thread has begun to read the results and is not at their end.
     fn _leave(&self, py: Python<'_>) {
         if let Some(job) = self.job().filter(|job| job.is_left()) {
-            wakeups::ring(py, job.cancel());
+            ring(py, job.cancel());
         }
     }
 

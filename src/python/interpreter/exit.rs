@@ -37,13 +37,10 @@ pub trait Closing: Send + Sync {
     fn tell_the_rest(&self, py: Python<'_>);
 }
 
-type Closers = Mutex<Vec<Box<dyn Closer>>>;
-
 /// The pools created in this process.
 fn closers() -> MutexGuard<'static, Vec<Box<dyn Closer>>> {
-    static CLOSERS: PerProcess<Closers> = PerProcess::empty();
-    let own = CLOSERS.get_or_init(generation(), |_| Closers::default());
-    lock(own)
+    static CLOSERS: PerProcess<Mutex<Vec<Box<dyn Closer>>>> = PerProcess::empty();
+    lock(CLOSERS.get_or_init(generation(), |_| Mutex::default()))
 }
 
 /// Registers pools to be closed before the interpreter ends; `false`: it is already exiting.

@@ -11,14 +11,14 @@ use std::sync::Mutex;
 /// The Python objects that a pool was given besides its tasks.
 #[derive(Default)]
 pub struct Objects {
-    panic_handler: Option<Py<PyAny>>,
-    logger: Option<Py<PyAny>>,
-    initializer: Option<Py<PyAny>>,
-    initargs: Option<Py<PyTuple>>,
+    pub(super) panic_handler: Option<Py<PyAny>>,
+    pub(super) logger: Option<Py<PyAny>>,
+    pub(super) initializer: Option<Py<PyAny>>,
+    pub(super) initargs: Option<Py<PyTuple>>,
     /// The initializer's last exception, for callers whose tasks found no worker.
-    failure: Option<Py<PyAny>>,
+    pub(super) failure: Option<Py<PyAny>>,
     /// If threads inherit their context: the context that the next worker copies.
-    context: Option<Py<PyAny>>,
+    pub(super) context: Option<Py<PyAny>>,
 }
 
 /// The same objects, where the garbage collector can clear them. Under the lock no Python is called and no reference
@@ -33,24 +33,11 @@ pub struct Hooks {
 }
 
 impl Hooks {
-    pub fn new(
-        panic_handler: Option<Py<PyAny>>,
-        logger: Option<Py<PyAny>>,
-        initializer: Option<Py<PyAny>>,
-        initargs: Py<PyTuple>,
-        retry_initializer: bool,
-    ) -> Self {
+    pub fn new(objects: Objects, retry_initializer: bool) -> Self {
         Hooks {
-            has_initializer: initializer.is_some(),
+            has_initializer: objects.initializer.is_some(),
             retry_initializer,
-            objects: Mutex::new(Objects {
-                panic_handler,
-                logger,
-                initializer,
-                initargs: Some(initargs),
-                failure: None,
-                context: None,
-            }),
+            objects: Mutex::new(objects),
         }
     }
 
@@ -65,8 +52,7 @@ impl Hooks {
             logger: cloned(py, &objects.logger),
             initializer: cloned(py, &objects.initializer),
             initargs: cloned(py, &objects.initargs),
-            failure: None,
-            context: None,
+            ..Objects::default()
         });
         Hooks {
             objects: Mutex::new(objects),

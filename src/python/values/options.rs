@@ -4,7 +4,7 @@ use super::errors::{
     invalid_expiry, invalid_pre_alloc, invalid_size, invalid_strategy, shown, wrong_type,
     wrong_value,
 };
-use super::hooks::Hooks;
+use super::hooks::{Hooks, Objects};
 use crate::pool::{Options, OptionsError, Strategy};
 use crate::python::interpreter::call::{self, Guarded};
 use crate::python::interpreter::lookup;
@@ -53,9 +53,7 @@ pub fn read(
     given: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<Given> {
     call::guard_thread(); // Python code may convert and show values.
-    let mut keywords = Keywords {
-        given: given.map(|given| given.copy()).transpose()?,
-    };
+    let keywords = Keywords(given.map_or_else(|| Ok(PyDict::new(py)), |given| given.copy())?);
     let capacity = asked
         .as_ref()
         .map_or(Ok(None), |value| read_capacity("capacity", value))?;
@@ -98,13 +96,14 @@ pub fn read(
             format!("pre_alloc needs a capacity above 0 to reserve for, not {asked}"),
         ));
     }
-    let hooks = Hooks::new(
-        keywords.callable("panic_handler")?,
-        keywords.logger()?,
-        keywords.callable("initializer")?,
-        keywords.initargs(py)?,
-        keywords.flag("retry_initializer")?,
-    );
+    let objects = Objects {
+        panic_handler: keywords.callable("panic_handler")?,
+        logger: keywords.logger()?,
+        initializer: keywords.callable("initializer")?,
+        initargs: Some(keywords.initargs(py)?),
+        ..Objects::default()
+    };
+    let hooks = Hooks::new(objects, keywords.flag("retry_initializer")?);
     let is_daemon = keywords.flag("daemon")?;
     keywords.refuse_rest()?;
     Ok(Given {
@@ -125,29 +124,25 @@ pub fn bad_options(py: Python<'_>, error: &OptionsError) -> PyErr {
     }
 }
 
-struct Keywords<'py> {
-    given: Option<Bound<'py, PyDict>>,
-}
+/// Those that have not been read yet.
+struct Keywords<'py>(Bound<'py, PyDict>);
 
 impl<'py> Keywords<'py> {
     /// An option, if it was given.
-    fn given(&mut self, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let Some(given) = &self.given else {
-            return Ok(None);
-        };
-        let value = given.get_item(name)?;
+    fn given(&self, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let value = self.0.get_item(name)?;
         if value.is_some() {
-            given.del_item(name)?;
+            self.0.del_item(name)?;
         }
         Ok(value)
     }
 
     /// An option, if it was given and is not `None`.
-    fn take(&mut self, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
+    fn take(&self, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
         Ok(self.given(name)?.filter(|value| !value.is_none()))
     }
 
-    fn flag(&mut self, name: &str) -> PyResult<bool> {
+    fn flag(&self, name: &str) -> PyResult<bool> {
         match self.given(name)? {
             None => Ok(false),
             Some(value) => match value.cast::<PyBool>() {
@@ -157,7 +152,7 @@ impl<'py> Keywords<'py> {
         }
     }
 
-    fn callable(&mut self, name: &str) -> PyResult<Option<Py<PyAny>>> {
+    fn callable(&self, name: &str) -> PyResult<Option<Py<PyAny>>> {
         match self.take(name)? {
             Some(value) if !value.is_callable() => {
                 Err(wrong_type(name, "callable or None", &value))
@@ -166,7 +161,7 @@ impl<'py> Keywords<'py> {
         }
     }
 
-    fn logger(&mut self) -> PyResult<Option<Py<PyAny>>> {
+    fn logger(&self) -> PyResult<Option<Py<PyAny>>> {
         match self.take("logger")? {
             Some(value) if !value.hasattr("error")? => {
                 Err(wrong_type("logger", "a logging.Logger or None", &value))
@@ -175,7 +170,7 @@ impl<'py> Keywords<'py> {
         }
     }
 
-    fn initargs(&mut self, py: Python<'py>) -> PyResult<Py<PyTuple>> {
+    fn initargs(&self, py: Python<'py>) -> PyResult<Py<PyTuple>> {
         match self.given("initargs")? {
             None => Ok(PyTuple::empty(py).unbind()),
             Some(value) => match value.cast_into::<PyTuple>() {
@@ -186,7 +181,7 @@ impl<'py> Keywords<'py> {
     }
 
     fn refuse_rest(self) -> PyResult<()> {
-        let Some((name, _)) = self.given.as_ref().and_then(|given| given.iter().next()) else {
+        let Some((name, _)) = self.0.iter().next() else {
             return Ok(());
         };
         let unknown = format!("unknown option {}", shown(&name));

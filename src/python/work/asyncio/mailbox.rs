@@ -6,7 +6,7 @@
 //! Waking costs more than many a call takes. So a loop that has just made calls, and would go to sleep now, first spins
 //! for a moment until their results come, if that has paid lately.
 
-use super::call::{AsyncCall, Letter, Post};
+use super::async_call::{AsyncCall, Letter, Post};
 use super::event_loop::{EventLoop, Ready};
 use super::spin::LoopSpin;
 use crate::pool::internal::sync::lock;

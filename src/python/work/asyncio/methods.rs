@@ -4,7 +4,7 @@
 //! costs a fraction: it is created without a call into Python, and its callbacks, mostly those of tasks that await it,
 //! are called when the loop fetches its mail, without a loop handle for each.
 
-use super::call::{AsyncCall, State};
+use super::async_call::{AsyncCall, State};
 use crate::pool::internal::sync::lock;
 use crate::python::interpreter::finalizer::Finalize;
 use crate::python::interpreter::{contextvars, lookup};

@@ -1,7 +1,7 @@
 //! The end of a call, on the thread of the loop that waits for it: its outcome is set and its callbacks are called. An
 //! exception that nobody asked for is reported.
 
-use super::call::{AsyncCall, State};
+use super::async_call::{AsyncCall, State};
 use crate::pool::internal::sync::lock;
 use crate::python::interpreter::call::{self, Guarded};
 use crate::python::interpreter::finalizer::Finalize;

@@ -142,6 +142,42 @@ impl Condition {
         slf.get().take_within(slf.py(), None)?;
         Ok(Held(slf.clone().unbind()))
     }
+
+    /// The owner releases it once for each time it acquired it.
+    fn put_back(&self) {
+        match self.depth.load(Ordering::Relaxed) {
+            0 | 1 => self.give_up(),
+            depth => self.depth.store(depth - 1, Ordering::Relaxed),
+        }
+    }
+
+    /// Acquires it if that does not block.
+    fn enter_now(&self) -> bool {
+        let me = this_thread();
+        if self.owner.load(Ordering::Relaxed) != me {
+            return self.take(me);
+        }
+        let depth = self.depth.load(Ordering::Relaxed);
+        self.depth.store(depth.saturating_add(1), Ordering::Relaxed);
+        depth < u32::MAX
+    }
+
+    /// Releases it; `false`: this thread does not own it.
+    fn exit_now(&self) -> bool {
+        let owned = self.owned();
+        if owned {
+            self.put_back();
+        }
+        owned
+    }
+
+    fn enter(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        slf.get().take_within(slf.py(), None)
+    }
+
+    fn exit(_slf: &Bound<'_, Self>) -> PyResult<bool> {
+        Err(PyRuntimeError::new_err("cannot release un-acquired lock"))
+    }
 }
 
 /// A condition that this thread has acquired.
@@ -157,16 +193,6 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         self.0.get().put_back();
-    }
-}
-
-impl Condition {
-    /// The owner releases it once for each time it acquired it.
-    fn put_back(&self) {
-        match self.depth.load(Ordering::Relaxed) {
-            0 | 1 => self.give_up(),
-            depth => self.depth.store(depth - 1, Ordering::Relaxed),
-        }
     }
 }
 
@@ -315,36 +341,6 @@ impl Condition {
 
     fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<()> {
         Err(errors::cannot_pickle(slf, ""))
-    }
-}
-
-impl Condition {
-    /// Acquires it if that does not block.
-    fn enter_now(&self) -> bool {
-        let me = this_thread();
-        if self.owner.load(Ordering::Relaxed) != me {
-            return self.take(me);
-        }
-        let depth = self.depth.load(Ordering::Relaxed);
-        self.depth.store(depth.saturating_add(1), Ordering::Relaxed);
-        depth < u32::MAX
-    }
-
-    /// Releases it; `false`: this thread does not own it.
-    fn exit_now(&self) -> bool {
-        let owned = self.owned();
-        if owned {
-            self.put_back();
-        }
-        owned
-    }
-
-    fn enter(slf: &Bound<'_, Self>) -> PyResult<bool> {
-        slf.get().take_within(slf.py(), None)
-    }
-
-    fn exit(_slf: &Bound<'_, Self>) -> PyResult<bool> {
-        Err(PyRuntimeError::new_err("cannot release un-acquired lock"))
     }
 }
 

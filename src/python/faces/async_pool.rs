@@ -71,18 +71,14 @@ impl AsyncPool {
     }
 
     fn mailbox(&self, py: Python<'_>, event_loop: &Bound<'_, PyAny>) -> PyResult<Arc<Mailbox>> {
-        let lookup = lock(&self.mailboxes)
-            .iter()
-            .find(|mailbox| mailbox.is_at(event_loop))
-            .cloned();
-        if let Some(mailbox) =
-            lookup.filter(|mailbox| mailbox.is_of(event_loop) && mailbox.is_ours())
-        {
+        let is_at = |mailbox: &&Arc<Mailbox>| mailbox.is_at(event_loop);
+        let found = lock(&self.mailboxes).iter().find(is_at).cloned();
+        if let Some(mailbox) = found.filter(|found| found.is_of(event_loop) && found.is_ours()) {
             return Ok(mailbox);
         }
-        let lookup = lock(&self.mailboxes).clone();
+        let mailboxes = lock(&self.mailboxes).clone();
         let mut over = Vec::new();
-        for mailbox in lookup {
+        for mailbox in mailboxes {
             if mailbox.is_over(py)? {
                 over.push(mailbox);
             }
@@ -106,10 +102,8 @@ impl AsyncPool {
         kwargs: Option<Bound<'py, PyDict>>,
         way: Way,
     ) -> PyResult<Started<'py>> {
-        let get_running_loop = self
-            .get_running_loop
-            .get()
-            .ok_or_else(|| errors::not_initialised("pool"))?;
+        let get_running_loop = self.get_running_loop.get();
+        let get_running_loop = get_running_loop.ok_or_else(|| errors::not_initialised("pool"))?;
         let event_loop = get_running_loop.bind(py).guarded_call0()?;
         let pool = self.pool(py)?;
         let front = pool.get().front(py)?;
@@ -134,42 +128,33 @@ impl AsyncPool {
         };
         let abandons = self.abandon_on_cancel.load(Ordering::Relaxed);
         let call = AsyncCall::new(event_loop.unbind(), mailbox, abandons, prospect);
-        let call = match Bound::new(py, call) {
-            Ok(call) => call,
-            Err(failure) => {
-                if is_open {
-                    scope.leave();
-                }
-                return Err(failure);
+        let leave = || {
+            if is_open {
+                scope.leave();
             }
         };
+        let call = Bound::new(py, call).inspect_err(|_| leave())?;
         let detached = if is_open {
             front.submit_detached(py, Task::Async(call.clone().unbind()), Accounting::Counted)
         } else {
             Err(Refusal::Pool(Error::Closed))
         };
-        let mut started = Started {
-            call,
-            admission: None,
-        };
-        match detached {
-            Ok(None) => {}
+        let admission = match detached {
+            Ok(None) => None,
             Ok(Some(permit_wait)) => {
-                started.call.get().waits_for_permit(Box::new(permit_wait));
+                call.get().waits_for_permit(Box::new(permit_wait));
                 // The caller is notified when the task is taken up.
-                started.admission = admission;
+                admission
             }
             // Raised where the call is awaited, as its own exceptions are: `gather(..., return_exceptions=True)` may
             // catch it.
             Err(refusal) => {
-                let reason = refusal.into_exception(py);
-                started.call.get().refuse_now(py, reason);
-                if is_open {
-                    scope.leave();
-                }
+                call.get().refuse_now(py, refusal.into_exception(py));
+                leave();
+                None
             }
-        }
-        Ok(started)
+        };
+        Ok(Started { call, admission })
     }
 }
 

@@ -104,14 +104,6 @@ impl Executor {
     }
 }
 
-/// The future of a call that was taken out of the queue, with its fn, args and kwargs.
-type Taken<'py> = (
-    Py<Future>,
-    Py<PyAny>,
-    Bound<'py, PyTuple>,
-    Bound<'py, PyDict>,
-);
-
 #[pymethods]
 impl Executor {
     #[new]
@@ -265,7 +257,7 @@ impl Executor {
     }
 
     /// Takes the oldest call that waits for a worker out of the queue: returns its future, fn, args and kwargs.
-    fn _take_queued<'py>(&self, py: Python<'py>) -> PyResult<Option<Taken<'py>>> {
+    fn _take_queued<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
         let scope = self.scope();
         for pool in self.pool(py)?.get().front(py)?.pools() {
             let wanted = |task: &Task| Self::is_call_of(task, scope.as_ref());
@@ -273,7 +265,7 @@ impl Executor {
             if let Some(Task::Future(call, future)) = taken {
                 future.get().leave_scope();
                 let (func, args, kwargs) = call.into_parts(py)?;
-                return Ok(Some((future, func, args, kwargs)));
+                return (future, func, args, kwargs).into_pyobject(py).map(Some);
             }
         }
         Ok(None)

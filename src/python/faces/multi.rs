@@ -12,22 +12,16 @@ use pyo3::types::{PyDict, PyInt, PyTuple};
 /// The pool with this index (B88: negative ones do not count from the end).
 fn at<'a>(base: &'a Bound<'_, Base>, index: &Bound<'_, PyAny>) -> PyResult<&'a Pool<PyHost>> {
     let pools = base.get().front(base.py())?.pools();
-    let Ok(number) = index.extract::<i128>() else {
-        return match index.is_instance_of::<PyInt>() {
-            true => Err(bad_index(index, pools.len())),
-            false => Err(errors::wrong_type("index", "an int", index)),
-        };
-    };
-    usize::try_from(number)
-        .ok()
-        .and_then(|number| pools.get(number))
-        .ok_or_else(|| bad_index(index, pools.len()))
-}
-
-fn bad_index(index: &Bound<'_, PyAny>, pools: usize) -> PyErr {
-    let (last, shown) = (pools - 1, errors::shown(index));
-    let message = format!("index must be between 0 and {last}, not {shown}");
-    errors::invalid_index(index.py(), message)
+    let number = index.extract::<i128>();
+    if number.is_err() && !index.is_instance_of::<PyInt>() {
+        return Err(errors::wrong_type("index", "an int", index));
+    }
+    let number = number.ok().and_then(|number| usize::try_from(number).ok());
+    let pool = number.and_then(|number| pools.get(number));
+    pool.ok_or_else(|| {
+        let allowed = format!("between 0 and {}", pools.len() - 1);
+        errors::invalid_index(index.py(), errors::must_be("index", &allowed, index))
+    })
 }
 
 /// Several pools behind one front: less contention between submitters.

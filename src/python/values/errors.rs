@@ -124,12 +124,17 @@ pub fn interrupted_or(py: Python<'_>, error: Error, raised: Option<PyErr>, doing
     }
 }
 
+/// The message for an argument with a wrong value.
+pub fn must_be(name: &str, allowed: &str, value: &Bound<'_, PyAny>) -> String {
+    format!("{name} must be {allowed}, not {}", shown(value))
+}
+
 pub fn wrong_type(name: &str, allowed: &str, value: &Bound<'_, PyAny>) -> PyErr {
-    PyTypeError::new_err(format!("{name} must be {allowed}, not {}", shown(value)))
+    PyTypeError::new_err(must_be(name, allowed, value))
 }
 
 pub fn wrong_value(name: &str, allowed: &str, value: &Bound<'_, PyAny>) -> PyErr {
-    PyValueError::new_err(format!("{name} must be {allowed}, not {}", shown(value)))
+    PyValueError::new_err(must_be(name, allowed, value))
 }
 
 pub fn cannot_pickle(object: &Bound<'_, PyAny>, why: &str) -> PyErr {

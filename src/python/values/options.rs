@@ -1,7 +1,7 @@
 //! Keyword options, checked one by one: the error for a wrong one names it, its value, and what is allowed.
 
 use super::errors::{
-    invalid_expiry, invalid_pre_alloc, invalid_size, invalid_strategy, shown, wrong_type,
+    invalid_expiry, invalid_pre_alloc, invalid_size, invalid_strategy, must_be, shown, wrong_type,
     wrong_value,
 };
 use super::hooks::{Hooks, Objects};
@@ -328,15 +328,14 @@ fn duration(seconds: f64) -> Option<Duration> {
 }
 
 fn read_expiry(value: &Bound<'_, PyAny>, disable_purge: bool) -> PyResult<Option<Duration>> {
-    let allowed = "a finite number of seconds of at least 0, or a datetime.timedelta";
-    let seconds = seconds("expiry_duration", allowed, value)?;
+    let seconds = seconds("expiry_duration", TIMEOUT, value)?;
     match duration(seconds) {
         Some(Duration::ZERO) => Ok(Some(DEFAULT_EXPIRY)),
         Some(expiry) => Ok(Some(expiry)),
         None if disable_purge => Ok(None),
         None => Err(invalid_expiry(
             value.py(),
-            format!("expiry_duration must be {allowed}, not {}", shown(value)),
+            must_be("expiry_duration", TIMEOUT, value),
         )),
     }
 }
@@ -347,11 +346,6 @@ const TIMEOUT: &str = "a finite number of seconds of at least 0, or a datetime.t
 pub fn read_timeout(value: &Bound<'_, PyAny>) -> PyResult<Duration> {
     duration(seconds("timeout", TIMEOUT, value)?)
         .ok_or_else(|| wrong_value("timeout", TIMEOUT, value))
-}
-
-/// A timeout that may be `None`.
-pub fn read_optional_timeout(value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Duration>> {
-    value.map(read_timeout).transpose()
 }
 
 /// A timeout as `threading` reads it: a negative one counts as 0.
@@ -403,13 +397,13 @@ pub fn read_strategy(value: Option<&Bound<'_, PyAny>>) -> PyResult<Strategy> {
     {
         Ok(2) => Ok(Strategy::RoundRobin),
         Ok(4) => Ok(Strategy::LeastTasks),
-        _ => Err(invalid_strategy(
-            value.py(),
-            format!(
-                "strategy must be LoadBalancingStrategy.ROUND_ROBIN or LEAST_TASKS, not {}",
-                shown(value)
-            ),
-        )),
+        _ => {
+            let allowed = "LoadBalancingStrategy.ROUND_ROBIN or LEAST_TASKS";
+            Err(invalid_strategy(
+                value.py(),
+                must_be("strategy", allowed, value),
+            ))
+        }
     }
 }
 
@@ -418,12 +412,7 @@ pub fn read_size(value: &Bound<'_, PyAny>) -> PyResult<usize> {
     let allowed = "an int between 1 and 2147483647";
     let size = integer("size", allowed, value)?
         .and_then(|size| i32::try_from(size).ok())
+        .and_then(|size| usize::try_from(size).ok())
         .filter(|&size| size > 0);
-    size.and_then(|size| usize::try_from(size).ok())
-        .ok_or_else(|| {
-            invalid_size(
-                value.py(),
-                format!("size must be {allowed}, not {}", shown(value)),
-            )
-        })
+    size.ok_or_else(|| invalid_size(value.py(), must_be("size", allowed, value)))
 }

@@ -74,14 +74,8 @@ impl Reporter {
             Source::Refusal(func) => {
                 let what = name_of(func.bind(py));
                 let logger = || self.hooks.logger(py);
-                return errors::log(
-                    py,
-                    &raised,
-                    "error",
-                    "nobody awaited the refused call of %s",
-                    what,
-                    logger,
-                );
+                let message = "nobody awaited the refused call of %s";
+                return errors::log(py, &raised, "error", message, what, logger);
             }
         };
         let report = Report { func, raised };

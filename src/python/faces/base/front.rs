@@ -30,12 +30,8 @@ impl Front {
         given: Given,
         strategy: Option<(usize, Strategy)>,
     ) -> PyResult<Self> {
-        let Given {
-            options,
-            hooks,
-            is_daemon,
-        } = given;
-        let host = || PyHost::new(hooks.clone_ref(py), options.name.clone(), is_daemon);
+        let (options, hooks) = (given.options, given.hooks);
+        let host = || PyHost::new(hooks.clone_ref(py), options.name.clone(), given.is_daemon);
         let pools = match strategy {
             None => Pool::with_host(host(), options.clone()).map(Pools::One),
             Some((size, strategy)) => MultiPool::with_hosts(size, strategy, &options, host)
@@ -80,15 +76,12 @@ impl Front {
             capacity: first.capacity(),
             ..self.options.clone()
         };
-        let front = Front::new(
-            py,
-            Given {
-                options,
-                hooks: first.host().hooks.clone_ref(py),
-                is_daemon: first.host().is_daemon,
-            },
-            self.strategy,
-        )?;
+        let given = Given {
+            options,
+            hooks: first.host().hooks.clone_ref(py),
+            is_daemon: first.host().is_daemon,
+        };
+        let front = Front::new(py, given, self.strategy)?;
         if self.is_closed() {
             front.release();
         }

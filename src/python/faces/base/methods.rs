@@ -10,10 +10,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use std::time::Duration;
 
-/// Unlimited is -1, as in ants.
-fn or_unlimited(py: Python<'_>, number: Option<i64>) -> PyResult<Bound<'_, PyAny>> {
-    Ok(number.unwrap_or(-1).into_pyobject(py)?.into_any())
-}
+/// Without a limit, as in ants.
+const UNLIMITED: i64 = -1;
 
 #[pymethods]
 impl Base {
@@ -25,8 +23,8 @@ impl Base {
     /// The number of workers that may still be started: cap() - running(), or -1 without a limit.
     ///
     /// It is negative for a while after the capacity was lowered below the number of running tasks.
-    fn free<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        or_unlimited(py, self.front(py)?.sum(Pool::free))
+    fn free(&self, py: Python<'_>) -> PyResult<i64> {
+        Ok(self.front(py)?.sum(Pool::free).unwrap_or(UNLIMITED))
     }
 
     /// The number of threads that are blocked in submit() or invoke(), waiting for a permit.
@@ -35,11 +33,9 @@ impl Base {
     }
 
     /// The capacity: the largest number of workers, or -1 without a limit.
-    fn cap<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        or_unlimited(
-            py,
-            self.front(py)?.sum(|pool| pool.capacity().map(i64::from)),
-        )
+    fn cap(&self, py: Python<'_>) -> PyResult<i64> {
+        let capacity = self.front(py)?.sum(|pool| pool.capacity().map(i64::from));
+        Ok(capacity.unwrap_or(UNLIMITED))
     }
 
     /// The number of accepted tasks that wait for a worker; always 0 with queue_size=0.
@@ -56,7 +52,7 @@ impl Base {
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let stats = self.front(py)?.stats();
         let numbers = [
-            stats.capacity.map_or(-1, i64::from),
+            stats.capacity.map_or(UNLIMITED, i64::from),
             i64::from(stats.running),
             stats.busy as i64,
             i64::from(stats.idle),
@@ -106,7 +102,7 @@ impl Base {
     #[pyo3(signature = (timeout = None))]
     fn wait_idle(&self, py: Python<'_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
         let front = self.front(py)?;
-        let timeout = options::read_optional_timeout(timeout)?;
+        let timeout = timeout.map(options::read_timeout).transpose()?;
         match detached(py, timeout, |wait_limit| front.watch_idle(wait_limit)) {
             (Ok(()), _) => Ok(true),
             (Err(Error::Timeout), _) => Ok(false),
@@ -184,7 +180,7 @@ impl Base {
         let stats = front.stats();
         Ok(format!(
             "<{module}.{name} capacity={} running={} waiting={} {}>",
-            stats.capacity.map_or(-1, i64::from),
+            stats.capacity.map_or(UNLIMITED, i64::from),
             stats.running,
             stats.waiting,
             if front.is_broken() {

@@ -7,6 +7,7 @@ mod work;
 
 use interpreter::call::Guarded;
 use interpreter::finalizer::Finalize;
+use interpreter::threading;
 use pyo3::exceptions::PyImportError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -47,8 +48,7 @@ fn prepare_interpreter(module: &Bound<'_, PyModule>) -> PyResult<()> {
     interpreter::lookup::look_up_for_pyo3(py)?;
     interpreter::contextvars::read_flags(py)?;
     let _ = IS_PREPARED.set(py, ());
-    let threading = py.import("threading")?;
-    let main_thread = threading.guarded_method0("main_thread")?;
+    let main_thread = py.import("threading")?.guarded_method0("main_thread")?;
     interpreter::thread_id::know_main_thread(&main_thread)?;
     interpreter::exit::install(module)?;
     interpreter::fork_guard::install(module)
@@ -59,7 +59,7 @@ fn prepare_interpreter(module: &Bound<'_, PyModule>) -> PyResult<()> {
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     refuse_other_interpreters()?;
     module.add_class::<faces::base::Base>()?;
-    // SAFETY: no pool has been made, one thread initialises the module, and the subclasses are made below.
+    // SAFETY: one thread initialises the module; the first time no pool has been made, and the subclasses come below.
     unsafe { faces::base::Base::install_finalizer(module.py()) };
     module.add_class::<faces::pool::Submitter>()?;
     module.add_class::<faces::with_func::Invoker>()?;
@@ -77,14 +77,11 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<faces::async_pool::AsyncPool>()?;
     module.add_class::<work::asyncio::AsyncCall>()?;
     module.add_class::<faces::async_pool::Ticket>()?;
-    module.add_class::<interpreter::threading::Exit>()?;
+    module.add_class::<threading::Exit>()?;
     module.add_function(wrap_pyfunction!(_fail_spawns, module)?)?;
     let modules = MODULES.get_or_init(module.py(), || PyDict::new(module.py()).unbind());
     module.add("_modules", modules)?;
-    module.add_function(wrap_pyfunction!(
-        interpreter::threading::_wait_ended,
-        module
-    )?)?;
+    module.add_function(wrap_pyfunction!(threading::_wait_ended, module)?)?;
     work::future::prepare(module.py())?;
     prepare_interpreter(module)
 }

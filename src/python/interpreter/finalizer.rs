@@ -10,14 +10,14 @@ pub trait Finalize: PyClass {
     /// Called for an object that is garbage: the last moment at which it is whole.
     fn finalize(slf: &Bound<'_, Self>);
 
-    /// Installs the finalizer.
+    /// Installs the finalizer, unless that was done before.
     ///
     /// # Safety
-    /// The class has no instances or subclasses yet, and no other thread writes its slots.
+    /// The first time the class has no instances or subclasses yet; and no other thread writes its slots.
     unsafe fn install_finalizer(py: Python<'_>) {
         let class = py.get_type::<Self>().as_type_ptr();
         // SAFETY: the type lives as long as the interpreter; the rest is the caller's promise.
-        unsafe { (*class).tp_finalize = Some(finalize::<Self>) };
+        unsafe { (*class).tp_finalize.get_or_insert(finalize::<Self>) };
     }
 }
 

@@ -47,10 +47,6 @@ impl Wakeups {
         Wakeups(asleep.collect())
     }
 
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     #[inline]
     pub fn append(&mut self, other: Wakeups) {
         if other.0.is_empty() {
@@ -69,7 +65,7 @@ impl Wakeups {
 
 /// Delivers the wakeups, detached, since the woken threads want to attach.
 pub fn ring(py: Python<'_>, wakeups: Wakeups) {
-    if !wakeups.is_empty() {
+    if !wakeups.0.is_empty() {
         call::detach(py, || wakeups.ring());
     }
 }

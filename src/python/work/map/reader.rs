@@ -2,7 +2,7 @@
 
 use crate::pool::internal::ResultWait;
 use crate::pool::internal::sync::{full_fence, lock};
-use crate::python::interpreter::thread_id;
+use crate::python::interpreter::thread_id::this_thread;
 use crate::python::interpreter::wait::Wakeups;
 use crate::python::values::result_wait;
 use crossbeam_utils::CachePadded;
@@ -36,13 +36,12 @@ impl Reader {
 
     /// This thread reads a result.
     pub(super) fn is_here(&self) {
-        self.thread
-            .store(thread_id::this_thread(), Ordering::Relaxed);
+        self.thread.store(this_thread(), Ordering::Relaxed);
     }
 
     /// Whether this thread read the last result.
     pub(super) fn was_here(&self) -> bool {
-        self.thread.load(Ordering::Relaxed) == thread_id::this_thread()
+        self.thread.load(Ordering::Relaxed) == this_thread()
     }
 
     /// After the result has come: whether the reader waits for it.

@@ -1,4 +1,4 @@
-//! `submit` and `invoke`: the methods that are called once for each task, and so must not cost more than the task.
+//! `submit` and `invoke` of all classes: they are called once for each task, and so must not cost more than the task.
 //!
 //! For a method with `**kwargs` PyO3 has the interpreter pack all arguments into a tuple and a dictionary, which costs
 //! as much as the rest of a submit. These methods take them as the interpreter has them (`METH_FASTCALL`), and are

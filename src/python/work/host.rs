@@ -1,4 +1,5 @@
-//! CPython as the pool's host: everything that CPython demands of a thread that calls it.
+//! CPython as the pool's host: everything that CPython demands of a thread that calls it. What others hold of a pool is
+//! in handles.rs.
 
 use super::asyncio::AsyncCall;
 use super::future::{Future, Start};

@@ -1,4 +1,4 @@
-//! The future that `AsyncPool.run()` returns: it does everything that asyncio asks of one.
+//! The Python methods of the future that `AsyncPool.run()` returns: it does everything that asyncio asks of one.
 //!
 //! asyncio recognises a future by an attribute (`asyncio.isfuture`), so other classes than its own may serve. This one
 //! costs a fraction: it is created without a call into Python, and its callbacks, mostly those of tasks that await it,

@@ -1,7 +1,7 @@
-//! The native class of futures: its fields, and the steps by which they change. Its Python methods are in methods.rs.
+//! The native class of futures: its fields, and access to them. Its Python methods are in methods.rs.
 
 use super::condition::Condition;
-use super::state::{Shared, State, Word};
+use super::state::{AtomicWord, State, Word};
 use crate::pool::internal::ResultWait;
 use crate::pool::internal::sync::lock;
 use crate::python::values::scope::Scope;
@@ -56,7 +56,7 @@ pub(super) struct Waiting {
 #[pyclass(frozen, subclass, module = "pyants", name = "_Future")]
 #[derive(Default)]
 pub struct Future {
-    pub(super) word: Shared,
+    pub(super) word: AtomicWord,
     /// The result or the exception. Written by the thread that moved the state to Finishing, before it moves the state
     /// on; if there are `Fields`, the outcome goes there instead. Read in the states Returned and Raised.
     pub(super) outcome: UnsafeCell<Option<Py<PyAny>>>,

@@ -1,4 +1,4 @@
-//! The states of a future, as one byte. What is notified of a change is in watchers.rs.
+//! The states of a future, and the steps between them. What is notified of a step is in watchers.rs.
 //!
 //! The state is one byte, and a future that nobody watches changes it without any lock:
 //!
@@ -170,9 +170,9 @@ pub(super) enum Stepped {
 
 /// The word of a future, which all its threads share. It starts as 0: Pending, and not watched.
 #[derive(Default)]
-pub(super) struct Shared(AtomicU8);
+pub(super) struct AtomicWord(AtomicU8);
 
-impl Shared {
+impl AtomicWord {
     pub(super) fn load(&self) -> Word {
         // Acquire: a state that is done makes the outcome visible.
         Word(self.0.load(Ordering::Acquire))

@@ -1,4 +1,4 @@
-//! The iterator over the results of a map.
+//! The iterator over the results of a map. Its wait for the next one is in reader.rs.
 
 use super::job::Job;
 use super::slots::Slot;

@@ -132,6 +132,12 @@ impl<T: Send + Sync> PerProcess<T> {
     }
 }
 
+impl<T: Send + Sync> Default for PerProcess<T> {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
 impl<T> Entry<T> {
     fn leak(process: u64, value: T) -> *mut Self {
         Box::into_raw(Box::new(Entry { process, value }))

@@ -5,6 +5,11 @@ mod interpreter;
 mod values;
 mod work;
 
+use interpreter::call::Guarded;
+use interpreter::finalizer::Finalize;
+use interpreter::threading;
+use pyo3::exceptions::PyImportError;
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
@@ -18,32 +23,65 @@ fn _fail_spawns(count: i64) {
 /// The modules of the package, for a second import: see `pyants._interpreter`.
 static MODULES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
 
+/// Refuses other interpreters than the main one, which owns this crate's statics. `pyants._interpreter` does so first.
+fn refuse_other_interpreters() -> PyResult<()> {
+    // SAFETY: this thread is attached, as it runs the module's initialisation.
+    let is_main = unsafe { ffi::PyInterpreterState_Get() == ffi::PyInterpreterState_Main() };
+    if is_main {
+        Ok(())
+    } else {
+        Err(PyImportError::new_err(
+            "pyants works in the main interpreter only",
+        ))
+    }
+}
+
+/// Registers the hooks with the interpreter, once: a module imported again, after it was removed from `sys.modules`,
+/// serves the same pools.
+fn prepare_interpreter(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    static IS_PREPARED: PyOnceLock<()> = PyOnceLock::new();
+    if IS_PREPARED.get(py).is_some() {
+        return Ok(());
+    }
+    interpreter::lookup::look_up(py)?;
+    interpreter::lookup::look_up_for_pyo3(py)?;
+    interpreter::contextvars::read_flags(py)?;
+    let _ = IS_PREPARED.set(py, ());
+    let main_thread = py.import("threading")?.guarded_method0("main_thread")?;
+    interpreter::thread_id::know_main_thread(&main_thread)?;
+    interpreter::exit::install(module)?;
+    interpreter::fork_guard::install(module)
+}
+
 /// The native half of the package `pyants`.
 #[pymodule(gil_used = false)]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    interpreter::exit::refuse_other_interpreters()?;
+    refuse_other_interpreters()?;
     module.add_class::<faces::base::Base>()?;
-    faces::base::install(module.py());
+    // SAFETY: one thread initialises the module; the first time no pool has been made, and the subclasses come below.
+    unsafe { faces::base::Base::install_finalizer(module.py()) };
     module.add_class::<faces::pool::Submitter>()?;
-    module.add_class::<faces::func::Invoker>()?;
-    faces::patch::install(module.py())?;
+    module.add_class::<faces::with_func::Invoker>()?;
+    faces::patched_submit::install(module.py())?;
     faces::fastcall::install(module.py())?;
+    work::future::install(module.py())?;
     module.add_class::<faces::pool::Pool>()?;
-    module.add_class::<faces::func::PoolWithFunc>()?;
+    module.add_class::<faces::with_func::PoolWithFunc>()?;
     module.add_class::<faces::multi::MultiPool>()?;
     module.add_class::<faces::multi::MultiPoolWithFunc>()?;
     module.add_class::<work::future::Future>()?;
     module.add_class::<faces::executor::Executor>()?;
-    module.add_class::<faces::feed::Feed>()?;
-    module.add_class::<work::job::Results>()?;
+    module.add_class::<faces::map_feed::Feed>()?;
+    module.add_class::<work::map::Results>()?;
     module.add_class::<faces::async_pool::AsyncPool>()?;
-    module.add_class::<work::awaitable::Awaitable>()?;
+    module.add_class::<work::asyncio::AsyncCall>()?;
     module.add_class::<faces::async_pool::Ticket>()?;
-    module.add_class::<interpreter::threads::Exit>()?;
+    module.add_class::<threading::Exit>()?;
     module.add_function(wrap_pyfunction!(_fail_spawns, module)?)?;
     let modules = MODULES.get_or_init(module.py(), || PyDict::new(module.py()).unbind());
     module.add("_modules", modules)?;
-    module.add_function(wrap_pyfunction!(interpreter::threads::_wait_ended, module)?)?;
+    module.add_function(wrap_pyfunction!(threading::_wait_ended, module)?)?;
     work::future::prepare(module.py())?;
-    interpreter::exit::install(module)
+    prepare_interpreter(module)
 }

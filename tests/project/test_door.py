@@ -42,7 +42,7 @@ def code(path: Path) -> list[tuple[int, str]]:
     ]
 
 
-@pytest.mark.parametrize("path", files(), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(SOURCE)))
 def test_nothing_else_calls_python(path: Path) -> None:
     calls = [f"{path.name}:{number}: {line.strip()}" for number, line in code(path) if CALLS.search(OURS.sub("", line))]
     assert calls == []
@@ -62,7 +62,7 @@ def test_the_search_finds_what_it_is_for() -> None:
         assert not CALLS.search(OURS.sub("", line)), line
 
 
-@pytest.mark.parametrize("path", files(), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(SOURCE)))
 def test_destructors_attach_by_the_door(path: Path) -> None:
     text = path.read_text()
     for found in re.finditer(r"^impl[^\n]* Drop for .*?^}", text, re.MULTILINE | re.DOTALL):

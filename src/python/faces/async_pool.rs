@@ -2,29 +2,27 @@
 
 use super::base::{Base, check_callable};
 use crate::pool::Error;
+use crate::pool::internal::Accounting;
 use crate::pool::internal::sync::lock;
 use crate::python::interpreter::call::{self, Guarded};
-use crate::python::interpreter::context;
-use crate::python::interpreter::wait::detached;
-use crate::python::values::arguments::Call;
+use crate::python::interpreter::contextvars;
+use crate::python::values::arguments::{Call, is_async};
 use crate::python::values::errors::{self, Refusal};
 use crate::python::values::hooks::name_of;
 use crate::python::values::reporter::{Reporter, Source};
 use crate::python::values::scope::SharedScope;
-use crate::python::work::awaitable::{self, Awaitable, Post, Prospect};
-use crate::python::work::mailbox::Mailbox;
+use crate::python::work::asyncio::{self, AsyncCall, Mailbox, Post, Prospect};
 use crate::python::work::task::Task;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// A handle by which a call that has not begun is withdrawn.
 #[pyclass(frozen, module = "pyants", name = "_Ticket")]
-pub struct Ticket(Py<Awaitable>);
+pub struct Ticket(Py<AsyncCall>);
 
 #[pymethods]
 impl Ticket {
@@ -40,9 +38,10 @@ impl Ticket {
 
 /// The native half of `pyants.AsyncPool`.
 #[pyclass(frozen, subclass, weakref, module = "pyants", name = "_AsyncPool")]
+#[derive(Default)]
 pub struct AsyncPool {
-    pool: PyOnceLock<Py<Base>>,
-    get_running_loop: PyOnceLock<Py<PyAny>>,
+    pool: OnceLock<Py<Base>>,
+    get_running_loop: OnceLock<Py<PyAny>>,
     /// Whether the pool is this object's own, and closed with it.
     owns_pool: AtomicBool,
     abandon_on_cancel: AtomicBool,
@@ -55,9 +54,9 @@ pub struct AsyncPool {
 impl AsyncPool {
     fn pool<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, Base>> {
         self.pool
-            .get(py)
+            .get()
             .map(|pool| pool.bind(py))
-            .ok_or_else(not_initialised)
+            .ok_or_else(|| errors::not_initialised("pool"))
     }
 
     fn reporter(&self, py: Python<'_>) -> PyResult<Reporter> {
@@ -72,18 +71,14 @@ impl AsyncPool {
     }
 
     fn mailbox(&self, py: Python<'_>, event_loop: &Bound<'_, PyAny>) -> PyResult<Arc<Mailbox>> {
-        let lookup = lock(&self.mailboxes)
-            .iter()
-            .find(|mailbox| mailbox.is_at(event_loop))
-            .cloned();
-        if let Some(mailbox) =
-            lookup.filter(|mailbox| mailbox.is_of(event_loop) && mailbox.is_ours())
-        {
+        let is_at = |mailbox: &&Arc<Mailbox>| mailbox.is_at(event_loop);
+        let found = lock(&self.mailboxes).iter().find(is_at).cloned();
+        if let Some(mailbox) = found.filter(|found| found.is_of(event_loop) && found.is_ours()) {
             return Ok(mailbox);
         }
-        let lookup = lock(&self.mailboxes).clone();
+        let mailboxes = lock(&self.mailboxes).clone();
         let mut over = Vec::new();
-        for mailbox in lookup {
+        for mailbox in mailboxes {
             if mailbox.is_over(py)? {
                 over.push(mailbox);
             }
@@ -107,7 +102,8 @@ impl AsyncPool {
         kwargs: Option<Bound<'py, PyDict>>,
         way: Way,
     ) -> PyResult<Started<'py>> {
-        let get_running_loop = self.get_running_loop.get(py).ok_or_else(not_initialised)?;
+        let get_running_loop = self.get_running_loop.get();
+        let get_running_loop = get_running_loop.ok_or_else(|| errors::not_initialised("pool"))?;
         let event_loop = get_running_loop.bind(py).guarded_call0()?;
         let pool = self.pool(py)?;
         let front = pool.get().front(py)?;
@@ -118,7 +114,7 @@ impl AsyncPool {
             Way::Plain => None,
             Way::Told => Some(event_loop.guarded_method0(intern!(py, "create_future"))?),
         };
-        let context = context::current(py)?;
+        let context = contextvars::current(py)?;
         mailbox.call_to_spin(py)?;
         let scope = self.scope.get();
         let is_open = scope.enter();
@@ -131,43 +127,34 @@ impl AsyncPool {
             note_withdrawn,
         };
         let abandons = self.abandon_on_cancel.load(Ordering::Relaxed);
-        let call = Awaitable::new(event_loop.unbind(), mailbox, abandons, prospect);
-        let call = match Bound::new(py, call) {
-            Ok(call) => call,
-            Err(failure) => {
-                if is_open {
-                    scope.leave();
-                }
-                return Err(failure);
+        let call = AsyncCall::new(event_loop.unbind(), mailbox, abandons, prospect);
+        let leave = || {
+            if is_open {
+                scope.leave();
             }
         };
+        let call = Bound::new(py, call).inspect_err(|_| leave())?;
         let detached = if is_open {
-            front.submit_detached(py, Task::Async(call.clone().unbind()))
+            front.submit_detached(py, Task::Async(call.clone().unbind()), Accounting::Counted)
         } else {
             Err(Refusal::Pool(Error::Closed))
         };
-        let mut started = Started {
-            call,
-            admission: None,
-        };
-        match detached {
-            Ok(None) => {}
-            Ok(Some(place)) => {
-                started.call.get().stand(Box::new(place));
+        let admission = match detached {
+            Ok(None) => None,
+            Ok(Some(permit_wait)) => {
+                call.get().waits_for_permit(Box::new(permit_wait));
                 // The caller is notified when the task is taken up.
-                started.admission = admission;
+                admission
             }
             // Raised where the call is awaited, as its own exceptions are: `gather(..., return_exceptions=True)` may
             // catch it.
             Err(refusal) => {
-                let reason = refusal.into_exception(py);
-                started.call.get().refuse_now(py, reason);
-                if is_open {
-                    scope.leave();
-                }
+                call.get().refuse_now(py, refusal.into_exception(py));
+                leave();
+                None
             }
-        }
-        Ok(started)
+        };
+        Ok(Started { call, admission })
     }
 }
 
@@ -189,13 +176,13 @@ enum Way {
 }
 
 struct Started<'py> {
-    call: Bound<'py, Awaitable>,
+    call: Bound<'py, AsyncCall>,
     admission: Option<Bound<'py, PyAny>>,
 }
 
 /// Calling an async function only creates a coroutine, which no worker would await.
 fn refuse_async(func: &Bound<'_, PyAny>) -> PyResult<()> {
-    if !awaitable::is_async(func)? {
+    if !is_async(func)? {
         return Ok(());
     }
     Err(PyTypeError::new_err(format!(
@@ -204,23 +191,12 @@ fn refuse_async(func: &Bound<'_, PyAny>) -> PyResult<()> {
     )))
 }
 
-fn not_initialised() -> PyErr {
-    PyRuntimeError::new_err("the pool's __init__() was not called")
-}
-
 #[pymethods]
 impl AsyncPool {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        AsyncPool {
-            pool: PyOnceLock::new(),
-            get_running_loop: PyOnceLock::new(),
-            owns_pool: AtomicBool::new(false),
-            abandon_on_cancel: AtomicBool::new(false),
-            scope: SharedScope::new(),
-            mailboxes: Mutex::default(),
-        }
+        AsyncPool::default()
     }
 
     /// The body of __init__.
@@ -232,14 +208,14 @@ impl AsyncPool {
         shared: bool,
         abandon_on_cancel: bool,
     ) -> PyResult<()> {
-        awaitable::prepare(py)?;
-        if self.pool.set(py, pool).is_err() {
+        asyncio::prepare(py)?;
+        if self.pool.set(pool).is_err() {
             return Err(PyRuntimeError::new_err("a pool is initialised once"));
         }
         self.owns_pool.store(!shared, Ordering::Relaxed);
         self.abandon_on_cancel
             .store(abandon_on_cancel, Ordering::Relaxed);
-        let _ = self.get_running_loop.set(py, get_running_loop);
+        let _ = self.get_running_loop.set(get_running_loop);
         Ok(())
     }
 
@@ -262,7 +238,7 @@ impl AsyncPool {
         r#fn: &Bound<'py, PyAny>,
         args: Bound<'py, PyTuple>,
         kwargs: Option<Bound<'py, PyDict>>,
-    ) -> PyResult<Bound<'py, Awaitable>> {
+    ) -> PyResult<Bound<'py, AsyncCall>> {
         self.start(py, r#fn, args, kwargs, Way::Plain)
             .map(|started| started.call)
     }
@@ -275,7 +251,7 @@ impl AsyncPool {
         r#fn: &Bound<'py, PyAny>,
         args: Bound<'py, PyTuple>,
         kwargs: Option<Bound<'py, PyDict>>,
-    ) -> PyResult<(Bound<'py, Awaitable>, Option<Bound<'py, PyAny>>, Ticket)> {
+    ) -> PyResult<(Bound<'py, AsyncCall>, Option<Bound<'py, PyAny>>, Ticket)> {
         let Started { call, admission } = self.start(py, r#fn, args, kwargs, Way::Told)?;
         let ticket = Ticket(call.clone().unbind());
         Ok((call, admission, ticket))
@@ -300,9 +276,7 @@ impl AsyncPool {
 
     /// Blocks (not on a loop's thread) until every call is done and, if it owns the pool, all workers have left.
     fn _wait_closed(&self, py: Python<'_>) -> PyResult<()> {
-        let scope = self.scope.get();
-        let (waited, raised) = detached(py, None, |wait_limit| scope.wait(wait_limit));
-        waited.map_err(|error| raised.unwrap_or_else(|| errors::raise(py, error, "aclose")))?;
+        self.scope.get().wait(py, "aclose")?;
         if self.owns_pool.load(Ordering::Relaxed) {
             // Not before: calls that wait for a permit would be refused.
             let base = self.pool(py)?.get();
@@ -330,10 +304,7 @@ impl AsyncPool {
     }
 
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
-        // SAFETY: no token is needed to read a cell that is written once; traversal runs while the thread is attached,
-        // but PyO3 hands out no token for it.
-        let py = unsafe { Python::assume_attached() };
-        visit.call(self.pool.get(py))?;
-        visit.call(self.get_running_loop.get(py))
+        visit.call(self.pool.get())?;
+        visit.call(self.get_running_loop.get())
     }
 }

@@ -1,34 +1,30 @@
 //! `PoolExecutor`: calls with futures, on the workers of a pool.
 
 use super::base::{Base, Wait};
-use super::feed::Feed;
-use super::patch;
+use super::map_feed::Feed;
+use super::patched_submit;
 use crate::pool::Error;
 use crate::pool::internal::sync::lock;
-use crate::python::interpreter::call;
-use crate::python::interpreter::instance;
-use crate::python::interpreter::lookup;
-use crate::python::interpreter::process;
-use crate::python::interpreter::wait::detached;
-use crate::python::interpreter::wakeups;
+use crate::python::interpreter::wait::ring;
+use crate::python::interpreter::{call, exit, lookup};
 use crate::python::values::arguments::Call;
 use crate::python::values::errors::{self, Refusal};
 use crate::python::values::options;
 use crate::python::values::scope::{Scope, SharedScope};
 use crate::python::work::future::{self, Future, FutureClass};
-use crate::python::work::job::Job;
+use crate::python::work::map::Job;
 use crate::python::work::task::Task;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyTuple, PyType};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 /// The native half of `pyants.PoolExecutor`.
 #[pyclass(frozen, subclass, weakref, module = "pyants", name = "_Executor")]
+#[derive(Default)]
 pub struct Executor {
-    pool: PyOnceLock<Py<Base>>,
-    future_class: PyOnceLock<FutureClass>,
+    pool: OnceLock<Py<Base>>,
+    future_class: OnceLock<FutureClass>,
     /// The executor's calls, if the pool is shared; otherwise all the pool's tasks are the executor's.
     scope: OnceLock<SharedScope>,
     /// The prefix of the threads' names, if the pool is the executor's own.
@@ -39,11 +35,11 @@ pub struct Executor {
 
 impl Executor {
     fn pool<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, Base>> {
-        self.pool.get(py).map(|pool| pool.bind(py)).ok_or_else(|| {
-            if process::is_exiting() {
+        self.pool.get().map(|pool| pool.bind(py)).ok_or_else(|| {
+            if exit::is_exiting() {
                 Refusal::Pool(Error::Closed).into_executors(py)
             } else {
-                not_initialised()
+                errors::not_initialised("executor")
             }
         })
     }
@@ -62,7 +58,10 @@ impl Executor {
         call: Call,
     ) -> Result<Bound<'py, Future>, Refusal> {
         let front = self.pool(py)?.get().front(py)?;
-        let class = self.future_class.get(py).ok_or_else(not_initialised)?;
+        let class = self
+            .future_class
+            .get()
+            .ok_or_else(|| errors::not_initialised("executor"))?;
         let future = class.task_future(py, front.deadlock_group_id())?;
         let scope = self.scope();
         if let Some(scope) = &scope {
@@ -71,7 +70,7 @@ impl Executor {
             }
             future.get().enter_scope(Arc::clone(scope));
         }
-        let task = Task::Future(call, instance::share(&future));
+        let task = Task::Future(call, future::share(&future));
         let result = front.submit(py, task, wait);
         // A call that was accepted just before the signal runs, and belongs to the executor until it is done.
         if !matches!(result, Ok(()) | Err(Refusal::Late(_))) {
@@ -91,6 +90,10 @@ impl Executor {
             .map_err(|refusal| refusal.into_executors(py))
     }
 
+    fn jobs(&self) -> Vec<Arc<Job>> {
+        lock(&self.jobs).iter().filter_map(Weak::upgrade).collect()
+    }
+
     /// Whether the task is a call of the executor with this scope; without a scope all are.
     fn is_call_of(task: &Task, scope: Option<&Arc<Scope>>) -> bool {
         match (task, scope) {
@@ -106,31 +109,24 @@ impl Executor {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        Executor {
-            pool: PyOnceLock::new(),
-            future_class: PyOnceLock::new(),
-            scope: OnceLock::new(),
-            thread_name_prefix: OnceLock::new(),
-            jobs: Mutex::default(),
-        }
+        Executor::default()
     }
 
     /// The body of __init__. thread_name_prefix is None if the pool is shared.
     fn _set_up(
         &self,
-        py: Python<'_>,
         pool: Py<Base>,
         future_class: Bound<'_, PyType>,
         thread_name_prefix: Option<String>,
     ) -> PyResult<()> {
         let future_class = FutureClass::new(future_class)?;
-        if self.pool.set(py, pool).is_err() {
+        if self.pool.set(pool).is_err() {
             return Err(PyRuntimeError::new_err("an executor is initialised once"));
         }
-        let _ = self.future_class.set(py, future_class);
+        let _ = self.future_class.set(future_class);
         let _ = match thread_name_prefix {
             Some(prefix) => self.thread_name_prefix.set(prefix).is_ok(),
-            None => self.scope.set(SharedScope::new()).is_ok(),
+            None => self.scope.set(SharedScope::default()).is_ok(),
         };
         Ok(())
     }
@@ -160,9 +156,9 @@ impl Executor {
         kwargs: Option<Bound<'py, PyDict>>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let py = slf.py();
-        if patch::is_replaced(slf.as_any())? {
+        if patched_submit::is_replaced(slf.as_any())? {
             let overload = lookup::POOL_OVERLOAD_ERROR.get(py);
-            return match patch::ask(slf.as_any(), Wait::No, r#fn, &args, kwargs.as_ref()) {
+            return match patched_submit::ask(slf.as_any(), Wait::No, r#fn, &args, kwargs.as_ref()) {
                 Err(refusal) if refusal.is_instance(py, overload) => Ok(None),
                 result => result.map(Some),
             };
@@ -185,8 +181,8 @@ impl Executor {
         kwargs: Option<Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let wait = Wait::Up(Some(options::read_timeout(timeout)?));
-        if patch::is_replaced(slf.as_any())? {
-            return patch::ask(slf.as_any(), wait, r#fn, &args, kwargs.as_ref());
+        if patched_submit::is_replaced(slf.as_any())? {
+            return patched_submit::ask(slf.as_any(), wait, r#fn, &args, kwargs.as_ref());
         }
         let call = Call::new(r#fn.clone().unbind(), args, kwargs);
         let future = slf.get().schedule(slf.py(), wait, call)?;
@@ -203,7 +199,7 @@ impl Executor {
     ) -> PyResult<Bound<'py, Future>> {
         let call = Call::new(r#fn.unbind(), args, kwargs);
         slf.get()
-            .schedule(slf.py(), patch::wait(slf.as_any()), call)
+            .schedule(slf.py(), patched_submit::wait(slf.as_any()), call)
     }
 
     /// Raises as submit() does if the executor accepts no more calls.
@@ -219,7 +215,7 @@ impl Executor {
 
     /// Whether submit() was replaced: on this executor, in its class, or in CPython's.
     fn _is_submit_replaced(slf: &Bound<'_, Self>) -> PyResult<bool> {
-        patch::is_replaced(slf.as_any())
+        patched_submit::is_replaced(slf.as_any())
     }
 
     /// Begins a map: returns the feed that takes further items and has the results. The calls for these items begin
@@ -233,14 +229,14 @@ impl Executor {
         ordered: bool,
         timeout: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Feed> {
-        let timeout = future::read_timeout(timeout)?;
+        let timeout = options::read_threading_timeout(timeout)?;
         let pool = self.pool(py)?;
         let job = Arc::new(Job::new(
             r#fn.unbind(),
             items,
             star,
             ordered,
-            pool.get().deadlock_group_id(py)?,
+            pool.get().front(py)?.deadlock_group_id(),
             self.scope(),
         ));
         {
@@ -255,25 +251,13 @@ impl Executor {
 
     /// Cancels calls that have not started of the maps whose results this thread has begun to read.
     fn _leave_maps(&self, py: Python<'_>) {
-        let jobs: Vec<_> = lock(&self.jobs).iter().filter_map(Weak::upgrade).collect();
-        for job in jobs.iter().filter(|job| job.is_left()) {
-            wakeups::ring(py, job.cancel());
+        for job in self.jobs().iter().filter(|job| job.is_left()) {
+            ring(py, job.cancel());
         }
     }
 
     /// Takes the oldest call that waits for a worker out of the queue: returns its future, fn, args and kwargs.
-    #[allow(clippy::type_complexity)]
-    fn _take_queued<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> PyResult<
-        Option<(
-            Py<Future>,
-            Py<PyAny>,
-            Bound<'py, PyTuple>,
-            Bound<'py, PyDict>,
-        )>,
-    > {
+    fn _take_queued<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
         let scope = self.scope();
         for pool in self.pool(py)?.get().front(py)?.pools() {
             let wanted = |task: &Task| Self::is_call_of(task, scope.as_ref());
@@ -281,7 +265,7 @@ impl Executor {
             if let Some(Task::Future(call, future)) = taken {
                 future.get().leave_scope();
                 let (func, args, kwargs) = call.into_parts(py)?;
-                return Ok(Some((future, func, args, kwargs)));
+                return (future, func, args, kwargs).into_pyobject(py).map(Some);
             }
         }
         Ok(None)
@@ -300,13 +284,13 @@ impl Executor {
             }
             Some(scope) => scope.close(),
         }
-        let jobs: Vec<_> = lock(&self.jobs).iter().filter_map(Weak::upgrade).collect();
+        let jobs = self.jobs();
         if !cancel_futures {
             jobs.iter().for_each(|job| job.end_if_exhausted());
             return Ok(());
         }
         for job in jobs {
-            wakeups::ring(py, job.cancel());
+            ring(py, job.cancel());
         }
         let mut taken = Vec::new();
         for pool in front.pools() {
@@ -316,7 +300,7 @@ impl Executor {
         for task in taken {
             if let Task::Future(call, future) = task {
                 drop(call);
-                wakeups::ring(py, Future::withdraw(future.bind(py)));
+                ring(py, Future::withdraw(future.bind(py)));
             }
         }
         Ok(())
@@ -330,17 +314,16 @@ impl Executor {
         let Some(scope) = self.scope() else {
             return pool.get().wait_gone(py, None, "shutdown");
         };
-        match detached(py, None, |wait_limit| scope.wait(wait_limit)) {
-            (Err(Error::Interrupted), Some(raised)) => Err(raised),
-            (Err(error), _) => Err(errors::raise(py, error, "shutdown")),
-            (Ok(()), _) => Ok(()),
-        }
+        scope.wait(py, "shutdown")
     }
 
     /// Returns a future to wait for a place with: a worker's wait for it counts when deadlocks are detected.
     fn _place<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Future>> {
-        let class = self.future_class.get(py).ok_or_else(not_initialised)?;
-        class.task_future(py, self.pool(py)?.get().deadlock_group_id(py)?)
+        let class = self
+            .future_class
+            .get()
+            .ok_or_else(|| errors::not_initialised("executor"))?;
+        class.task_future(py, self._pool_id(py)?)
     }
 
     /// Returns a timeout in seconds, checked as by submit_within().
@@ -350,7 +333,7 @@ impl Executor {
 
     /// The id of the pool; the thread object of a worker has it as its attribute _pyants_pool.
     fn _pool_id(&self, py: Python<'_>) -> PyResult<usize> {
-        self.pool(py)?.get().deadlock_group_id(py)
+        Ok(self.pool(py)?.get().front(py)?.deadlock_group_id())
     }
 
     /// Whether a worker's initializer failed.
@@ -368,14 +351,7 @@ impl Executor {
     }
 
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
-        // SAFETY: no token is needed to read a cell that is written once; traversal runs while the thread is attached,
-        // but PyO3 hands out no token for it.
-        let py = unsafe { Python::assume_attached() };
-        visit.call(self.pool.get(py))?;
-        visit.call(self.future_class.get(py).map(FutureClass::class))
+        visit.call(self.pool.get())?;
+        visit.call(self.future_class.get().map(FutureClass::class))
     }
-}
-
-fn not_initialised() -> PyErr {
-    PyRuntimeError::new_err("the executor's __init__() was not called")
 }

@@ -1,17 +1,27 @@
 //! `MultiPool` and `MultiPoolWithFunc`: several pools behind one front.
 
 use super::base::Base;
-use super::func::{Invoker, read_func};
 use super::pool::Submitter;
+use super::with_func::{Invoker, read_func};
 use crate::pool::Pool;
-use crate::python::values::options;
+use crate::python::values::{errors, options};
 use crate::python::work::host::PyHost;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyInt, PyTuple};
 
-/// The pool that a by-index method is about.
+/// The pool with this index (B88: negative ones do not count from the end).
 fn at<'a>(base: &'a Bound<'_, Base>, index: &Bound<'_, PyAny>) -> PyResult<&'a Pool<PyHost>> {
-    base.get().pool_at(base.py(), index)
+    let pools = base.get().front(base.py())?.pools();
+    let number = index.extract::<i128>();
+    if number.is_err() && !index.is_instance_of::<PyInt>() {
+        return Err(errors::wrong_type("index", "an int", index));
+    }
+    let number = number.ok().and_then(|number| usize::try_from(number).ok());
+    let pool = number.and_then(|number| pools.get(number));
+    pool.ok_or_else(|| {
+        let allowed = format!("between 0 and {}", pools.len() - 1);
+        errors::invalid_index(index.py(), errors::must_be("index", &allowed, index))
+    })
 }
 
 /// Several pools behind one front: less contention between submitters.

@@ -1,10 +1,8 @@
 //! `Pool`: fire and forget, ants' own semantics; and what it shares with `MultiPool`.
 
 use super::base::{Base, Wait};
-use crate::python::values::arguments::Call;
 use crate::python::values::errors::accepted;
 use crate::python::values::options;
-use crate::python::work::task::Task;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
@@ -30,11 +28,8 @@ impl Submitter {
         args: Bound<'_, PyTuple>,
         kwargs: Option<Bound<'_, PyDict>>,
     ) -> PyResult<bool> {
-        let py = slf.py();
-        let result = slf.as_super().get().submit(py, r#fn, Wait::No, |func| {
-            Task::Call(Call::new(func, args, kwargs))
-        });
-        accepted(py, result)
+        let base = slf.as_super().get();
+        accepted(slf.py(), base.submit(r#fn, args, kwargs, Wait::No))
     }
 
     /// As submit(), but blocks for at most timeout seconds (or a timedelta), then raises PoolTimeoutError.
@@ -46,11 +41,9 @@ impl Submitter {
         args: Bound<'_, PyTuple>,
         kwargs: Option<Bound<'_, PyDict>>,
     ) -> PyResult<()> {
-        let (py, wait) = (slf.py(), Wait::Up(Some(options::read_timeout(timeout)?)));
-        let result = slf.as_super().get().submit(py, r#fn, wait, |func| {
-            Task::Call(Call::new(func, args, kwargs))
-        });
-        result.map_err(|refusal| refusal.into_exception(py))
+        let wait = Wait::Up(Some(options::read_timeout(timeout)?));
+        let result = slf.as_super().get().submit(r#fn, args, kwargs, wait);
+        result.map_err(|refusal| refusal.into_exception(slf.py()))
     }
 
     /// Submits fn(item) for each item of iterable; blocks as submit() does.

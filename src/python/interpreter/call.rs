@@ -19,65 +19,33 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
 /// PyO3's calls, made on a guarded thread.
-pub trait Guarded<'py> {
+pub trait Guarded<'py>: PyAnyMethods<'py> {
     /// `self()`.
-    fn guarded_call0(&self) -> PyResult<Bound<'py, PyAny>>;
-
-    /// `self(*args)`.
-    fn guarded_call1(&self, args: impl PyCallArgs<'py>) -> PyResult<Bound<'py, PyAny>>;
-
-    /// `self(*args, **kwargs)`.
-    fn guarded_call(
-        &self,
-        args: impl PyCallArgs<'py>,
-        kwargs: &Bound<'py, PyDict>,
-    ) -> PyResult<Bound<'py, PyAny>>;
-
-    /// `self.name()`.
-    fn guarded_method0(
-        &self,
-        name: impl IntoPyObject<'py, Target = PyString>,
-    ) -> PyResult<Bound<'py, PyAny>>;
-
-    /// `self.name(*args)`.
-    fn guarded_method1(
-        &self,
-        name: impl IntoPyObject<'py, Target = PyString>,
-        args: impl PyCallArgs<'py>,
-    ) -> PyResult<Bound<'py, PyAny>>;
-
-    /// `self.name(*args, **kwargs)`.
-    fn guarded_method(
-        &self,
-        name: impl IntoPyObject<'py, Target = PyString>,
-        args: impl PyCallArgs<'py>,
-        kwargs: &Bound<'py, PyDict>,
-    ) -> PyResult<Bound<'py, PyAny>>;
-}
-
-impl<'py> Guarded<'py> for Bound<'py, PyAny> {
     #[inline]
     fn guarded_call0(&self) -> PyResult<Bound<'py, PyAny>> {
         guard_thread();
         self.call0()
     }
 
+    /// `self(*args)`.
     #[inline]
     fn guarded_call1(&self, args: impl PyCallArgs<'py>) -> PyResult<Bound<'py, PyAny>> {
         guard_thread();
         self.call1(args)
     }
 
+    /// `self(*args, **kwargs)`.
     #[inline]
     fn guarded_call(
         &self,
         args: impl PyCallArgs<'py>,
-        kwargs: &Bound<'py, PyDict>,
+        kwargs: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         guard_thread();
-        self.call(args, Some(kwargs))
+        self.call(args, kwargs)
     }
 
+    /// `self.name()`.
     #[inline]
     fn guarded_method0(
         &self,
@@ -87,6 +55,7 @@ impl<'py> Guarded<'py> for Bound<'py, PyAny> {
         self.call_method0(name)
     }
 
+    /// `self.name(*args)`.
     #[inline]
     fn guarded_method1(
         &self,
@@ -97,6 +66,7 @@ impl<'py> Guarded<'py> for Bound<'py, PyAny> {
         self.call_method1(name, args)
     }
 
+    /// `self.name(*args, **kwargs)`.
     #[inline]
     fn guarded_method(
         &self,
@@ -108,6 +78,8 @@ impl<'py> Guarded<'py> for Bound<'py, PyAny> {
         self.call_method(name, args, Some(kwargs))
     }
 }
+
+impl<'py> Guarded<'py> for Bound<'py, PyAny> {}
 
 /// Attaches this thread, which native code created, while `body` runs; `None`: there is no interpreter, or it is
 /// ending.
@@ -162,46 +134,6 @@ pub fn aside<R>(body: impl FnOnce(Python<'_>) -> R) -> Option<R> {
         body(py)
     })
 }
-
-/// The finalizer that the collector calls for an object of `$class` that is garbage, before it clears any: the last
-/// moment at which the object is whole. For the slot `tp_finalize` of that class, since PyO3 has no such method.
-macro_rules! finalizer {
-    ($class:ty, $finish:expr) => {{
-        use pyo3::prelude::*;
-        use pyo3::{Borrowed, ffi};
-
-        fn finish(object: &Bound<'_, $class>, finish: impl FnOnce(&Bound<'_, $class>)) {
-            finish(object);
-        }
-
-        /// # Safety
-        /// Must be called by the interpreter, as the finalizer of a `$class`.
-        unsafe extern "C" fn finalize(object: *mut ffi::PyObject) {
-            /// # Safety
-            /// As that of `finalize`.
-            unsafe fn method(
-                py: Python<'_>,
-                object: *mut ffi::PyObject,
-            ) -> PyResult<*mut ffi::PyObject> {
-                // SAFETY: promised by the caller.
-                let object = unsafe { Borrowed::from_ptr(py, object).cast_unchecked::<$class>() };
-                finish(&object, $finish);
-                Ok(py.None().into_ptr())
-            }
-            // SAFETY: a finalizer is called attached, with a live instance of its type; the trampoline's result is
-            // owned here. The call goes through the trampoline, as a method does, since PyO3 does not attach anew while
-            // the interpreter ends, when the collector runs for the last time.
-            unsafe {
-                ffi::Py_XDECREF(pyo3::impl_::trampoline::get_trampoline_function!(noargs, method)(
-                    object,
-                    std::ptr::null_mut(),
-                ));
-            }
-        }
-        finalize
-    }};
-}
-pub(crate) use finalizer;
 
 /// Drops Python objects while attached. If there is no interpreter any more they are leaked.
 pub fn drop_attached<T>(objects: T) {

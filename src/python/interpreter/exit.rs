@@ -1,19 +1,20 @@
-//! The interpreter's exit, and forks of the process.
+//! The interpreter's exit, and the pools to be closed before it.
 
-use super::call::Guarded;
-use super::context;
-use super::fork_guard;
+use super::fork_count::generation;
 use super::lookup;
-use super::process::{self, begin_exit, generation, is_exiting};
 use super::wait::detached;
 use crate::per_process::PerProcess;
-use crate::pool::internal::sync::WaitLimit;
-use pyo3::exceptions::PyImportError;
-use pyo3::ffi;
+use crate::pool::internal::sync::{WaitLimit, lock};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::PyDict;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard};
+
+/// The interpreter is exiting: no more pools are opened.
+static EXITING: AtomicBool = AtomicBool::new(false);
+
+pub fn is_exiting() -> bool {
+    EXITING.load(Ordering::SeqCst)
+}
 
 /// A pool that may still have something to do before the interpreter ends.
 pub trait Closer: Send {
@@ -36,13 +37,10 @@ pub trait Closing: Send + Sync {
     fn tell_the_rest(&self, py: Python<'_>);
 }
 
-type Closers = Mutex<Vec<Box<dyn Closer>>>;
-
 /// The pools created in this process.
 fn closers() -> MutexGuard<'static, Vec<Box<dyn Closer>>> {
-    static CLOSERS: PerProcess<Closers> = PerProcess::empty();
-    let own = CLOSERS.get_or_init(generation(), |_| Closers::default());
-    own.lock().unwrap_or_else(PoisonError::into_inner)
+    static CLOSERS: PerProcess<Mutex<Vec<Box<dyn Closer>>>> = PerProcess::empty();
+    lock(CLOSERS.get_or_init(generation(), |_| Mutex::default()))
 }
 
 /// Registers pools to be closed before the interpreter ends; `false`: it is already exiting.
@@ -76,7 +74,7 @@ pub fn unless_exiting(open: impl FnOnce()) -> bool {
 fn at_exit(py: Python<'_>) -> PyResult<()> {
     let closers = {
         let mut closers = closers();
-        begin_exit();
+        EXITING.store(true, Ordering::SeqCst);
         std::mem::take(&mut *closers)
     };
     let pools: Vec<_> = closers.iter().filter_map(|closer| closer.keep()).collect();
@@ -90,70 +88,14 @@ fn at_exit(py: Python<'_>) -> PyResult<()> {
     raised.map_or(Ok(()), Err)
 }
 
-/// Before a fork, on the thread that forks: waits until no worker is partly registered with the interpreter.
-#[pyfunction]
-fn before_fork(py: Python<'_>) {
-    fork_guard::close(py);
-}
-
-#[pyfunction]
-fn after_fork_in_parent() {
-    fork_guard::open();
-}
-
-/// In a forked child: the parent's threads do not exist here, and its locks must not be touched.
-#[pyfunction]
-fn after_fork_in_child() {
-    process::begin_child();
-    crate::pool::internal::forget_process();
-}
-
-/// Refuses other interpreters than the main one, which owns this crate's statics. `pyants._interpreter` does so first.
-pub fn refuse_other_interpreters() -> PyResult<()> {
-    // SAFETY: this thread is attached, as it runs the module's initialisation.
-    let is_main = unsafe { ffi::PyInterpreterState_Get() == ffi::PyInterpreterState_Main() };
-    if is_main {
-        Ok(())
-    } else {
-        Err(PyImportError::new_err(
-            "pyants works in the main interpreter only",
-        ))
-    }
-}
-
-/// Registers the hooks with the interpreter, once: a module imported again, after it was removed from `sys.modules`,
-/// serves the same pools.
+/// Registers `at_exit` with the interpreter.
 pub fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
-    static IS_INSTALLED: PyOnceLock<()> = PyOnceLock::new();
-    if IS_INSTALLED.get(py).is_some() {
-        return Ok(());
-    }
-    lookup::look_up(py)?;
-    context::read_flags(py)?;
-    let _ = IS_INSTALLED.set(py, ());
-    let threading = py.import("threading")?;
-    let main_thread = threading.guarded_method0("main_thread")?;
-    process::know_main_thread(&main_thread)?;
     let exit = wrap_pyfunction!(at_exit, module)?;
-    let in_time = lookup::AT_EXIT.get(py).guarded_call1((exit,))?;
+    let in_time = lookup::AT_EXIT.invoke(py, (exit,))?;
     if !in_time.is_truthy()? {
         // The module is being imported while the interpreter exits.
-        begin_exit();
-    }
-    let os = py.import("os")?;
-    if os.hasattr("register_at_fork")? {
-        let keywords = PyDict::new(py);
-        keywords.set_item("before", wrap_pyfunction!(before_fork, module)?)?;
-        keywords.set_item(
-            "after_in_parent",
-            wrap_pyfunction!(after_fork_in_parent, module)?,
-        )?;
-        keywords.set_item(
-            "after_in_child",
-            wrap_pyfunction!(after_fork_in_child, module)?,
-        )?;
-        os.guarded_method("register_at_fork", (), &keywords)?;
+        EXITING.store(true, Ordering::SeqCst);
     }
     Ok(())
 }

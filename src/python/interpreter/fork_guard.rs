@@ -1,4 +1,5 @@
-//! The fork guard: keeps forks apart from threads that are entering or leaving Python.
+//! The fork guard: keeps forks apart from threads that are entering or leaving Python. The interpreter calls its hooks
+//! when the process forks.
 //!
 //! CPython keeps records of its threads. Free-threaded builds protect them by locks that are handed from one waiting
 //! thread to the next, so a thread may own one while it is still asleep; other builds use locks that a thread may hold
@@ -12,10 +13,13 @@
 //! processor time, and 1.7 one at a time. Each arriving thread lets one more leave; otherwise threads that come and go
 //! faster than one at a time would pile up.
 
-use super::call;
-use super::process::generation;
+use super::call::{self, Guarded};
+use super::fork_count::{self, generation};
+use super::thread_id;
 use crate::per_process::PerProcess;
-use pyo3::Python;
+use crate::pool::internal::sync::lock;
+use pyo3::prelude::*;
+use pyo3::types::IntoPyDict;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -28,27 +32,67 @@ const ONE_AT_A_TIME: bool = cfg!(Py_GIL_DISABLED);
 const WAIT_LIMIT: Duration = Duration::from_secs(1);
 
 /// Begins to enter Python: no fork happens until the guard is dropped. The caller is detached.
-pub fn arrive() -> Arrival<'static> {
-    ForkGuard::current().arrive()
+pub fn arrive() -> Arrival {
+    let fork_guard = ForkGuard::current();
+    let mut traffic = fork_guard.wait(
+        &fork_guard.condvar,
+        fork_guard.traffic(),
+        WAIT_LIMIT,
+        Traffic::may_arrive,
+    );
+    traffic.arriving += 1;
+    if traffic.permits < traffic.queued {
+        traffic.permits += 1;
+        drop(traffic);
+        fork_guard.turn.notify_one();
+    }
+    Arrival(fork_guard)
 }
 
 /// Begins to leave Python: no fork happens until the guard is dropped, when the thread has left. Detaches only if it
 /// has to wait.
-pub fn leave(py: Python<'_>) -> Departure<'static> {
+pub fn leave(py: Python<'_>) -> Departure {
     let fork_guard = ForkGuard::current();
     fork_guard
         .try_leave()
         .unwrap_or_else(|| call::detach(py, || fork_guard.leave()))
 }
 
-/// Before a fork: waits until all threads that are entering or leaving are through, and lets no more begin.
-pub fn close(py: Python<'_>) {
+/// On the thread that forks: waits until all threads that are entering or leaving are through, and lets no more begin.
+#[pyfunction]
+fn before_fork(py: Python<'_>) {
     call::detach(py, || ForkGuard::current().close());
 }
 
-/// After the fork, in the parent.
-pub fn open() {
+#[pyfunction]
+fn after_fork_in_parent() {
     ForkGuard::current().open();
+}
+
+/// In a forked child: the parent's threads do not exist here, and its locks must not be touched.
+#[pyfunction]
+fn after_fork_in_child() {
+    fork_count::begin_child();
+    thread_id::begin_child();
+    crate::pool::internal::forget_process();
+}
+
+/// Registers the hooks with the interpreter.
+pub fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    let os = py.import("os")?;
+    if os.hasattr("register_at_fork")? {
+        let before = wrap_pyfunction!(before_fork, module)?;
+        let parent = wrap_pyfunction!(after_fork_in_parent, module)?;
+        let child = wrap_pyfunction!(after_fork_in_child, module)?;
+        let hooks = [
+            ("before", before),
+            ("after_in_parent", parent),
+            ("after_in_child", child),
+        ];
+        os.guarded_method("register_at_fork", (), &hooks.into_py_dict(py)?)?;
+    }
+    Ok(())
 }
 
 /// See the module's description. The lock is held only briefly, and the only waits under it are on the condvars.
@@ -105,7 +149,7 @@ impl ForkGuard {
     }
 
     fn traffic(&self) -> MutexGuard<'_, Traffic> {
-        self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.traffic)
     }
 
     /// Waits on `condvar` until `ready`, or until no thread has left for `wait_limit`.
@@ -128,25 +172,8 @@ impl ForkGuard {
         }
     }
 
-    /// Begins to enter Python. The caller is detached.
-    fn arrive(&self) -> Arrival<'_> {
-        let mut traffic = self.wait(
-            &self.condvar,
-            self.traffic(),
-            WAIT_LIMIT,
-            Traffic::may_arrive,
-        );
-        traffic.arriving += 1;
-        if traffic.permits < traffic.queued {
-            traffic.permits += 1;
-            drop(traffic);
-            self.turn.notify_one();
-        }
-        Arrival(self)
-    }
-
     /// Begins to leave Python. The caller is detached.
-    fn leave(&self) -> Departure<'_> {
+    fn leave(&'static self) -> Departure {
         let mut traffic = self.traffic();
         traffic.queued += 1;
         // A large number of threads that all wake up every second would do nothing else: later ones wait longer.
@@ -161,7 +188,7 @@ impl ForkGuard {
     }
 
     /// As `leave`, but never blocks; `None`: it would have to.
-    fn try_leave(&self) -> Option<Departure<'_>> {
+    fn try_leave(&'static self) -> Option<Departure> {
         let mut traffic = self.traffic();
         traffic.may_leave().then(|| {
             traffic.leave();
@@ -194,9 +221,9 @@ impl ForkGuard {
 }
 
 /// A thread that is entering Python.
-pub struct Arrival<'a>(&'a ForkGuard);
+pub struct Arrival(&'static ForkGuard);
 
-impl Drop for Arrival<'_> {
+impl Drop for Arrival {
     fn drop(&mut self) {
         let mut traffic = self.0.traffic();
         traffic.arriving -= 1;
@@ -205,9 +232,9 @@ impl Drop for Arrival<'_> {
 }
 
 /// A thread that is leaving Python, to end.
-pub struct Departure<'a>(&'a ForkGuard);
+pub struct Departure(&'static ForkGuard);
 
-impl Drop for Departure<'_> {
+impl Drop for Departure {
     fn drop(&mut self) {
         let mut traffic = self.0.traffic();
         traffic.leaving -= 1;

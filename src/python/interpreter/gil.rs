@@ -7,7 +7,7 @@
 mod with_gil {
     use crate::per_process::PerProcess;
     use crate::pool::internal::sync::{AdaptiveSpin, lock, thread};
-    use crate::python::interpreter::process::generation;
+    use crate::python::interpreter::fork_count::generation;
     use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
     use std::sync::{Mutex, MutexGuard};
     use std::time::Duration;

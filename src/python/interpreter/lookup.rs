@@ -1,8 +1,10 @@
-//! The attributes of other modules that the bindings use, all looked up at import. A cell filled on first use could be
+//! The attributes of other modules that the bindings use, all looked up at import (those for asyncio: when a
+//! pool is made for it). A cell filled on first use could be
 //! half filled when another thread forks, and would stay so in the child for ever; so would a module whose import is
 //! under way.
 
 use super::call::Guarded;
+use pyo3::call::PyCallArgs;
 use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -13,31 +15,71 @@ pub struct Lookup(PyOnceLock<Py<PyAny>>);
 
 impl Lookup {
     pub fn get<'py>(&self, py: Python<'py>) -> &Bound<'py, PyAny> {
-        self.0
-            .get(py)
-            .expect("it was looked up when the module was imported")
-            .bind(py)
+        self.0.get(py).expect("it was looked up before").bind(py)
+    }
+
+    /// Calls it.
+    pub fn invoke<'py>(
+        &self,
+        py: Python<'py>,
+        args: impl PyCallArgs<'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.get(py).guarded_call1(args)
+    }
+
+    /// An exception of this class.
+    pub fn error<'py>(&self, py: Python<'py>, args: impl PyCallArgs<'py>) -> PyErr {
+        self.invoke(py, args)
+            .map_or_else(|error| error, PyErr::from_value)
     }
 }
 
 macro_rules! lookup {
-    ($($module:literal { $($cell:ident $name:literal)* })*) => {
+    ($(#[$doc:meta])* $function:ident $($module:literal { $($cell:ident $name:literal)* })*) => {
         $($(pub static $cell: Lookup = Lookup(PyOnceLock::new());)*)*
 
-        /// Looks everything up.
-        pub fn look_up(py: Python<'_>) -> PyResult<()> {
+        $(#[$doc])*
+        pub fn $function(py: Python<'_>) -> PyResult<()> {
             $($($cell.0.import(py, $module, $name)?;)*)*
-            // Looked up by PyO3 itself: the exception type of a panic, and the types of `datetime`.
-            let _ = py.get_type::<PanicException>();
-            let _ = PyDelta::new(py, 0, 0, 0, false)?;
-            // Imported later, where it is needed; not available on every platform.
-            let _ = py.import("resource");
             Ok(())
         }
     };
 }
 
+/// Has PyO3 look up what it uses itself.
+pub fn look_up_for_pyo3(py: Python<'_>) -> PyResult<()> {
+    // The exception type of a panic, and the types of `datetime`.
+    let _ = py.get_type::<PanicException>();
+    let _ = PyDelta::new(py, 0, 0, 0, false)?;
+    // Imported later, where it is needed; not available on every platform.
+    let _ = py.import("resource");
+    Ok(())
+}
+
 lookup! {
+    /// Looks up what calls of asyncio loops need, when the first pool for them is made: most programs do without.
+    look_up_for_asyncio
+    "asyncio" {
+        ASYNCIO_FUTURE "Future"
+    }
+    "asyncio.exceptions" {
+        ASYNCIO_CANCELLED_ERROR "CancelledError"
+        ASYNCIO_INVALID_STATE_ERROR "InvalidStateError"
+    }
+    "functools" {
+        PARTIAL "partial"
+    }
+    "inspect" {
+        IS_COROUTINE_FUNCTION "iscoroutinefunction"
+    }
+    "types" {
+        METHOD "MethodType"
+    }
+}
+
+lookup! {
+    /// Looks up what is needed from the import on.
+    look_up
     "pyants._errors" {
         POOL_CLOSED_ERROR "PoolClosedError"
         BROKEN_POOL_ERROR "BrokenPoolError"
@@ -104,5 +146,5 @@ pub fn generic_alias<'py>(
     class: &Bound<'py, PyType>,
     item: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    GENERIC_ALIAS.get(class.py()).guarded_call1((class, item))
+    GENERIC_ALIAS.invoke(class.py(), (class, item))
 }

@@ -1,15 +1,16 @@
 //! CPython: what calls it, waits without it, and outlives it. Knows no pool.
 
 pub mod call;
-pub mod condition;
-pub mod context;
+pub mod contextvars;
+pub mod descriptor;
+pub mod exc_info;
 pub mod exit;
+pub mod finalizer;
+pub mod fork_count;
 pub mod fork_guard;
 pub mod gil;
-pub mod instance;
 pub mod lookup;
-pub mod process;
-pub mod switch;
-pub mod threads;
+pub mod thread_id;
+pub mod threading;
+pub mod turns;
 pub mod wait;
-pub mod wakeups;

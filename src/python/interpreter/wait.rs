@@ -1,9 +1,12 @@
-//! Waits without the GIL that Ctrl-C can interrupt.
+//! Waits without the GIL that Ctrl-C can interrupt, and waking the threads that wait for a result. Such a wait is in
+//! values/result_wait.rs.
 
 use super::call;
-use super::process::is_main_thread;
+use super::thread_id::is_main_thread;
+use crate::pool::internal::ResultWait;
 use crate::pool::internal::sync::WaitLimit;
 use pyo3::prelude::*;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Runs `wait` detached, with a wait limit of `timeout`. On the main thread, where Python handles signals, a handler
@@ -28,4 +31,41 @@ pub fn detached<R: Send>(
         }
     });
     (result, raised)
+}
+
+/// The threads to wake for a future that is done; to be delivered detached. They no longer count as blocked.
+#[must_use]
+#[derive(Default)]
+pub struct Wakeups(Vec<Arc<ResultWait>>);
+
+impl Wakeups {
+    /// Settles the waits; for those of the threads that sleep.
+    pub fn settle(result_waits: impl IntoIterator<Item = Arc<ResultWait>>) -> Self {
+        let asleep = result_waits
+            .into_iter()
+            .filter(|result_wait| result_wait.settle());
+        Wakeups(asleep.collect())
+    }
+
+    #[inline]
+    pub fn append(&mut self, other: Wakeups) {
+        if other.0.is_empty() {
+            // The common case: no thread sleeps.
+        } else if self.0.is_empty() {
+            *self = other;
+        } else {
+            self.0.extend(other.0);
+        }
+    }
+
+    pub fn ring(self) {
+        self.0.iter().for_each(|result_wait| result_wait.ring());
+    }
+}
+
+/// Delivers the wakeups, detached, since the woken threads want to attach.
+pub fn ring(py: Python<'_>, wakeups: Wakeups) {
+    if !wakeups.0.is_empty() {
+        call::detach(py, || wakeups.ring());
+    }
 }

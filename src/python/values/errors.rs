@@ -1,22 +1,18 @@
 //! Converts errors of the core to Python exceptions, whose classes are defined in `pyants._errors`.
 
-use crate::pool::Error;
+use crate::pool::{Error, SubmitError};
 use crate::python::interpreter::call::{self, Guarded};
-use crate::python::interpreter::lookup;
-use crate::python::interpreter::process;
+use crate::python::interpreter::exc_info::{handling, with_traceback};
+use crate::python::interpreter::{exit, lookup};
 use pyo3::IntoPyObjectExt;
-use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyTypeError, PyValueError};
-use pyo3::ffi;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::IntoPyDict;
 
 macro_rules! exceptions {
     ($($function:ident $class:ident)*) => {$(
         pub fn $function(py: Python<'_>, message: impl Into<String>) -> PyErr {
-            match lookup::$class.get(py).guarded_call1((message.into(),)) {
-                Ok(exception) => PyErr::from_value(exception),
-                Err(error) => error,
-            }
+            lookup::$class.error(py, (message.into(),))
         }
     )*};
 }
@@ -34,19 +30,14 @@ exceptions! {
     invalid_strategy INVALID_LOAD_BALANCING_STRATEGY_ERROR
     invalid_size INVALID_MULTI_POOL_SIZE_ERROR
     lack_func LACK_POOL_FUNC_ERROR
-}
-
-exceptions! {
     invalid_state INVALID_STATE_ERROR
+    asyncio_invalid_state ASYNCIO_INVALID_STATE_ERROR
     broken_thread_pool BROKEN_THREAD_POOL
 }
 
 /// A call was cancelled before it could start.
 pub fn cancelled(py: Python<'_>) -> PyErr {
-    lookup::CANCELLED_ERROR
-        .get(py)
-        .guarded_call0()
-        .map_or_else(|error| error, PyErr::from_value)
+    lookup::CANCELLED_ERROR.error(py, ())
 }
 
 /// The error of an executor whose initializer failed.
@@ -65,52 +56,6 @@ pub fn no_worker(py: Python<'_>) -> PyErr {
     )
 }
 
-/// The exception itself; before 3.12 it does not carry its traceback, which is set here.
-pub fn with_traceback<'py>(py: Python<'py>, raised: &PyErr) -> Bound<'py, PyBaseException> {
-    raised.clone_ref(py).into_value(py).into_bound(py)
-}
-
-/// Runs `f` as an `except` block for `raised` would: `sys.exc_info()` returns it there, and exceptions raised there
-/// have it as their context.
-pub fn handling<R>(py: Python<'_>, raised: &PyErr, f: impl FnOnce() -> R) -> R {
-    /// The exception handled before; null if there was none, or only an outer frame's.
-    struct Before<'py>(Python<'py>, *mut ffi::PyObject);
-    impl Drop for Before<'_> {
-        fn drop(&mut self) {
-            // SAFETY: the thread is attached, as `self.0` proves; an exception or null, whose reference is owned here.
-            unsafe {
-                PyErr_SetHandledException(self.1);
-                ffi::Py_XDECREF(self.1);
-            }
-        }
-    }
-    let value = with_traceback(py, raised);
-    // SAFETY: the thread is attached, as `py` proves. The getter returns a new reference or null, and the setter takes
-    // a reference of its own to a live exception. A thread has a stack of slots for handled exceptions, one for itself
-    // and one for each generator or coroutine that it is in: the getter searches all of them, top down, and the setter
-    // writes the top one, which is the same again when `f` has returned. So if the top one is empty, it is left empty.
-    let _before = unsafe {
-        let mut before = Before(py, PyErr_GetHandledException());
-        if !before.1.is_null() {
-            PyErr_SetHandledException(std::ptr::null_mut());
-            let below = PyErr_GetHandledException();
-            ffi::Py_XDECREF(below);
-            if below == before.1 {
-                ffi::Py_DECREF(std::mem::replace(&mut before.1, std::ptr::null_mut()));
-            }
-        }
-        PyErr_SetHandledException(value.as_ptr());
-        before
-    };
-    f()
-}
-
-// In CPython's stable API since 3.11, the oldest version supported.
-unsafe extern "C" {
-    fn PyErr_GetHandledException() -> *mut ffi::PyObject;
-    fn PyErr_SetHandledException(exception: *mut ffi::PyObject);
-}
-
 /// Logs an exception with its traceback, by the logger's method `level`; `message` has one placeholder, for `what`.
 /// Nothing is swallowed: if the logger fails, its failure and what it was to log are both reported as unraisable.
 pub fn log<'py>(
@@ -122,8 +67,7 @@ pub fn log<'py>(
     logger: impl FnOnce() -> PyResult<Bound<'py, PyAny>>,
 ) {
     let logged = logger().and_then(|logger| {
-        let keywords = PyDict::new(py);
-        keywords.set_item("exc_info", with_traceback(py, raised))?;
+        let keywords = [("exc_info", with_traceback(py, raised))].into_py_dict(py)?;
         let what = what.into_bound_py_any(py)?;
         handling(py, raised, || {
             logger.guarded_method(level, (message, what), &keywords)
@@ -133,6 +77,11 @@ pub fn log<'py>(
         failure.write_unraisable(py, None);
         raised.clone_ref(py).write_unraisable(py, None);
     }
+}
+
+/// The logger of CPython's own futures.
+pub fn futures_logger(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    lookup::GET_LOGGER.invoke(py, ("concurrent.futures",))
 }
 
 /// The exception for an error of the core; `doing` names the operation.
@@ -166,12 +115,38 @@ pub fn raise(py: Python<'_>, error: Error, doing: &str) -> PyErr {
     }
 }
 
+/// The exception for a wait without the GIL (`wait::detached`) that failed: what a signal handler raised, if that ended
+/// it, or else for the error of the core.
+pub fn interrupted_or(py: Python<'_>, error: Error, raised: Option<PyErr>, doing: &str) -> PyErr {
+    match (error, raised) {
+        (Error::Interrupted, Some(raised)) => raised,
+        (error, _) => raise(py, error, doing),
+    }
+}
+
+/// The message for an argument with a wrong value.
+pub fn must_be(name: &str, allowed: &str, value: &Bound<'_, PyAny>) -> String {
+    format!("{name} must be {allowed}, not {}", shown(value))
+}
+
 pub fn wrong_type(name: &str, allowed: &str, value: &Bound<'_, PyAny>) -> PyErr {
-    PyTypeError::new_err(format!("{name} must be {allowed}, not {}", shown(value)))
+    PyTypeError::new_err(must_be(name, allowed, value))
 }
 
 pub fn wrong_value(name: &str, allowed: &str, value: &Bound<'_, PyAny>) -> PyErr {
-    PyValueError::new_err(format!("{name} must be {allowed}, not {}", shown(value)))
+    PyValueError::new_err(must_be(name, allowed, value))
+}
+
+pub fn cannot_pickle(object: &Bound<'_, PyAny>, why: &str) -> PyErr {
+    let class = object.get_type();
+    let name = class
+        .name()
+        .map_or_else(|_| shown(&class), |name| name.to_string());
+    PyTypeError::new_err(format!("cannot pickle '{name}' object{why}"))
+}
+
+pub fn not_initialised(what: &str) -> PyErr {
+    PyRuntimeError::new_err(format!("the {what}'s __init__() was not called"))
 }
 
 /// A value as messages show it.
@@ -204,7 +179,7 @@ impl Refusal {
     /// The exception that an executor raises for it.
     pub fn into_executors(self, py: Python<'_>) -> PyErr {
         match self {
-            Refusal::Pool(Error::Closed) if process::is_exiting() => {
+            Refusal::Pool(Error::Closed) if exit::is_exiting() => {
                 closed(py, "cannot schedule new futures after interpreter shutdown")
             }
             Refusal::Pool(Error::Closed) => {
@@ -213,6 +188,12 @@ impl Refusal {
             Refusal::Pool(Error::Broken) => broken_executor(py),
             refusal => refusal.into_exception(py),
         }
+    }
+}
+
+impl<T> From<SubmitError<T>> for Refusal {
+    fn from(SubmitError { error, .. }: SubmitError<T>) -> Self {
+        Refusal::Pool(error)
     }
 }
 

@@ -1,24 +1,24 @@
 //! The Python objects that a pool was given besides its tasks: handler, logger, initializer.
 
 use super::errors;
+use crate::pool::internal::sync::lock;
 use crate::python::interpreter::call::Guarded;
-use crate::python::interpreter::context;
-use crate::python::interpreter::lookup;
+use crate::python::interpreter::{contextvars, exc_info, lookup};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 /// The Python objects that a pool was given besides its tasks.
 #[derive(Default)]
 pub struct Objects {
-    panic_handler: Option<Py<PyAny>>,
-    logger: Option<Py<PyAny>>,
-    initializer: Option<Py<PyAny>>,
-    initargs: Option<Py<PyTuple>>,
+    pub(super) panic_handler: Option<Py<PyAny>>,
+    pub(super) logger: Option<Py<PyAny>>,
+    pub(super) initializer: Option<Py<PyAny>>,
+    pub(super) initargs: Option<Py<PyTuple>>,
     /// The initializer's last exception, for callers whose tasks found no worker.
-    failure: Option<Py<PyAny>>,
+    pub(super) failure: Option<Py<PyAny>>,
     /// If threads inherit their context: the context that the next worker copies.
-    context: Option<Py<PyAny>>,
+    pub(super) context: Option<Py<PyAny>>,
 }
 
 /// The same objects, where the garbage collector can clear them. Under the lock no Python is called and no reference
@@ -33,46 +33,26 @@ pub struct Hooks {
 }
 
 impl Hooks {
-    pub fn new(
-        panic_handler: Option<Py<PyAny>>,
-        logger: Option<Py<PyAny>>,
-        initializer: Option<Py<PyAny>>,
-        initargs: Py<PyTuple>,
-        retry_initializer: bool,
-    ) -> Self {
+    pub fn new(objects: Objects, retry_initializer: bool) -> Self {
         Hooks {
-            has_initializer: initializer.is_some(),
+            has_initializer: objects.initializer.is_some(),
             retry_initializer,
-            objects: Mutex::new(Objects {
-                panic_handler,
-                logger,
-                initializer,
-                initargs: Some(initargs),
-                failure: None,
-                context: None,
-            }),
+            objects: Mutex::new(objects),
         }
     }
 
     fn with<R>(&self, look: impl FnOnce(&mut Objects) -> R) -> R {
-        look(&mut self.objects.lock().unwrap_or_else(PoisonError::into_inner))
+        look(&mut lock(&self.objects))
     }
 
     /// Another set with the same objects.
     pub fn clone_ref(&self, py: Python<'_>) -> Self {
         let objects = self.with(|objects| Objects {
-            panic_handler: objects
-                .panic_handler
-                .as_ref()
-                .map(|object| object.clone_ref(py)),
-            logger: objects.logger.as_ref().map(|object| object.clone_ref(py)),
-            initializer: objects
-                .initializer
-                .as_ref()
-                .map(|object| object.clone_ref(py)),
-            initargs: objects.initargs.as_ref().map(|object| object.clone_ref(py)),
-            failure: None,
-            context: None,
+            panic_handler: cloned(py, &objects.panic_handler),
+            logger: cloned(py, &objects.logger),
+            initializer: cloned(py, &objects.initializer),
+            initargs: cloned(py, &objects.initargs),
+            ..Objects::default()
         });
         Hooks {
             objects: Mutex::new(objects),
@@ -112,8 +92,8 @@ impl Hooks {
         let Some(handler) = self.panic_handler(py) else {
             return self.log(py, func, &raised, what);
         };
-        let error = errors::with_traceback(py, &raised);
-        if let Err(failure) = errors::handling(py, &raised, || handler.guarded_call1((error,))) {
+        let error = exc_info::with_traceback(py, &raised);
+        if let Err(failure) = exc_info::handling(py, &raised, || handler.guarded_call1((error,))) {
             self.log(py, &handler, &failure, "panic_handler");
         }
     }
@@ -143,22 +123,15 @@ impl Hooks {
     }
 
     fn panic_handler<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        self.with(|objects| {
-            objects
-                .panic_handler
-                .as_ref()
-                .map(|handler| handler.bind(py).clone())
-        })
+        let handler = self.with(|objects| cloned(py, &objects.panic_handler))?;
+        Some(handler.into_bound(py))
     }
 
     pub fn logger<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let given = self.with(|objects| {
-            objects
-                .logger
-                .as_ref()
-                .map(|logger| logger.bind(py).clone())
-        });
-        given.map_or_else(|| lookup::GET_LOGGER.get(py).guarded_call1(("pyants",)), Ok)
+        match self.with(|objects| cloned(py, &objects.logger)) {
+            Some(given) => Ok(given.into_bound(py)),
+            None => lookup::GET_LOGGER.invoke(py, ("pyants",)),
+        }
     }
 
     pub fn initializer<'py>(
@@ -178,38 +151,31 @@ impl Hooks {
 
     /// Has workers that are started from now on begin in a copy of the caller's context.
     pub fn lend_context(&self, py: Python<'_>) {
-        match context::current(py) {
-            Ok(context) => {
-                let context = Some(context.unbind());
-                let before = self.with(|objects| std::mem::replace(&mut objects.context, context));
-                drop(before);
-            }
-            Err(failure) => failure.write_unraisable(py, None),
+        if let Some(context) = exc_info::unraisable(py, contextvars::current(py)) {
+            let context = Some(context.unbind());
+            let before = self.with(|objects| std::mem::replace(&mut objects.context, context));
+            drop(before);
         }
     }
 
     /// The context in which a worker begins; `None`: an empty one.
     pub fn new_context<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        let context = self.with(|objects| {
-            let context = objects.context.as_ref()?;
-            Some(context.bind(py).clone())
-        })?;
-        context::copy(&context)
-            .inspect_err(|failure| failure.clone_ref(py).write_unraisable(py, None))
-            .ok()
+        let context = self.with(|objects| cloned(py, &objects.context))?;
+        exc_info::unraisable(py, contextvars::copy(context.bind(py)))
     }
 
     /// Sets the initializer's failure as the cause, so that it shows why a task found no worker.
     pub fn with_failure(&self, py: Python<'_>, error: PyErr) -> PyErr {
-        let failure = self.with(|objects| {
-            let failure = objects.failure.as_ref()?;
-            Some(failure.clone_ref(py))
-        });
+        let failure = self.with(|objects| cloned(py, &objects.failure));
         if let Some(failure) = failure {
             error.set_cause(py, Some(PyErr::from_value(failure.into_bound(py))));
         }
         error
     }
+}
+
+fn cloned<T>(py: Python<'_>, object: &Option<Py<T>>) -> Option<Py<T>> {
+    object.as_ref().map(|object| object.clone_ref(py))
 }
 
 /// The name of an initializer in the log.

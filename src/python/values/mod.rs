@@ -5,4 +5,5 @@ pub mod errors;
 pub mod hooks;
 pub mod options;
 pub mod reporter;
+pub mod result_wait;
 pub mod scope;

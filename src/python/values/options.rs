@@ -1,11 +1,14 @@
 //! Keyword options, checked one by one: the error for a wrong one names it, its value, and what is allowed.
 
-use super::errors::{invalid_expiry, invalid_pre_alloc, shown, wrong_type, wrong_value};
-use super::hooks::Hooks;
-use crate::pool::{Options, OptionsError};
+use super::errors::{
+    invalid_expiry, invalid_pre_alloc, invalid_size, invalid_strategy, must_be, shown, wrong_type,
+    wrong_value,
+};
+use super::hooks::{Hooks, Objects};
+use crate::pool::{Options, OptionsError, Strategy};
 use crate::python::interpreter::call::{self, Guarded};
 use crate::python::interpreter::lookup;
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDelta, PyDict, PyInt, PyString, PyTuple};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,23 +53,16 @@ pub fn read(
     given: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<Given> {
     call::guard_thread(); // Python code may convert and show values.
-    let mut keywords = Keywords {
-        given: given.map(|given| given.copy()).transpose()?,
-    };
+    let keywords = Keywords(given.map_or_else(|| Ok(PyDict::new(py)), |given| given.copy())?);
     let capacity = asked
         .as_ref()
         .map_or(Ok(None), |value| read_capacity("capacity", value))?;
     let disable_purge = keywords.flag("disable_purge")?;
-    let expiry = keywords
-        .given("expiry_duration")?
-        .map_or(Ok(Some(DEFAULT_EXPIRY)), |value| {
-            read_expiry(&value, disable_purge)
-        });
-    let expiry = if disable_purge {
-        expiry.map(|_| None)?
-    } else {
-        expiry?
-    };
+    let expiry = match keywords.given("expiry_duration")? {
+        None => Some(DEFAULT_EXPIRY),
+        Some(value) => read_expiry(&value, disable_purge)?,
+    }
+    .filter(|_| !disable_purge);
     let pre_alloc = keywords.flag("pre_alloc")?;
     let max_blocking_tasks = keywords
         .given("max_blocking_tasks")?
@@ -100,13 +96,14 @@ pub fn read(
             format!("pre_alloc needs a capacity above 0 to reserve for, not {asked}"),
         ));
     }
-    let hooks = Hooks::new(
-        keywords.callable("panic_handler")?,
-        keywords.logger()?,
-        keywords.callable("initializer")?,
-        keywords.initargs(py)?,
-        keywords.flag("retry_initializer")?,
-    );
+    let objects = Objects {
+        panic_handler: keywords.callable("panic_handler")?,
+        logger: keywords.logger()?,
+        initializer: keywords.callable("initializer")?,
+        initargs: Some(keywords.initargs(py)?),
+        ..Objects::default()
+    };
+    let hooks = Hooks::new(objects, keywords.flag("retry_initializer")?);
     let is_daemon = keywords.flag("daemon")?;
     keywords.refuse_rest()?;
     Ok(Given {
@@ -121,35 +118,31 @@ pub fn bad_options(py: Python<'_>, error: &OptionsError) -> PyErr {
     match error {
         OptionsError::PreAllocWithoutCapacity => invalid_pre_alloc(py, error.to_string()),
         OptionsError::NullInName | OptionsError::ZeroCapacity | OptionsError::FixedCapacity => {
-            pyo3::exceptions::PyValueError::new_err(error.to_string())
+            PyValueError::new_err(error.to_string())
         }
-        OptionsError::NoPools => super::errors::invalid_size(py, error.to_string()),
+        OptionsError::NoPools => invalid_size(py, error.to_string()),
     }
 }
 
-struct Keywords<'py> {
-    given: Option<Bound<'py, PyDict>>,
-}
+/// Those that have not been read yet.
+struct Keywords<'py>(Bound<'py, PyDict>);
 
 impl<'py> Keywords<'py> {
     /// An option, if it was given.
-    fn given(&mut self, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let Some(given) = &self.given else {
-            return Ok(None);
-        };
-        let value = given.get_item(name)?;
+    fn given(&self, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let value = self.0.get_item(name)?;
         if value.is_some() {
-            given.del_item(name)?;
+            self.0.del_item(name)?;
         }
         Ok(value)
     }
 
     /// An option, if it was given and is not `None`.
-    fn take(&mut self, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
+    fn take(&self, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
         Ok(self.given(name)?.filter(|value| !value.is_none()))
     }
 
-    fn flag(&mut self, name: &str) -> PyResult<bool> {
+    fn flag(&self, name: &str) -> PyResult<bool> {
         match self.given(name)? {
             None => Ok(false),
             Some(value) => match value.cast::<PyBool>() {
@@ -159,7 +152,7 @@ impl<'py> Keywords<'py> {
         }
     }
 
-    fn callable(&mut self, name: &str) -> PyResult<Option<Py<PyAny>>> {
+    fn callable(&self, name: &str) -> PyResult<Option<Py<PyAny>>> {
         match self.take(name)? {
             Some(value) if !value.is_callable() => {
                 Err(wrong_type(name, "callable or None", &value))
@@ -168,7 +161,7 @@ impl<'py> Keywords<'py> {
         }
     }
 
-    fn logger(&mut self) -> PyResult<Option<Py<PyAny>>> {
+    fn logger(&self) -> PyResult<Option<Py<PyAny>>> {
         match self.take("logger")? {
             Some(value) if !value.hasattr("error")? => {
                 Err(wrong_type("logger", "a logging.Logger or None", &value))
@@ -177,7 +170,7 @@ impl<'py> Keywords<'py> {
         }
     }
 
-    fn initargs(&mut self, py: Python<'py>) -> PyResult<Py<PyTuple>> {
+    fn initargs(&self, py: Python<'py>) -> PyResult<Py<PyTuple>> {
         match self.given("initargs")? {
             None => Ok(PyTuple::empty(py).unbind()),
             Some(value) => match value.cast_into::<PyTuple>() {
@@ -188,7 +181,7 @@ impl<'py> Keywords<'py> {
     }
 
     fn refuse_rest(self) -> PyResult<()> {
-        let Some((name, _)) = self.given.as_ref().and_then(|given| given.iter().next()) else {
+        let Some((name, _)) = self.0.iter().next() else {
             return Ok(());
         };
         let unknown = format!("unknown option {}", shown(&name));
@@ -200,69 +193,26 @@ impl<'py> Keywords<'py> {
 }
 
 /// All options.
-const OPTIONS: [&str; 14] = [
-    "daemon",
-    "disable_purge",
-    "expiry_duration",
-    "initargs",
-    "initializer",
-    "logger",
-    "max_blocking_tasks",
-    "name",
-    "nonblocking",
-    "panic_handler",
-    "pre_alloc",
-    "queue_size",
-    "retry_initializer",
-    "stack_size",
-];
+const OPTIONS: &str = "daemon disable_purge expiry_duration initargs initializer logger max_blocking_tasks name nonblocking \
+    panic_handler pre_alloc queue_size retry_initializer stack_size";
 
 /// The names of options in other libraries, if they differ.
-const OTHER_NAMES: [(&str, &[&str]); 7] = [
+const OTHER_NAMES: [(&str, &str); 7] = [
     (
         "capacity",
-        &[
-            "max_workers",
-            "max_threads",
-            "num_threads",
-            "num_workers",
-            "processes",
-            "size",
-            "threads",
-            "workers",
-        ],
+        "max_workers max_threads num_threads num_workers processes size threads workers",
     ),
     (
         "expiry_duration",
-        &[
-            "expiry",
-            "idle_timeout",
-            "keep_alive",
-            "keepalive",
-            "max_idle",
-            "max_idle_time",
-            "timeout",
-            "ttl",
-        ],
+        "expiry idle_timeout keep_alive keepalive max_idle max_idle_time timeout ttl",
     ),
-    ("max_blocking_tasks", &["max_waiters", "max_waiting"]),
-    ("name", &["prefix", "thread_name", "thread_name_prefix"]),
-    ("nonblocking", &["block", "blocking"]),
-    (
-        "panic_handler",
-        &["error_handler", "exception_handler", "on_error"],
-    ),
+    ("max_blocking_tasks", "max_waiters max_waiting"),
+    ("name", "prefix thread_name thread_name_prefix"),
+    ("nonblocking", "block blocking"),
+    ("panic_handler", "error_handler exception_handler on_error"),
     (
         "queue_size",
-        &[
-            "backlog",
-            "max_pending",
-            "max_queue",
-            "max_queue_size",
-            "maxsize",
-            "queue",
-            "queue_length",
-        ],
+        "backlog max_pending max_queue max_queue_size maxsize queue queue_length",
     ),
 ];
 
@@ -271,15 +221,16 @@ fn meant(name: &Bound<'_, PyAny>) -> Option<String> {
     let given: String = name.extract().ok()?;
     let other = OTHER_NAMES
         .iter()
-        .find(|(_, names)| names.contains(&given.as_str()));
+        .find(|(_, names)| names.split(' ').any(|name| name == given));
     if let Some((option, _)) = other {
         return Some((*option).to_owned());
     }
     let near = || -> PyResult<Option<String>> {
         let py = name.py();
+        let options: Vec<_> = OPTIONS.split(' ').collect();
         let similar = py
             .import("difflib")?
-            .guarded_method1("get_close_matches", (name, OPTIONS.to_vec(), 1))?;
+            .guarded_method1("get_close_matches", (name, options, 1))?;
         similar
             .try_iter()?
             .next()
@@ -301,8 +252,7 @@ fn conversion_failed(name: &str, allowed: &str, value: &Bound<'_, PyAny>, error:
 /// An integer through `__index__`; `None` if it is larger than any that the core could use.
 fn integer(name: &str, allowed: &str, value: &Bound<'_, PyAny>) -> PyResult<Option<i64>> {
     let integer = lookup::INDEX
-        .get(value.py())
-        .guarded_call1((value,))
+        .invoke(value.py(), (value,))
         .map_err(|error| conversion_failed(name, allowed, value, error))?;
     Ok(integer.cast::<PyInt>()?.extract().ok())
 }
@@ -378,15 +328,14 @@ fn duration(seconds: f64) -> Option<Duration> {
 }
 
 fn read_expiry(value: &Bound<'_, PyAny>, disable_purge: bool) -> PyResult<Option<Duration>> {
-    let allowed = "a finite number of seconds of at least 0, or a datetime.timedelta";
-    let seconds = seconds("expiry_duration", allowed, value)?;
+    let seconds = seconds("expiry_duration", TIMEOUT, value)?;
     match duration(seconds) {
         Some(Duration::ZERO) => Ok(Some(DEFAULT_EXPIRY)),
         Some(expiry) => Ok(Some(expiry)),
         None if disable_purge => Ok(None),
         None => Err(invalid_expiry(
             value.py(),
-            format!("expiry_duration must be {allowed}, not {}", shown(value)),
+            must_be("expiry_duration", TIMEOUT, value),
         )),
     }
 }
@@ -399,19 +348,27 @@ pub fn read_timeout(value: &Bound<'_, PyAny>) -> PyResult<Duration> {
         .ok_or_else(|| wrong_value("timeout", TIMEOUT, value))
 }
 
-/// A timeout that may be `None`.
-pub fn read_optional_timeout(value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Duration>> {
-    value.map(read_timeout).transpose()
+/// A timeout as `threading` reads it: a negative one counts as 0.
+pub fn read_threading_timeout(timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Duration>> {
+    timeout
+        .map(|timeout| {
+            let seconds: f64 = timeout.extract()?;
+            Ok(if seconds > 0.0 {
+                Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+            } else {
+                Duration::ZERO
+            })
+        })
+        .transpose()
 }
 
 /// `threading.stack_size()` if it is set, else the platform's default for a thread.
 fn default_stack_size(py: Python<'_>) -> usize {
     let set = || -> PyResult<usize> {
         // Asking resets it to 0.
-        let stack_size = lookup::STACK_SIZE.get(py);
-        let bytes = stack_size.guarded_call0()?.extract()?;
+        let bytes = lookup::STACK_SIZE.invoke(py, ())?.extract()?;
         if bytes > 0 {
-            stack_size.guarded_call1((bytes,))?;
+            lookup::STACK_SIZE.invoke(py, (bytes,))?;
         }
         Ok(bytes)
     };
@@ -430,25 +387,23 @@ fn default_stack_size(py: Python<'_>) -> usize {
 }
 
 /// The `LoadBalancingStrategy` with this value.
-pub fn read_strategy(value: Option<&Bound<'_, PyAny>>) -> PyResult<crate::pool::Strategy> {
-    use crate::pool::Strategy;
+pub fn read_strategy(value: Option<&Bound<'_, PyAny>>) -> PyResult<Strategy> {
     let Some(value) = value else {
         return Ok(Strategy::RoundRobin);
     };
     match lookup::LOAD_BALANCING_STRATEGY
-        .get(value.py())
-        .guarded_call1((value,))
+        .invoke(value.py(), (value,))
         .and_then(|strategy| strategy.extract::<i64>())
     {
         Ok(2) => Ok(Strategy::RoundRobin),
         Ok(4) => Ok(Strategy::LeastTasks),
-        _ => Err(super::errors::invalid_strategy(
-            value.py(),
-            format!(
-                "strategy must be LoadBalancingStrategy.ROUND_ROBIN or LEAST_TASKS, not {}",
-                shown(value)
-            ),
-        )),
+        _ => {
+            let allowed = "LoadBalancingStrategy.ROUND_ROBIN or LEAST_TASKS";
+            Err(invalid_strategy(
+                value.py(),
+                must_be("strategy", allowed, value),
+            ))
+        }
     }
 }
 
@@ -457,12 +412,7 @@ pub fn read_size(value: &Bound<'_, PyAny>) -> PyResult<usize> {
     let allowed = "an int between 1 and 2147483647";
     let size = integer("size", allowed, value)?
         .and_then(|size| i32::try_from(size).ok())
+        .and_then(|size| usize::try_from(size).ok())
         .filter(|&size| size > 0);
-    size.and_then(|size| usize::try_from(size).ok())
-        .ok_or_else(|| {
-            super::errors::invalid_size(
-                value.py(),
-                format!("size must be {allowed}, not {}", shown(value)),
-            )
-        })
+    size.ok_or_else(|| invalid_size(value.py(), must_be("size", allowed, value)))
 }

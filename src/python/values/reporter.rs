@@ -2,8 +2,7 @@
 
 use super::errors;
 use super::hooks::{Hooks, name_of};
-use crate::python::interpreter::call;
-use crate::python::interpreter::process;
+use crate::python::interpreter::{call, fork_count};
 use pyo3::prelude::*;
 use std::sync::Arc;
 
@@ -26,7 +25,7 @@ impl Source {
 /// The workers of a pool that others keep alive.
 pub trait Workers: Send + Sync {
     /// Leaves a report for a worker, which is then to be summoned; gives the report back if the pool is gone.
-    fn leave(&self, report: Report) -> Result<(), Report>;
+    fn leave_report(&self, report: Report) -> Result<(), Report>;
 
     /// Has a worker make the reports that were left; `false`: there is none, and none can be started.
     fn summon(&self) -> bool;
@@ -57,13 +56,13 @@ impl Reporter {
             hooks,
             pool,
             deadlock_group,
-            generation: process::generation(),
+            generation: fork_count::generation(),
         }
     }
 
     /// Whether the pool belongs to this process, rather than to one from which it was forked.
     pub fn is_ours(&self) -> bool {
-        self.generation == process::generation()
+        self.generation == fork_count::generation()
     }
 
     /// Reports an exception that no caller waits for. A worker calls the panic handler itself. Any other thread, mostly
@@ -75,14 +74,8 @@ impl Reporter {
             Source::Refusal(func) => {
                 let what = name_of(func.bind(py));
                 let logger = || self.hooks.logger(py);
-                return errors::log(
-                    py,
-                    &raised,
-                    "error",
-                    "nobody awaited the refused call of %s",
-                    what,
-                    logger,
-                );
+                let message = "nobody awaited the refused call of %s";
+                return errors::log(py, &raised, "error", message, what, logger);
             }
         };
         let report = Report { func, raised };
@@ -92,7 +85,7 @@ impl Reporter {
         if !self.is_ours() || !self.hooks.has_panic_handler() {
             return report.log(py, &self.hooks);
         }
-        match self.pool.leave(report) {
+        match self.pool.leave_report(report) {
             Err(report) => report.log(py, &self.hooks),
             Ok(()) if call::detach(py, || self.pool.summon()) => {}
             // If the pool has gone by now, it has logged its reports.

@@ -1,10 +1,11 @@
 //! The unfinished calls of one executor or one `AsyncPool`.
 
+use super::errors;
 use crate::per_process::PerProcess;
-use crate::pool::Error;
 use crate::pool::internal::Watch;
-use crate::pool::internal::sync::WaitLimit;
-use crate::python::interpreter::process::generation;
+use crate::python::interpreter::fork_count::generation;
+use crate::python::interpreter::wait::detached;
+use pyo3::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -60,9 +61,12 @@ impl Scope {
     }
 
     /// Waits until every call is done.
-    pub fn wait(&self, wait_limit: &mut WaitLimit<'_>) -> Result<(), Error> {
-        self.watch
-            .wait_until(|| self.calls.load(Ordering::SeqCst) == 0, wait_limit)
+    pub fn wait(&self, py: Python<'_>, doing: &str) -> PyResult<()> {
+        let is_empty = || self.calls.load(Ordering::SeqCst) == 0;
+        let (waited, raised) = detached(py, None, |wait_limit| {
+            self.watch.wait_until(is_empty, wait_limit)
+        });
+        waited.map_err(|error| errors::interrupted_or(py, error, raised, doing))
     }
 }
 
@@ -70,11 +74,13 @@ impl Scope {
 /// the parent's locks.
 pub struct SharedScope(PerProcess<Arc<Scope>>);
 
-impl SharedScope {
-    pub fn new() -> Self {
+impl Default for SharedScope {
+    fn default() -> Self {
         SharedScope(PerProcess::new(generation(), Arc::default()))
     }
+}
 
+impl SharedScope {
     pub fn get(&self) -> Arc<Scope> {
         let own = self.0.get_or_init(generation(), |former| {
             let scope = Scope::default();

@@ -1,26 +1,22 @@
-//! CPython as the pool's host: everything that CPython demands of a thread that calls it.
+//! CPython as the pool's host: everything that CPython demands of a thread that calls it. What others hold of a pool is
+//! in handles.rs.
 
-use super::awaitable::{Awaitable, Place};
-use super::future::Future;
+use super::asyncio::AsyncCall;
+use super::future::{Future, Start};
 use super::task::Task;
-use crate::pool::internal::sync::WaitLimit;
+use crate::pool::internal::Remains;
 use crate::pool::internal::sync::lock;
-use crate::pool::internal::{Detached, Remains};
-use crate::pool::{Error, Host, Outcome, Pool, Worker};
+use crate::pool::{Error, Host, Outcome, Worker};
 use crate::python::interpreter::call::{self, Guarded};
-use crate::python::interpreter::context;
-use crate::python::interpreter::exit::{Closer, Closing};
-use crate::python::interpreter::fork_guard;
+use crate::python::interpreter::exc_info::{unraisable, with_traceback};
 use crate::python::interpreter::gil::{self, Member};
-use crate::python::interpreter::lookup;
-use crate::python::interpreter::process;
-use crate::python::interpreter::switch::Turns;
-use crate::python::interpreter::threads::{self, Roll};
-use crate::python::interpreter::wakeups::{self, Wakeups};
+use crate::python::interpreter::threading::{self, Roll};
+use crate::python::interpreter::turns::Turns;
+use crate::python::interpreter::wait::{Wakeups, ring};
+use crate::python::interpreter::{contextvars, fork_count, fork_guard};
 use crate::python::values::arguments::{Call, is_python_function};
-use crate::python::values::errors::{self, with_traceback};
 use crate::python::values::hooks::{Hooks, INITIALIZER};
-use crate::python::values::reporter::{Report, Workers};
+use crate::python::values::reporter::Report;
 use pyo3::prelude::*;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -54,7 +50,7 @@ impl PyHost {
             hooks: Arc::new(hooks),
             pool_name,
             is_daemon,
-            generation: process::generation(),
+            generation: fork_count::generation(),
             roll: Roll::default(),
             reports: Reports::default(),
             kept: Mutex::default(),
@@ -74,7 +70,7 @@ impl PyHost {
     }
 
     /// Leaves a report for a worker; the caller then summons one.
-    pub fn leave_report(&self, report: Report) {
+    pub(super) fn leave_report(&self, report: Report) {
         lock(&self.reports.waiting).push(report);
         self.reports.are_some.store(true, Ordering::Relaxed);
     }
@@ -86,7 +82,7 @@ impl PyHost {
     }
 
     /// Logs the reports that were left, where no worker will come for them.
-    pub fn log_reports(&self, py: Python<'_>) {
+    pub(super) fn log_reports(&self, py: Python<'_>) {
         for report in self.take_reports() {
             report.log(py, &self.hooks);
         }
@@ -102,8 +98,8 @@ impl PyHost {
     }
 
     /// Whether the pool was created in this process, rather than in one from which it was forked.
-    pub fn is_ours(&self) -> bool {
-        self.generation == process::generation()
+    fn is_ours(&self) -> bool {
+        self.generation == fork_count::generation()
     }
 
     /// Calls the initializer; `false`: it failed.
@@ -125,60 +121,7 @@ impl PyHost {
             }
         }
     }
-}
 
-/// Does what `threading.Thread` does before `run`.
-fn set_up_thread(py: Python<'_>, worker: &Worker, is_daemon: bool) {
-    let set_up = || -> PyResult<()> {
-        threads::enter(py, worker, is_daemon)?;
-        let trace = lookup::GET_TRACE.get(py).guarded_call0()?;
-        if !trace.is_none() {
-            lookup::SET_TRACE.get(py).guarded_call1((trace,))?;
-        }
-        let profile = lookup::GET_PROFILE.get(py).guarded_call0()?;
-        if !profile.is_none() {
-            lookup::SET_PROFILE.get(py).guarded_call1((profile,))?;
-        }
-        Ok(())
-    };
-    if let Err(failure) = set_up() {
-        failure.write_unraisable(py, None);
-    }
-}
-
-/// Does what `threading.Thread` does after `run`.
-fn tear_down_thread(py: Python<'_>) -> PyResult<()> {
-    // Python code that still runs on this thread belongs to no task. And a trace function may ask for the current
-    // thread, which `threading` no longer knows by then, and would be given a dummy.
-    for (get, set) in [
-        (&lookup::GET_OWN_TRACE, &lookup::SET_TRACE),
-        (&lookup::GET_OWN_PROFILE, &lookup::SET_PROFILE),
-    ] {
-        if !get.get(py).guarded_call0()?.is_none() {
-            set.get(py).guarded_call1((py.None(),))?;
-        }
-    }
-    threads::leave(py)
-}
-
-/// A worker thread while it is attached.
-pub struct Attached<'py> {
-    py: Python<'py>,
-    turns: Turns,
-    /// Threads to wake as soon as the worker detaches, and before it takes up another task.
-    wakeups: Wakeups,
-}
-
-impl Attached<'_> {
-    fn ring(&mut self) {
-        if !self.wakeups.is_empty() {
-            let wakeups = std::mem::take(&mut self.wakeups);
-            call::detach(self.py, || wakeups.ring());
-        }
-    }
-}
-
-impl PyHost {
     /// Runs a call whose result is not wanted.
     fn run_call(&self, attached: &mut Attached<'_>, call: Call) -> Outcome<Task> {
         let py = attached.py;
@@ -193,9 +136,45 @@ impl PyHost {
         attached.let_others_in(&func);
         outcome
     }
+
+    /// At the interpreter's exit: tells the log, and the threads that wait for these queued tasks, that they will not
+    /// run.
+    pub(super) fn dropped_at_exit(&self, py: Python<'_>, tasks: Vec<Task>) {
+        let count = tasks.len();
+        let mut wakeups = Wakeups::default();
+        for task in tasks {
+            task.cancel(py, &mut wakeups);
+        }
+        ring(py, wakeups);
+        let message = "%s: the interpreter exits, %d accepted tasks are cancelled";
+        self.log_cancelled(py, "warning", message, count);
+    }
+
+    fn log_cancelled(&self, py: Python<'_>, level: &str, message: &str, count: usize) {
+        if count == 0 {
+            return;
+        }
+        let logged = self
+            .hooks
+            .logger(py)
+            .and_then(|logger| logger.guarded_method1(level, (message, &self.pool_name, count)));
+        unraisable(py, logged);
+    }
+}
+
+/// A worker thread while it is attached.
+pub struct Attached<'py> {
+    py: Python<'py>,
+    turns: Turns,
+    /// Threads to wake as soon as the worker detaches, and before it takes up another task.
+    wakeups: Wakeups,
 }
 
 impl Attached<'_> {
+    fn ring(&mut self) {
+        ring(self.py, std::mem::take(&mut self.wakeups));
+    }
+
     /// After a call of `func`: lets other threads run if it is time.
     fn let_others_in(&mut self, func: &Bound<'_, PyAny>) {
         let native = !is_python_function(func);
@@ -205,7 +184,7 @@ impl Attached<'_> {
     /// Runs a call whose result goes to a future.
     fn run_for_future(&mut self, call: Call, future: Py<Future>) -> Outcome<Task> {
         let future = future.into_bound(self.py);
-        if let Some(wakeups) = Future::start(&future) {
+        if let Start::Cancelled(wakeups) = Future::start(&future) {
             drop(call);
             self.wakeups.append(wakeups);
             return Outcome::Cancelled;
@@ -235,7 +214,7 @@ impl Host for PyHost {
         call::attach(|py| {
             drop(gate);
             gil::taken();
-            set_up_thread(py, worker, self.is_daemon);
+            unraisable(py, threading::set_up(py, worker, self.is_daemon));
             self.roll.arrive();
             drop(arrival);
             let mut is_set_up = false;
@@ -255,7 +234,7 @@ impl Host for PyHost {
                 }
             };
             match self.hooks.new_context(py) {
-                Some(context) => context::run_in(&context, body),
+                Some(context) => contextvars::run_in(&context, body),
                 None => body(),
             }
             if self.is_ours() {
@@ -268,9 +247,7 @@ impl Host for PyHost {
             if self.is_ours() {
                 self.roll.depart();
             }
-            if let Err(failure) = tear_down_thread(py) {
-                failure.write_unraisable(py, None);
-            }
+            unraisable(py, threading::tear_down(py));
         });
     }
 
@@ -300,7 +277,7 @@ impl Host for PyHost {
             Task::Future(call, future) => attached.run_for_future(call, future),
             Task::Async(call) => {
                 let (turns, wakeups) = (&mut attached.turns, &mut attached.wakeups);
-                Awaitable::run(attached.py, &self.hooks, call, turns, wakeups)
+                AsyncCall::run(attached.py, &self.hooks, call, turns, wakeups)
             }
             Task::Map(map_task) => {
                 match map_task.work(attached.py, &mut attached.turns, &mut attached.wakeups) {
@@ -354,48 +331,17 @@ impl Host for PyHost {
     fn cancelled(&self, tasks: Vec<Task>) {
         let mut tasks = Some(tasks);
         call::aside(|py| {
-            let mut calls = 0;
+            let tasks = tasks.take().unwrap_or_default();
+            let is_call = |task: &&Task| matches!(task, Task::Call(_));
+            // Those who wait for the other tasks are told.
+            let calls = tasks.iter().filter(is_call).count();
             let mut wakeups = Wakeups::default();
-            let retries = self.hooks.retry_initializer;
-            let reason = |broken: PyErr| {
-                let error = if retries {
-                    errors::no_worker(py)
-                } else {
-                    broken
-                };
-                self.hooks.with_failure(py, error)
-            };
-            for task in tasks.take().unwrap_or_default() {
-                match task {
-                    Task::Call(_) => calls += 1,
-                    Task::Future(call, future) => {
-                        drop(call);
-                        let future = future.bind(py);
-                        wakeups.append(match Future::start(future) {
-                            None => {
-                                Future::finish(future, Err(reason(errors::broken_executor(py))))
-                            }
-                            Some(wakeups) => wakeups,
-                        });
-                    }
-                    Task::Async(call) => {
-                        let broken = errors::raise(py, Error::Broken, "submit");
-                        Awaitable::refuse(py, call, reason(broken));
-                    }
-                    Task::Map(map_task) => wakeups.append(map_task.job.break_off()),
-                }
+            for task in tasks {
+                task.fail(py, &self.hooks, &mut wakeups);
             }
-            wakeups::ring(py, wakeups);
-            if calls == 0 {
-                return; // Those who wait for the other tasks were told.
-            }
-            let logged = self.hooks.logger(py).and_then(|logger| {
-                let message = "%s: a worker could not be set up, %d accepted tasks are cancelled";
-                logger.guarded_method1("error", (message, &self.pool_name, calls))
-            });
-            if let Err(failure) = logged {
-                failure.write_unraisable(py, None);
-            }
+            ring(py, wakeups);
+            let message = "%s: a worker could not be set up, %d accepted tasks are cancelled";
+            self.log_cancelled(py, "error", message, calls);
         });
         // Without an interpreter its objects cannot be dropped, so they are leaked.
         std::mem::forget(tasks);
@@ -406,101 +352,10 @@ impl Host for PyHost {
         call::aside(|py| {
             if let Some(task) = task.take() {
                 // May drop the last reference to a pool, which closes it.
-                self.take_back(py, task, error);
+                task.refuse(py, error);
             }
         });
         std::mem::forget(task);
-    }
-}
-
-impl PyHost {
-    /// At the interpreter's exit: tells the log, and the threads that wait for these queued tasks, that they will not
-    /// run.
-    pub fn dropped_at_exit(&self, py: Python<'_>, tasks: Vec<Task>) {
-        let count = tasks.len();
-        let mut wakeups = Wakeups::default();
-        for task in tasks {
-            match task {
-                Task::Call(call) => drop(call),
-                Task::Future(call, future) => {
-                    drop(call);
-                    wakeups.append(Future::withdraw(future.bind(py)));
-                }
-                Task::Async(call) => {
-                    Awaitable::refuse(py, call, errors::raise(py, Error::Closed, "run"));
-                }
-                Task::Map(map_task) => wakeups.append(map_task.job.cancel()),
-            }
-        }
-        wakeups::ring(py, wakeups);
-        if count == 0 {
-            return;
-        }
-        let logged = self.hooks.logger(py).and_then(|logger| {
-            let message = "%s: the interpreter exits, %d accepted tasks are cancelled";
-            logger.guarded_method1("warning", (message, &self.pool_name, count))
-        });
-        if let Err(failure) = logged {
-            failure.write_unraisable(py, None);
-        }
-    }
-
-    /// Only calls that a loop waits for, and map tasks that are not missed, are submitted detached.
-    fn take_back(&self, py: Python<'_>, task: Task, error: Error) {
-        match task {
-            Task::Async(call) => Awaitable::refuse(py, call, errors::raise(py, error, "run")),
-            Task::Map(_) => {}
-            Task::Call(_) | Task::Future(..) => unreachable!("their submitters wait"),
-        }
-    }
-}
-
-impl Workers for Remains<PyHost> {
-    fn leave(&self, report: Report) -> Result<(), Report> {
-        let mut report = Some(report);
-        self.with_host(|host| report.take().map(|report| host.leave_report(report)));
-        report.map_or(Ok(()), Err)
-    }
-
-    fn summon(&self) -> bool {
-        Remains::summon(self)
-    }
-
-    fn log_reports(&self, py: Python<'_>) {
-        self.with_host(|host| host.log_reports(py));
-    }
-}
-
-impl Place for Detached<PyHost> {
-    fn leave(&self) -> bool {
-        self.withdraw().is_some()
-    }
-}
-
-impl Closer for Remains<PyHost> {
-    fn is_gone(&self) -> bool {
-        self.are_gone()
-    }
-
-    fn keep(&self) -> Option<Box<dyn Closing>> {
-        let pool = self.reopen()?;
-        Some(Box::new(pool))
-    }
-}
-
-impl Closing for Pool<PyHost> {
-    fn close(&self) {
-        self.release();
-    }
-
-    fn wait(&self, wait_limit: &mut WaitLimit<'_>) -> bool {
-        self.host().is_daemon || self.watch_gone(wait_limit).is_ok()
-    }
-
-    fn tell_the_rest(&self, py: Python<'_>) {
-        let tasks = call::detach(py, || self.extract_if(|_| true));
-        self.host().dropped_at_exit(py, tasks);
-        self.host().log_reports(py);
     }
 }
 

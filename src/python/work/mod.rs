@@ -1,8 +1,8 @@
 //! The work of a pool's workers: calls for futures, maps and asyncio loops.
 
-pub mod awaitable;
+pub mod asyncio;
 pub mod future;
+mod handles;
 pub mod host;
-pub mod job;
-pub mod mailbox;
+pub mod map;
 pub mod task;

@@ -100,19 +100,7 @@ pub fn ask<'py>(
     let mut all = vec![func.clone()];
     all.extend(args.iter());
     let submit = executor.getattr(intern!(py, "submit"))?;
-    call_with(&submit, PyTuple::new(py, all)?, kwargs)
-}
-
-/// `func(*args, **kwargs)`.
-pub fn call_with<'py>(
-    func: &Bound<'py, PyAny>,
-    args: Bound<'py, PyTuple>,
-    kwargs: Option<&Bound<'py, PyDict>>,
-) -> PyResult<Bound<'py, PyAny>> {
-    match kwargs {
-        Some(kwargs) => func.guarded_call(args, kwargs),
-        None => func.guarded_call1(args),
-    }
+    submit.guarded_call(PyTuple::new(py, all)?, kwargs)
 }
 
 /// The wait allowed to a `submit` of this executor.

@@ -6,17 +6,16 @@
 //! Waking costs more than many a call takes. So a loop that has just made calls, and would go to sleep now, first spins
 //! for a moment until their results come, if that has paid lately.
 
-use super::awaitable::{Awaitable, Letter, Post};
-use crate::pool::internal::sync::{AdaptiveSpin, lock};
+use super::async_call::{AsyncCall, Letter, Post};
+use super::event_loop::{EventLoop, Ready};
+use super::spin::LoopSpin;
+use crate::pool::internal::sync::lock;
 use crate::python::interpreter::call::{self, Guarded};
-use crate::python::interpreter::gil;
 use crate::python::interpreter::lookup;
-use crate::python::interpreter::switch::Turns;
-use crate::python::interpreter::wakeups::Wakeups;
+use crate::python::interpreter::turns::Turns;
+use crate::python::interpreter::wait::Wakeups;
 use crate::python::values::reporter::Reporter;
-use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyString, PyWeakrefMethods, PyWeakrefReference};
 use pyo3::{PyTraverseError, PyVisit, intern};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -30,29 +29,15 @@ struct Letters {
     woken: bool,
 }
 
-/// The longest that a loop spins for its mail before it goes to sleep: more than it takes to wake a worker.
-const MOST_SPIN: Duration = Duration::from_micros(50);
-/// Under the GIL a spin, however short, costs two waits for the GIL. So after this many calls in a row for which it was
-/// in vain, the loop spins for only one call in `ONE_OF`.
-const FEW_IN_VAIN: u32 = 4;
-const ONE_OF: u32 = 64;
-
 /// The outcomes of one loop's calls, until the loop fetches them.
 pub struct Mailbox {
     /// A reference to itself, for the callbacks given to the loop.
     own: Weak<Mailbox>,
-    /// Weak, or a pool would keep alive the last loop that used it. A call that waits for mail keeps its loop alive.
-    event_loop: Py<PyWeakrefReference>,
-    /// The address of the loop object.
-    address: usize,
+    event_loop: EventLoop,
     letters: Mutex<Letters>,
     /// Whether there are letters, for a loop that spins.
     has_mail: AtomicBool,
-    /// The loop is about to spin; or it never does, since it does not show what else it has to do.
-    will_look: AtomicBool,
-    /// For how many calls in a row spinning was in vain or not tried. Written by the loop's thread.
-    vain: AtomicU32,
-    adaptive_spin: AdaptiveSpin,
+    spin: LoopSpin,
     reporter: Reporter,
     /// How often the loop has fetched its mail.
     fetched: AtomicU32,
@@ -63,18 +48,17 @@ pub struct Mailbox {
 impl Mailbox {
     /// A mailbox for this loop.
     pub fn new(event_loop: &Bound<'_, PyAny>, reporter: Reporter) -> PyResult<Arc<Self>> {
-        let address = event_loop.as_ptr() as usize;
-        let never_looks = !is_asyncios_own(event_loop)?;
-        let event_loop = PyWeakrefReference::new(event_loop)?.unbind();
+        let (py, event_loop) = (event_loop.py(), EventLoop::new(event_loop)?);
+        let spin = LoopSpin::new();
+        if !event_loop.is_asyncios_own(py)? {
+            spin.never();
+        }
         Ok(Arc::new_cyclic(|own| Mailbox {
             own: Weak::clone(own),
             event_loop,
-            address,
             letters: Mutex::default(),
             has_mail: AtomicBool::new(false),
-            will_look: AtomicBool::new(never_looks),
-            vain: AtomicU32::new(0),
-            adaptive_spin: AdaptiveSpin::new(MOST_SPIN),
+            spin,
             reporter,
             fetched: AtomicU32::new(0),
             is_retrying: AtomicBool::new(false),
@@ -83,19 +67,30 @@ impl Mailbox {
 
     /// Whether the mailbox belongs to a loop that is, or was, at that address.
     pub fn is_at(&self, event_loop: &Bound<'_, PyAny>) -> bool {
-        self.address == event_loop.as_ptr() as usize
+        self.event_loop.is_at(event_loop)
     }
 
-    /// Wakes the loop for letters already marked as `woken`. `Some`: that failed though the loop is not over, and the
-    /// mark is removed, so that the next letter or a retry, whichever comes first, wakes the loop for them.
-    fn wake_for_letters(&self, py: Python<'_>) -> Option<PyErr> {
-        let failure = self.wake_loop(py).err()?;
-        if self.is_over(py).unwrap_or(true) {
-            self.give_up(py);
-            return None;
-        }
-        lock(&self.letters).woken = false;
-        Some(failure)
+    /// Whether the mailbox belongs to this loop, and not to a former one at the same address.
+    pub fn is_of(&self, event_loop: &Bound<'_, PyAny>) -> bool {
+        self.event_loop.is(event_loop)
+    }
+
+    /// Whether the loop is closed or gone and runs no more callbacks.
+    pub fn is_over(&self, py: Python<'_>) -> PyResult<bool> {
+        self.event_loop.is_over(py)
+    }
+
+    /// Wakes the loop for letters already marked as `woken`, or gives them up if it is over. If that fails the mark is
+    /// removed, so that the next letter or a retry, whichever comes first, wakes the loop for them.
+    fn wake_for_letters(&self, py: Python<'_>) -> PyResult<()> {
+        self.wake_loop(py).or_else(|failure| {
+            if self.is_over(py).unwrap_or(true) {
+                self.give_up(py);
+                return Ok(());
+            }
+            lock(&self.letters).woken = false;
+            Err(failure)
+        })
     }
 
     /// Retries to wake the loop, until it is woken or over. Not on a worker, which has other callers to serve.
@@ -140,17 +135,15 @@ impl Mailbox {
             letters.woken = true;
         }
         // Unless another thread is retrying already.
-        self.wake_for_letters(py).is_some() && !self.is_retrying.swap(true, Ordering::Relaxed)
+        self.wake_for_letters(py).is_err() && !self.is_retrying.swap(true, Ordering::Relaxed)
     }
 
     /// Has the loop fetch its mail. Goes through Python code, since a loop in debug mode looks at the frame of its
     /// caller, and a worker's thread has none of its own.
     fn wake_loop(&self, py: Python<'_>) -> PyResult<()> {
-        let event_loop = self.event_loop(py)?;
+        let event_loop = self.event_loop.get(py)?;
         let collect = Bound::new(py, Collect::new(self))?;
-        let woken = lookup::WAKE_LOOP
-            .get(py)
-            .guarded_call1((event_loop, &collect));
+        let woken = lookup::WAKE_LOOP.invoke(py, (event_loop, &collect));
         if woken.is_err() {
             // The loop has not got it, so dropping it must not count as the loop dropping its mail.
             collect.get().called.store(true, Ordering::Relaxed);
@@ -158,53 +151,26 @@ impl Mailbox {
         woken.map(drop)
     }
 
-    fn event_loop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.event_loop
-            .bind(py)
-            .upgrade()
-            .ok_or_else(|| PyRuntimeError::new_err("the loop is gone"))
-    }
-
-    /// Has the loop call one of our callbacks.
-    fn call_loop<'py>(
-        &self,
-        py: Python<'py>,
-        how: &Bound<'py, PyString>,
-        what: impl IntoPyObject<'py>,
-    ) -> PyResult<()> {
-        self.event_loop(py)?.guarded_method1(how, (what,)).map(drop)
-    }
-
     /// On the loop's thread, which is about to make a call: has it spin for the result before it goes to sleep.
     pub fn call_to_spin(&self, py: Python<'_>) -> PyResult<()> {
-        if self.will_look.load(Ordering::Relaxed) {
+        if !self.spin.is_wanted() {
             return Ok(());
         }
-        let vain = self.vain.load(Ordering::Relaxed);
-        if vain >= FEW_IN_VAIN && vain % ONE_OF != 0 {
-            self.vain.store(vain.wrapping_add(1), Ordering::Relaxed);
-            return Ok(());
-        }
-        self.will_look.store(true, Ordering::Relaxed);
-        let spin_call = SpinCall {
+        let callback = SpinForResults {
             mailbox: Weak::clone(&self.own),
             called: AtomicBool::new(false),
         };
-        self.call_loop(py, intern!(py, "call_soon"), spin_call)
+        self.event_loop.call_soon(py, callback)
     }
 
     /// On the loop's thread: if it has nothing else to do, spins for mail for a moment, and delivers it.
     fn spin(&self, py: Python<'_>) -> PyResult<()> {
-        self.will_look.store(false, Ordering::Relaxed);
-        let Some(event_loop) = self.event_loop.bind(py).upgrade() else {
-            return Ok(());
-        };
-        match event_loop.getattr_opt(intern!(py, "_ready"))? {
-            Some(ready) if !ready.is_truthy()? => {}
-            Some(_) => return Ok(()),
-            None => {
-                // The loop no longer shows what it has to do.
-                self.will_look.store(true, Ordering::Relaxed);
+        self.spin.begin();
+        match self.event_loop.ready(py)? {
+            Ready::Nothing => {}
+            Ready::Something => return Ok(()),
+            Ready::Unknown => {
+                self.spin.never();
                 return Ok(());
             }
         }
@@ -212,38 +178,8 @@ impl Mailbox {
         if std::mem::replace(&mut lock(&self.letters).woken, true) {
             return Ok(());
         }
-        let found = call::detach(py, || {
-            let has_mail = || self.has_mail.load(Ordering::Relaxed);
-            let found = self.adaptive_spin.spin_for(MOST_SPIN, has_mail);
-            if found {
-                gil::spin_before_resuming(|| 0);
-            }
-            found
-        });
-        let vain = self.vain.load(Ordering::Relaxed).wrapping_add(1);
-        self.vain
-            .store(if found { 0 } else { vain }, Ordering::Relaxed);
+        self.spin.spin(py, || self.has_mail.load(Ordering::Relaxed));
         self.deliver(py)
-    }
-
-    /// Whether the mailbox belongs to this loop, and not to a former one at the same address.
-    pub fn is_of(&self, event_loop: &Bound<'_, PyAny>) -> bool {
-        self.event_loop
-            .bind(event_loop.py())
-            .upgrade()
-            .is_some_and(|own| own.is(event_loop))
-    }
-
-    /// Whether the loop is closed or gone and runs no more callbacks.
-    pub fn is_over(&self, py: Python<'_>) -> PyResult<bool> {
-        self.event_loop
-            .bind(py)
-            .upgrade()
-            .map_or(Ok(true), |event_loop| {
-                event_loop
-                    .guarded_method0(intern!(py, "is_closed"))?
-                    .is_truthy()
-            })
     }
 
     /// No loop will fetch the letters: cancels the calls, drops their results, and reports exceptions.
@@ -281,7 +217,7 @@ impl Mailbox {
             (taken, letters.woken)
         };
         let again = if more {
-            self.call_loop(py, intern!(py, "call_soon"), Collect::new(self))
+            self.event_loop.call_soon(py, Collect::new(self))
         } else {
             Ok(())
         };
@@ -290,22 +226,11 @@ impl Mailbox {
 
     /// Delivers all letters, even if an exception such as Ctrl-C comes while one is being delivered.
     fn hand_out(&self, py: Python<'_>, letters: Vec<Letter>) -> PyResult<()> {
-        let soon = self.is_debugged(py);
+        let soon = self.event_loop.is_debugged(py);
         letters
             .into_iter()
             .map(|letter| Self::hand_over(py, letter, soon))
             .fold(Ok(()), PyResult::and)
-    }
-
-    /// In debug mode a loop reports slow callbacks by their handles, so each callback needs its own.
-    fn is_debugged(&self, py: Python<'_>) -> bool {
-        let event_loop = self.event_loop.bind(py).upgrade();
-        event_loop.is_some_and(|event_loop| {
-            event_loop
-                .guarded_method0(intern!(py, "get_debug"))
-                .and_then(|debug| debug.is_truthy())
-                .unwrap_or(false)
-        })
     }
 
     fn hand_over(py: Python<'_>, letter: Letter, soon: bool) -> PyResult<()> {
@@ -313,12 +238,12 @@ impl Mailbox {
             Letter::Admission(future, admitted) => settle(future.bind(py), admitted),
             Letter::Returned(future, result, context) => {
                 drop(context);
-                Awaitable::settle(future.bind(py), Ok(result), soon)
+                AsyncCall::settle(future.bind(py), Ok(result), soon)
             }
             Letter::Raised(future, raised, source) => {
-                Awaitable::settle(future.bind(py), Err((raised, source)), soon)
+                AsyncCall::settle(future.bind(py), Err((raised, source)), soon)
             }
-            Letter::Ended(future) => Awaitable::end(future.bind(py), soon),
+            Letter::Ended(future) => AsyncCall::end(future.bind(py), soon),
         }
     }
 }
@@ -334,7 +259,7 @@ impl Post for Mailbox {
                 return;
             }
         }
-        if let Some(failure) = self.wake_for_letters(py) {
+        if let Err(failure) = self.wake_for_letters(py) {
             failure.write_unraisable(py, None);
             self.wake_loop_later();
         }
@@ -379,6 +304,15 @@ impl Collect {
             called: AtomicBool::new(false),
         }
     }
+
+    /// The loop was closed, or is garbage, before it called this.
+    fn give_up(&self) {
+        // In a forked child the parent's locks must not be touched.
+        if self.called.swap(true, Ordering::Relaxed) || !self.mailbox.is_ours() {
+            return;
+        }
+        call::aside(|py| self.mailbox.give_up(py));
+    }
 }
 
 #[pymethods]
@@ -414,17 +348,6 @@ impl Collect {
     }
 }
 
-impl Collect {
-    /// The loop was closed, or is garbage, before it called this.
-    fn give_up(&self) {
-        // In a forked child the parent's locks must not be touched.
-        if self.called.swap(true, Ordering::Relaxed) || !self.mailbox.is_ours() {
-            return;
-        }
-        call::aside(|py| self.mailbox.give_up(py));
-    }
-}
-
 impl Drop for Collect {
     fn drop(&mut self) {
         self.give_up();
@@ -432,15 +355,15 @@ impl Drop for Collect {
 }
 
 /// The callback by which a loop spins for mail that may come soon.
-#[pyclass(frozen, module = "pyants", name = "_Lookout")]
-struct SpinCall {
+#[pyclass(frozen, module = "pyants", name = "_SpinForResults")]
+struct SpinForResults {
     /// Weak, or a loop that does not run would keep the pool alive.
     mailbox: Weak<Mailbox>,
     called: AtomicBool,
 }
 
 #[pymethods]
-impl SpinCall {
+impl SpinForResults {
     fn __call__(&self, py: Python<'_>) -> PyResult<()> {
         self.called.store(true, Ordering::Relaxed);
         self.mailbox
@@ -449,28 +372,13 @@ impl SpinCall {
     }
 }
 
-impl Drop for SpinCall {
+impl Drop for SpinForResults {
     fn drop(&mut self) {
         if *self.called.get_mut() {
             return;
         }
         if let Some(mailbox) = self.mailbox.upgrade() {
-            mailbox.will_look.store(false, Ordering::Relaxed);
+            mailbox.spin.begin();
         }
     }
-}
-
-/// Whether the loop runs its ready callbacks as asyncio's own loops do, so that `_ready` shows whether there are any.
-fn is_asyncios_own(event_loop: &Bound<'_, PyAny>) -> PyResult<bool> {
-    let py = event_loop.py();
-    // These are private names of asyncio: a loop without them is treated as any other.
-    let run_once = intern!(py, "_run_once");
-    let asyncio = py.import(intern!(py, "asyncio"))?;
-    let Some(base) = asyncio.getattr_opt(intern!(py, "BaseEventLoop"))? else {
-        return Ok(false);
-    };
-    let base = base.getattr_opt(run_once)?;
-    let own = event_loop.get_type().getattr_opt(run_once)?;
-    let goes_by_it = own.zip(base).is_some_and(|(own, base)| own.is(&base));
-    Ok(goes_by_it && event_loop.hasattr(intern!(py, "_ready"))?)
 }

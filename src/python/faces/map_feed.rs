@@ -2,8 +2,9 @@
 
 use super::base::{Base, Wait};
 use crate::pool::Error;
+use crate::pool::internal::Accounting;
 use crate::python::values::errors::Refusal;
-use crate::python::work::job::{Job, MapTask, Results};
+use crate::python::work::map::{Job, MapTask, Results};
 use crate::python::work::task::Task;
 use pyo3::prelude::*;
 use std::sync::Arc;
@@ -64,7 +65,8 @@ impl Feed {
                 self.enter()?;
                 // Further workers are welcome if there are permits, but nothing waits for them.
                 let map_task = Task::Map(Box::new(MapTask::spare(job)));
-                self.is_refused = !front.submit_spare(py, map_task);
+                let submitted = front.submit_detached(py, map_task, Accounting::Spare);
+                self.is_refused = submitted.is_err();
             }
         }
         Ok(())

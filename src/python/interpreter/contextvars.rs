@@ -45,10 +45,8 @@ static INHERIT_CONTEXT: AtomicBool = AtomicBool::new(false);
 /// Reads the interpreter's flags once, at import: they do not change.
 pub fn read_flags(py: Python<'_>) -> PyResult<()> {
     let flags = py.import("sys")?.getattr("flags")?;
-    let inherit = match flags.getattr_opt("thread_inherit_context")? {
-        Some(flag) => flag.is_truthy()?,
-        None => false,
-    };
+    let flag = flags.getattr_opt("thread_inherit_context")?;
+    let inherit = flag.map_or(Ok(false), |flag| flag.is_truthy())?;
     // Relaxed: every reader has imported the module.
     INHERIT_CONTEXT.store(inherit, Ordering::Relaxed);
     Ok(())

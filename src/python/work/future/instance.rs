@@ -1,71 +1,80 @@
-//! Instances of `pyants.Future`, which are small, many and short-lived.
+//! Instances of `pyants.Future`, which are small, many and short-lived: how they are allocated, and when the garbage
+//! collector sees them.
 
-use pyo3::PyClass;
+use super::class::Future;
+use crate::python::values::errors;
 use pyo3::exceptions::PySystemError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
-use std::marker::PhantomData;
+use std::ffi::c_int;
 use std::sync::OnceLock;
 
-/// The offset in bytes of the native part, a `T`, in an instance.
-pub struct Layout<T> {
-    offset: OnceLock<usize>,
-    native: PhantomData<fn() -> T>,
+/// The offset in bytes of the native part, a `Future`, in an instance.
+static OFFSET: OnceLock<usize> = OnceLock::new();
+
+/// Learns the layout that PyO3 gives the native part: it alone follows the object's header. Must be called before the
+/// first future is made.
+pub fn prepare(py: Python<'_>) -> PyResult<()> {
+    let sample = Bound::new(py, Future::default())?;
+    let offset = std::ptr::from_ref(sample.get()).addr() - sample.as_ptr().addr();
+    // SAFETY: the type of a live object.
+    let size = unsafe { (*ffi::Py_TYPE(sample.as_ptr())).tp_basicsize };
+    if usize::try_from(size).ok() != Some(offset + size_of::<Future>()) {
+        let message = "the layout of _Future is not as expected";
+        return Err(PySystemError::new_err(message));
+    }
+    let _ = OFFSET.set(offset);
+    Ok(())
 }
 
-impl<T: PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + Sync> Layout<T> {
-    pub const fn new() -> Self {
-        Layout {
-            offset: OnceLock::new(),
-            native: PhantomData,
+/// A Python class of futures that derives from the native one.
+pub struct FutureClass(Py<PyType>);
+
+impl FutureClass {
+    pub fn new(class: Bound<'_, PyType>) -> PyResult<Self> {
+        if class.is_subclass_of::<Future>()? {
+            Ok(FutureClass(class.unbind()))
+        } else {
+            let allowed = "a subclass of pyants.Future";
+            Err(errors::wrong_type("future_class", allowed, &class))
         }
     }
 
-    /// Learns the layout that PyO3 gives the native part: it alone follows the object's header.
-    pub fn learn(&self, sample: &Bound<'_, T>) -> PyResult<()> {
-        let offset = std::ptr::from_ref(sample.get()).addr() - sample.as_ptr().addr();
-        // SAFETY: the type of a live object.
-        let size = unsafe { (*ffi::Py_TYPE(sample.as_ptr())).tp_basicsize };
-        if usize::try_from(size).ok() != Some(offset + size_of::<T>()) {
-            let class = sample.as_any().get_type();
-            return Err(PySystemError::new_err(format!(
-                "the layout of {} is not as expected",
-                class.name()?
-            )));
-        }
-        let _ = self.offset.set(offset);
-        Ok(())
+    pub fn class(&self) -> &Py<PyType> {
+        &self.0
     }
 
-    /// An instance of `class`, a Python subclass of the native one, without a call of `__new__` and `__init__`: a new
-    /// one is nothing but its native part. `object.__new__` would also make a dict, which hardly any instance needs,
-    /// and which CPython makes by itself when one does.
+    /// A pending future for a task of that deadlock group.
+    ///
+    /// It is made without a call of `__new__` and `__init__`: a new one is nothing but its native part.
+    /// `object.__new__` would also make a dict, which hardly any instance needs, and which CPython makes by itself when
+    /// one does.
     ///
     /// With the GIL the new instance is not tracked by the garbage collector until `track` says that it may become part
     /// of a cycle: a program may have a great many, and the collector would visit all of them again and again.
-    ///
-    /// # Safety
-    /// `class` derives from the class of `T`.
-    pub unsafe fn instance<'py>(
+    pub fn task_future<'py>(
         &self,
-        class: &Bound<'py, PyType>,
-        native: T,
-    ) -> PyResult<Bound<'py, T>> {
-        let py = class.py();
-        let offset = *self.offset.get().expect("`learn` was called");
-        let class = class.as_type_ptr();
+        py: Python<'py>,
+        deadlock_group: usize,
+    ) -> PyResult<Bound<'py, Future>> {
+        let future = Future {
+            deadlock_group,
+            ..Future::default()
+        };
+        let offset = *OFFSET.get().expect("`prepare` was called");
+        let class = self.0.bind(py).as_type_ptr();
         // SAFETY: `tp_alloc` of a live, ready type returns a new, zeroed instance of it, or null with an exception set.
-        // At the offset is the place of the native part, which is all that PyO3 keeps there (`learn`), and it is
-        // written before any other code, including this thread's garbage collector, can see the object. That `class`
-        // has such a part is the caller's promise.
+        // The class derives from that of `Future` (`new`), so at the offset is the place of the native part, which is
+        // all that PyO3 keeps there (`prepare`). It is written before any other code, including this thread's garbage
+        // collector, can see the object.
         unsafe {
             let alloc = (*class).tp_alloc.expect("a ready type has an allocator");
             let instance = alloc(class, 0);
             if instance.is_null() {
                 return Err(PyErr::fetch(py));
             }
-            instance.byte_add(offset).cast::<T>().write(native);
+            instance.byte_add(offset).cast::<Future>().write(future);
             #[cfg(not(Py_GIL_DISABLED))]
             ffi::PyObject_GC_UnTrack(instance.cast());
             Ok(Bound::from_owned_ptr(py, instance).cast_into_unchecked())
@@ -99,7 +108,7 @@ pub fn share<T>(object: &Bound<'_, T>) -> Py<T> {
 }
 
 /// Has the collector track the instance, which may become part of a cycle from here on.
-pub fn track(object: &Bound<'_, PyAny>) {
+pub(super) fn track(object: &Bound<'_, PyAny>) {
     #[cfg(not(Py_GIL_DISABLED))]
     // SAFETY: a live object of a type with garbage collection, whose native part was written on creation; with the GIL
     // no other thread does the same meanwhile.
@@ -113,13 +122,13 @@ pub fn track(object: &Bound<'_, PyAny>) {
 }
 
 /// Whether the object is of a type that the garbage collector visits.
-pub fn may_hold_others(object: &Bound<'_, PyAny>) -> bool {
+pub(super) fn may_hold_others(object: &Bound<'_, PyAny>) -> bool {
     // SAFETY: a live object.
     unsafe { ffi::PyObject_IS_GC(object.as_ptr()) != 0 }
 }
 
 /// The instance's dict, created on first use.
-pub fn dict<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+pub(super) fn dict<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     // SAFETY: a live object; returns a new reference, or null with an exception set, as when the class has no dict.
     unsafe {
         let dict = ffi::PyObject_GenericGetDict(object.as_ptr(), std::ptr::null_mut());
@@ -128,20 +137,16 @@ pub fn dict<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
 }
 
 /// Replaces the instance's dict.
-pub fn set_dict(object: &Bound<'_, PyAny>, dict: &Bound<'_, PyAny>) -> PyResult<()> {
+pub(super) fn set_dict(object: &Bound<'_, PyAny>, dict: &Bound<'_, PyAny>) -> PyResult<()> {
     // SAFETY: live objects; anything but a dict is refused.
     let result = unsafe {
         ffi::PyObject_GenericSetDict(object.as_ptr(), dict.as_ptr(), std::ptr::null_mut())
     };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(PyErr::fetch(object.py()))
-    }
+    check(object.py(), result)
 }
 
 /// `object.__setattr__`, or without a value `object.__delattr__`.
-pub fn set_attribute(
+pub(super) fn set_attribute(
     object: &Bound<'_, PyAny>,
     name: &Bound<'_, PyAny>,
     value: Option<&Bound<'_, PyAny>>,
@@ -149,9 +154,13 @@ pub fn set_attribute(
     let value = value.map_or(std::ptr::null_mut(), Bound::as_ptr);
     // SAFETY: live objects, or null for the value, which deletes.
     let result = unsafe { ffi::PyObject_GenericSetAttr(object.as_ptr(), name.as_ptr(), value) };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(PyErr::fetch(object.py()))
+    check(object.py(), result)
+}
+
+/// The result of a function that returns 0, or -1 with an exception set.
+fn check(py: Python<'_>, result: c_int) -> PyResult<()> {
+    match result {
+        0 => Ok(()),
+        _ => Err(PyErr::fetch(py)),
     }
 }

@@ -2,27 +2,28 @@
 //! is acquired and released and no more. So it is a lock, cheap to create and invisible to the garbage collector, on
 //! which the methods of `threading.Condition` work if somebody calls them.
 
-use super::call::{self, Guarded};
-use super::lookup;
-use super::process::this_thread;
-use super::wait::detached;
 use crate::pool::internal::sync::{lock, wait};
+use crate::python::interpreter::call::{self, Guarded};
+use crate::python::interpreter::thread_id::this_thread;
+use crate::python::interpreter::wait::detached;
+use crate::python::interpreter::{descriptor, lookup};
+use crate::python::values::errors;
 use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyValueError};
 use pyo3::impl_::trampoline::get_trampoline_function;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBool, PyTuple};
+use pyo3::types::PyBool;
 use pyo3::{Borrowed, PyTraverseError, PyTypeInfo, PyVisit, ffi};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex};
+use std::sync::{Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
-/// Owned by no thread.
+/// Owned by no thread, as from the start.
 const FREE: u64 = 0;
 
 /// A re-entrant lock with the methods of a condition.
 #[pyclass(frozen, module = "pyants", name = "_Condition")]
+#[derive(Default)]
 pub struct Condition {
     /// The identity of the owning thread.
     owner: AtomicU64,
@@ -33,20 +34,7 @@ pub struct Condition {
     mutex: Mutex<()>,
     condvar: Condvar,
     /// The locks of threads that wait to be notified; created for the first of them.
-    waiters: PyOnceLock<Py<PyAny>>,
-}
-
-impl Default for Condition {
-    fn default() -> Self {
-        Condition {
-            owner: AtomicU64::new(FREE),
-            depth: AtomicU32::new(0),
-            sleeping: AtomicU32::new(0),
-            mutex: Mutex::new(()),
-            condvar: Condvar::new(),
-            waiters: PyOnceLock::new(),
-        }
-    }
+    waiters: OnceLock<Py<PyAny>>,
 }
 
 impl Condition {
@@ -109,7 +97,7 @@ impl Condition {
                 }
                 if wait_limit.is_over() || wait_limit.is_interrupted() {
                     // A notification for this thread went to no other: pass it on.
-                    self.call();
+                    self.wake_one();
                     return false;
                 }
             }
@@ -132,7 +120,7 @@ impl Condition {
     }
 
     /// Wakes one thread that sleeps until it is free.
-    fn call(&self) {
+    fn wake_one(&self) {
         if self.sleeping.load(Ordering::SeqCst) > 0 {
             // A thread that is about to sleep does so by then.
             drop(lock(&self.mutex));
@@ -142,7 +130,7 @@ impl Condition {
 
     fn give_up(&self) {
         self.owner.store(FREE, Ordering::SeqCst);
-        self.call();
+        self.wake_one();
     }
 
     fn owned(&self) -> bool {
@@ -153,6 +141,42 @@ impl Condition {
     pub fn hold(slf: &Bound<'_, Self>) -> PyResult<Held> {
         slf.get().take_within(slf.py(), None)?;
         Ok(Held(slf.clone().unbind()))
+    }
+
+    /// The owner releases it once for each time it acquired it.
+    fn put_back(&self) {
+        match self.depth.load(Ordering::Relaxed) {
+            0 | 1 => self.give_up(),
+            depth => self.depth.store(depth - 1, Ordering::Relaxed),
+        }
+    }
+
+    /// Acquires it if that does not block.
+    fn enter_now(&self) -> bool {
+        let me = this_thread();
+        if self.owner.load(Ordering::Relaxed) != me {
+            return self.take(me);
+        }
+        let depth = self.depth.load(Ordering::Relaxed);
+        self.depth.store(depth.saturating_add(1), Ordering::Relaxed);
+        depth < u32::MAX
+    }
+
+    /// Releases it; `false`: this thread does not own it.
+    fn exit_now(&self) -> bool {
+        let owned = self.owned();
+        if owned {
+            self.put_back();
+        }
+        owned
+    }
+
+    fn enter(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        slf.get().take_within(slf.py(), None)
+    }
+
+    fn exit(_slf: &Bound<'_, Self>) -> PyResult<bool> {
+        Err(PyRuntimeError::new_err("cannot release un-acquired lock"))
     }
 }
 
@@ -169,16 +193,6 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         self.0.get().put_back();
-    }
-}
-
-impl Condition {
-    /// The owner releases it once for each time it acquired it.
-    fn put_back(&self) {
-        match self.depth.load(Ordering::Relaxed) {
-            0 | 1 => self.give_up(),
-            depth => self.depth.store(depth - 1, Ordering::Relaxed),
-        }
     }
 }
 
@@ -261,7 +275,7 @@ impl Condition {
             return Err(PyRuntimeError::new_err("cannot notify on un-acquired lock"));
         }
         let py = slf.py();
-        match this.waiters.get(py) {
+        match this.waiters.get() {
             None => Ok(()),
             Some(waiters) => {
                 let count = waiters.bind(py).len()?.into_pyobject(py)?;
@@ -294,25 +308,25 @@ impl Condition {
     fn _waiters(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         let py = slf.py();
         let this = slf.get();
-        let waiters = this.waiters.get_or_try_init(py, || {
-            let waiters = lookup::DEQUE.get(py).guarded_call0()?.unbind();
-            // SAFETY: this thread is attached, and the live object is not tracked yet: this is reached only once, and
-            // nothing else tracks it (`untracked`).
-            unsafe {
-                if ffi::PyObject_GC_IsTracked(slf.as_ptr()) == 0 {
-                    ffi::PyObject_GC_Track(slf.as_ptr().cast());
+        if this.waiters.get().is_none() {
+            let waiters = lookup::DEQUE.invoke(py, ())?.unbind();
+            if this.waiters.set(waiters).is_ok() {
+                // SAFETY: this thread is attached, and the live object is not tracked yet: this is reached only once,
+                // and nothing else tracks it (`untracked`).
+                unsafe {
+                    if ffi::PyObject_GC_IsTracked(slf.as_ptr()) == 0 {
+                        ffi::PyObject_GC_Track(slf.as_ptr().cast());
+                    }
                 }
             }
-            PyResult::Ok(waiters)
-        })?;
+        }
+        let waiters = this.waiters.get().expect("it was put there");
         Ok(waiters.clone_ref(py))
     }
 
     /// No `__clear__` is needed: the list of waiters clears itself.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        // SAFETY: no token is needed to read a cell that is written once; traversal runs while the thread is attached,
-        // but PyO3 hands out no token for it.
-        visit.call(self.waiters.get(unsafe { Python::assume_attached() }))
+        visit.call(self.waiters.get())
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> String {
@@ -325,53 +339,20 @@ impl Condition {
         )
     }
 
-    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
-        Err(pyo3::exceptions::PyTypeError::new_err(format!(
-            "cannot pickle '{}' object",
-            slf.get_type().name()?
-        )))
-    }
-}
-
-impl Condition {
-    /// Acquires it if that does not block.
-    fn enter_now(&self) -> bool {
-        let me = this_thread();
-        if self.owner.load(Ordering::Relaxed) != me {
-            return self.take(me);
-        }
-        let depth = self.depth.load(Ordering::Relaxed);
-        self.depth.store(depth.saturating_add(1), Ordering::Relaxed);
-        depth < u32::MAX
-    }
-
-    /// Releases it; `false`: this thread does not own it.
-    fn exit_now(&self) -> bool {
-        let owned = self.owned();
-        if owned {
-            self.put_back();
-        }
-        owned
-    }
-
-    fn enter(slf: &Bound<'_, Self>) -> PyResult<bool> {
-        slf.get().take_within(slf.py(), None)
-    }
-
-    fn exit(_slf: &Bound<'_, Self>) -> PyResult<bool> {
-        Err(PyRuntimeError::new_err("cannot release un-acquired lock"))
+    fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Err(errors::cannot_pickle(slf, ""))
     }
 }
 
 /// A method that ignores its arguments, if any; mostly done by `$now`, otherwise by `$slowly`.
 macro_rules! add_method {
-    ($py:expr, $name:literal, $flags:expr, $kind:ident, ($($extra:ty),*), $now:path, $slowly:path, $value:expr) => {{
+    ($class:expr, $name:literal, $flags:ident $kind:ident($($extra:ty),*), $now:ident, $slowly:ident, $value:path) => {{
         /// # Safety
         /// Must be called by the interpreter, attached, with a condition.
         unsafe fn slowly(py: Python<'_>, slf: *mut ffi::PyObject) -> PyResult<*mut ffi::PyObject> {
             // SAFETY: promised by the caller, who keeps `slf` alive until the call returns.
             let slf = unsafe { Borrowed::from_ptr(py, slf).cast_unchecked::<Condition>() };
-            $slowly(&slf).map(|_| $value(py).into_ptr())
+            Condition::$slowly(&slf).map(|_| $value(py).into_ptr())
         }
         /// # Safety
         /// As that of `slowly`.
@@ -379,28 +360,19 @@ macro_rules! add_method {
             // SAFETY: promised by the caller, as in `slowly`. Only what is behind the trampoline can panic.
             unsafe {
                 let py = Python::assume_attached();
-                if $now(Borrowed::from_ptr(py, slf).cast_unchecked::<Condition>().get()) {
+                if Borrowed::from_ptr(py, slf).cast_unchecked::<Condition>().get().$now() {
                     $value(py).into_ptr()
                 } else {
-                    get_trampoline_function!(noargs, slowly)(
-                        slf,
-                        std::ptr::null_mut(),
-                    )
+                    get_trampoline_function!(noargs, slowly)(slf, std::ptr::null_mut())
                 }
             }
         }
-        let definition = Box::leak(Box::new(ffi::PyMethodDef {
-            ml_name: $name.as_ptr(),
-            ml_meth: ffi::PyMethodDefPointer { $kind: method },
-            ml_flags: $flags,
-            ml_doc: c"As that of threading.RLock.".as_ptr(),
-        }));
-        let class = Condition::type_object($py);
-        // SAFETY: the class is a type object, and the definition is never freed.
-        let method = unsafe {
-            Bound::from_owned_ptr_or_err($py, ffi::PyDescr_NewMethod(class.as_type_ptr(), definition))?
-        };
-        class.setattr($name.to_string_lossy().as_ref(), method)?;
+        let function = ffi::PyMethodDefPointer { $kind: method };
+        // SAFETY: the function is of that kind, for instances of this class.
+        unsafe {
+            let doc = "As that of threading.RLock.";
+            descriptor::add_method($class, $name, ffi::$flags, function, doc)?;
+        }
     }};
 }
 
@@ -414,38 +386,11 @@ fn none(py: Python<'_>) -> Bound<'_, PyAny> {
 
 /// Installs the methods that are called for each future of a `wait`, and so must cost next to nothing.
 pub fn install(py: Python<'_>) -> PyResult<()> {
-    use Condition as C;
     type Object = *mut ffi::PyObject;
     type Objects = *mut *mut ffi::PyObject;
-    add_method!(
-        py,
-        c"__enter__",
-        ffi::METH_NOARGS,
-        PyCFunction,
-        (Object),
-        C::enter_now,
-        C::enter,
-        yes
-    );
-    add_method!(
-        py,
-        c"release",
-        ffi::METH_NOARGS,
-        PyCFunction,
-        (Object),
-        C::exit_now,
-        C::exit,
-        none
-    );
-    add_method!(
-        py,
-        c"__exit__",
-        ffi::METH_FASTCALL,
-        PyCFunctionFast,
-        (Objects, ffi::Py_ssize_t),
-        C::exit_now,
-        C::exit,
-        none
-    );
+    let class = &Condition::type_object(py);
+    add_method! { class, c"__enter__", METH_NOARGS PyCFunction(Object), enter_now, enter, yes }
+    add_method! { class, c"release", METH_NOARGS PyCFunction(Object), exit_now, exit, none }
+    add_method! { class, c"__exit__", METH_FASTCALL PyCFunctionFast(Objects, ffi::Py_ssize_t), exit_now, exit, none }
     Ok(())
 }

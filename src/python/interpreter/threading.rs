@@ -1,16 +1,15 @@
 //! A worker's thread as the module `threading` sees it; `pyants._threads` is the Python half.
 
 use super::call::{self, Guarded};
-use super::lookup;
-use super::process;
 use super::wait::detached;
+use super::{fork_count, lookup, thread_id};
 use crate::pool::Worker;
-use crate::pool::internal::sync::thread::kernel;
+use crate::pool::internal::sync::{self, lock, thread::kernel};
 use crate::pool::internal::{self, home_id};
 use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
 use std::mem::ManuallyDrop;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 /// The end of a worker's thread, for its thread object.
@@ -24,7 +23,7 @@ pub struct Exit {
 impl Exit {
     /// Whether the thread belongs to this process, rather than to one from which it was forked.
     fn is_ours(&self) -> bool {
-        self.generation == process::generation()
+        self.generation == fork_count::generation()
     }
 }
 
@@ -68,33 +67,60 @@ pub fn _wait_ended(py: Python<'_>, native_id: i32) {
     call::detach(py, || kernel::wait_ended(Some(native_id)));
 }
 
+/// Does what `threading.Thread` does before `run`.
+pub fn set_up(py: Python<'_>, worker: &Worker, is_daemon: bool) -> PyResult<()> {
+    enter(py, worker, is_daemon)?;
+    for (get, set) in [
+        (&lookup::GET_TRACE, &lookup::SET_TRACE),
+        (&lookup::GET_PROFILE, &lookup::SET_PROFILE),
+    ] {
+        let function = get.invoke(py, ())?;
+        if !function.is_none() {
+            set.invoke(py, (function,))?;
+        }
+    }
+    Ok(())
+}
+
+/// Does what `threading.Thread` does after `run`.
+pub fn tear_down(py: Python<'_>) -> PyResult<()> {
+    // Python code that still runs on this thread belongs to no task. And a trace function may ask for the current
+    // thread, which `threading` no longer knows by then, and would be given a dummy.
+    for (get, set) in [
+        (&lookup::GET_OWN_TRACE, &lookup::SET_TRACE),
+        (&lookup::GET_OWN_PROFILE, &lookup::SET_PROFILE),
+    ] {
+        if !get.invoke(py, ())?.is_none() {
+            set.invoke(py, (py.None(),))?;
+        }
+    }
+    leave(py)
+}
+
 /// Registers the calling thread with `threading`. The caller has arrived at the fork guard, so no fork interferes.
-pub fn enter(py: Python<'_>, worker: &Worker, is_daemon: bool) -> PyResult<()> {
+fn enter(py: Python<'_>, worker: &Worker, is_daemon: bool) -> PyResult<()> {
     let exit = Exit {
         exit: ManuallyDrop::new(worker.exit.clone()),
-        generation: process::generation(),
+        generation: fork_count::generation(),
     };
-    let thread =
-        lookup::MAKE_THREAD
-            .get(py)
-            .guarded_call1((&worker.name, home_id(), exit, is_daemon))?;
+    let thread = lookup::MAKE_THREAD.invoke(py, (&worker.name, home_id(), exit, is_daemon))?;
     if thread.is_none() {
         return Ok(());
     }
     let active = lookup::ACTIVE_THREADS.get(py);
-    let ident = process::this_thread();
+    let ident = thread_id::this_thread();
     // A former thread with the same identity that `threading` still lists. Dropped after the lock is released.
     let _former = active.guarded_method1("get", (ident,))?;
     locked(py, || active.set_item(ident, &thread))
 }
 
 /// Has `threading` forget the calling thread, as it must: up to 3.12 a dummy would be kept for ever.
-pub fn leave(py: Python<'_>) -> PyResult<()> {
+fn leave(py: Python<'_>) -> PyResult<()> {
     let active = lookup::ACTIVE_THREADS.get(py);
     if active.is_none() {
         return Ok(());
     }
-    let pop = || active.guarded_method1("pop", (process::this_thread(), py.None()));
+    let pop = || active.guarded_method1("pop", (thread_id::this_thread(), py.None()));
     // Dropped after the lock is released.
     let _thread = locked(py, pop)?;
     Ok(())
@@ -119,12 +145,12 @@ pub struct Roll {
 
 impl Roll {
     pub fn arrive(&self) {
-        *self.present.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        *lock(&self.present) += 1;
         self.condvar.notify_all();
     }
 
     pub fn depart(&self) {
-        *self.present.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        *lock(&self.present) -= 1;
     }
 
     /// Waits until there are as many as `running` says, which may change, but not for long. The caller is detached.
@@ -133,13 +159,9 @@ impl Roll {
         // Workers that leave do not notify: they are seen at the next look.
         const LOOK: Duration = Duration::from_millis(5);
         let start = Instant::now();
-        let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut present = lock(&self.present);
         while *present < running() && start.elapsed() < WAIT_LIMIT {
-            present = self
-                .condvar
-                .wait_timeout(present, LOOK)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            present = sync::wait(&self.condvar, present, Some(LOOK));
         }
     }
 }

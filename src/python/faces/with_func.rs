@@ -2,10 +2,8 @@
 
 use super::base::{Base, Wait};
 use crate::python::interpreter::lookup;
-use crate::python::values::arguments::Call;
 use crate::python::values::errors::{self, accepted};
 use crate::python::values::options;
-use crate::python::work::task::Task;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
@@ -30,13 +28,8 @@ impl Invoker {
         args: Bound<'_, PyTuple>,
         kwargs: Option<Bound<'_, PyDict>>,
     ) -> PyResult<bool> {
-        let py = slf.py();
-        accepted(
-            py,
-            slf.as_super().get().invoke(py, Wait::No, |func| {
-                Task::Call(Call::new(func, args, kwargs))
-            }),
-        )
+        let (py, base) = (slf.py(), slf.as_super().get());
+        accepted(py, base.invoke(py, args, kwargs, Wait::No))
     }
 
     /// As invoke(), but blocks for at most timeout seconds (or a timedelta), then raises PoolTimeoutError.
@@ -48,10 +41,7 @@ impl Invoker {
         kwargs: Option<Bound<'_, PyDict>>,
     ) -> PyResult<()> {
         let (py, wait) = (slf.py(), Wait::Up(Some(options::read_timeout(timeout)?)));
-        let result = slf
-            .as_super()
-            .get()
-            .invoke(py, wait, |func| Task::Call(Call::new(func, args, kwargs)));
+        let result = slf.as_super().get().invoke(py, args, kwargs, wait);
         result.map_err(|refusal| refusal.into_exception(py))
     }
 

@@ -8,10 +8,10 @@
 //! take turns at a gate, between two tasks, and so early that no thread has to force them: such a thread waits for one
 //! or two of them.
 
-use super::call::{self, Guarded};
+use super::exc_info::unraisable;
 use super::gil::{Gate, Member};
-use super::lookup;
-use super::wakeups::Wakeups;
+use super::wait::Wakeups;
+use super::{call, lookup};
 use pyo3::prelude::*;
 use std::time::{Duration, Instant};
 
@@ -25,8 +25,7 @@ impl Switch {
     /// Counts from now, with the interpreter's switch interval.
     pub fn new(py: Python<'_>) -> Self {
         let interval = lookup::GET_SWITCH_INTERVAL
-            .get(py)
-            .guarded_call0()
+            .invoke(py, ())
             .and_then(|interval| interval.extract::<f64>())
             .map_or(Duration::from_millis(5), |seconds| {
                 Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
@@ -154,9 +153,7 @@ impl Turns {
         let due = self.is_due();
         if due {
             // An exception raised here, for example one set from another thread, was meant for a task that is over.
-            if let Err(raised) = lookup::GIVE_WAY.get(py).guarded_call0() {
-                raised.write_unraisable(py, None);
-            }
+            unraisable(py, lookup::GIVE_WAY.invoke(py, ()));
             self.switch.attached();
         }
         due

@@ -1,4 +1,4 @@
-# Each target sets up what it needs in a fresh clone; what they do is in scripts/.
+# Each target sets up what it needs in a fresh clone; what they do is in noxfile.py and scripts/.
 .DEFAULT_GOAL := help
 .PHONY: help demo check test lint bench bench-check wheel docs clean
 
@@ -6,7 +6,7 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\): ## /  make \1\t/p' Makefile | expand -t 20
 
 demo: ## hash every file of a tree on a pool (ROOT=path, default the standard library), then the sample of ants
-	@scripts/demo '$(ROOT)'
+	@$(if $(PYTHON_TAG),scripts/interpreters $(PYTHON_TAG) >/dev/null &&) scripts/nox -s demo $(if $(ROOT),-- '$(ROOT)')
 
 check: ## for every day, about 3 minutes: lint, the Rust tests, the Python tests on one interpreter
 	@scripts/test check
@@ -30,4 +30,4 @@ docs: ## the Rust documentation, into target/doc
 	@RUSTDOCFLAGS='-D warnings' cargo doc --no-deps
 
 clean: ## what the other targets made in this directory
-	rm -rf .venv dist target
+	rm -rf .nox .venv dist target

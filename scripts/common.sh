@@ -34,8 +34,8 @@ install_wheel() {
 # The interpreter that the tools run on: "tag path". 3.13 if it is there, which has wheels of all of them, else the newest one
 # with the GIL, if there is any.
 main_interpreter() {
-  local found
-  found=$(scripts/interpreters --found 2>/dev/null) || { scripts/interpreters --found; return 1; }
+  local found=${PYANTS_INTERPRETERS:-} # what a caller has found already
+  [ -n "$found" ] || found=$(scripts/interpreters --found 2>/dev/null) || { scripts/interpreters --found; return 1; }
   { grep '^3.13 ' <<<"$found" || grep -v '^[0-9.]*t ' <<<"$found" || cat <<<"$found"; } | tail -n 1
 }
 

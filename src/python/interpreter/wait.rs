@@ -1,5 +1,5 @@
 //! Waits without the GIL that Ctrl-C can interrupt, and waking the threads that wait for a result. Such a wait is in
-//! values/result_wait.rs.
+//! values/wait_for_result.rs.
 
 use super::call;
 use super::thread_id::is_main_thread;

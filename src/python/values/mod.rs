@@ -5,5 +5,5 @@ pub mod errors;
 pub mod hooks;
 pub mod options;
 pub mod reporter;
-pub mod result_wait;
 pub mod scope;
+pub mod wait_for_result;

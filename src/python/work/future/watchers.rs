@@ -9,7 +9,7 @@ use crate::pool::internal::sync::lock;
 use crate::python::interpreter::call::Guarded;
 use crate::python::interpreter::wait::{Wakeups, ring};
 use crate::python::values::scope::Scope;
-use crate::python::values::{errors, result_wait};
+use crate::python::values::{errors, wait_for_result};
 use pyo3::exceptions::{PyException, PyRecursionError, PyTimeoutError};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -143,7 +143,7 @@ impl Future {
         if let Err(state) = watched {
             return Ok(state);
         }
-        let waited = result_wait::wait(py, &result_wait, timeout, doing);
+        let waited = wait_for_result::wait(py, &result_wait, timeout, doing);
         if waited.is_err() {
             this.watch(|extras| {
                 extras

@@ -4,7 +4,7 @@ use crate::pool::internal::ResultWait;
 use crate::pool::internal::sync::{full_fence, lock};
 use crate::python::interpreter::thread_id::this_thread;
 use crate::python::interpreter::wait::Wakeups;
-use crate::python::values::result_wait;
+use crate::python::values::wait_for_result;
 use crossbeam_utils::CachePadded;
 use pyo3::prelude::*;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -78,7 +78,7 @@ impl Reader {
             result_wait.block();
             *waiting = Some(Arc::clone(&result_wait));
         }
-        let waited = result_wait::wait(py, &result_wait, timeout, "map");
+        let waited = wait_for_result::wait(py, &result_wait, timeout, "map");
         self.awaited.store(Self::NONE, Ordering::Relaxed);
         lock(&self.waiting).take();
         waited

@@ -12,7 +12,7 @@ use super::worker::seat::Call;
 use std::time::Duration;
 
 impl<H: Host> Core<H> {
-    /// Changes the maximum number of workers. Ignored by unlimited and pre-allocated pools.
+    /// Changes the maximum number of workers, if there is one that may be changed.
     pub fn tune(self: &Arc<Self>, capacity: u32) -> Result<(), OptionsError> {
         {
             let _lifecycle = lock(&self.lifecycle);

@@ -43,11 +43,13 @@ impl<H: Host> Core<H> {
     pub fn call_surplus(&self) {
         // The capacity is lowered first, then the check who rests. A worker does the opposite before it sleeps.
         full_fence();
-        for _ in 0..self.worker_count.surplus() {
+        let mut surplus = self.worker_count.surplus();
+        while surplus > 0 {
             let Some(seat) = self.idle.pop(&self.seats) else {
                 break;
             };
-            self.call(seat, Call::Look);
+            // The worker of an overdue seat has left, and is no longer one too many.
+            surplus -= u32::from(self.call(seat, Call::Look));
         }
     }
 
@@ -168,5 +170,46 @@ impl<H: Host> Core<H> {
         } else {
             Ok(())
         }
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use crate::Pool;
+    use std::sync::{Arc, Barrier};
+    use std::time::{Duration, Instant};
+
+    fn wait_until(condition: impl Fn() -> bool) {
+        let limit = Instant::now() + Duration::from_secs(60);
+        while !condition() {
+            assert!(Instant::now() < limit, "it never came true");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn the_seat_of_a_worker_that_has_left_is_not_taken_for_a_surplus_worker() {
+        let pool = Pool::builder().capacity(3).expiry(None).build();
+        let pool = pool.expect("the options are good");
+        let all = Arc::new(Barrier::new(3));
+        for _ in 0..3 {
+            let all = Arc::clone(&all);
+            let wait = move || {
+                all.wait();
+            };
+            pool.submit(wait).expect("a worker is free");
+        }
+        let core = &pool.core;
+        wait_until(|| core.seats.iter().filter_map(|seat| seat.resting()).count() == 3);
+        let expires = || {
+            let top = core.idle.top().map(|top| core.seats.get(top));
+            top.and_then(|seat| Some((seat, seat.resting()?)))
+        };
+        wait_until(|| expires().is_some());
+        let (seat, (rest, _)) = expires().expect("all rest");
+        seat.expire(rest);
+        wait_until(|| pool.running() == 2);
+        pool.tune(1).expect("it has a capacity");
+        wait_until(|| pool.running() == 1);
     }
 }

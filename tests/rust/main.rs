@@ -12,6 +12,7 @@ mod expiry;
 mod hosts;
 mod join;
 mod lifecycle;
+mod machine;
 mod multi;
 mod once;
 mod options;

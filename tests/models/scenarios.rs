@@ -1129,3 +1129,49 @@ pub fn worker_served_by_another_pool() {
         .expect("nobody interrupts");
     assert_eq!(served.load(Relaxed), 3);
 }
+/// While a submitter from outside asks in vain for a thread for a blocked worker, the other worker blocks, and is told of
+/// the deadlock: then its permit serves the first.
+pub fn vain_ask_against_deadlock() {
+    fail_spawns(0);
+    let many = MultiPool::with_hosts(
+        3,
+        Strategy::RoundRobin,
+        &options(1, HAND_OFF),
+        Ledger::uncounted,
+    );
+    let pools = Arc::new(many.expect("the options are good"));
+    let told = Arc::new(AtomicUsize::new(0));
+    let served = Arc::new(AtomicUsize::new(0));
+    let mut opens: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
+    let mut ends: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
+    for _ in 0..2 {
+        let (pass, open) = gate();
+        opens.push(Box::new(open));
+        let (await_end, ended) = gate();
+        ends.push(Box::new(await_end));
+        let (inner, told, served) = (Arc::clone(&pools), Arc::clone(&told), Arc::clone(&served));
+        let task = Task::uncounted(move || {
+            pass();
+            let third = Task::uncounted(move || {
+                served.fetch_add(1, Relaxed);
+            });
+            match inner.submit(third).map_err(|refusal| refusal.error) {
+                Ok(()) => {}
+                Err(Error::Deadlock) => drop(told.fetch_add(1, Relaxed)),
+                Err(error) => unreachable!("{error}"),
+            }
+            ended();
+        });
+        pools.submit(task).expect("the pools are open");
+    }
+    fail_spawns(-1);
+    opens.into_iter().for_each(|open| open());
+    // From outside, without waiting.
+    let (index, offer) = pools.offer(Task::uncounted(|| ()));
+    let detached = pools.submit_detached(index, offer, pyants::pool::internal::Accounting::Counted);
+    assert!(detached.is_ok());
+    drop(detached);
+    ends.into_iter().for_each(|await_end| await_end());
+    fail_spawns(0);
+    assert!(told.load(Relaxed) >= 1);
+}

@@ -110,6 +110,7 @@ scenarios! { check, scenarios:
     worker_that_waits_for_another
     workers_that_wait_for_each_other
     worker_served_by_another_pool
+    vain_ask_against_deadlock
     failing_spawn
     hand_off_failing_spawn
     second_spawn_fails

@@ -27,6 +27,8 @@ pub trait Member: Send + Sync {
     /// Lets in as many of the group's shared waiters as it has permits for; returns whether the system refused one a
     /// thread.
     fn offer_permits(self: Arc<Self>) -> bool;
+    /// The same, but starts no worker.
+    fn offer_permits_of_workers(self: Arc<Self>);
     /// Refuses the youngest of the blocked submitters with `Deadlock`; returns whether there was one.
     fn refuse_blocked(self: Arc<Self>) -> bool;
 }
@@ -158,9 +160,15 @@ impl DeadlockGroup {
             let ask =
                 |refused, member: std::sync::Arc<dyn Member>| member.offer_permits() | refused;
             if !self.members().fold(false, ask) {
-                break;
+                return;
             }
         }
+        // A permit that was given back during the last round went to nobody either. This round takes no waiter off the
+        // list in vain.
+        self.members()
+            .for_each(|member| member.offer_permits_of_workers());
+        // And a worker among the waiters did not count as blocked meanwhile.
+        self.break_deadlock();
     }
 
     /// One of the pools has a worker, or is about to have one.

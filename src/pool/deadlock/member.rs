@@ -43,6 +43,10 @@ impl<H: Host> Member for Core<H> {
         self.offer_permits_alone()
     }
 
+    fn offer_permits_of_workers(self: Arc<Self>) {
+        Core::offer_permits_of_workers(&self);
+    }
+
     fn refuse_blocked(self: Arc<Self>) -> bool {
         // Kept until no lock is held: one of them may be the last reference to its pool.
         let _members = self.deadlock_group.hold_members();

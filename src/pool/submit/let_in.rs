@@ -71,8 +71,20 @@ impl<H: Host> Core<H> {
 
     /// As `offer_permits`, but returns whether the caller must ask the other pools.
     pub fn offer_permits_alone(self: &Arc<Self>) -> bool {
+        self.offer_permits_as(Served::default())
+    }
+
+    /// As `offer_permits`, but only to tasks that find a worker: none is started.
+    pub fn offer_permits_of_workers(self: &Arc<Self>) {
+        self.offer_permits_as(Served {
+            refused: true,
+            ..Served::default()
+        });
+    }
+
+    fn offer_permits_as(self: &Arc<Self>, served: Served) -> bool {
         self.ready_shared_waiters()
-            .is_some_and(|shared| self.serve_alone(shared.lock(), Served::default()))
+            .is_some_and(|shared| self.serve_alone(shared.lock(), served))
     }
 
     /// The shared waiters, if one is to be let in and a permit is free.
@@ -230,7 +242,7 @@ impl<H: Host> Core<H> {
 struct Served {
     /// Tasks were put into the run queue.
     queued: bool,
-    /// The system refused a thread for one of them.
+    /// The system refused a thread for one of them, or none is to be asked for.
     refused: bool,
     /// One left again, undone, while others waited for this pool alone.
     undone: bool,

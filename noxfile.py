@@ -52,7 +52,9 @@ def install_groups(session: nox.Session, *groups: str) -> None:
 def install_wheel(session: nox.Session, tag: str) -> Path:
     """Builds the wheel, and installs it as a user would. With -R, where there is an environment, it does neither."""
     session.run_install(str(ROOT / "scripts" / "build"), tag, external=True)
-    (wheel,) = (TARGET / "wheels" / tag).glob("*.whl")
+    python = tag.replace(".", "")
+    wheels = (ROOT / "dist").glob(f"*-cp{python.removesuffix('t')}-cp{python}-*.whl")
+    wheel = max(wheels, key=lambda wheel: wheel.stat().st_mtime)
     session.install("--no-compile", "--no-index", "--no-deps", "--force-reinstall", str(wheel))
     return wheel
 
@@ -203,7 +205,8 @@ def tests(session: nox.Session) -> None:
     env = {"PYANTS_WHEEL": str(install_wheel(session, tag))}
     # Side by side: most tests wait for something most of the time. Without the GIL, each test runs in several threads
     # at once, except those that own the process.
-    options = ["-q", "-n", "3", *(["--parallel-threads=4"] if tag.endswith("t") else []), *session.posargs]
+    more = [*os.environ.get("PYTEST_ARGS", "").split(), *session.posargs]
+    options = ["-q", "-n", "3", *(["--parallel-threads=4"] if tag.endswith("t") else []), *more]
     commands = [["-m", "pytest", *options]]
     if not session.posargs:
         commands.append(["tests/cpython_suite.py"])

@@ -164,8 +164,6 @@ impl<H: Host> Core<H> {
 /// No process has room for far more threads than this, and seats for them would be wasted memory.
 const MOST_RESERVED: u32 = 1 << 16;
 
-impl<H: Host> Core<H> {}
-
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use crate::{MultiPool, Pool, Strategy};

@@ -274,5 +274,3 @@ impl<H: Host> Shift<'_, H> {
             && !core.admission.is_closed()
     }
 }
-
-impl<H: Host> Core<H> {}

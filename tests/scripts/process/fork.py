@@ -383,6 +383,7 @@ def multiprocessing_with_fork(make: str) -> None:
     use(pool)
 
     def work(queue: Any) -> None:
+        use(pool)
         done = Sum()
         for number in range(10):
             pool.submit(done.add, number)

@@ -1006,6 +1006,28 @@ pub fn tune_down_to_a_deadlock() {
     end(tuner);
 }
 
+/// Of two workers at rest, the one that is called as one too many finds a task, which waits for a permit.
+pub fn tune_down_with_a_task_on_its_way() {
+    let pool = Books::open(options(2, HAND_OFF), 2);
+    let (pass, open) = gate();
+    pool.put_action(0, pass);
+    pool.put(1);
+    open();
+    pool.watch_idle(&mut WaitLimit::new(None))
+        .expect("nobody interrupts");
+    let tuner = beside(&pool, |pool| pool.tune(1).expect("it has a capacity"));
+    let inner = pool.clone();
+    pool.put_action(2, move || {
+        let put = inner.try_hard(3);
+        inner.demand(
+            put.is_ok_or(|error| matches!(error, Error::Deadlock)),
+            "it is let in or told of the deadlock",
+        );
+    });
+    pool.drain();
+    end(tuner);
+}
+
 /// Two submitters spin for a permit before they wait.
 fn spin_for_permit(queue_size: Option<u64>) {
     let pool = Books::open_on_many_processors(options(1, queue_size), 1);

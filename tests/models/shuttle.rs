@@ -145,6 +145,7 @@ scenarios! { check, scenarios:
     errand_against_submit
     detached_against_tune_up
     tune_down_to_a_deadlock
+    tune_down_with_a_task_on_its_way
     submitters_spin_for_a_permit
     hand_off_submitters_spin_for_a_permit
     two_submitters_in_turn

@@ -94,8 +94,15 @@ impl<H: Host> Shift<'_, H> {
                         return Next::Look;
                     }
                 }
-                Call::Look if core.queue.is_empty() && !core.host.has_errand() => {}
-                Call::Look => return Next::Look,
+                Call::Look => {
+                    // Before a task: called as one too many, it was called in place of all the others.
+                    if core.worker_count.is_over() && self.retire() {
+                        return Next::Leave;
+                    }
+                    if !core.queue.is_empty() || core.host.has_errand() {
+                        return Next::Look;
+                    }
+                }
                 Call::Leave => {
                     if self.leave_expired() {
                         return Next::Leave;

@@ -31,16 +31,35 @@ def _check_limit(limit: Any) -> None:
         raise ValueError(f"limit must be above 0, not {limit!r}")
 
 
+class _Place:
+    """A place in a group with a limit, for one call."""
+
+    __slots__ = ("future", "is_held", "is_inside")
+
+    future: Future[None]
+    """Set when the call that waits for the place gets it."""
+    is_inside: bool
+    """Whether it is a call of the group that waits for it."""
+
+    def __init__(self) -> None:
+        # Changed only under the lock of the places.
+        self.is_held = False
+
+
 class _Places:
-    """The places for a group's limit: each waiting or running call holds one, and submit() waits for a free one."""
+    """The places for a group's limit: each waiting or running call holds one, and submit() waits for a free one.
+
+    A signal handler may raise at the end of any call that this makes, even the one that releases the lock. So under
+    the lock there is no call between two changes that belong together, and a submit that raises gives its place back
+    in any case: give() knows whether there is one.
+    """
 
     def __init__(self, executor: _Executor, limit: int) -> None:
         self._executor = executor
         self._limit = limit
         self._lock = threading.Lock()
         self._free = limit
-        # Each future is set when its waiter gets a place; the flag says whether the waiter is a call of the group.
-        self._waiters: collections.deque[tuple[Future[None], bool]] = collections.deque()
+        self._waiters: collections.deque[_Place] = collections.deque()
         # The threads that run calls of the group.
         self._inside: set[int] = set()
 
@@ -52,49 +71,48 @@ class _Places:
         finally:
             self._inside.discard(ident)
 
-    def try_take(self) -> bool:
+    def try_take(self, place: _Place) -> bool:
         with self._lock:
             if self._free == 0:
                 return False
             self._free -= 1
+            place.is_held = True
             return True
 
-    def take(self, timeout: float | None = None) -> None:
-        if self.try_take():
-            return
-        place: Future[None] = self._executor._place()
-        is_inside = timeout is None and threading.get_ident() in self._inside
+    def take(self, place: _Place, timeout: float | None = None) -> bool:
+        place.future = self._executor._place()
+        place.is_inside = timeout is None and threading.get_ident() in self._inside
         with self._lock:
             if self._free > 0:
                 self._free -= 1
-                return
-            if is_inside and sum(inside for _, inside in self._waiters) + 1 == self._limit:
+                place.is_held = True
+                return True
+            if place.is_inside and sum(waiter.is_inside for waiter in self._waiters) + 1 == self._limit:
                 # All calls that could free a place wait for one.
                 raise PoolDeadlockError(
                     "deadlock: the task group's limit is reached by calls that all wait to submit to it; have them call"
                     " try_submit(), and do the work themselves where it returns None"
                 )
-            self._waiters.append((place, is_inside))
-        try:
-            place._wait(timeout)
-        except BaseException:
-            with self._lock:
-                try:
-                    self._waiters.remove((place, is_inside))
-                    is_given = False
-                except ValueError:
-                    is_given = True
-            if is_given:
-                self.give()
-            raise
+            self._waiters.append(place)
+        place.future._wait(timeout)
+        return True
 
-    def give(self) -> None:
+    def give(self, place: _Place) -> None:
+        """Gives the place to the call that has waited longest for one; or, if it is not held, waits for it no more."""
         with self._lock:
+            if not place.is_held:
+                if place in self._waiters:
+                    self._waiters.remove(place)
+                return
             if not self._waiters:
+                place.is_held = False
                 self._free += 1
                 return
-            place, _ = self._waiters.popleft()
-        place.set_result(None)
+            place.is_held = False
+            waiter = self._waiters[0]
+            del self._waiters[0]
+            waiter.is_held = True
+            waiter.future.set_result(None)
 
 
 def _wait_for(future: concurrent.futures.Future[Any]) -> None:
@@ -155,8 +173,8 @@ class TaskGroup:
         # Reentrant: while it is held the garbage collector may run code that submits.
         self._counting = threading.RLock()
         self._count = 0
-        # The unfinished calls, each with its number.
-        self._pending: dict[Future[Any], int] = {}
+        # The unfinished calls, each with its number and its place.
+        self._pending: dict[Future[Any], tuple[int, _Place | None]] = {}
         self._failures = _Failures()
         self._futures: list[Future[Any]] | None = [] if results else None
         self._stopped = False
@@ -177,15 +195,13 @@ class TaskGroup:
         places = self._places
         if places is None:
             return self._enter(self._cancelled() if self._stopped else self._executor.submit(fn, *args, **kwargs))
-        places.take()
-        try:
-            future: Future[_T] = (
-                self._cancelled() if self._stopped else self._executor.submit(places.call, fn, args, kwargs)
-            )
-        except BaseException:
-            places.give()
-            raise
-        return self._enter(future)
+        future = self._in_place(
+            places,
+            lambda place: self._try_take(places, place) or places.take(place),
+            lambda: self._executor.submit(places.call, fn, args, kwargs),
+        )
+        assert future is not None
+        return future
 
     def try_submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T] | None:
         """As submit(), but never blocks; returns None if the pool is overloaded or the group's limit is reached."""
@@ -194,17 +210,11 @@ class TaskGroup:
         if places is None:
             future = self._cancelled() if self._stopped else self._executor.try_submit(fn, *args, **kwargs)
             return None if future is None else self._enter(future)
-        if not places.try_take():
-            return None
-        try:
-            future = self._cancelled() if self._stopped else self._executor.try_submit(places.call, fn, args, kwargs)
-        except BaseException:
-            places.give()
-            raise
-        if future is None:
-            places.give()
-            return None
-        return self._enter(future)
+        return self._in_place(
+            places,
+            lambda place: self._try_take(places, place),
+            lambda: self._executor.try_submit(places.call, fn, args, kwargs),
+        )
 
     def submit_within(
         self, timeout: float | timedelta, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
@@ -216,23 +226,42 @@ class TaskGroup:
             return self._enter(
                 self._cancelled() if self._stopped else self._executor.submit_within(timeout, fn, *args, **kwargs)
             )
-        begin = time.monotonic()
-        seconds = self._executor._seconds(timeout)
+        end = time.monotonic() + self._executor._seconds(timeout)
+
+        def left() -> float:
+            return max(0.0, end - time.monotonic())
+
+        def take(place: _Place) -> bool:
+            try:
+                return self._try_take(places, place) or places.take(place, left())
+            except TimeoutError:
+                raise PoolTimeoutError("submit_within ran out of time: the task group's limit is reached") from None
+
+        future = self._in_place(
+            places, take, lambda: self._executor.submit_within(left(), places.call, fn, args, kwargs)
+        )
+        assert future is not None
+        return future
+
+    def _in_place(
+        self, places: _Places, take: Callable[[_Place], bool], submit: Callable[[], Future[_T] | None]
+    ) -> Future[_T] | None:
+        """Submits a call that needs a place; None: there is no place, or the pool is overloaded."""
+        place = _Place()
         try:
-            places.take(seconds)
-        except TimeoutError:
-            raise PoolTimeoutError("submit_within ran out of time: the task group's limit is reached") from None
-        try:
-            left = max(0.0, begin + seconds - time.monotonic())
-            future: Future[_T] = (
-                self._cancelled()
-                if self._stopped
-                else self._executor.submit_within(left, places.call, fn, args, kwargs)
-            )
+            try:
+                if take(place):
+                    future = self._cancelled() if self._stopped else submit()
+                    if future is not None:
+                        return self._enter(future, place)
+            except BaseException:
+                places.give(place)
+                raise
+            places.give(place)
         except BaseException:
-            places.give()
+            places.give(place)  # Once more: a signal handler may have raised before it was given back.
             raise
-        return self._enter(future)
+        return None
 
     def _check_open(self) -> None:
         if self._left:
@@ -244,14 +273,14 @@ class TaskGroup:
         future.set_running_or_notify_cancel()
         return future
 
-    def _enter(self, future: Future[_T]) -> Future[_T]:
+    def _enter(self, future: Future[_T], place: _Place | None = None) -> Future[_T]:
         """Makes the future's call one of the group."""
         with self._counting:
             number = self._count
             self._count += 1
             if self._futures is not None:
                 self._futures.append(future)
-        self._pending[future] = number
+        self._pending[future] = (number, place)
         future.add_done_callback(self._note)
         if self._left and future.cancel():
             # The block was left while another thread was submitting.
@@ -269,9 +298,10 @@ class TaskGroup:
         # Read before the call is looked up: as long as that is pending, these are the failures that the block's end
         # raises. Afterwards they are dropped, and anything noted here too late is dropped with them.
         failures = self._failures
-        number = self._pending.get(future)
-        if number is None:
+        entry = self._pending.get(future)
+        if entry is None:
             return
+        number, place = entry
         error = None if future.cancelled() else future.exception()
         if error is not None:
             # Before the call is removed: a thread that finds no call pending then finds every failure.
@@ -280,16 +310,23 @@ class TaskGroup:
                 failures.base_error = error
         # Read before the call is removed: a thread that leaves the block finds the call pending, or its failure.
         left = self._left
-        if self._pending.pop(future, None) is None:
-            return
-        if error is not None:
-            if left:
-                report_failures([error])
+        if error is not None and not left and (self._fail_fast or is_base_error(error)):
             # Before the place is freed, or the next call would get in after the failure.
-            elif self._fail_fast or is_base_error(error):
-                self._stop()
-        if self._places is not None:
-            self._places.give()
+            self._stop()
+        if self._places is not None and place is not None:
+            self._places.give(place)
+        # Last: if a signal handler raises above, a thread that waits for the calls finds this one and does it again.
+        if self._pending.pop(future, None) is not None and left and error is not None:
+            report_failures([error])
+
+    def _try_take(self, places: _Places, place: _Place) -> bool:
+        """Takes a place if one is free, or is not only because a signal came while the end of a call was noted."""
+        if places.try_take(place):
+            return True
+        for future in list(self._pending):
+            if future.done():
+                self._note(future)
+        return places.try_take(place)
 
     def _stop(self) -> None:
         self._stopped = True

@@ -1,6 +1,6 @@
 # Each target sets up what it needs in a fresh clone; what they do is in noxfile.py and scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help demo check test lint bench bench-check wheel docs clean
+.PHONY: help demo check test lint soak bench bench-check wheel docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\): ## /  make \1\t/p' Makefile | expand -t 20
@@ -16,6 +16,9 @@ test: ## every check and test, on every interpreter found and on free-threaded 3
 
 lint: ## formatting, clippy, ruff, mypy, pyright and stubtest only
 	@scripts/test lint
+
+soak: ## a random mix of everything, with a ledger of all tasks that must balance (MINUTES=1, SEED=random)
+	@scripts/nox -s $(patsubst %,soak-%,$(or $(PYTHONS),3.13 3.13t)) -- --minutes $(or $(MINUTES),1) $(if $(SEED),--seed $(SEED))
 
 bench: ## pyants beside its peers, into docs/benchmarks.md: 20 to 35 minutes (QUICK=1: 3 minutes)
 	@scripts/bench

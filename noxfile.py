@@ -1,10 +1,11 @@
 """The project's checks and tests, as sessions of nox. `make test` runs them all, three at a time (scripts/test).
 
-    nox -t lint                         all sessions with a tag: lint, rust, models, tests, stress
+    nox -t lint                         all sessions with a tag: lint, rust, models, tests, stress, soak
     nox -s mypy pyright                 some of them
     nox -s tests-3.13t -- -k purge      on one interpreter; pytest gets what stands behind the dashes
     nox -s loom -- submit_against       the models with such names; MODELS=whole: one more preemption in each
     nox -s stress-3.13 -- 10            ten runs in a row
+    nox -s soak-3.13t -- --minutes 30   random use of everything at once; --seed repeats it
 
 `scripts/nox` is nox from .venv/nox, which it makes. `scripts/interpreters 3.13t` gets an interpreter that is missing.
 """
@@ -223,10 +224,19 @@ def stress(session: nox.Session) -> None:
     run_all(session, [["-m", "pytest", "-q", "-s", "tests/pool/test_stress.py", *options]] * int(runs), env)
 
 
+def soak(session: nox.Session) -> None:
+    """Random use of everything at once for a minute, or as the options say; what became of each task must balance."""
+    install_wheel(session, tag_of(session))
+    env = {"PYTHONPATH": os.pathsep.join(str(ROOT / "tests" / folder) for folder in ("soak", "helpers"))}
+    session.run("python", "-P", "tests/soak/soak.py", *session.posargs, env=env)
+
+
 for tag in TAGS:
     nox.session(name=f"tests-{tag}", python=PATHS.get(tag, tag), tags=["tests"])(tests)
 for tag in TAGS:
     nox.session(name=f"stress-{tag}", python=PATHS.get(tag, tag), tags=["stress"], default=False)(stress)
+for tag in TAGS:
+    nox.session(name=f"soak-{tag}", python=PATHS.get(tag, tag), tags=["soak"], default=False)(soak)
 
 
 @nox.session(python=PATHS.get(DEMO, DEMO), default=False)

@@ -24,11 +24,10 @@ TASKS = 8 * WORKERS
 CALLS = 1_000
 TICKS = 31
 NAP = 0.001
-MOST_INTERVALS = 3
+MOST_INTERVALS = 1.5
 """For how many switch intervals workers may compute between two turns of another thread, its nap included. They do for
-half a one at most before they let others in, and for twice that where it is another worker's turn first; and what a
-worker computes while it spins for the GIL, on another processor, counts too. (Where nobody lets others in it is for as
-many intervals as there are workers.)"""
+half a one at most before they let others in, and for twice that where it is another worker's turn first. (Where nobody
+lets others in it is for as many intervals as there are workers.)"""
 
 pytestmark = [
     pytest.mark.skipif(not HAS_GIL, reason="without the GIL nobody waits for a turn"),

@@ -1086,6 +1086,18 @@ pub fn two_submitters_to_the_least_busy() {
     share_two_pools(Strategy::LeastTasks);
 }
 
+/// A worker submits a task, which counts itself as served, or is told of the deadlock.
+fn submit_or_be_told(pools: &MultiPool<Ledger>, served: Arc<AtomicUsize>, told: &AtomicUsize) {
+    let task = Task::uncounted(move || {
+        served.fetch_add(1, Relaxed);
+    });
+    match pools.submit(task).map_err(|refusal| refusal.error) {
+        Ok(()) => {}
+        Err(Error::Deadlock) => drop(told.fetch_add(1, Relaxed)),
+        Err(error) => unreachable!("{error}"),
+    }
+}
+
 /// The workers of two full pools submit to both: one is refused, and frees a permit for the other.
 pub fn workers_of_two_pools_wait() {
     let pools = two_pools(Strategy::RoundRobin);
@@ -1095,14 +1107,7 @@ pub fn workers_of_two_pools_wait() {
         let (inner, told, served) = (Arc::clone(&pools), Arc::clone(&told), Arc::clone(&served));
         let task = Task::uncounted(move || {
             meet();
-            let third = Task::uncounted(move || {
-                served.fetch_add(1, Relaxed);
-            });
-            match inner.submit(third).map_err(|refusal| refusal.error) {
-                Ok(()) => {}
-                Err(Error::Deadlock) => drop(told.fetch_add(1, Relaxed)),
-                Err(error) => unreachable!("{error}"),
-            }
+            submit_or_be_told(&inner, served, &told);
         });
         pools.submit(task).expect("the pools are open");
     }
@@ -1151,6 +1156,7 @@ pub fn worker_served_by_another_pool() {
         .expect("nobody interrupts");
     assert_eq!(served.load(Relaxed), 3);
 }
+
 /// While a submitter from outside asks in vain for a thread for a blocked worker, the other worker blocks, and is told of
 /// the deadlock: then its permit serves the first.
 pub fn vain_ask_against_deadlock() {
@@ -1174,14 +1180,7 @@ pub fn vain_ask_against_deadlock() {
         let (inner, told, served) = (Arc::clone(&pools), Arc::clone(&told), Arc::clone(&served));
         let task = Task::uncounted(move || {
             pass();
-            let third = Task::uncounted(move || {
-                served.fetch_add(1, Relaxed);
-            });
-            match inner.submit(third).map_err(|refusal| refusal.error) {
-                Ok(()) => {}
-                Err(Error::Deadlock) => drop(told.fetch_add(1, Relaxed)),
-                Err(error) => unreachable!("{error}"),
-            }
+            submit_or_be_told(&inner, served, &told);
             ended();
         });
         pools.submit(task).expect("the pools are open");

@@ -1,4 +1,4 @@
-//! What a pool does as a member of its deadlock group.
+//! A pool as a member of its deadlock group: it grows, lets in shared waiters, and refuses blocked ones.
 
 use super::group::Member;
 use crate::pool::error::Error;

@@ -58,12 +58,12 @@ impl<H: Host> Core<H> {
     #[inline]
     pub fn offer_permits(self: &Arc<Self>) {
         if self.shared_waiters.is_some() {
-            self.offer_permits_to_all();
+            self.serve_shared();
         }
     }
 
     #[inline(never)]
-    fn offer_permits_to_all(self: &Arc<Self>) {
+    fn serve_shared(self: &Arc<Self>) {
         if let Some(shared) = self.ready_shared_waiters() {
             self.serve(shared.lock());
         }

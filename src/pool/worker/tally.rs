@@ -1,4 +1,4 @@
-//! What a worker counts in its seat: the tasks that it has begun and ended.
+//! The counters in a worker's seat: the tasks that it has begun and ended.
 
 use crate::pool::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,4 +1,4 @@
-//! What all kinds of pools have in common.
+//! The part that all kinds of pools have in common.
 
 mod class;
 mod front;

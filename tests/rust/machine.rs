@@ -5,7 +5,7 @@ use super::support::{eventually, join, limited, open, open_multi, watch};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use pyants::pool::internal::Accounting;
-use pyants::pool::{Host, Options, Outcome, SubmitError, Worker};
+use pyants::pool::{Closures, Host, Options, Outcome, SubmitError, Worker};
 use pyants::{
     Error, JoinError, JoinHandle, MultiPool, OptionsError, Pool, Stats, Strategy as Choice,
 };
@@ -147,72 +147,22 @@ impl Drop for Task {
 }
 
 /// A pool, or several.
-enum Face {
-    One(Arc<Pool<Player>>),
-    Several(Box<MultiPool<Player>>),
+enum Face<H: Host> {
+    One(Arc<Pool<H>>),
+    Several(Arc<MultiPool<H>>),
 }
 
-impl Face {
-    fn open(setting: &Setting, ledger: &Arc<Ledger>) -> Arc<Self> {
-        let options = Options {
-            capacity: setting.capacity,
-            queue_size: setting.queue_size,
-            nonblocking: setting.nonblocking,
-            max_blocking_tasks: setting.max_blocking_tasks,
-            expiry: setting.expiry,
-            pre_alloc: setting.pre_alloc,
-            ..Options::default()
-        };
-        let home = Arc::<OnceLock<Weak<Face>>>::default();
-        let fickle = Arc::new(AtomicU32::new(setting.fickle));
-        let player = || Player {
-            home: Arc::clone(&home),
-            ledger: Arc::clone(ledger),
-            fickle: Arc::clone(&fickle),
-        };
-        let face = Arc::new(if setting.pools == 0 {
-            Face::One(watch(
-                Pool::with_host(player(), options).expect("the options are good"),
-            ))
-        } else {
-            let pools = MultiPool::with_hosts(setting.pools, setting.choice, &options, player);
-            Face::Several(Box::new(pools.expect("the options are good")))
-        });
-        home.set(Arc::downgrade(&face)).expect("it is set once");
-        face
-    }
-
-    fn submit(&self, how: How, task: Task) -> Result<(), SubmitError<Task>> {
-        match (self, how) {
-            (Face::One(pool), How::Blocking) => pool.submit(task),
-            (Face::One(pool), How::Trying) => pool.try_submit(task),
-            (Face::One(pool), How::Within(time)) => pool.submit_timeout(task, micros(time)),
-            (Face::Several(pools), How::Blocking) => pools.submit(task),
-            (Face::Several(pools), How::Trying) => pools.try_submit(task),
-            (Face::Several(pools), How::Within(time)) => pools.submit_timeout(task, micros(time)),
+impl<H: Host> Clone for Face<H> {
+    fn clone(&self) -> Self {
+        match self {
+            Face::One(pool) => Face::One(Arc::clone(pool)),
+            Face::Several(pools) => Face::Several(Arc::clone(pools)),
         }
     }
+}
 
-    fn detach(&self, task: Task, withdraw: bool) {
-        let detached = match self {
-            Face::One(pool) => pool.submit_detached(pool.offer(task), Accounting::Counted),
-            Face::Several(pools) => {
-                let (index, offer) = pools.offer(task);
-                pools.submit_detached(index, offer, Accounting::Counted)
-            }
-        };
-        match detached {
-            Ok(Some(detached)) if withdraw => {
-                if let Some(task) = detached.withdraw() {
-                    task.end(Fate::Withdrawn);
-                }
-            }
-            Ok(_) => {}
-            Err(refusal) => refuse(refusal.task, &refusal.error),
-        }
-    }
-
-    fn pools(&self) -> &[Pool<Player>] {
+impl<H: Host> Face<H> {
+    fn pools(&self) -> &[Pool<H>] {
         match self {
             Face::One(pool) => std::slice::from_ref(&**pool),
             Face::Several(pools) => pools.pools(),
@@ -251,6 +201,74 @@ impl Face {
         match self {
             Face::One(pool) => pool.wait_idle(Some(time)),
             Face::Several(pools) => pools.wait_idle(Some(time)),
+        }
+    }
+
+    fn tune(&self, capacity: u32) -> Result<(), OptionsError> {
+        match self {
+            Face::One(pool) => pool.tune(capacity),
+            Face::Several(pools) => pools.tune(capacity),
+        }
+    }
+}
+
+impl Face<Player> {
+    fn open(setting: &Setting, ledger: &Arc<Ledger>) -> Arc<Self> {
+        let options = Options {
+            capacity: setting.capacity,
+            queue_size: setting.queue_size,
+            nonblocking: setting.nonblocking,
+            max_blocking_tasks: setting.max_blocking_tasks,
+            expiry: setting.expiry,
+            pre_alloc: setting.pre_alloc,
+            ..Options::default()
+        };
+        let home = Arc::<OnceLock<Weak<Self>>>::default();
+        let fickle = Arc::new(AtomicU32::new(setting.fickle));
+        let player = || Player {
+            home: Arc::clone(&home),
+            ledger: Arc::clone(ledger),
+            fickle: Arc::clone(&fickle),
+        };
+        let face = Arc::new(if setting.pools == 0 {
+            Face::One(watch(
+                Pool::with_host(player(), options).expect("the options are good"),
+            ))
+        } else {
+            let pools = MultiPool::with_hosts(setting.pools, setting.choice, &options, player);
+            Face::Several(Arc::new(pools.expect("the options are good")))
+        });
+        home.set(Arc::downgrade(&face)).expect("it is set once");
+        face
+    }
+
+    fn submit(&self, how: How, task: Task) -> Result<(), SubmitError<Task>> {
+        match (self, how) {
+            (Face::One(pool), How::Blocking) => pool.submit(task),
+            (Face::One(pool), How::Trying) => pool.try_submit(task),
+            (Face::One(pool), How::Within(time)) => pool.submit_timeout(task, micros(time)),
+            (Face::Several(pools), How::Blocking) => pools.submit(task),
+            (Face::Several(pools), How::Trying) => pools.try_submit(task),
+            (Face::Several(pools), How::Within(time)) => pools.submit_timeout(task, micros(time)),
+        }
+    }
+
+    fn detach(&self, task: Task, withdraw: bool) {
+        let detached = match self {
+            Face::One(pool) => pool.submit_detached(pool.offer(task), Accounting::Counted),
+            Face::Several(pools) => {
+                let (index, offer) = pools.offer(task);
+                pools.submit_detached(index, offer, Accounting::Counted)
+            }
+        };
+        match detached {
+            Ok(Some(detached)) if withdraw => {
+                if let Some(task) = detached.withdraw() {
+                    task.end(Fate::Withdrawn);
+                }
+            }
+            Ok(_) => {}
+            Err(refusal) => refuse(refusal.task, &refusal.error),
         }
     }
 
@@ -314,7 +332,7 @@ impl From<&Setting> for Refusals {
     }
 }
 
-fn submit(face: &Face, refusals: Refusals, how: How, task: Task) {
+fn submit(face: &Face<Player>, refusals: Refusals, how: How, task: Task) {
     let ledger = Arc::clone(&task.ledger);
     let number = task.number;
     let Err(refusal) = face.submit(how, task) else {
@@ -342,7 +360,7 @@ fn refuse(task: Task, error: &Error) {
 
 /// Runs the tasks.
 struct Player {
-    home: Arc<OnceLock<Weak<Face>>>,
+    home: Arc<OnceLock<Weak<Face<Player>>>>,
     ledger: Arc<Ledger>,
     fickle: Arc<AtomicU32>,
 }
@@ -693,69 +711,22 @@ impl Drop for Guard {
 
 type Function = Box<dyn FnOnce() -> usize + Send>;
 
-#[derive(Clone)]
-enum Pools {
-    One(Arc<Pool>),
-    Several(Arc<MultiPool>),
-}
-
-impl Pools {
+impl Face<Closures> {
     fn submit(
         &self,
         how: How,
         function: Function,
     ) -> Result<JoinHandle<usize>, SubmitError<Function>> {
         match (self, how) {
-            (Pools::One(pool), How::Blocking) => pool.submit_value(function),
-            (Pools::One(pool), How::Trying) => pool.try_submit_value(function),
-            (Pools::One(pool), How::Within(time)) => {
+            (Face::One(pool), How::Blocking) => pool.submit_value(function),
+            (Face::One(pool), How::Trying) => pool.try_submit_value(function),
+            (Face::One(pool), How::Within(time)) => {
                 pool.submit_value_timeout(function, micros(time))
             }
-            (Pools::Several(pools), How::Blocking) => pools.submit_value(function),
-            (Pools::Several(pools), How::Trying) => pools.try_submit_value(function),
-            (Pools::Several(pools), How::Within(time)) => {
+            (Face::Several(pools), How::Blocking) => pools.submit_value(function),
+            (Face::Several(pools), How::Trying) => pools.try_submit_value(function),
+            (Face::Several(pools), How::Within(time)) => {
                 pools.submit_value_timeout(function, micros(time))
-            }
-        }
-    }
-
-    fn all(&self) -> &[Pool] {
-        match self {
-            Pools::One(pool) => std::slice::from_ref(&**pool),
-            Pools::Several(pools) => pools.pools(),
-        }
-    }
-
-    fn tune(&self, capacity: u32) -> Result<(), OptionsError> {
-        match self {
-            Pools::One(pool) => pool.tune(capacity),
-            Pools::Several(pools) => pools.tune(capacity),
-        }
-    }
-
-    fn stats(&self) -> Stats {
-        match self {
-            Pools::One(pool) => pool.stats(),
-            Pools::Several(pools) => pools.stats(),
-        }
-    }
-
-    fn wait_idle(&self, time: Duration) -> bool {
-        match self {
-            Pools::One(pool) => pool.wait_idle(Some(time)),
-            Pools::Several(pools) => pools.wait_idle(Some(time)),
-        }
-    }
-
-    fn release_and_reboot(&self) {
-        match self {
-            Pools::One(pool) => {
-                pool.release();
-                pool.reboot();
-            }
-            Pools::Several(pools) => {
-                pools.release();
-                pools.reboot();
             }
         }
     }
@@ -835,9 +806,9 @@ fn play_values(setting: &Setting, threads: &[Vec<Step>]) -> Result<(), TestCaseE
         _ => builder.queue_size(0),
     };
     let pools = if setting.pools == 0 {
-        Pools::One(open(builder))
+        Face::One(open(builder))
     } else {
-        Pools::Several(open_multi(setting.pools, setting.choice, &builder))
+        Face::Several(open_multi(setting.pools, setting.choice, &builder))
     };
     let values = Arc::<Values>::default();
     let players: Vec<_> = (threads.iter().cloned())
@@ -850,11 +821,14 @@ fn play_values(setting: &Setting, threads: &[Vec<Step>]) -> Result<(), TestCaseE
                             pools.call(&values, *how, body, *ending, false);
                         }
                         // Likewise a task whose worker is tuned away before it begins.
-                        Step::Tune(_) if matches!(pools, Pools::Several(_)) => {}
+                        Step::Tune(_) if matches!(pools, Face::Several(_)) => {}
                         Step::Tune(capacity) => drop(pools.tune(*capacity)),
-                        Step::ReleaseAndReboot => pools.release_and_reboot(),
+                        Step::ReleaseAndReboot => {
+                            pools.release();
+                            pools.reboot();
+                        }
                         Step::WaitIdle(time) => drop(pools.wait_idle(micros(*time))),
-                        Step::Expire => pools.all().iter().for_each(Pool::expire_all),
+                        Step::Expire => pools.pools().iter().for_each(Pool::expire_all),
                     }
                 }
             })

@@ -42,13 +42,7 @@ class ExecutorMachine(Machine):
         super().__init__()
         self.model = Model(options)
         self.options = options
-        given: Any = {
-            "queue_size": options.queue_size,
-            "nonblocking": options.nonblocking,
-            "max_blocking_tasks": options.max_blocking,
-            "expiry_duration": options.expiry,
-            "disable_purge": options.stays,
-        }
+        given: Any = options.keywords()
         self.executor: PoolExecutor
         if options.pools:
             self.executor = PoolExecutor.over(MultiPool(options.pools, options.capacity, **given))

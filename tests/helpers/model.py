@@ -108,6 +108,16 @@ class Options:
     stays: bool = True
     pre_alloc: bool = False
 
+    def keywords(self) -> dict[str, Any]:
+        """Those that pools and executors are made with alike."""
+        return {
+            "queue_size": self.queue_size,
+            "nonblocking": self.nonblocking,
+            "max_blocking_tasks": self.max_blocking,
+            "expiry_duration": self.expiry,
+            "disable_purge": self.stays,
+        }
+
 
 @dataclass
 class Numbers:

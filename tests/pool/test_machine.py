@@ -42,11 +42,7 @@ class PoolMachine(Machine):
         super().__init__()
         self.model = Model(options)
         given: Any = {
-            "queue_size": options.queue_size,
-            "nonblocking": options.nonblocking,
-            "max_blocking_tasks": options.max_blocking,
-            "expiry_duration": options.expiry,
-            "disable_purge": options.stays,
+            **options.keywords(),
             "pre_alloc": options.pre_alloc,
             "panic_handler": self.failures.append,
         }

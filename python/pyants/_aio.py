@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from pyants._core import Pool, _AsyncPool, _wait_ended
 from pyants._default import DEFAULT_CAPACITY
 from pyants._errors import PoolError
-from pyants._types import is_base_error, raise_group, report_failures
+from pyants._failures import is_base_error, raise_group, report_failures
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable

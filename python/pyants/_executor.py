@@ -23,7 +23,6 @@ from pyants._errors import PoolClosedError, PoolError
 from pyants._future import Future
 from pyants._group import TaskGroup
 from pyants._threads import at_exit
-from pyants._types import BUILT_IN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -37,6 +36,8 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 _numbers = itertools.count()
+# Iterating over these runs no Python code.
+_BUILT_IN = frozenset({list, tuple, range, str, bytes, bytearray, dict, set, frozenset})
 
 
 def _default_workers() -> int:
@@ -458,7 +459,7 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
             return self._results_of_futures(fn, zip(*iterables, strict=False), end, buffersize, ordered=ordered)
         items = zip(*iterables, strict=False) if star else iterables[0]
         # Reading these runs no Python code that could wait for an item's call or take long.
-        are_built_in = all(type(iterable) in BUILT_IN for iterable in iterables)
+        are_built_in = all(type(iterable) in _BUILT_IN for iterable in iterables)
         begun = list(items) if are_built_in else []
         left = None if end is None else end - time.monotonic()
         feed = self._feed(fn, begun, star, ordered, left)

@@ -9,8 +9,8 @@ import time
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from pyants._errors import PoolDeadlockError, PoolTimeoutError
+from pyants._failures import is_base_error, raise_group, report_failures
 from pyants._future import Future
-from pyants._types import is_base_error, raise_group, report_failures
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,19 +1,15 @@
-"""The types of a pool's options and numbers, and helpers that more than one module uses."""
+"""The types of a pool's options and numbers, and what native code calls in Python."""
 
 from __future__ import annotations
 
 import enum
-import logging
-import sys
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Iterable
+    import logging
+    from collections.abc import Callable
     from datetime import timedelta
-
-# Iterating over these runs no Python code.
-BUILT_IN = frozenset({list, tuple, range, str, bytes, bytearray, dict, set, frozenset})
 
 
 class LoadBalancingStrategy(enum.IntEnum):
@@ -75,52 +71,6 @@ class PoolOptions(TypedDict, total=False):
     retry_initializer: bool
     stack_size: int | None
     daemon: bool
-
-
-def report_failures(failures: Iterable[BaseException]) -> None:
-    """Logs exceptions that have no caller to be raised to."""
-    for error in failures:
-        logging.getLogger("pyants").error("exception in a task of a group", exc_info=error)
-
-
-def is_base_error(error: BaseException) -> bool:
-    """Whether the exception ends programs: a group raises it as it is, as asyncio.TaskGroup does."""
-    return isinstance(error, (SystemExit, KeyboardInterrupt))
-
-
-def is_told_to_end(error: BaseException | None) -> bool:
-    """Whether a block that raises this has not failed: its generator is closed, or its asyncio task cancelled."""
-    if isinstance(error, GeneratorExit):
-        return True
-    asyncio = sys.modules.get("asyncio.exceptions")  # Without the module there are no asyncio tasks.
-    return asyncio is not None and isinstance(error, asyncio.CancelledError)
-
-
-def raise_group(failures: list[BaseException], count: int, *by_block: BaseException | None) -> None:
-    """Raises the failures of count calls and the exceptions of the group's block as one group, if there are any."""
-    own = [e for e in by_block if e is not None and not is_told_to_end(e) and not _is_made_of(e, failures)]
-    by_calls = f"{len(failures)} of {count} tasks"
-    if not own:
-        message = f"{by_calls} failed"
-    else:
-        message = f"{by_calls} and the group's block failed" if failures else "the group's block failed"
-    together = [*failures, *own]
-    if not together:
-        return
-    try:
-        raise BaseExceptionGroup(message, together) from None
-    finally:
-        del failures, by_block, own, together  # The group's traceback would keep the group alive.
-
-
-def _is_made_of(error: BaseException, failures: list[BaseException]) -> bool:
-    """Whether the block only passes on the calls' exceptions: one of them, or a group of nothing else."""
-    if any(error is failure for failure in failures):
-        return True
-    if not isinstance(error, BaseExceptionGroup):
-        return False
-    parts: tuple[BaseException, ...] = error.exceptions  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    return all(_is_made_of(part, failures) for part in parts)
 
 
 def wake_loop(loop: asyncio.AbstractEventLoop, fetch: Callable[[], object]) -> None:

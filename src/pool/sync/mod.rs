@@ -30,7 +30,7 @@ pub use std::sync::Arc;
 pub use wait_limit::WaitLimit;
 
 use atomic::{Ordering, fence};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// The standard library's locks, or a model checker's.
 #[cfg(any(not(feature = "parking_lot"), feature = "python", loom, shuttle))]
@@ -115,8 +115,16 @@ pub fn full_fence() {
 
 /// The processors that this process may use.
 pub fn processors() -> u32 {
-    static PROCESSORS: OnceLock<u32> = OnceLock::new();
-    *PROCESSORS.get_or_init(|| {
-        std::thread::available_parallelism().map_or(1, |count| count.get().min(1 << 16) as u32)
-    })
+    // Not a OnceLock: a child forked while another thread asks the system would wait for that thread for ever. Here
+    // several threads may ask, and store the same.
+    static PROCESSORS: AtomicU32 = AtomicU32::new(0);
+    match PROCESSORS.load(Relaxed) {
+        0 => {
+            let count = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            PROCESSORS.store(count, Relaxed);
+            count
+        }
+        count => count,
+    }
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
@@ -20,12 +21,13 @@ NUMBERS = [*BEHAVIOURS, *DIFFERENCES, *SCENARIOS]
 DOCUMENT = TESTS.parent / "docs" / "behaviours.md"
 
 
+@functools.cache
 def marked() -> dict[str, set[str]]:
     """The test files that name each number in a marker."""
     files: defaultdict[str, set[str]] = defaultdict(set)
     for path in TESTS.rglob("test_*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.ants":
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "ants":
                 for argument in node.args:
                     assert isinstance(argument, ast.Constant)
                     files[str(argument.value)].add(path.relative_to(TESTS).as_posix())

@@ -29,25 +29,29 @@ closed = threading.Event()
 
 def task(number: int) -> int:
     if number >= 5:
-        closed.wait(30)
+        assert closed.wait(30)
     called.append(number)
     return number
 
 
-def executor_that_is_watched(kind: str) -> Any:
-    executor = executor_class(kind)(1)
+def watch(executor: Any) -> Any:
+    """Lets the held item go when the executor is closed; returns the executor."""
     module: Any = concurrent.futures.thread
 
     def is_through() -> bool:
         return bool(executor._shutdown if isinstance(executor, PoolExecutor) else module._shutdown)
 
-    def watch() -> None:
+    def let_go() -> None:
         wait_until(is_through)
         closed.set()
 
-    threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=let_go, daemon=True).start()
     atexit.register(lambda: print(len(called)))
     return executor
+
+
+def executor_that_is_watched(kind: str) -> Any:
+    return watch(executor_class(kind)(1))
 
 
 def read(results: Iterator[int], raising: str) -> None:
@@ -82,8 +86,8 @@ def an_exception_in_the_loop(kind: str, method: str, raising: str) -> None:
 
 def an_exception_in_the_loop_in_a_with_block(kind: str, where: str) -> None:
     keep_locals()
-    shared = executor_that_is_watched(kind)
-    executor = PoolExecutor.over(shared.pool) if where == "over" else shared
+    shared = executor_class(kind)(1)
+    executor = watch(PoolExecutor.over(shared.pool) if where == "over" else shared)
     try:
         with executor:
             results = executor.map(task, range(100))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import functools
+import itertools
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
@@ -34,7 +36,7 @@ def _check_limit(limit: Any) -> None:
 class _Place:
     """A place in a group with a limit, for one call."""
 
-    __slots__ = ("future", "is_held", "is_inside")
+    __slots__ = ("future", "is_held", "is_inside", "is_taken")
 
     future: Future[None]
     """Set when the call that waits for the place gets it."""
@@ -44,6 +46,8 @@ class _Place:
     def __init__(self) -> None:
         # Changed only under the lock of the places.
         self.is_held = False
+        # Whether a call of the group has it, which gives it back at its end.
+        self.is_taken = False
 
 
 class _Places:
@@ -114,6 +118,24 @@ class _Places:
             waiter.is_held = True
             waiter.future.set_result(None)
 
+    def give_up(self, place: _Place) -> None:
+        """Gives the place back, or waits for it no more, unless a call of the group has it."""
+        if not place.is_taken:
+            self.give(place)
+
+
+class _Call:
+    """A call of a group, from before its submit: accepted has its future then, or None."""
+
+    __slots__ = ("accepted", "number", "place")
+
+    number: int
+
+    def __init__(self, place: _Place | None) -> None:
+        self.place = place
+        self.accepted: list[Future[Any] | None] = []
+        self.number = -1
+
 
 def _wait_for(future: concurrent.futures.Future[Any]) -> None:
     if isinstance(future, Future):
@@ -173,10 +195,11 @@ class TaskGroup:
         # Reentrant: while it is held the garbage collector may run code that submits.
         self._counting = threading.RLock()
         self._count = 0
-        # The unfinished calls, each with its number and its place.
-        self._pending: dict[Future[Any], tuple[int, _Place | None]] = {}
+        # The unfinished calls.
+        self._pending: dict[Future[Any], _Call] = {}
         self._failures = _Failures()
-        self._futures: list[Future[Any]] | None = [] if results else None
+        # By the number of the call, like the failures.
+        self._futures: dict[int, Future[Any]] | None = {} if results else None
         self._stopped = False
         self._left = False
 
@@ -192,40 +215,37 @@ class TaskGroup:
             RuntimeError: The group's block has been left.
         """
         self._check_open()
+        submit = self._executor.submit
         places = self._places
         if places is None:
-            return self._enter(self._cancelled() if self._stopped else self._executor.submit(fn, *args, **kwargs))
-        future = self._in_place(
-            places,
-            lambda place: self._try_take(places, place) or places.take(place),
-            lambda: self._executor.submit(places.call, fn, args, kwargs),
-        )
+            future = self._admit(None, submit, fn, args, kwargs)
+        else:
+            take = functools.partial(self._take, places)
+            future = self._in_place(places, take, lambda place: self._admit(place, submit, places.call, (fn, args, kwargs)))
         assert future is not None
         return future
 
     def try_submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T] | None:
         """As submit(), but never blocks; returns None if the pool is overloaded or the group's limit is reached."""
         self._check_open()
+        submit = self._executor.try_submit
         places = self._places
         if places is None:
-            future = self._cancelled() if self._stopped else self._executor.try_submit(fn, *args, **kwargs)
-            return None if future is None else self._enter(future)
-        return self._in_place(
-            places,
-            lambda place: self._try_take(places, place),
-            lambda: self._executor.try_submit(places.call, fn, args, kwargs),
-        )
+            return self._admit(None, submit, fn, args, kwargs)
+        take = functools.partial(self._try_take, places)
+        return self._in_place(places, take, lambda place: self._admit(place, submit, places.call, (fn, args, kwargs)))
 
     def submit_within(
         self, timeout: float | timedelta, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
     ) -> Future[_T]:
         """As submit(), but blocks for at most timeout seconds (or a timedelta), then raises PoolTimeoutError."""
         self._check_open()
+        submit = self._executor.submit_within
         places = self._places
         if places is None:
-            return self._enter(
-                self._cancelled() if self._stopped else self._executor.submit_within(timeout, fn, *args, **kwargs)
-            )
+            future = self._admit(None, functools.partial(submit, timeout), fn, args, kwargs)
+            assert future is not None
+            return future
         end = time.monotonic() + self._executor._seconds(timeout)
 
         def left() -> float:
@@ -233,33 +253,36 @@ class TaskGroup:
 
         def take(place: _Place) -> bool:
             try:
-                return self._try_take(places, place) or places.take(place, left())
+                return self._take(places, place, left())
             except TimeoutError:
                 raise PoolTimeoutError("submit_within ran out of time: the task group's limit is reached") from None
 
         future = self._in_place(
-            places, take, lambda: self._executor.submit_within(left(), places.call, fn, args, kwargs)
+            places,
+            take,
+            lambda place: self._admit(place, functools.partial(submit, left()), places.call, (fn, args, kwargs)),
         )
         assert future is not None
         return future
 
     def _in_place(
-        self, places: _Places, take: Callable[[_Place], bool], submit: Callable[[], Future[_T] | None]
+        self,
+        places: _Places,
+        take: Callable[[_Place], bool],
+        submit: Callable[[_Place], Future[_T] | None],
     ) -> Future[_T] | None:
         """Submits a call that needs a place; None: there is no place, or the pool is overloaded."""
         place = _Place()
         try:
             try:
-                if take(place):
-                    future = self._cancelled() if self._stopped else submit()
-                    if future is not None:
-                        return self._enter(future, place)
+                if take(place) and (future := submit(place)) is not None:
+                    return future
             except BaseException:
-                places.give(place)
+                places.give_up(place)
                 raise
-            places.give(place)
+            places.give_up(place)
         except BaseException:
-            places.give(place)  # Once more: a signal handler may have raised before it was given back.
+            places.give_up(place)  # Once more: a signal handler may have raised before it was given back.
             raise
         return None
 
@@ -273,14 +296,47 @@ class TaskGroup:
         future.set_running_or_notify_cancel()
         return future
 
-    def _enter(self, future: Future[_T], place: _Place | None = None) -> Future[_T]:
-        """Makes the future's call one of the group."""
+    def _admit(
+        self,
+        place: _Place | None,
+        submit: Callable[..., Future[Any] | None],
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any] | None = None,
+    ) -> Future[Any] | None:
+        """Submits a call, and makes it one of the group; None: the pool is overloaded.
+
+        A signal handler may raise as soon as the pool has accepted the call: it is one of the group all the same, which
+        waits for it.
+        """
+        call = _Call(place)
+        try:
+            if self._stopped:
+                call.accepted.append(self._cancelled())
+            else:
+                # Python's own iterators make the call and keep the future: no signal handler runs in between.
+                call.accepted.extend(itertools.starmap(functools.partial(submit, fn, **kwargs or {}), (args,)))
+            return self._enter(call)
+        except BaseException:
+            if call.accepted:
+                self._enter(call)
+            raise
+
+    def _enter(self, call: _Call) -> Future[Any] | None:
+        """Makes the call one of the group. Where a signal handler raises meanwhile, this is done once more."""
+        future = call.accepted[0]
+        if future is None:
+            return None
         with self._counting:
-            number = self._count
-            self._count += 1
-            if self._futures is not None:
-                self._futures.append(future)
-        self._pending[future] = (number, place)
+            # There is no call among these, at whose end a signal handler could raise.
+            if call.number < 0:
+                call.number = number = self._count
+                self._count = number + 1
+                self._pending[future] = call
+                if call.place is not None:
+                    call.place.is_taken = True
+                if self._futures is not None:
+                    self._futures[number] = future
         future.add_done_callback(self._note)
         if self._left and future.cancel():
             # The block was left while another thread was submitting.
@@ -298,14 +354,13 @@ class TaskGroup:
         # Read before the call is looked up: as long as that is pending, these are the failures that the block's end
         # raises. Afterwards they are dropped, and anything noted here too late is dropped with them.
         failures = self._failures
-        entry = self._pending.get(future)
-        if entry is None:
+        call = self._pending.get(future)
+        if call is None:
             return
-        number, place = entry
         error = None if future.cancelled() else future.exception()
         if error is not None:
             # Before the call is removed: a thread that finds no call pending then finds every failure.
-            failures.errors[number] = error
+            failures.errors[call.number] = error
             if is_base_error(error) and failures.base_error is None:
                 failures.base_error = error
         # Read before the call is removed: a thread that leaves the block finds the call pending, or its failure.
@@ -313,11 +368,14 @@ class TaskGroup:
         if error is not None and not left and (self._fail_fast or is_base_error(error)):
             # Before the place is freed, or the next call would get in after the failure.
             self._stop()
-        if self._places is not None and place is not None:
-            self._places.give(place)
+        if self._places is not None and call.place is not None:
+            self._places.give(call.place)
         # Last: if a signal handler raises above, a thread that waits for the calls finds this one and does it again.
         if self._pending.pop(future, None) is not None and left and error is not None:
             report_failures([error])
+
+    def _take(self, places: _Places, place: _Place, timeout: float | None = None) -> bool:
+        return self._try_take(places, place) or places.take(place, timeout)
 
     def _try_take(self, places: _Places, place: _Place) -> bool:
         """Takes a place if one is free, or is not only because a signal came while the end of a call was noted."""
@@ -349,7 +407,7 @@ class TaskGroup:
             raise RuntimeError("the task group keeps no results: ask for them with group(results=True)")
         self._wait()
         self._raise_failures(None, None)
-        return [future.result() for future in self._futures]
+        return [self._futures[number].result() for number in sorted(self._futures)]
 
     def _wait(self) -> None:
         # The group's calls may submit more meanwhile.

@@ -125,3 +125,22 @@ def test_the_place_of_a_cancelled_call_is_free_again_if_the_cancelling_thread_is
         future = getattr(group, submit)(*([DEADLINE] if submit == "submit_within" else []), int)
         gate.open()
         assert future.result(DEADLINE) == 0
+
+
+@pytest.mark.parametrize("submit", ["submit", "try_submit", "submit_within"])
+@pytest.mark.parametrize("limit", [None, 1])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_call_that_the_pool_has_accepted_is_one_of_the_group(submit: str, limit: int | None, when: str) -> None:
+    with Gate() as gate, Pool(1, queue_size=None) as pool, pool.group(limit=limit) as group:
+        pool.submit(gate.hold)
+        lock = InterruptedLock()
+        vars(group)["_counting"] = lock  # Taken when the call is accepted, to give it its number.
+        lock.is_armed_before = when == "before"
+        lock.is_armed = when == "after"
+        with pytest.raises(Interruption):
+            getattr(group, submit)(*([DEADLINE] if submit == "submit_within" else []), int)
+        assert pool.stats().submitted == 2
+        assert group.cancel() == 1
+        # Its place is free again.
+        assert group.try_submit(int) is not None
+        gate.open()

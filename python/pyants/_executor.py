@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import collections.abc
 import concurrent.futures
+import contextlib
 import gc
 import itertools
 import logging
@@ -482,13 +483,20 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
     ) -> Iterator[_R]:
         """The results, with a future for each: for maps with a buffersize, and where submit() was replaced."""
         ahead: collections.OrderedDict[concurrent.futures.Future[_R], None] = collections.OrderedDict()
-        done: queue.SimpleQueue[concurrent.futures.Future[_R]] = queue.SimpleQueue()
+        done: collections.deque[concurrent.futures.Future[_R]] = collections.deque()
+        wakers: list[Future[None]] = []
+
+        def note(future: concurrent.futures.Future[_R]) -> None:
+            done.append(future)
+            while wakers:
+                with contextlib.suppress(IndexError):  # Another thread may have taken the last one.
+                    wakers.pop().set_result(None)
 
         def submit(executor: PoolExecutor, args: tuple[Any, ...]) -> None:
             future = executor.submit(fn, *args)
             ahead[future] = None
             if not ordered:
-                future.add_done_callback(done.put)
+                future.add_done_callback(note)
 
         def left() -> float | None:
             return None if end is None else max(0.0, end - time.monotonic())
@@ -496,10 +504,13 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
         def take() -> concurrent.futures.Future[_R]:
             if ordered:
                 return ahead.popitem(last=False)[0]
-            try:
-                future = done.get(timeout=left())
-            except queue.Empty:
-                raise TimeoutError from None
+            while not done:
+                # Waits for a future, since a Ctrl-C that comes just before queue.SimpleQueue.get() sleeps does not end it.
+                waker: Future[None] = Future()
+                wakers.append(waker)
+                if not done:
+                    waker._wait(left())
+            future = done.popleft()
             del ahead[future]
             return future
 

@@ -98,3 +98,19 @@ def test_map_unordered_is_interrupted(call: str) -> None:
     stdout, stderr = run_program("executor/signals.py", "map_unordered_is_interrupted", call)
     assert stdout == "interrupted\n"
     assert stderr == ""
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        "iter(held.result, None)",
+        "executor.map(gate.hold, range(3))",
+        "executor.map(gate.hold, range(3), buffersize=2)",
+        "executor.map_unordered(gate.hold, range(3))",
+        "executor.map_unordered(gate.hold, range(3), buffersize=2)",
+    ],
+)
+def test_a_signal_that_does_not_wake_the_main_thread_interrupts_it(results: str) -> None:
+    stdout, stderr = run_program("executor/signals.py", "a_signal_that_does_not_wake_the_main_thread", results)
+    assert stdout == "interrupted\n"
+    assert stderr == ""

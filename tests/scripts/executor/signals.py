@@ -182,5 +182,23 @@ def map_unordered_is_interrupted(call: str) -> None:
     executor.shutdown()
 
 
+def a_signal_that_does_not_wake_the_main_thread(call: str) -> None:
+    """Another thread gets it; one that comes just before the main thread goes to sleep does not wake that, either."""
+    keep_locals()
+    executor = PoolExecutor(1)
+    held = executor.submit(gate.hold)
+    gate.wait_entered(1)
+    results = evaluate(call, executor=executor, gate=gate, held=held)
+
+    def send() -> None:
+        about_to_wait.wait()
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    threading.Thread(target=send, daemon=True).start()
+    interrupted_in(lambda: next(results))
+    gate.open()
+    executor.shutdown()
+
+
 if __name__ == "__main__":
     main(globals())

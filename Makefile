@@ -1,6 +1,6 @@
 # Each target sets up what it needs in a fresh clone; what they do is in noxfile.py and scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help demo check test lint soak bench bench-check wheel docs clean
+.PHONY: help demo check test lint soak abuse bench bench-check wheel docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\): ## /  make \1\t/p' Makefile | expand -t 20
@@ -19,6 +19,9 @@ lint: ## formatting, clippy, ruff, mypy, pyright and stubtest only
 
 soak: ## a random mix of everything, with a ledger of all tasks that must balance (MINUTES=1, SEED=random)
 	@scripts/nox -s $(patsubst %,soak-%,$(or $(PYTHONS),3.13 3.13t)) -- --minutes $(or $(MINUTES),1) $(if $(SEED),--seed $(SEED))
+
+abuse: ## Ctrl-C at random instants, each pair of methods at once, calls with hostile arguments: 15 minutes
+	@scripts/nox -s $(foreach tag,$(or $(PYTHONS),3.13 3.13t),signals-$(tag) pairs-$(tag) fuzz-$(tag))
 
 bench: ## pyants beside its peers, into docs/benchmarks.md: 20 to 35 minutes (QUICK=1: 3 minutes)
 	@scripts/bench

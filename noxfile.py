@@ -1,11 +1,14 @@
 """The project's checks and tests, as sessions of nox. `make test` runs them all, three at a time (scripts/test).
 
-    nox -t lint                         all sessions with a tag: lint, rust, models, tests, stress, soak
+    nox -t lint                         all sessions with a tag: lint, rust, models, tests, stress, soak, abuse
     nox -s mypy pyright                 some of them
     nox -s tests-3.13t -- -k purge      on one interpreter; pytest gets what stands behind the dashes
     nox -s loom -- submit_against       the models with such names; MODELS=whole: one more preemption in each
     nox -s stress-3.13 -- 10            ten runs in a row
     nox -s soak-3.13t -- --minutes 30   random use of everything at once; --seed repeats it
+    nox -s signals-3.13 -- --times 500  Ctrl-C at random instants in each call that waits; --seed repeats it
+    nox -s pairs-3.13t                  each pair of public methods called at once on one object
+    nox -s fuzz-3.13 -- 5000            so many sequences of calls with hostile arguments
 
 `scripts/nox` is nox from .venv/nox, which it makes. `scripts/interpreters 3.13t` gets an interpreter that is missing.
 """
@@ -231,12 +234,40 @@ def soak(session: nox.Session) -> None:
     session.run("python", "-P", "tests/soak/soak.py", *session.posargs, env=env)
 
 
+def run_abuse(session: nox.Session, program: str) -> None:
+    install_wheel(session, tag_of(session))
+    session.run("python", "-P", program, *session.posargs, env={"PYTHONPATH": str(ROOT / "tests" / "helpers")})
+
+
+def signals(session: nox.Session) -> None:
+    """Ctrl-C at random instants in each call in which the main thread waits: nothing is half done."""
+    run_abuse(session, "tests/scripts/abuse/signals.py")
+
+
+def pairs(session: nox.Session) -> None:
+    """Each pair of public methods of each class, called from several threads at once on one object."""
+    run_abuse(session, "tests/scripts/abuse/pairs.py")
+
+
+def fuzz(session: nox.Session) -> None:
+    """Sequences of calls with hostile arguments; how many is the number behind the dashes."""
+    install_groups(session, "test")
+    install_wheel(session, tag_of(session))
+    runs, *options = session.posargs or ["2000"]
+    command = ["-m", "pytest", "-q", "--timeout=0", "tests/pool/test_fuzz.py", *options]
+    session.run("python", *command, env={"PYANTS_FUZZ": runs})
+
+
 for tag in TAGS:
     nox.session(name=f"tests-{tag}", python=PATHS.get(tag, tag), tags=["tests"])(tests)
 for tag in TAGS:
     nox.session(name=f"stress-{tag}", python=PATHS.get(tag, tag), tags=["stress"], default=False)(stress)
 for tag in TAGS:
     nox.session(name=f"soak-{tag}", python=PATHS.get(tag, tag), tags=["soak"], default=False)(soak)
+for tag in TAGS:
+    for abuse in (signals, pairs, fuzz):
+        name = f"{abuse.__name__}-{tag}"
+        nox.session(name=name, python=PATHS.get(tag, tag), tags=["abuse"], default=False)(abuse)
 
 
 @nox.session(python=PATHS.get(DEMO, DEMO), default=False)

@@ -598,3 +598,25 @@ def test_a_subclass() -> None:
     ran = Sum()
     run(main())
     assert ran.value == 1
+
+
+@each_kind
+def test_a_reboot_after_a_cancelled_aclose_is_not_undone(make: Any) -> None:
+    async def main() -> None:
+        async with make(1) as pool:
+            with Gate() as gate:
+                held = pool.run(pass_through, gate, 7)
+                await entered(gate, 1)
+                closing = asyncio.ensure_future(pool.aclose())
+                await until(pool.is_closed)
+                closer = [thread for thread in threading.enumerate() if thread.name == "pyants-close"]
+                closing.cancel()
+                await asyncio.wait([closing])
+                pool.reboot()
+            assert await held == 7
+            # What aclose() began goes on behind its back until the call is done.
+            await until(lambda: not any(thread.is_alive() for thread in closer))
+            assert not pool.is_closed()
+            assert await pool.run(int, "8") == 8
+
+    run(main())

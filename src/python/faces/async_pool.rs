@@ -260,10 +260,11 @@ impl AsyncPool {
     /// Accepts calls again; reopens the pool if it is its own.
     fn _reopen(&self, py: Python<'_>) -> PyResult<()> {
         let pool = self.pool(py)?;
+        // First: `_wait_closed` looks at it when it has closed the pool, and if it was too early opens that itself.
+        self.scope.get().open();
         if self.owns_pool.load(Ordering::Relaxed) {
             pool.guarded_method0(intern!(py, "reboot"))?;
         }
-        self.scope.get().open();
         Ok(())
     }
 
@@ -276,12 +277,22 @@ impl AsyncPool {
 
     /// Blocks (not on a loop's thread) until every call is done and, if it owns the pool, all workers have left.
     fn _wait_closed(&self, py: Python<'_>) -> PyResult<()> {
-        self.scope.get().wait(py, "aclose")?;
+        let scope = self.scope.get();
+        scope.wait(py, "aclose")?;
+        // A reboot() meanwhile, after an aclose() that was cancelled for example, leaves nothing to close.
+        if !scope.is_closed() {
+            return Ok(());
+        }
         if self.owns_pool.load(Ordering::Relaxed) {
             // Not before: calls that wait for a permit would be refused.
-            let base = self.pool(py)?.get();
+            let pool = self.pool(py)?;
+            let base = pool.get();
             let front = base.front(py)?;
             call::detach(py, || front.release());
+            if !scope.is_closed() {
+                pool.guarded_method0(intern!(py, "reboot"))?;
+                return Ok(());
+            }
             base.wait_gone(py, None, "aclose")?;
         }
         let mailboxes = std::mem::take(&mut *lock(&self.mailboxes));

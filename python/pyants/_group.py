@@ -33,6 +33,18 @@ def _check_limit(limit: Any) -> None:
         raise ValueError(f"limit must be above 0, not {limit!r}")
 
 
+def _acquire(lock: Any, held: list[bool]) -> None:
+    """Acquires the lock and notes it, for a block that releases it in the end if it is noted.
+
+    In a with statement a signal handler may raise when the lock is acquired and the block has not begun, from Python
+    3.14 on: it is never released then. Here Python's own iterators do both, so that no handler runs in between.
+    """
+    held.extend(itertools.starmap(lock.acquire, _ONCE))
+
+
+_ONCE: tuple[tuple[()]] = ((),)
+
+
 class _Place:
     """A place in a group with a limit, for one call."""
 
@@ -76,17 +88,24 @@ class _Places:
             self._inside.discard(ident)
 
     def try_take(self, place: _Place) -> bool:
-        with self._lock:
+        held: list[bool] = []
+        try:
+            _acquire(self._lock, held)
             if self._free == 0:
                 return False
             self._free -= 1
             place.is_held = True
             return True
+        finally:
+            if held:
+                self._lock.release()
 
     def take(self, place: _Place, timeout: float | None = None) -> bool:
         place.future = self._executor._place()
         place.is_inside = timeout is None and threading.get_ident() in self._inside
-        with self._lock:
+        held: list[bool] = []
+        try:
+            _acquire(self._lock, held)
             if self._free > 0:
                 self._free -= 1
                 place.is_held = True
@@ -98,12 +117,17 @@ class _Places:
                     " try_submit(), and do the work themselves where it returns None"
                 )
             self._waiters.append(place)
+        finally:
+            if held:
+                self._lock.release()
         place.future._wait(timeout)
         return True
 
     def give(self, place: _Place) -> None:
         """Gives the place to the call that has waited longest for one; or, if it is not held, waits for it no more."""
-        with self._lock:
+        held: list[bool] = []
+        try:
+            _acquire(self._lock, held)
             if not place.is_held:
                 if place in self._waiters:
                     self._waiters.remove(place)
@@ -117,6 +141,9 @@ class _Places:
             del self._waiters[0]
             waiter.is_held = True
             waiter.future.set_result(None)
+        finally:
+            if held:
+                self._lock.release()
 
     def give_up(self, place: _Place) -> None:
         """Gives the place back, or waits for it no more, unless a call of the group has it."""
@@ -327,7 +354,9 @@ class TaskGroup:
         future = call.accepted[0]
         if future is None:
             return None
-        with self._counting:
+        held: list[bool] = []
+        try:
+            _acquire(self._counting, held)
             # There is no call among these, at whose end a signal handler could raise.
             if call.number < 0:
                 call.number = number = self._count
@@ -337,6 +366,9 @@ class TaskGroup:
                     call.place.is_taken = True
                 if self._futures is not None:
                     self._futures[number] = future
+        finally:
+            if held:
+                self._counting.release()
         future.add_done_callback(self._note)
         if self._left and future.cancel():
             # The block was left while another thread was submitting.

@@ -29,13 +29,13 @@ class InterruptedLock:
         self.is_armed_before = False
         self._lock = threading.Lock()
 
-    def __enter__(self) -> None:
+    def acquire(self) -> bool:
         if self.is_armed_before:
             self.is_armed_before = False
             raise Interruption
-        self._lock.acquire()
+        return self._lock.acquire()
 
-    def __exit__(self, *_: object) -> None:
+    def release(self) -> None:
         self._lock.release()
         if self.is_armed:
             self.is_armed = False

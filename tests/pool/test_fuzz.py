@@ -213,6 +213,7 @@ ALLOWED = (
     StopIteration,
     TimeoutError,
     concurrent.futures.CancelledError,
+    concurrent.futures.BrokenExecutor,
     concurrent.futures.InvalidStateError,
     asyncio.InvalidStateError,
 )
@@ -272,7 +273,7 @@ def use_new(made: Any) -> None:
     """What was made with hostile arguments works, or says why not."""
     if isinstance(made, PoolExecutor):
         with made:
-            made.submit(give).result(DEADLINE)
+            made.submit(give).exception(DEADLINE)
     elif hasattr(made, "release_timeout"):
         getattr(made, "try_invoke" if hasattr(made, "func") else "try_submit")(give)
         made.release_timeout(DEADLINE)
@@ -315,7 +316,7 @@ def run_sequence(sequence: list[Step]) -> None:
                     raise
         pools = [*world.pools, world.executor.pool]
         # A task of one may have released the others.
-        wait_until(lambda: all(map(at_rest, pools)), f"rest of {pools}")
+        wait_until(lambda: all(map(at_rest, [*pools, pyants.default_pool()])), f"rest of {pools}")
         for pool in pools:
             check(pool)
         pyants.reboot()

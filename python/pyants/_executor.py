@@ -505,7 +505,7 @@ class PoolExecutor(_Executor, concurrent.futures.ThreadPoolExecutor):
             if ordered:
                 return ahead.popitem(last=False)[0]
             while not done:
-                # Waits for a future, since a Ctrl-C that comes just before queue.SimpleQueue.get() sleeps does not end it.
+                # Waits for a future: a Ctrl-C that comes just before queue.SimpleQueue.get() sleeps does not end it.
                 waker: Future[None] = Future()
                 wakers.append(waker)
                 if not done:

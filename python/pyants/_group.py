@@ -248,7 +248,9 @@ class TaskGroup:
             future = self._admit(None, submit, fn, args, kwargs)
         else:
             take = functools.partial(self._take, places)
-            future = self._in_place(places, take, lambda place: self._admit(place, submit, places.call, (fn, args, kwargs)))
+            future = self._in_place(
+                places, take, lambda place: self._admit(place, submit, places.call, (fn, args, kwargs))
+            )
         assert future is not None
         return future
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import concurrent.futures
+import contextlib
 import copy
 import faulthandler
 import gc
@@ -21,6 +22,7 @@ import pickle
 import random
 import sys
 import threading
+import traceback
 import weakref
 from dataclasses import dataclass
 from functools import partial
@@ -67,7 +69,7 @@ def simple(name: str, *arguments: object, raises: tuple[type[BaseException], ...
 # What any object can be asked for.
 ANY: dict[str, Use] = {
     "repr": use(lambda it, _: repr(it)),
-    "hash, ==": use(lambda it, _: hash(it) and it == it),  # noqa: PLR0124
+    "hash, ==": use(lambda it, _: hash(it) and it == it),
     "dir": use(lambda it, _: dir(it)),
     "pickle": use(lambda it, _: pickle.dumps(it), TypeError, pickle.PicklingError),
     "copy": use(lambda it, _: copy.copy(it), TypeError),
@@ -143,7 +145,7 @@ EXECUTOR: dict[str, Use] = {
     "shutdown": use(
         lambda it, g: it.shutdown(wait=g.random() < 0.5, cancel_futures=g.random() < 0.5),
     ),
-    "over": use(lambda it, _: type(it).over(it.pool).submit(give).result(), RuntimeError),
+    "over": use(lambda it, _: PoolExecutor.over(it.pool).submit(give).result(), RuntimeError),
     "__enter__": simple("__enter__"),
     "__exit__": simple("__exit__", None, None, None),
     # What libraries read of a ThreadPoolExecutor.
@@ -152,18 +154,20 @@ EXECUTOR: dict[str, Use] = {
     "_work_queue": use(lambda it, _: it._work_queue.qsize()),
     "_shutdown": use(lambda it, _: it._shutdown),
 }
+if hasattr(PoolExecutor, "prepare_context"):
+    # Of ThreadPoolExecutor, from Python 3.14 on.
+    EXECUTOR["prepare_context"] = simple("prepare_context", give, ())
+    EXECUTOR["BROKEN"] = use(lambda it, _: it.BROKEN)
 
 FINISHED = (concurrent.futures.CancelledError, concurrent.futures.TimeoutError, ZeroDivisionError)
-# What set_running_or_notify_cancel() of a future that is done raises is RuntimeError before 3.?
+# RuntimeError: set_running_or_notify_cancel() of a future that runs or is done.
 STATE = (concurrent.futures.InvalidStateError, RuntimeError)
 
 
 def completed(it: Any, _: object) -> None:
     concurrent.futures.wait([it], timeout=0.01)
-    try:
+    with contextlib.suppress(TimeoutError):
         list(concurrent.futures.as_completed([it], timeout=0.01))
-    except TimeoutError:
-        pass
 
 
 async def wrapped(future: Any) -> None:
@@ -181,7 +185,7 @@ FUTURE: dict[str, Use] = {
     "set_running_or_notify_cancel": simple("set_running_or_notify_cancel", raises=STATE),
     "set_result": simple("set_result", 1, raises=STATE),
     "set_exception": use(lambda it, _: it.set_exception(ZeroDivisionError()), *STATE),
-    "__class_getitem__": use(lambda it, _: type(it)[int]),
+    "__class_getitem__": use(lambda it, _: it.__class_getitem__(int)),
     "wait, as_completed": use(completed),
     "wrap_future": use(lambda it, _: asyncio.run(wrapped(it))),
     "_state": use(lambda it, _: it._state),
@@ -206,10 +210,6 @@ FUNC_GROUP: dict[str, Use] = {
     "try_invoke": simple("try_invoke", 1, raises=(RuntimeError,)),
     "invoke_within": simple("invoke_within", 0.01, 1, raises=(RuntimeError,)),
 }
-
-
-async def leaving(calls: list[Any]) -> None:
-    await asyncio.wait(calls, timeout=0.05)
 
 
 async def run_one(pool: Any) -> None:
@@ -251,7 +251,7 @@ ASYNC: dict[str, Use] = {
     "aclose": in_loop(lambda it: it.aclose()),
     "reboot": simple("reboot"),
     "is_closed": simple("is_closed"),
-    "over": use(lambda it, _: type(it).over(it.pool)),
+    "over": use(lambda it, _: AsyncPool.over(it.pool)),
     "__aenter__": in_loop(enter_and_leave),
     "__aexit__": in_loop(enter_and_leave),
 }
@@ -428,7 +428,7 @@ class Team:
 
 def only_allowed(error: BaseException, allowed: tuple[type[BaseException], ...]) -> bool:
     if isinstance(error, BaseExceptionGroup):
-        parts: tuple[BaseException, ...] = error.exceptions
+        parts: tuple[BaseException, ...] = error.exceptions  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         return all(only_allowed(part, allowed) for part in parts)
     return isinstance(error, (PoolError, *allowed))
 
@@ -445,7 +445,7 @@ def call_at_once(kind: Class, names: tuple[str, str], team: Team, seed: str) -> 
         for _ in range(CALLS):
             try:
                 method(it, own)
-            except BaseException as error:  # noqa: BLE001 - it is told in the end
+            except BaseException as error:
                 if not only_allowed(error, raises):
                     wrong.append(error)
 
@@ -513,9 +513,7 @@ def main() -> None:
             print(f"{kind.name}: {names}", flush=True)
         try:
             call_at_once(kind, names, team, f"{given.seed} {index}")
-        except Exception as error:  # noqa: BLE001
-            import traceback
-
+        except Exception as error:
             failures += 1
             print(f"seed {given.seed}, {kind.name}: {' and '.join(names)} ({index})")
             print(*traceback.format_exception(error), sep="", flush=True)

@@ -2,8 +2,8 @@
 
     nox -s signals-3.13 -- [--times N] [--seed S] [--only CALL [--attempt A]]
 
-Each attempt fills a pool with tasks that a gate holds, makes the call, and has a timer interrupt it: as it begins, while
-it waits, or just when the gate opens. Then each task must have run once if its call returned, and at most once
+Each attempt fills a pool with tasks that a gate holds, makes the call, and has a timer interrupt it: as it begins,
+while it waits, or just when the gate opens. Then each task must have run once if its call returned, and at most once
 otherwise; the pool's counters come to rest, and it has all its permits and workers. When the timer strikes depends on
 the seed, the call and the number of the attempt alone.
 """
@@ -331,9 +331,11 @@ def with_end(_: Attempt, owner: Any) -> None:
 
 
 def submit_many(attempt: Attempt, owner: Any) -> None:
-    many = owner.invoke_many if hasattr(owner, "invoke_many") else lambda items: owner.submit_many(run_task, items)
     tasks = [attempt.task() for _ in range(3)]
-    many(tasks)
+    if hasattr(owner, "invoke_many"):
+        owner.invoke_many(tasks)
+    else:
+        owner.submit_many(run_task, tasks)
     for task in tasks:
         task.is_accepted = True
 

@@ -344,7 +344,8 @@ class TaskGroup:
                 call.accepted.append(self._cancelled())
             else:
                 # Python's own iterators make the call and keep the future: no signal handler runs in between.
-                call.accepted.extend(itertools.starmap(functools.partial(submit, fn, **kwargs or {}), (args,)))
+                submit = functools.partial(submit, **kwargs) if kwargs else submit
+                call.accepted.extend(itertools.starmap(submit, ((fn, *args),)))
             return self._enter(call)
         except BaseException:
             if call.accepted:

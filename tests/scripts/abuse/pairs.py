@@ -145,7 +145,11 @@ EXECUTOR: dict[str, Use] = {
     "shutdown": use(
         lambda it, g: it.shutdown(wait=g.random() < 0.5, cancel_futures=g.random() < 0.5),
     ),
-    "over": use(lambda it, _: PoolExecutor.over(it.pool).submit(give).result(), RuntimeError),
+    "over": use(
+        lambda it, _: PoolExecutor.over(it.pool).submit(give).result(),
+        RuntimeError,
+        concurrent.futures.CancelledError,
+    ),
     "__enter__": simple("__enter__"),
     "__exit__": simple("__exit__", None, None, None),
     # What libraries read of a ThreadPoolExecutor.

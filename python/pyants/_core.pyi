@@ -21,6 +21,7 @@ __all__ = [
     "PoolWithFunc",
     "_AsyncPool",
     "_Base",
+    "_Block",
     "_Executor",
     "_Exit",
     "_Feed",
@@ -368,6 +369,22 @@ class _Future(Generic[_T]):
         """The `__dict__` of a subclass."""
     def __class_getitem__(cls, item: Any) -> GenericAlias: ...
     def __reduce__(self) -> NoReturn: ...
+
+class _Block:
+    """The native half of `pyants.TaskGroup`: the end of its block.
+
+    A signal handler may raise as a function of Python begins, before its first statement: an `__exit__` of Python would
+    then have done nothing.
+    """
+
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Calls _leave(exc_value); and again, with the exception of a signal handler that kept it from beginning."""
 
 @disjoint_base
 class _Executor:

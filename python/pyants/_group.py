@@ -10,6 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
+from pyants._core import _Block
 from pyants._errors import PoolDeadlockError, PoolTimeoutError
 from pyants._failures import is_base_error, raise_group, report_failures
 from pyants._future import Future
@@ -17,7 +18,6 @@ from pyants._future import Future
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import timedelta
-    from types import TracebackType
     from typing import NoReturn, Self
 
     from pyants._core import _Executor
@@ -186,7 +186,7 @@ class _Failures:
         return [errors[number] for number in sorted(errors)]
 
 
-class TaskGroup:
+class TaskGroup(_Block):
     """Calls on a pool that are waited for together, like Go's WaitGroup and errgroup.
 
         with pool.group(results=True) as group:
@@ -476,16 +476,11 @@ class TaskGroup:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        interrupt: BaseException | None = None
-        if exc_value is not None:
-            if is_base_error(exc_value) and self._failures.base_error is None:
-                self._failures.base_error = exc_value
+    def _leave(self, exc_value: BaseException | None, interrupt: BaseException | None = None) -> None:
+        """What `__exit__` does. interrupt: what a signal handler raised as it began, if it is done again for that."""
+        if exc_value is not None and is_base_error(exc_value) and self._failures.base_error is None:
+            self._failures.base_error = exc_value
+        if exc_value is not None or interrupt is not None:
             self._stop()
         try:
             self._wait()

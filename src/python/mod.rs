@@ -71,6 +71,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<faces::multi::MultiPool>()?;
     module.add_class::<faces::multi::MultiPoolWithFunc>()?;
     module.add_class::<work::future::Future>()?;
+    module.add_class::<faces::block::Block>()?;
     module.add_class::<faces::executor::Executor>()?;
     module.add_class::<faces::map_feed::Feed>()?;
     module.add_class::<work::map::Results>()?;

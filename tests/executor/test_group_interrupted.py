@@ -14,7 +14,7 @@ import pytest
 from executors import futures_log
 from support import DEADLINE, Background, Gate, wait_until
 
-from pyants import Pool, TaskGroup
+from pyants import Pool, PoolExecutor, TaskGroup
 
 
 class Interruption(BaseException):
@@ -144,3 +144,33 @@ def test_a_call_that_the_pool_has_accepted_is_one_of_the_group(submit: str, limi
         # Its place is free again.
         assert group.try_submit(int) is not None
         gate.open()
+
+
+class InterruptedGroup(TaskGroup):
+    """A group at whose end a signal handler raises before that has begun."""
+
+    is_armed = True
+
+    def _leave(self, exc_value: BaseException | None, interrupt: BaseException | None = None) -> None:
+        if self.is_armed:
+            self.is_armed = False
+            raise Interruption
+        super()._leave(exc_value, interrupt)
+
+
+def test_an_end_that_is_interrupted_as_it_begins_leaves_nothing_behind() -> None:
+    with Gate() as gate, PoolExecutor(1) as executor:
+        group = InterruptedGroup(executor)
+        held = group.submit(gate.hold)
+        gate.wait_entered(1)
+        queued = group.submit(int)
+
+        def open_when_cancelled() -> None:
+            wait_until(queued.cancelled)
+            gate.open()
+
+        opening = Background(open_when_cancelled)
+        with pytest.raises(Interruption), group:
+            pass
+        assert held.done()
+        opening.result()

@@ -2,6 +2,7 @@
 
 pub mod async_pool;
 pub mod base;
+pub mod block;
 pub mod executor;
 pub mod fastcall;
 pub mod map_feed;

@@ -653,6 +653,7 @@ def main() -> None:
     gc.collect()
     exits = 0 if options.only else options.times // 4 if options.exits is None else options.exits
     for number in range(exits):
+        faulthandler.dump_traceback_later(LIMIT + 50, exit=True)
         check_exit(f"{options.seed} exit {number}")
     over = sum(latency > 0.15 for latency in latencies)
     print(

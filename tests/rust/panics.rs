@@ -2,8 +2,10 @@
 
 use super::support::{Journal, QUEUE_SIZES, drain, limited, open};
 use pyants::Pool;
+use pyants::pool::internal::sync::contain;
 use std::any::Any;
 use std::panic::{panic_any, resume_unwind};
+use std::sync::Arc;
 
 /// Panics without output from the panic hook.
 fn fail(message: &'static str) -> impl FnOnce() + Send {
@@ -94,4 +96,26 @@ fn a_panic_while_a_task_is_dropped_ends_no_worker() {
         let stats = pool.stats();
         assert_eq!((stats.failed, stats.completed, stats.spawned), (2, 1, 1));
     });
+}
+
+#[test]
+fn what_a_host_panics_with_is_dropped() {
+    let payload = Arc::new(());
+    let raised = Arc::clone(&payload);
+    assert!(contain::<()>(|| resume_unwind(Box::new(raised))).is_none());
+    assert_eq!(Arc::strong_count(&payload), 1);
+}
+
+/// Panics again when it is dropped.
+struct Stubborn;
+
+impl Drop for Stubborn {
+    fn drop(&mut self) {
+        resume_unwind(Box::new("on purpose"));
+    }
+}
+
+#[test]
+fn a_host_panics_with_what_panics_when_it_is_dropped() {
+    assert!(contain::<()>(|| resume_unwind(Box::new(Stubborn))).is_none());
 }

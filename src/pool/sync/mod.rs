@@ -100,9 +100,17 @@ pub fn contain<R>(body: impl FnOnce() -> R) -> Option<R> {
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)) {
         Ok(result) => Some(result),
         Err(payload) => {
-            std::mem::forget(payload); // Its drop may panic, too.
+            drop_payload(payload);
             None
         }
+    }
+}
+
+/// Drops what a panic was raised with. The drop may panic, too: what that was raised with is left, or it might never end.
+pub fn drop_payload(payload: Box<dyn std::any::Any + Send>) {
+    let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(payload)));
+    if let Err(another) = dropped {
+        std::mem::forget(another);
     }
 }
 

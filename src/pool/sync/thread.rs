@@ -17,7 +17,7 @@ impl JoinHandle {
     /// Waits until the thread has ended.
     pub fn join(self) {
         if let Err(payload) = self.0.join() {
-            std::mem::forget(payload); // Its drop may panic, too.
+            super::drop_payload(payload);
         }
     }
 }

@@ -19,7 +19,9 @@ use super::faults::{Step, skipped};
 use super::host::{Host, Outcome, Worker};
 use super::shared::Core;
 use super::sync::atomic::Ordering;
-use super::sync::{AdaptiveSpin, Arc, Mutex, contain, full_fence, lock, spin, thread};
+use super::sync::{
+    AdaptiveSpin, Arc, Mutex, contain, drop_payload, full_fence, lock, spin, thread,
+};
 use search_token::Searching;
 use seat::Seat;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -202,8 +204,8 @@ impl<H: Host> Shift<'_, H> {
                 return Some(rest);
             }
             Err(payload) => {
-                // A panic of the host itself, from dropping another panic's payload for example. It is not dropped.
-                std::mem::forget(payload);
+                // A panic of the host itself, from dropping another panic's payload for example.
+                drop_payload(payload);
                 &tally.failed
             }
         });

@@ -1,6 +1,6 @@
 # Each target sets up what it needs in a fresh clone; what they do is in noxfile.py and scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help demo check test lint soak abuse bench bench-check wheel docs clean
+.PHONY: help demo check test lint soak abuse sanitize mutants bench bench-check wheel docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\): ## /  make \1\t/p' Makefile | expand -t 20
@@ -22,6 +22,13 @@ soak: ## a random mix of everything, with a ledger of all tasks that must balanc
 
 abuse: ## Ctrl-C at random instants, each pair of methods at once, calls with hostile arguments: 15 minutes
 	@scripts/nox -s $(foreach tag,$(or $(PYTHONS),3.13 3.13t),signals-$(tag) pairs-$(tag) fuzz-$(tag))
+
+sanitize: ## the tests under ThreadSanitizer and AddressSanitizer, and on a debug build of CPython (PARTS=core-thread)
+	@scripts/sanitize $(PARTS)
+
+mutants: ## change the code in one place at a time, and see whether a test fails: hours (RUST="-f src/pool/queue.rs", PYTHON=_group)
+	@scripts/nox -s mutants-rust -- $(RUST)
+	@scripts/nox -s mutants-python -- $(PYTHON)
 
 bench: ## pyants beside its peers, into docs/benchmarks.md: 20 to 35 minutes (QUICK=1: 3 minutes)
 	@scripts/bench

@@ -9,6 +9,8 @@
     nox -s signals-3.13 -- --times 500  Ctrl-C at random instants in each call that waits; --seed repeats it
     nox -s pairs-3.13t                  each pair of public methods called at once on one object
     nox -s fuzz-3.13 -- 5000            so many sequences of calls with hostile arguments
+    nox -s mutants-rust -- -f src/pool/queue.rs --shard 0/4
+                                        a quarter of what can be changed there: does a test notice?
 
 `scripts/nox` is nox from .venv/nox, which it makes. `scripts/interpreters 3.13t` gets an interpreter that is missing.
 """
@@ -268,6 +270,27 @@ for tag in TAGS:
     for abuse in (signals, pairs, fuzz):
         name = f"{abuse.__name__}-{tag}"
         nox.session(name=name, python=PATHS.get(tag, tag), tags=["abuse"], default=False)(abuse)
+
+
+@nox.session(name="mutants-rust", venv_backend="none", default=False)
+def mutants_rust(session: nox.Session) -> None:
+    """Changes the core in one place at a time, in a copy, and demands that a Rust test fails: cargo-mutants."""
+    tools = TARGET / "tools"
+    session.run("cargo", "install", "-q", "cargo-mutants", "--locked", "--root", str(tools))
+    env = {
+        "PATH": f"{tools / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "CARGO_INCREMENTAL": "1",
+        "RUST_TEST_THREADS": "8",
+    }
+    session.run("cargo", "mutants", "-o", str(TARGET / "mutants"), *session.posargs, env=env)
+
+
+@nox.session(name="mutants-python", python=PATHS.get(MAIN, MAIN), default=False)
+def mutants_python(session: nox.Session) -> None:
+    """Changes the Python part in one place at a time, in a copy, and demands that a Python test fails."""
+    install_groups(session, "test")
+    install_wheel(session, MAIN)
+    session.run("python", "tests/mutate.py", *session.posargs)
 
 
 @nox.session(python=PATHS.get(DEMO, DEMO), default=False)

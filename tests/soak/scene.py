@@ -287,8 +287,7 @@ class Scene:
 
     def settle(self) -> None:
         """Waits until the pool is at rest, compares its counters with the ledger, and lets the workers leave."""
-        self._rest()
-        stats = self.pool.stats()
+        stats = self._rest()
         for fault in self.ledger.faults_of_stats(stats, self.before):
             self.ledger.wrong.append(f"{fault}: {stats}, before {self.before}")
         try:
@@ -298,15 +297,16 @@ class Scene:
         self._leave()
         self.ledger.wrong.extend(self.ledger.faults())
 
-    def _rest(self) -> None:
-        """Objects that submit when they are freed may do so after everything else."""
+    def _rest(self) -> pyants.PoolStats:
+        """The numbers of the pool at rest. Objects that submit when they are freed may do so after everything else."""
         while True:
             count = len(self.ledger.tasks)
             gc.collect()
             if not self.pool.wait_idle(DEADLINE):
                 raise AssertionError(f"not at rest within {DEADLINE} s: {self.pool.stats()}")
+            stats: pyants.PoolStats = self.pool.stats()
             if len(self.ledger.tasks) == count and self.ledger.is_settled():
-                return
+                return stats
 
     def _is_all_told(self) -> bool:
         gc.collect()  # A call that nobody refers to any more reports its exception.

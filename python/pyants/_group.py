@@ -6,6 +6,7 @@ import collections
 import concurrent.futures
 import functools
 import itertools
+import os
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
@@ -24,6 +25,19 @@ if TYPE_CHECKING:
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+
+
+_forks = 0
+"""The number of forks between the first process and this one."""
+
+
+def _begin_child() -> None:
+    global _forks
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_child)
 
 
 def _check_limit(limit: Any) -> None:
@@ -218,17 +232,29 @@ class TaskGroup(_Block):
             _check_limit(limit)
         self._executor = executor
         self._fail_fast = fail_fast
-        self._places = None if limit is None else _Places(executor, limit)
-        # Reentrant: while it is held the garbage collector may run code that submits.
-        self._counting = threading.RLock()
+        self._limit = limit
         self._count = 0
-        # The unfinished calls.
-        self._pending: dict[Future[Any], _Call] = {}
+        self._begin()
         self._failures = _Failures()
         # By the number of the call, like the failures.
         self._futures: dict[int, Future[Any]] | None = {} if results else None
         self._stopped = False
         self._left = False
+
+    def _begin(self) -> None:
+        self._process = _forks
+        self._places = None if self._limit is None else _Places(self._executor, self._limit)
+        # Reentrant: while it is held the garbage collector may run code that submits.
+        self._counting = threading.RLock()
+        # The unfinished calls.
+        self._pending: dict[Future[Any], _Call] = {}
+
+    def _check_process(self) -> None:
+        """In a forked child the unfinished calls are the parent's, and its threads may hold the locks: begins anew."""
+        if self._process != _forks:
+            self._begin()
+            if self._futures is not None:
+                self._futures = {number: future for number, future in self._futures.items() if future.done()}
 
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
         """Submits fn(*args, **kwargs) as a call of the group; blocks as the pool's options and the group's limit say.
@@ -316,6 +342,7 @@ class TaskGroup(_Block):
         return None
 
     def _check_open(self) -> None:
+        self._check_process()
         if self._left:
             raise RuntimeError("the task group is over: its block has been left")
 
@@ -427,6 +454,7 @@ class TaskGroup(_Block):
 
     def cancel(self) -> int:
         """Cancels the calls that have not started; returns their number."""
+        self._check_process()
         # Last first: until the first ones are cancelled they keep workers from reaching the others.
         return sum(not future.done() and future.cancel() for future in reversed(list(self._pending)))
 
@@ -445,6 +473,7 @@ class TaskGroup(_Block):
         return [self._futures[number].result() for number in sorted(self._futures)]
 
     def _wait(self) -> None:
+        self._check_process()
         # The group's calls may submit more meanwhile.
         while pending := list(self._pending):
             for future in pending:

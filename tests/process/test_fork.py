@@ -122,6 +122,11 @@ def test_fork_with_an_idle_executor_and_one_that_is_shut_down() -> None:
     )
 
 
+@pytest.mark.parametrize("limit", ["None", "3"])
+def test_a_group_is_empty_in_the_child(limit: str) -> None:
+    assert script("a_group_is_empty_in_the_child", limit) == "[1, 2, 3]\n[1, None, None]\n0\n"
+
+
 def test_results_that_were_there_are_there_in_the_child() -> None:
     assert script("results_that_were_there_are_there_in_the_child") == "7 ValueError\n5\n"
 

@@ -445,6 +445,29 @@ def fork_with_an_idle_executor_and_one_that_is_shut_down() -> None:
     use(idle)
 
 
+def a_group_is_empty_in_the_child(limit: str) -> None:
+    gate = Gate()
+    pids: list[int] = []
+    with Pool(2, queue_size=None) as pool:
+        with pool.group(limit=evaluate(limit), results=True) as group:
+            group.submit(int, "1").result()
+            for _ in range(2):
+                group.submit(gate.hold)
+            gate.wait_entered(2)
+            pids.append(os.fork())
+            if pids == [0]:
+                signal.alarm(30)
+                for number in "23":
+                    group.submit(int, number)
+            else:
+                _, status = os.waitpid(pids[0], 0)
+                gate.open()
+        print(group.results())
+    if pids == [0]:
+        os._exit(0)
+    print(status)
+
+
 def results_that_were_there_are_there_in_the_child() -> None:
     executor = PoolExecutor(1)
     done, failed = executor.submit(int, "7"), executor.submit(int, "no number")

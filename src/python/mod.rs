@@ -36,6 +36,19 @@ fn refuse_other_interpreters() -> PyResult<()> {
     }
 }
 
+/// Refuses a Python that was finalized and initialised again in this process: the classes and hooks are the first one's.
+fn refuse_another_initialisation(py: Python<'_>) -> PyResult<()> {
+    static SYS: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
+    let sys = py.import("sys")?;
+    if SYS.get_or_init(py, || sys.clone().unbind()).is(&sys) {
+        Ok(())
+    } else {
+        Err(PyImportError::new_err(
+            "pyants cannot be imported once Python has been finalized and initialized again in the same process",
+        ))
+    }
+}
+
 /// Registers the hooks with the interpreter, once: a module imported again, after it was removed from `sys.modules`,
 /// serves the same pools.
 fn prepare_interpreter(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -58,6 +71,7 @@ fn prepare_interpreter(module: &Bound<'_, PyModule>) -> PyResult<()> {
 #[pymodule(gil_used = false)]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     refuse_other_interpreters()?;
+    refuse_another_initialisation(module.py())?;
     module.add_class::<faces::base::Base>()?;
     // SAFETY: one thread initialises the module; the first time no pool has been made, and the subclasses come below.
     unsafe { faces::base::Base::install_finalizer(module.py()) };

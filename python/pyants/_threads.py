@@ -50,8 +50,10 @@ of PoolExecutor            _threads, _work_queue, _max_workers, _thread_name_pre
 from __future__ import annotations
 
 import atexit
+import os
+import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,8 +74,12 @@ if not hasattr(threading, "_active_limbo_lock"):
 _register_atexit: Callable[[Callable[[], object]], object] | None = getattr(threading, "_register_atexit", None)
 
 
+_exit_calls: list[Callable[[], object]] = []
+
+
 def at_exit(call: Callable[[], object]) -> bool:
     """Registers call for the interpreter's exit, before those registered earlier; False: the exit has begun."""
+    _exit_calls.append(call)
     if _register_atexit is not None:
         try:
             _register_atexit(call)
@@ -85,6 +91,26 @@ def at_exit(call: Callable[[], object]) -> bool:
             return True
     atexit.register(call)
     return True
+
+
+def end_child() -> NoReturn:
+    """Ends a child that a worker has forked, as multiprocessing ends its own, with status 0.
+
+    CPython can finalize the interpreter only in the thread that initialised it, which a child of another thread lacks.
+    """
+    try:
+        for call in _exit_calls:
+            call()
+        for thread in threading.enumerate():
+            if thread is not threading.current_thread() and not thread.daemon:
+                thread.join()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(0)
 
 
 class WorkerThread(threading.Thread):

@@ -103,6 +103,13 @@ def test_a_child_that_exits_in_the_usual_way(make: str) -> None:
     assert script("a_child_that_exits_in_the_usual_way", make) == "child's task\n5\n"
 
 
+@pytest.mark.parametrize("make", ["Pool(2, disable_purge=True)", "PoolExecutor(2)", "MultiPool(2, 1)"])
+def test_a_child_that_leaves_the_task_that_forked_it(make: str) -> None:
+    # Accepted tasks are run, and threads end, as at the end of a program.
+    stdout = script("a_child_that_leaves_the_task_that_forked_it", make)
+    assert sorted(stdout.splitlines()) == ["0", "and what it has printed", "child's task", "child's thread"]
+
+
 @pytest.mark.parametrize("make", ["Pool(2)", "PoolExecutor(2)"])
 def test_multiprocessing_with_fork(make: str) -> None:
     assert script("multiprocessing_with_fork", make) == "45\n0\n"

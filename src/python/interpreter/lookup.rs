@@ -127,6 +127,7 @@ lookup! {
     "pyants._threads" {
         ACTIVE_THREADS "active"
         AT_EXIT "at_exit"
+        END_CHILD "end_child"
         MAKE_THREAD "make"
         THREADING "threading"
     }

@@ -97,6 +97,11 @@ pub fn tear_down(py: Python<'_>) -> PyResult<()> {
     leave(py)
 }
 
+/// Ends the process: a child that a worker has forked, whose main thread has nothing more to do. Does not return.
+pub fn end_child(py: Python<'_>) -> PyResult<()> {
+    lookup::END_CHILD.invoke(py, ()).map(drop)
+}
+
 /// Registers the calling thread with `threading`. The caller has arrived at the fork guard, so no fork interferes.
 fn enter(py: Python<'_>, worker: &Worker, is_daemon: bool) -> PyResult<()> {
     let exit = Exit {

@@ -243,10 +243,13 @@ impl Host for PyHost {
                     self.let_go_as_the_last();
                 }
             }
-            _departure = Some(fork_guard::leave(py));
-            if self.is_ours() {
-                self.roll.depart();
+            if !self.is_ours() {
+                // A task has forked, and this is the child. The worker is its main thread and ends as that would: if
+                // only the thread ended, idle workers of the child would keep the process.
+                unraisable(py, threading::end_child(py));
             }
+            _departure = Some(fork_guard::leave(py));
+            self.roll.depart();
             unraisable(py, threading::tear_down(py));
         });
     }

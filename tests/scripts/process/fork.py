@@ -375,6 +375,26 @@ def a_child_that_exits_in_the_usual_way(make: str) -> None:
     gate.open()
 
 
+def a_child_that_leaves_the_task_that_forked_it(make: str) -> None:
+    keep_locals()
+    pool = evaluate(make)
+    pids: list[int] = []
+
+    def task() -> None:
+        pids.append(os.fork())
+        if pids == [0]:
+            signal.alarm(30)
+            use(pool)
+            pool.submit(print_after, 0.05, "child's task")
+            threading.Thread(target=print_after, args=(0.1, "child's thread")).start()
+            sys.stdout.write("and what it has printed\n")
+
+    run_in_worker(pool, task)
+    if pids != [0]:
+        _, status = os.waitpid(pids[0], 0)
+        print(os.waitstatus_to_exitcode(status))
+
+
 def multiprocessing_with_fork(make: str) -> None:
     import multiprocessing
 

@@ -1,6 +1,6 @@
 # Each target sets up what it needs in a fresh clone; what they do is in noxfile.py and scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help demo check test lint soak abuse sanitize mutants bench bench-check wheel docs clean
+.PHONY: help demo check test lint soak abuse life-cycle sanitize mutants bench bench-check wheel docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\): ## /  make \1\t/p' Makefile | expand -t 20
@@ -22,6 +22,9 @@ soak: ## a random mix of everything, with a ledger of all tasks that must balanc
 
 abuse: ## Ctrl-C at random instants, each pair of methods at once, calls with hostile arguments: 15 minutes
 	@scripts/nox -s $(foreach tag,$(or $(PYTHONS),3.13 3.13t),signals-$(tag) pairs-$(tag) fuzz-$(tag))
+
+life-cycle: ## every end of the interpreter, fork and the like × every state × every face: about 6 minutes an interpreter
+	@scripts/nox -s $(patsubst %,life-cycle-%,$(or $(PYTHONS),3.13 3.13t))
 
 sanitize: ## the tests under ThreadSanitizer and AddressSanitizer, and on a debug build of CPython (PARTS=core-thread)
 	@scripts/sanitize $(PARTS)

@@ -11,6 +11,7 @@
     nox -s fuzz-3.13 -- 5000            so many sequences of calls with hostile arguments
     nox -s mutants-rust -- -f src/pool/queue.rs --shard 0/4
                                         a quarter of what can be changed there: does a test notice?
+    nox -s life-cycle-3.13 -- -k sigint each end of the interpreter × state × face; pytest gets what stands behind the dashes
 
 `scripts/nox` is nox from .venv/nox, which it makes. `scripts/interpreters 3.13t` gets an interpreter that is missing.
 """
@@ -260,6 +261,16 @@ def fuzz(session: nox.Session) -> None:
     session.run("python", *command, env={"PYANTS_FUZZ": runs})
 
 
+def life_cycle(session: nox.Session) -> None:
+    """All of the life-cycle matrix: exits, forks and the like × states × faces, each case in a process of its own."""
+    install_groups(session, "test")
+    install_wheel(session, tag_of(session))
+    env = {"PYANTS_LIFE_CYCLE": "whole"}
+    session.run(
+        "python", "-m", "pytest", "-q", "-n", "3", "tests/process/test_life_cycle.py", *session.posargs, env=env
+    )
+
+
 for tag in TAGS:
     nox.session(name=f"tests-{tag}", python=PATHS.get(tag, tag), tags=["tests"])(tests)
 for tag in TAGS:
@@ -270,6 +281,8 @@ for tag in TAGS:
     for abuse in (signals, pairs, fuzz):
         name = f"{abuse.__name__}-{tag}"
         nox.session(name=name, python=PATHS.get(tag, tag), tags=["abuse"], default=False)(abuse)
+for tag in TAGS:
+    nox.session(name=f"life-cycle-{tag}", python=PATHS.get(tag, tag), tags=["life-cycle"], default=False)(life_cycle)
 
 
 @nox.session(name="mutants-rust", venv_backend="none", default=False)

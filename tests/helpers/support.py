@@ -370,8 +370,19 @@ def run_program(
     return _run([*options, str(TESTS / "scripts" / file), *map(str, arguments)], code_expected, deadline)
 
 
+def end_of_program(file: str, *arguments: object, deadline: float = 60.0) -> tuple[int, str, str]:
+    """As run_program, for programs that may end in any way; returns the exit code, stdout and stderr."""
+    return _run_to_end([str(TESTS / "scripts" / file), *map(str, arguments)], deadline)
+
+
 def _run(command: list[str], code_expected: int, deadline: float) -> tuple[str, str]:
-    """Runs Python; returns its stdout and stderr.
+    code, stdout, stderr = _run_to_end(command, deadline)
+    assert code == code_expected, f"exit code {code}\n--- stdout\n{stdout}\n--- stderr\n{stderr}"
+    return stdout, stderr
+
+
+def _run_to_end(command: list[str], deadline: float) -> tuple[int, str, str]:
+    """Runs Python; returns its exit code, stdout and stderr.
 
     A process that hangs prints the stacks of all its threads, and fails the test.
     """
@@ -393,7 +404,6 @@ def _run(command: list[str], code_expected: int, deadline: float) -> tuple[str, 
             os.killpg(process.pid, signal.SIGKILL)
             raise
     report = f"exit code {process.returncode}\n--- stdout\n{stdout}\n--- stderr\n{stderr}"
-    assert process.returncode == code_expected, report
     assert "Fatal Python error" not in stderr, report
     assert "panicked at" not in stderr, report
-    return stdout, stderr
+    return process.returncode, stdout, stderr

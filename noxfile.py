@@ -11,7 +11,7 @@
     nox -s fuzz-3.13 -- 5000            so many sequences of calls with hostile arguments
     nox -s mutants-rust -- -f src/pool/queue.rs --shard 0/4
                                         a quarter of what can be changed there: does a test notice?
-    nox -s life-cycle-3.13 -- -k sigint each end of the interpreter × state × face; pytest gets what stands behind the dashes
+    nox -s life-cycle-3.13 -- -k sigint   every end of the interpreter × state × face, or those with such names
 
 `scripts/nox` is nox from .venv/nox, which it makes. `scripts/interpreters 3.13t` gets an interpreter that is missing.
 """

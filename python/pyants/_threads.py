@@ -107,7 +107,7 @@ def end_child() -> NoReturn:
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - it would leave the program
         sys.excepthook(*sys.exc_info())
     finally:
         os._exit(0)

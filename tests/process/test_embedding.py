@@ -8,9 +8,10 @@ import subprocess
 import sysconfig
 from pathlib import Path
 
-import pyants
 import pytest
 from support import DEADLINE, TESTS
+
+import pyants
 
 pytestmark = pytest.mark.thread_unsafe(reason="starts processes")
 

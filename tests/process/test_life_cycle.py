@@ -1,8 +1,8 @@
 """The life-cycle matrix: every moment × every state × every face, each case in a process with a deadline.
 
 tests/scripts/process/life_cycle.py is the program and says what the names mean. The outcome has to be that of
-concurrent.futures' ThreadPoolExecutor where it knows the moment and the state, and to obey the rules below anywhere. A few
-cases, which have every value of each axis at least once, are run by `make test`, all of them by `make life-cycle`.
+concurrent.futures' ThreadPoolExecutor where it knows the moment and the state, and to obey the rules below anywhere.
+`make test` runs a few cases, with each exit, kind of fork, state and face in one of them, `make life-cycle` all.
 """
 
 from __future__ import annotations

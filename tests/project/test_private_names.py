@@ -58,7 +58,7 @@ def test_every_private_name_is_in_the_list() -> None:
     known = listed() | own()
     for path in PYTHON + RUST:
         used = {name for name in names(USES, code(path)) if not name.startswith(("_pyants", "__"))}
-        assert used - known == set(), path.name
+        assert used - known - {"_exit"} == set(), path.name  # os._exit is documented.
 
 
 def test_the_search_finds_what_it_is_for() -> None:

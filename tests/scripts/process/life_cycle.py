@@ -1,5 +1,7 @@
-"""One case of the life-cycle matrix: a moment (how the interpreter ends, or what else happens to the process), the state
-that a pool is in at that moment, and the face it is used by. tests/process/test_life_cycle.py judges what it prints:
+"""One case of the life-cycle matrix: a moment, the state that a pool is in then, and the face by which it is used.
+
+The moment is an end of the interpreter, or something else that happens to the process. What the program prints is
+judged by tests/process/test_life_cycle.py:
 
     accepted 3    the task was submitted; also `refused 3`, or neither if its submit was interrupted
     begun 3       it runs; then `ran 3`
@@ -35,7 +37,7 @@ from support import wait_until
 import pyants
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
 WORKERS = 2
 SECONDS = 40
@@ -610,6 +612,9 @@ SIGNALS = {
     "sigterm_raises": [signal.SIGTERM],
     "fork_in_a_handler": [signal.SIGUSR1],
 }
+
+
+scene: Scene
 
 
 def run(moment: str, state: str, face: str) -> None:

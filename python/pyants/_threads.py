@@ -99,7 +99,7 @@ def end_child() -> NoReturn:
     CPython can finalize the interpreter only in the thread that initialised it, which a child of another thread lacks.
     """
     try:
-        for call in _exit_calls:
+        for call in reversed(_exit_calls):
             call()
         for thread in threading.enumerate():
             if thread is not threading.current_thread() and not thread.daemon:
@@ -107,8 +107,8 @@ def end_child() -> NoReturn:
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()
-    except BaseException:  # noqa: BLE001 - it would leave the program
-        sys.excepthook(*sys.exc_info())
+    except BaseException as error:  # noqa: BLE001 - it would leave the program
+        sys.excepthook(type(error), error, error.__traceback__)
     finally:
         os._exit(0)
 

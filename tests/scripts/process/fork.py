@@ -468,6 +468,7 @@ def fork_with_an_idle_executor_and_one_that_is_shut_down() -> None:
 def a_group_is_empty_in_the_child(limit: str) -> None:
     gate = Gate()
     pids: list[int] = []
+    status = 1
     with Pool(2, queue_size=None) as pool:
         with pool.group(limit=evaluate(limit), results=True) as group:
             group.submit(int, "1").result()

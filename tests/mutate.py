@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyants
 
@@ -109,9 +109,11 @@ def places(node: ast.AST) -> Iterator[tuple[ast.AST, str, int | None]]:
             "keywords" if isinstance(node, ast.ClassDef) else "",
         ):
             continue
-        for index, child in enumerate(value) if isinstance(value, list) else [(None, value)]:
+        is_list = isinstance(value, list)
+        children: list[Any] = value if is_list else [value]  # pyright: ignore[reportUnknownVariableType]
+        for index, child in enumerate(children):
             if isinstance(child, ast.AST):
-                yield node, field, index
+                yield node, field, index if is_list else None
                 yield from places(child)
 
 

@@ -18,6 +18,7 @@ patience: it sends Ctrl-C, again and again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import importlib
 import itertools
@@ -589,8 +590,9 @@ def goes_on_submitting() -> None:
 
 
 def starts_threads() -> None:
-    threading.Thread(target=goes_on_submitting).start()
-    threading.Thread(target=goes_on_submitting, daemon=True).start()
+    for daemon in (False, True):
+        with contextlib.suppress(RuntimeError):  # From 3.12 on no thread may be started when the exit has begun.
+            threading.Thread(target=goes_on_submitting, daemon=daemon).start()
 
 
 # What the tasks do that keep all workers busy.

@@ -564,13 +564,15 @@ def look_at(native_id: int) -> tuple[object, ...]:
 
 
 def wait_asleep(native_id: int) -> None:
-    """Waits until the main thread has not done anything for a while."""
+    """Waits until the main thread has not done anything for a while, or for 2 seconds: only the pace depends on it."""
     seen: list[tuple[object, ...]] = []
+    end = time.monotonic() + 2
 
     def is_asleep() -> bool:
         seen.append(look_at(native_id))
         time.sleep(0.01)
-        return len(seen) >= 4 and seen[-1][0] == "S" and len({look[3:] for look in seen[-4:]}) == 1
+        is_still = len(seen) >= 4 and seen[-1][0] == "S" and len({look[3:] for look in seen[-4:]}) == 1
+        return is_still or time.monotonic() > end
 
     wait_until(is_asleep, "a main thread that sleeps")
 

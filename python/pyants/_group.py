@@ -507,11 +507,13 @@ class TaskGroup(_Block):
 
     def _leave(self, exc_value: BaseException | None, interrupt: BaseException | None = None) -> None:
         """What `__exit__` does. interrupt: what a signal handler raised as it began, if it is done again for that."""
-        if exc_value is not None and is_base_error(exc_value) and self._failures.base_error is None:
-            self._failures.base_error = exc_value
-        if exc_value is not None or interrupt is not None:
+        if exc_value is not None:
+            if is_base_error(exc_value) and self._failures.base_error is None:
+                self._failures.base_error = exc_value
             self._stop()
         try:
+            if interrupt is not None:
+                raise interrupt
             self._wait()
         except BaseException as raised:  # noqa: BLE001 - it is raised again when the calls are done
             interrupt = raised

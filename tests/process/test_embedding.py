@@ -21,7 +21,7 @@ import pyants
 
 pool = pyants.Pool(2, queue_size=None)
 for number in range(4):
-    pool.submit(lambda number=number: (time.sleep(0.01), print("ran", number, flush=True)))
+    pool.submit(lambda number=number: (time.sleep(0.01), print(f"ran {number}\\n", end="", flush=True)))
 """
 TRY = """
 try:

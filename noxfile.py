@@ -1,6 +1,7 @@
 """The project's checks and tests, as sessions of nox. `make test` runs them all, three at a time (scripts/test).
 
-    nox -t lint                         all sessions with a tag: lint, rust, models, tests, stress, soak, abuse
+    nox -t lint                         all sessions with a tag: lint, rust, models, tests, stress, soak, abuse,
+                                        life-cycle
     nox -s mypy pyright                 some of them
     nox -s tests-3.13t -- -k purge      on one interpreter; pytest gets what stands behind the dashes
     nox -s loom -- submit_against       the models with such names; MODELS=whole: one more preemption in each
@@ -230,26 +231,26 @@ def stress(session: nox.Session) -> None:
     run_all(session, [["-m", "pytest", "-q", "-s", "tests/pool/test_stress.py", *options]] * int(runs), env)
 
 
+def run_program(session: nox.Session, program: str, *folders: str) -> None:
+    """Runs a program of the tests, which imports from these folders of theirs."""
+    install_wheel(session, tag_of(session))
+    env = {"PYTHONPATH": os.pathsep.join(str(ROOT / "tests" / folder) for folder in folders)}
+    session.run("python", "-P", program, *session.posargs, env=env)
+
+
 def soak(session: nox.Session) -> None:
     """Random use of everything at once for a minute, or as the options say; what became of each task must balance."""
-    install_wheel(session, tag_of(session))
-    env = {"PYTHONPATH": os.pathsep.join(str(ROOT / "tests" / folder) for folder in ("soak", "helpers"))}
-    session.run("python", "-P", "tests/soak/soak.py", *session.posargs, env=env)
-
-
-def run_abuse(session: nox.Session, program: str) -> None:
-    install_wheel(session, tag_of(session))
-    session.run("python", "-P", program, *session.posargs, env={"PYTHONPATH": str(ROOT / "tests" / "helpers")})
+    run_program(session, "tests/soak/soak.py", "soak", "helpers")
 
 
 def signals(session: nox.Session) -> None:
     """Ctrl-C at random instants in each call in which the main thread waits: nothing is half done."""
-    run_abuse(session, "tests/scripts/abuse/signals.py")
+    run_program(session, "tests/scripts/abuse/signals.py", "helpers")
 
 
 def pairs(session: nox.Session) -> None:
     """Each pair of public methods of each class, called from several threads at once on one object."""
-    run_abuse(session, "tests/scripts/abuse/pairs.py")
+    run_program(session, "tests/scripts/abuse/pairs.py", "helpers")
 
 
 def fuzz(session: nox.Session) -> None:
@@ -271,18 +272,19 @@ def life_cycle(session: nox.Session) -> None:
     )
 
 
-for tag in TAGS:
-    nox.session(name=f"tests-{tag}", python=PATHS.get(tag, tag), tags=["tests"])(tests)
-for tag in TAGS:
-    nox.session(name=f"stress-{tag}", python=PATHS.get(tag, tag), tags=["stress"], default=False)(stress)
-for tag in TAGS:
-    nox.session(name=f"soak-{tag}", python=PATHS.get(tag, tag), tags=["soak"], default=False)(soak)
-for tag in TAGS:
-    for abuse in (signals, pairs, fuzz):
-        name = f"{abuse.__name__}-{tag}"
-        nox.session(name=name, python=PATHS.get(tag, tag), tags=["abuse"], default=False)(abuse)
-for tag in TAGS:
-    nox.session(name=f"life-cycle-{tag}", python=PATHS.get(tag, tag), tags=["life-cycle"], default=False)(life_cycle)
+BY_INTERPRETER = {
+    tests: "tests",
+    stress: "stress",
+    soak: "soak",
+    signals: "abuse",
+    pairs: "abuse",
+    fuzz: "abuse",
+    life_cycle: "life-cycle",
+}
+for function, group in BY_INTERPRETER.items():
+    for tag in TAGS:
+        name = f"{function.__name__.replace('_', '-')}-{tag}"
+        nox.session(name=name, python=PATHS.get(tag, tag), tags=[group], default=function is tests)(function)
 
 
 @nox.session(name="mutants-rust", venv_backend="none", default=False)

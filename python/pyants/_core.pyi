@@ -31,6 +31,7 @@ __all__ = [
     "_Submitter",
     "_Ticket",
     "_fail_spawns",
+    "_fork_count",
     "_modules",
     "_wait_ended",
 ]
@@ -556,6 +557,9 @@ class _Exit:
 
 # The modules of the package's first import, for the later ones.
 _modules: dict[str, ModuleType]
+
+def _fork_count() -> int:
+    """As `generation`, for `pyants._group`."""
 
 def _fail_spawns(count: int) -> None:
     """For tests: the next `count` thread starts of the process fail; if negative, all until called with 0."""

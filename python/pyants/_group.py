@@ -6,12 +6,11 @@ import collections
 import concurrent.futures
 import functools
 import itertools
-import os
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
-from pyants._core import _Block
+from pyants._core import _Block, _fork_count
 from pyants._errors import PoolDeadlockError, PoolTimeoutError
 from pyants._failures import is_base_error, raise_group, report_failures
 from pyants._future import Future
@@ -25,19 +24,6 @@ if TYPE_CHECKING:
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-
-
-_forks = 0
-"""The number of forks between the first process and this one."""
-
-
-def _begin_child() -> None:
-    global _forks
-    _forks += 1
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_child)
 
 
 def _check_limit(limit: Any) -> None:
@@ -242,7 +228,7 @@ class TaskGroup(_Block):
         self._left = False
 
     def _begin(self) -> None:
-        self._process = _forks
+        self._process = _fork_count()
         self._places = None if self._limit is None else _Places(self._executor, self._limit)
         # Reentrant: while it is held the garbage collector may run code that submits.
         self._counting = threading.RLock()
@@ -251,7 +237,7 @@ class TaskGroup(_Block):
 
     def _check_process(self) -> None:
         """In a forked child the unfinished calls are the parent's, and its threads may hold the locks: begins anew."""
-        if self._process != _forks:
+        if self._process != _fork_count():
             self._begin()
             if self._futures is not None:
                 self._futures = {number: future for number, future in self._futures.items() if future.done()}

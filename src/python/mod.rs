@@ -7,6 +7,7 @@ mod work;
 
 use interpreter::call::Guarded;
 use interpreter::finalizer::Finalize;
+use interpreter::fork_count;
 use interpreter::threading;
 use pyo3::exceptions::PyImportError;
 use pyo3::ffi;
@@ -97,6 +98,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let modules = MODULES.get_or_init(module.py(), || PyDict::new(module.py()).unbind());
     module.add("_modules", modules)?;
     module.add_function(wrap_pyfunction!(threading::_wait_ended, module)?)?;
+    module.add_function(wrap_pyfunction!(fork_count::_fork_count, module)?)?;
     work::future::prepare(module.py())?;
     prepare_interpreter(module)
 }

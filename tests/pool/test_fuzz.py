@@ -9,12 +9,12 @@ import asyncio
 import concurrent.futures
 import copy
 import os
-import threading
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
+from abused import at_rest, check_works, leaves
 from executors import futures_log
 from groups import pyants_log
 from hypothesis import HealthCheck, Phase, given, settings
@@ -280,29 +280,8 @@ def use_new(made: Any) -> None:
 
 
 def is_allowed(error: BaseException) -> bool:
-    if isinstance(error, BaseExceptionGroup):
-        parts: tuple[BaseException, ...] = error.exceptions  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        return all(map(is_allowed, parts))
     # RuntimeError: an executor is shut down, a group is over.
     return isinstance(error, (PoolError, *ALLOWED)) or type(error) is RuntimeError
-
-
-def at_rest(pool: Any) -> bool:
-    stats = pool.stats()
-    ended = stats.completed + stats.failed + stats.cancelled
-    return bool(stats.submitted == ended and (stats.busy, stats.queued, stats.waiting) == (0, 0, 0))
-
-
-def check(pool: Any) -> None:
-    pool.reboot()
-    done = threading.Event()
-    if hasattr(pool, "func"):
-        wait_until(lambda: bool(pool.try_invoke()), f"a permit of {pool!r}")
-    else:
-        wait_until(lambda: bool(pool.try_submit(done.set)), f"a permit of {pool!r}")
-        assert done.wait(DEADLINE)
-    pool.release_timeout(DEADLINE)
-    assert at_rest(pool), pool
 
 
 def run_sequence(sequence: list[Step]) -> None:
@@ -312,13 +291,13 @@ def run_sequence(sequence: list[Step]) -> None:
             try:
                 make_call(world, step)
             except BaseException as error:
-                if not is_allowed(error):
+                if not all(map(is_allowed, leaves(error))):
                     raise
         pools = [*world.pools, world.executor.pool]
         # A task of one may have released the others.
         wait_until(lambda: all(map(at_rest, [*pools, pyants.default_pool()])), f"rest of {pools}")
         for pool in pools:
-            check(pool)
+            check_works(pool)
         pyants.reboot()
         pyants.tune(DEFAULT_CAPACITY)
 

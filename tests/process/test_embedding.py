@@ -15,6 +15,7 @@ import pyants
 
 pytestmark = pytest.mark.thread_unsafe(reason="starts processes")
 
+# The tasks end after the program, so that finalizing has something to wait for.
 USE = """
 import time
 import pyants

@@ -1,5 +1,6 @@
 //! Which process this is, counted by forks: what a parent made is told from what this process made.
 
+use pyo3::prelude::*;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The number of forks between the first process and this one.
@@ -15,4 +16,10 @@ pub fn generation() -> u64 {
 /// Called by the only thread of a child that was just forked.
 pub fn begin_child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
+}
+
+/// As `generation`, for `pyants._group`.
+#[pyfunction]
+pub fn _fork_count() -> u64 {
+    generation()
 }

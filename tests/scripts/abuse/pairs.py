@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from support import DEADLINE, wait_until
+from abused import check_works, leaves, wait_at_rest
 
 import pyants
 from pyants import (
@@ -430,13 +430,6 @@ class Team:
         self._calls = []
 
 
-def only_allowed(error: BaseException, allowed: tuple[type[BaseException], ...]) -> bool:
-    if isinstance(error, BaseExceptionGroup):
-        parts: tuple[BaseException, ...] = error.exceptions  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        return all(only_allowed(part, allowed) for part in parts)
-    return isinstance(error, (PoolError, *allowed))
-
-
 def call_at_once(kind: Class, names: tuple[str, str], team: Team, seed: str) -> None:
     """Calls both methods from several threads on one object, then checks it."""
     generator = random.Random(seed)
@@ -450,37 +443,18 @@ def call_at_once(kind: Class, names: tuple[str, str], team: Team, seed: str) -> 
             try:
                 method(it, own)
             except BaseException as error:
-                if not only_allowed(error, raises):
+                if not all(isinstance(leaf, (PoolError, *raises)) for leaf in leaves(error)):
                     wrong.append(error)
 
     team.run([partial(work, names[number % 2], random.Random(f"{seed} {number}")) for number in range(THREADS)])
     if wrong:
         raise wrong[0]
     if kind.pool is not None:
-        check(kind.pool(it))
-
-
-def at_rest(pool: Any) -> bool:
-    stats = pool.stats()
-    ended = stats.completed + stats.failed + stats.cancelled
-    return stats.submitted == ended and (stats.busy, stats.queued, stats.waiting) == (0, 0, 0)
-
-
-def check(pool: Any) -> None:
-    """The counters add up, and the pool takes tasks."""
-    wait_until(lambda: at_rest(pool), f"rest of {pool!r}")
-    pool.reboot()
-    done = threading.Event()
-    if hasattr(pool, "invoke"):
-        wait_until(lambda: bool(pool.try_invoke(1)), f"a permit of {pool!r}")
-    else:
-        wait_until(lambda: bool(pool.try_submit(done.set)), f"a permit of {pool!r}")
-        assert done.wait(DEADLINE)
-    wait_until(lambda: at_rest(pool), f"rest of {pool!r}")
-    pool.release_timeout(DEADLINE)
-    assert pool.running() == 0, pool
-    if pool is pyants.default_pool():
-        pool.reboot()
+        pool = kind.pool(it)
+        wait_at_rest(pool)
+        check_works(pool)
+        if pool is pyants.default_pool():
+            pool.reboot()
 
 
 def pairs() -> Iterator[tuple[Class, tuple[str, str]]]:
@@ -497,7 +471,7 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=1)
     parser.add_argument("--seed", default=str(random.randrange(10**9)))
     parser.add_argument("--only", default="")
-    parser.add_argument("--part", type=int, default=1, help="every so manieth pair")
+    parser.add_argument("--part", type=int, default=1, help="of so many pairs only one")
     parser.add_argument("--verbose", action="store_true")
     given = parser.parse_args()
     faulthandler.enable()

@@ -98,7 +98,7 @@ class Opener:
     def _work(self) -> None:
         while True:
             gate, seconds = self.queue.get()
-            time.sleep(seconds)
+            time.sleep(seconds)  # At what instant it opens is drawn from the seed; no outcome depends on it.
             gate.open()
 
 

@@ -78,7 +78,7 @@ class Gate:
 
     def never_in_c(self) -> None:
         while True:
-            time.sleep(1e6)
+            time.sleep(1e6)  # Longer than any case: only the end of the process ends it.
 
     def open(self) -> None:
         self.is_open = True
@@ -318,7 +318,7 @@ class AsyncFace(Face):
 
     async def a_nothing(self) -> None:
         while not scene.over.is_set():
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # The event is a thread's, for which a loop cannot wait.
 
     async def a_blocked(self) -> None:
         task = Task()

@@ -131,6 +131,7 @@ impl<H: Host> Core<H> {
         }
         drop(lifecycle);
         self.watch.notify();
+        self.threads.opened();
     }
 }
 
@@ -175,6 +176,7 @@ impl<H: Host> Core<H> {
 
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
+    use super::WaitLimit;
     use crate::Pool;
     use std::sync::{Arc, Barrier};
     use std::time::{Duration, Instant};
@@ -211,5 +213,20 @@ mod tests {
         wait_until(|| pool.running() == 2);
         pool.tune(1).expect("it has a capacity");
         wait_until(|| pool.running() == 1);
+    }
+    #[test]
+    fn reboot_ends_a_wait_for_threads_that_others_join() {
+        let pool = Pool::builder().build().expect("the options are good");
+        let core = &pool.core;
+        // A worker that has left, and whose thread another waiter joins.
+        core.threads.add();
+        core.threads.leave();
+        assert!(pool.release());
+        let own = Arc::clone(core);
+        let wait = move || own.wait_gone(&mut WaitLimit::new(None));
+        let waiter = std::thread::spawn(wait);
+        wait_until(|| core.threads.watch.watchers() == 1);
+        pool.reboot();
+        wait_until(|| waiter.is_finished());
     }
 }

@@ -28,6 +28,12 @@ impl Watch {
         }
     }
 
+    /// How many threads wait.
+    #[cfg(test)]
+    pub fn watchers(&self) -> usize {
+        self.watchers.load(Ordering::Relaxed)
+    }
+
     /// Must be called after every change that may make a condition true.
     pub fn notify(&self) {
         // The change first, then the watchers; `wait_until` has the watchers first, then the change.

@@ -115,8 +115,8 @@ pub struct Threads {
     present: AtomicUsize,
     /// Those that have left and that nobody joins yet. Changed only under the lock of `Left`.
     left: AtomicUsize,
-    /// For threads that wait until all are joined.
-    watch: Watch,
+    /// For threads that wait until all are joined, or the pool is open again.
+    pub watch: Watch,
 }
 
 impl Threads {
@@ -153,6 +153,11 @@ impl Threads {
     /// One of them does nothing more but end.
     pub fn leave(&self) {
         self.present.fetch_sub(1, Ordering::SeqCst);
+        self.watch.notify();
+    }
+
+    /// The pool is open again: nobody waits for its threads any longer.
+    pub fn opened(&self) {
         self.watch.notify();
     }
 
